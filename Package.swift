@@ -1,0 +1,87 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// CI treats every warning of our own targets as an error; a user's newer compiler must still be able to build.
+let strict = Context.environment["CI"] != nil || Context.environment["STRICT"] != nil
+
+let swiftSettings: [SwiftSetting] =
+    [
+        .enableUpcomingFeature("InternalImportsByDefault"),
+        .enableUpcomingFeature("MemberImportVisibility"),
+        .enableUpcomingFeature("ExistentialAny"),
+    ] + (strict ? [.treatAllWarnings(as: .error)] : [])
+let cxxSettings: [CXXSetting] = strict ? [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])] : []
+let cSettings: [CSetting] = strict ? [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])] : []
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let package = Package(
+    name: "exporter-proxy",
+    products: [
+        .executable(name: "exporter-proxy", targets: ["ExporterProxy"])
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    ],
+    targets: [
+        // The program, from the door inwards. Who may import whom is said here and nowhere else (HOUSE: modules).
+        .executableTarget(
+            name: "ExporterProxy",
+            dependencies: ["Services", "Proxy", argumentParser, logging],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "Services",
+            dependencies: ["Proxy", "TLS", nioCore, nioPosix, nioHTTP1, nioTLS, logging, lifecycle, unixSignals],
+            swiftSettings: swiftSettings),
+        .target(
+            name: "Proxy",
+            dependencies: ["TOML", "CCapnp", "CSimdjson", "CDeflate", nioCore],
+            swiftSettings: swiftSettings),
+        .target(name: "TLS", dependencies: ["COpenSSL", nioCore, nioTLS], swiftSettings: swiftSettings),
+        .target(name: "TOML", dependencies: ["CTomlPlusPlus"], swiftSettings: swiftSettings),
+        .target(name: "ConfigWatch", dependencies: ["CInotify"], swiftSettings: swiftSettings),
+
+        // C and C++ libraries of the system, behind headers that Swift can read.
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CInotify", providers: [.apt(["libinotifytools0-dev"])]),
+        .target(
+            name: "CDeflate", cSettings: cSettings,
+            linkerSettings: [.linkedLibrary("isal"), .linkedLibrary("z")]),
+        .target(
+            name: "CCapnp", cxxSettings: cxxSettings,
+            linkerSettings: [.linkedLibrary("capnp"), .linkedLibrary("kj")]),
+        .target(name: "CSimdjson", cxxSettings: cxxSettings, linkerSettings: [.linkedLibrary("simdjson")]),
+        .target(name: "CTomlPlusPlus", cxxSettings: cxxSettings),
+
+        .target(
+            name: "TestSupport",
+            dependencies: ["Proxy", "COpenSSL", nioCore, nioPosix],
+            path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .testTarget(name: "TOMLTests", dependencies: ["TOML"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ProxyTests", dependencies: ["Proxy", "TOML", "TestSupport", nioCore, nioEmbedded],
+            exclude: ["Config/Fixtures"], swiftSettings: swiftSettings),
+        .testTarget(
+            name: "TLSTests", dependencies: ["TLS", "TestSupport", nioCore, nioTLS, nioEmbedded, nioPosix],
+            swiftSettings: swiftSettings),
+        .testTarget(
+            name: "ServicesTests",
+            dependencies: ["Services", "Proxy", "TLS", "TestSupport", nioCore, nioEmbedded, nioHTTP1, nioPosix, logging],
+            swiftSettings: swiftSettings),
+        .testTarget(name: "ConfigWatchTests", dependencies: ["ConfigWatch", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"], swiftSettings: swiftSettings),
+    ],
+    swiftLanguageModes: [.v6],
+    cxxLanguageStandard: .cxx17
+)

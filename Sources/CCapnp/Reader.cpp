@@ -1,0 +1,44 @@
+#include "CCapnp.h"
+
+#include <capnp/any.h>
+#include <capnp/serialize.h>
+#include <cstring>
+#include <kj/exception.h>
+
+namespace {
+
+ccapnp_text text_at(capnp::List<capnp::AnyPointer>::Reader pointers, uint32_t index) {
+  if (index >= pointers.size()) return ccapnp_text{nullptr, 0};
+  auto pointer = pointers[index];
+  if (pointer.isNull()) return ccapnp_text{nullptr, 0};
+  auto text = pointer.getAs<capnp::Text>();
+  return ccapnp_text{reinterpret_cast<const uint8_t *>(text.begin()), text.size()};
+}
+
+void say(char *error, size_t capacity, const char *reason) {
+  if (capacity == 0) return;
+  std::strncpy(error, reason, capacity - 1);
+  error[capacity - 1] = 0;
+}
+
+}  // namespace
+
+bool ccapnp_read(const uint8_t *bytes, size_t length, ccapnp_inbound_metrics *message, char *error, size_t error_capacity) {
+  try {
+    const auto words = kj::arrayPtr(reinterpret_cast<const capnp::word *>(bytes), length / sizeof(capnp::word));
+    capnp::ReaderOptions options;
+    // Both texts may overlap, so each may count in full, with the far pointers' landing pads.
+    options.traversalLimitInWords = 2 * words.size() + 64;
+    options.nestingLimit = 4;
+    capnp::FlatArrayMessageReader reader(words, options);
+    auto pointers = reader.getRoot<capnp::AnyStruct>().getPointerSection();
+    message->app_name = text_at(pointers, 0);
+    message->data = text_at(pointers, 1);
+    return true;
+  } catch (const kj::Exception &exception) {
+    say(error, error_capacity, exception.getDescription().cStr());
+  } catch (...) {
+    say(error, error_capacity, "the reader failed");
+  }
+  return false;
+}

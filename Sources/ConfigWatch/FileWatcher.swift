@@ -1,0 +1,87 @@
+import Synchronization
+
+/// Tells when the bytes of files change, however that is done: written in place, renamed over, deleted and recreated, a directory or a
+/// symbolic link on the way replaced, another file mounted over it.
+///
+/// Events come from inotify on every directory and link on the way and on the file itself; after one, the watcher waits until it is
+/// quiet for 100 ms (at most 500 ms), and reports only paths whose bytes are others than at the last look. Twice a second a `stat` of each file
+/// finds what inotify does not see (network file systems, overlays), and where there is no inotify at all that alone does the work.
+/// Missing, unreadable, and not being a regular file are one content of their own. Files above 16 MiB are not read: their size, modification
+/// time and inode count as their content.
+///
+/// All watchers of a process share one thread, because libinotifytools exists once per process. Make the first one before sockets
+/// take the descriptors below 1024. All methods may be called from any thread, also from the callbacks.
+public final class FileWatcher: Sendable {
+    private let thread: WatchThread
+    private let id: Int
+    private let isStopped = Atomic(false)
+    /// Gives the thread back.
+    private let leave: @Sendable () -> Void
+
+    /// Starts watching nothing; `watch` names the files.
+    ///
+    /// - Parameters:
+    ///   - onNotice: something for the log, on the watcher's thread.
+    ///   - onChange: the paths, as they were given to `watch`, whose bytes have changed. Called on the watcher's thread, one call at a
+    ///     time: hand the work on and return.
+    /// - Throws: when no thread or no descriptor is to be had. That inotify is not available is no error but a notice.
+    public convenience init(
+        onNotice: @escaping @Sendable (WatchNotice) -> Void = { _ in },
+        onChange: @escaping @Sendable (Set<String>) -> Void
+    ) throws(WatchError) {
+        self.init(
+            on: try SharedWatchThread.enter(), leave: { SharedWatchThread.leave() },
+            listener: WatchOrder.Listener(onNotice: onNotice, onChange: onChange))
+    }
+
+    /// On a thread of the caller's, which `leave` gives back.
+    init(
+        on thread: WatchThread, leave: @escaping @Sendable () -> Void, timing: WatchTiming = WatchTiming(), listener: WatchOrder.Listener
+    ) {
+        self.thread = thread
+        self.leave = leave
+        id = thread.makeID()
+        thread.send(.subscribe(id, listener, timing))
+    }
+
+    deinit {
+        stop()
+    }
+
+    /// Watches these files and no others from now on.
+    ///
+    /// A path that was watched before keeps its history: a change that has not been reported yet will be. For a new one, what counts as
+    /// unchanged is its content now, at the time of the call. Relative paths start at the working directory of this moment.
+    public func watch(paths: Set<String>) {
+        let now = ContinuousClock.now
+        let files = paths.map { ($0, FileState(onDisk: Self.absolute($0), limit: thread.sizeLimit, at: now)) }
+        thread.send(.watch(id, Dictionary(files) { first, _ in first }, replacing: false))
+    }
+
+    /// Watches these files and no others, and reports at once (after the quiet time) whose bytes are not those given here.
+    ///
+    /// For who has read the files already: a change between that reading and this call is not lost. Give what was read last, whether it was
+    /// accepted or not, nil where it could not be read; giving anything else is reported again after each call.
+    public func watch(contents: [String: [UInt8]?]) {
+        let now = ContinuousClock.now
+        let files = contents.map { path, bytes in
+            (path, FileState(read: bytes, from: Self.absolute(path), limit: thread.sizeLimit, at: now))
+        }
+        thread.send(.watch(id, Dictionary(files) { first, _ in first }, replacing: true))
+    }
+
+    /// Stops for good. When it returns, no callback runs and none will, unless it was called from one: so hold no
+    /// lock that a callback takes. The last watcher of the process ends the thread and gives back inotify.
+    public func stop() {
+        guard !isStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
+        let gate = Gate()
+        thread.send(.unsubscribe(id, gate))
+        if !thread.isCurrent { gate.wait() }
+        leave()
+    }
+
+    private static func absolute(_ path: String) -> String {
+        guard !path.hasPrefix("/"), let folder = System.workingDirectory() else { return path }
+        return folder + "/" + path
+    }
+}

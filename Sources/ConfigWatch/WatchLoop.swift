@@ -1,0 +1,207 @@
+import Glibc
+
+/// What runs on the watching thread: waits for events, orders and the next moment to look; owns inotify and all that is known.
+final class WatchLoop {
+    private let mailbox: Mailbox
+    private let sizeLimit: Int
+    private let retryInterval: Duration
+    private let makeSource: ChangeSourceFactory
+    private let counters: WatchCounters
+    private let clock = ContinuousClock()
+
+    private var source: (any ChangeSource)?
+    /// Why there is no source, and when to try again.
+    private var outage: (notice: WatchNotice, retryAt: ContinuousClock.Instant)?
+    private var subscriptions: [Int: Subscription] = [:]
+    private var deafUntil: ContinuousClock.Instant?
+    /// What the kernel would not watch: said once, not at every look.
+    private var refused: [String: Int32] = [:]
+
+    /// How long events are left in the kernel's queue after some were read, so that a busy directory costs little.
+    private static let breather = Duration.milliseconds(20)
+
+    /// - Parameter retryInterval: how often inotify is asked for again after it was refused.
+    init(
+        mailbox: Mailbox, sizeLimit: Int, retryInterval: Duration, counters: WatchCounters, makeSource: @escaping ChangeSourceFactory
+    ) {
+        self.mailbox = mailbox
+        self.sizeLimit = sizeLimit
+        self.counters = counters
+        self.makeSource = makeSource
+        self.retryInterval = retryInterval
+    }
+
+    /// Works until told to quit. Opens `ready` when inotify has its descriptor.
+    func run(ready: Gate) {
+        openSource()
+        ready.open()
+        while step() {}
+        source?.close()
+    }
+
+    private func step() -> Bool {
+        let hasEvents = wait()
+        counters.update { $0.wakeUps += 1 }
+        guard obey(mailbox.empty()) else { return false }
+        let now = clock.now
+        if hasEvents {
+            drain(at: now)
+        }
+        if let outage, now >= outage.retryAt {
+            openSource()
+        }
+        for id in subscriptions.keys { subscriptions[id]?.tick(at: now) }
+        // Last, so that an order sent by a callback (such as to stop) is obeyed before anything else is called.
+        look(at: now)
+        return true
+    }
+
+    /// Sleeps until something is to be done; whether that is reading events.
+    private func wait() -> Bool {
+        let now = clock.now
+        if let until = deafUntil, until <= now { deafUntil = nil }
+        var moments = subscriptions.values.compactMap(\.nextMoment)
+        if let deafUntil { moments.append(deafUntil) }
+        if let outage, !subscriptions.isEmpty { moments.append(outage.retryAt) }
+        let timeout = moments.min().map { Self.milliseconds(from: now, until: $0) } ?? -1
+
+        let inotify = deafUntil == nil ? source?.descriptor ?? -1 : -1
+        var descriptors = [
+            pollfd(fd: mailbox.descriptor, events: Int16(POLLIN), revents: 0),
+            // poll(2) skips negative descriptors.
+            pollfd(fd: inotify, events: Int16(POLLIN), revents: 0),
+        ]
+        if poll(&descriptors, nfds_t(descriptors.count), timeout) < 0 && errno != EINTR {
+            // Out of memory: not a busy loop on top.
+            usleep(100_000)
+        }
+        return descriptors[1].revents != 0
+    }
+
+    private static func milliseconds(from now: ContinuousClock.Instant, until moment: ContinuousClock.Instant) -> Int32 {
+        let left = now.duration(to: moment).components
+        guard left.seconds >= 0, left.attoseconds >= 0 else { return 0 }
+        // Rounded up, or the last millisecond would be spent in a busy loop.
+        return Int32(clamping: left.seconds * 1000 + left.attoseconds / 1_000_000_000_000_000 + 1)
+    }
+
+    /// Does what was ordered; false when that was to quit.
+    private func obey(_ orders: [WatchOrder]) -> Bool {
+        var watchesChanged = false
+        var gone: [Gate] = []
+        for order in orders {
+            switch order {
+            case .subscribe(let id, let listener, let timing):
+                subscriptions[id] = Subscription(listener: listener, timing: timing, at: clock.now)
+                if let outage { listener.onNotice(outage.notice) }
+            case .watch(let id, let files, let replacing):
+                subscriptions[id]?.watch(files, replacing: replacing)
+                // What happened before the watches were there is found by looking.
+                subscriptions[id]?.touch(at: clock.now)
+                watchesChanged = true
+            case .unsubscribe(let id, let gate):
+                subscriptions[id] = nil
+                watchesChanged = true
+                gone.append(gate)
+            case .quit:
+                // Sent after the last watcher has gone through its gate: nobody waits.
+                return false
+            }
+        }
+        if watchesChanged { arm() }
+        // Only now that nothing is watched for them any more.
+        for gate in gone { gate.open() }
+        return true
+    }
+
+    private func drain(at now: ContinuousClock.Instant) {
+        deafUntil = now + Self.breather
+        source?.drain { hear($0, at: now) }
+    }
+
+    private func hear(_ change: Change, at now: ContinuousClock.Instant) {
+        for id in subscriptions.keys {
+            switch change {
+            case .touched(let identity, let name): subscriptions[id]?.hear(of: identity, name: name, at: now)
+            case .overflow: subscriptions[id]?.touch(at: now)
+            }
+        }
+    }
+
+    private func look(at now: ContinuousClock.Instant) {
+        let due = subscriptions.keys.filter { subscriptions[$0]?.quietHasEnded(at: now) == true }
+        guard !due.isEmpty else { return }
+        // First: what changes after the look must be noticed again.
+        arm()
+        let changes = due.map { ($0, subscriptions[$0]?.look(limit: sizeLimit, at: now) ?? []) }
+        counters.update { $0.looks += due.count }
+        for (id, changed) in changes where !changed.isEmpty {
+            subscriptions[id]?.listener.onChange(changed)
+        }
+    }
+
+    /// Makes the watches fit to where the paths lead now.
+    private func arm() {
+        // While being resolved, a path may lead elsewhere; who swaps faster than this is found by the events it causes.
+        for _ in 0..<5 {
+            var wanted: [FileIdentity: WatchTarget] = [:]
+            for id in subscriptions.keys { subscriptions[id]?.resolve(into: &wanted) }
+            guard let source else { break }
+            do {
+                let arming = try source.arm(wanted)
+                if arming.restarted {
+                    counters.update { $0.restarts += 1 }
+                    touchAll()
+                }
+                for change in arming.changes { hear(change, at: clock.now) }
+                report(refused: arming.refused)
+                guard arming.needsAnotherLook else { break }
+            } catch {
+                self.source = nil
+                becomeUnavailable(error)
+            }
+        }
+        counters.update { $0.watches = source?.watchCount ?? 0 }
+    }
+
+    private func openSource() {
+        do throws(InotifyError) {
+            source = try makeSource()
+            guard outage != nil else { return }
+            outage = nil
+            notify(.inotifyAvailable)
+            touchAll()
+        } catch {
+            becomeUnavailable(error)
+        }
+    }
+
+    private func becomeUnavailable(_ error: InotifyError) {
+        let notice = WatchNotice.inotifyUnavailable(reason: error.description)
+        let isNews = outage?.notice != notice
+        outage = (notice, clock.now + retryInterval)
+        refused = [:]
+        if isNews { notify(notice) }
+        touchAll()
+    }
+
+    private func report(refused now: [String: Int32]) {
+        for (path, code) in now where refused[path] != code {
+            let reason = code == ENOSPC ? "fs.inotify.max_user_watches is reached" : System.text(ofError: code)
+            notify(.notWatched(path: path, reason: reason))
+        }
+        refused = now
+    }
+
+    private func notify(_ notice: WatchNotice) {
+        for subscription in subscriptions.values { subscription.listener.onNotice(notice) }
+    }
+
+    private func touchAll() {
+        let now = clock.now
+        for id in subscriptions.keys { subscriptions[id]?.touch(at: now) }
+    }
+}
+
+/// Opens inotify; called on the loop's thread.
+typealias ChangeSourceFactory = @Sendable () throws(InotifyError) -> any ChangeSource

@@ -1,0 +1,75 @@
+import CInotify
+import Glibc
+import Synchronization
+
+/// The thread on which a `WatchLoop` runs.
+final class WatchThread: Sendable {
+    let counters = WatchCounters()
+    let sizeLimit: Int
+    private let mailbox: Mailbox
+    private let handle: pthread_t
+    private let lastID = Atomic(0)
+
+    /// Files above this are not read: for them another size, modification time or inode counts as another content.
+    static let sizeLimit = 16 << 20
+
+    /// Starts the thread, and waits until inotify has got its descriptor.
+    init(
+        sizeLimit: Int = WatchThread.sizeLimit, retryInterval: Duration = .seconds(30),
+        makeSource: @escaping ChangeSourceFactory = { () throws(InotifyError) in try Inotify() }
+    ) throws(WatchError) {
+        self.sizeLimit = sizeLimit
+        mailbox = try Mailbox()
+        let ready = Gate()
+        let body = { @Sendable [mailbox, counters] in
+            WatchLoop(
+                mailbox: mailbox, sizeLimit: sizeLimit, retryInterval: retryInterval, counters: counters, makeSource: makeSource
+            ).run(ready: ready)
+        }
+        handle = try Self.start(body)
+        ready.wait()
+    }
+
+    /// Whether the caller runs on this thread, that is, inside a callback.
+    var isCurrent: Bool { pthread_equal(pthread_self(), handle) != 0 }
+
+    /// A number for a new subscription.
+    func makeID() -> Int { lastID.add(1, ordering: .relaxed).newValue }
+
+    func send(_ order: WatchOrder) { mailbox.send(order) }
+
+    /// Ends the thread; returns when it has. Not on the thread itself, and once only.
+    func quit() {
+        mailbox.send(.quit)
+        pthread_join(handle, nil)
+    }
+
+    private final class Work {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+
+    private static func start(_ body: @escaping @Sendable () -> Void) throws(WatchError) -> pthread_t {
+        var thread = pthread_t()
+        let work = Unmanaged.passRetained(Work(body))
+        // A new thread inherits the mask: signals go to those who wait for them, none to this one.
+        var all = sigset_t()
+        var before = sigset_t()
+        sigfillset(&all)
+        pthread_sigmask(SIG_SETMASK, &all, &before)
+        let code = pthread_create(
+            &thread, nil,
+            { argument in
+                guard let argument else { return nil }
+                cinotify_name_thread("config-watch")
+                Unmanaged<Work>.fromOpaque(argument).takeRetainedValue().body()
+                return nil
+            }, work.toOpaque())
+        pthread_sigmask(SIG_SETMASK, &before, nil)
+        guard code == 0 else {
+            work.release()
+            throw WatchError(doing: "start a thread", code: code)
+        }
+        return thread
+    }
+}

@@ -1,0 +1,102 @@
+import Glibc
+import Logging
+
+/// Formats each event as one line: `2026-11-23T12:00:00.123Z info listening address=127.0.0.1:6555`, or the same as a JSON object.
+/// Whatever came from outside is escaped, so that an event is one line and looks like nothing else.
+struct LineLogHandler: LogHandler {
+    var metadata = Logger.Metadata()
+    var logLevel: Logger.Level
+
+    private let format: LogFormat
+    private let writer: LogWriter
+
+    init(format: LogFormat, level: Logger.Level, writer: LogWriter) {
+        self.format = format
+        self.logLevel = level
+        self.writer = writer
+    }
+
+    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+        get { metadata[key] }
+        set { metadata[key] = newValue }
+    }
+
+    func log(event: LogEvent) {
+        var all = metadata
+        if let own = event.metadata { all.merge(own) { $1 } }
+        let pairs = all.sorted { $0.key < $1.key }.map { ($0.key, LineLogHandler.text(of: $0.value)) }
+        let message = event.message.description
+        let time = LineLogHandler.time()
+        switch format {
+        case .text:
+            var line = "\(time) \(event.level.rawValue) \(LineLogHandler.escapingControls(message))"
+            for (key, value) in pairs { line += " \(key)=\(LineLogHandler.quotedIfNeeded(value))" }
+            writer.write(line + "\n")
+        case .json:
+            var line = "{\"time\":\"\(time)\",\"level\":\"\(event.level.rawValue)\",\"message\":\(LineLogHandler.json(message))"
+            for (key, value) in pairs { line += ",\(LineLogHandler.json(key)):\(LineLogHandler.json(value))" }
+            writer.write(line + "}\n")
+        }
+    }
+
+    /// RFC 3339, UTC, milliseconds.
+    private static func time() -> String {
+        var now = timespec()
+        clock_gettime(CLOCK_REALTIME, &now)
+        var parts = tm()
+        gmtime_r(&now.tv_sec, &parts)
+        func padded(_ number: Int, _ width: Int) -> String {
+            let digits = String(number)
+            return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        }
+        let date = "\(padded(Int(parts.tm_year) + 1900, 4))-\(padded(Int(parts.tm_mon) + 1, 2))-\(padded(Int(parts.tm_mday), 2))"
+        let clock = "\(padded(Int(parts.tm_hour), 2)):\(padded(Int(parts.tm_min), 2)):\(padded(Int(parts.tm_sec), 2))"
+        return "\(date)T\(clock).\(padded(now.tv_nsec / 1_000_000, 3))Z"
+    }
+
+    private static func text(of value: Logger.Metadata.Value) -> String {
+        switch value {
+        case .string(let text): text
+        case .stringConvertible(let value): value.description
+        case .array(let values): values.map { text(of: $0) }.joined(separator: ",")
+        case .dictionary(let values): values.sorted { $0.key < $1.key }.map { "\($0.key)=\(text(of: $0.value))" }.joined(separator: ",")
+        }
+    }
+
+    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+        scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || scalar.value == 0x2028 || scalar.value == 0x2029
+    }
+
+    private static func escapingControls(_ text: String) -> String {
+        guard text.unicodeScalars.contains(where: isControl) else { return text }
+        var escaped = ""
+        for scalar in text.unicodeScalars {
+            if isControl(scalar) { escaped += "\\u{\(String(scalar.value, radix: 16))}" } else { escaped.unicodeScalars.append(scalar) }
+        }
+        return escaped
+    }
+
+    private static func quotedIfNeeded(_ text: String) -> String {
+        let plain = text.unicodeScalars.allSatisfy { $0 != " " && $0 != "\"" && $0 != "=" && !isControl($0) }
+        guard !plain || text.isEmpty else { return text }
+        return json(text)
+    }
+
+    private static func json(_ text: String) -> String {
+        var quoted = "\""
+        for scalar in text.unicodeScalars {
+            switch scalar {
+            case "\"": quoted += "\\\""
+            case "\\": quoted += "\\\\"
+            case "\n": quoted += "\\n"
+            case "\t": quoted += "\\t"
+            case "\r": quoted += "\\r"
+            case _ where isControl(scalar):
+                let hex = String(scalar.value, radix: 16)
+                quoted += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
+            default: quoted.unicodeScalars.append(scalar)
+            }
+        }
+        return quoted + "\""
+    }
+}

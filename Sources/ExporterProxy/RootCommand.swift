@@ -1,0 +1,17 @@
+import ArgumentParser
+import Proxy
+
+/// Arguments in, exit code out: `main` decides nothing.
+@main
+struct RootCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "exporter-proxy",
+        abstract: "Exposes the Prometheus metrics of many applications through one port.",
+        discussion: """
+            Without a subcommand it serves:
+              exporter-proxy [serve] [--config PATH] [--log-level LEVEL] [--log-format text|json]
+            """,
+        version: "exporter-proxy \(ProgramVersion.current)",
+        subcommands: [ServeCommand.self],
+        defaultSubcommand: ServeCommand.self)
+}

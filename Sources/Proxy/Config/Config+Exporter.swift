@@ -1,0 +1,26 @@
+/// The table `[exporter]`.
+public struct ExporterConfig: Equatable, Sendable {
+    /// Event-loop threads, at least one; `nil` means one for each core.
+    public var workerThreads: Int? = nil
+    /// Connections that each receiving listener handles at once, 1…65534.
+    public var concurrentRequests = 2048
+    /// Where `/metrics` is served; never empty.
+    public var scrapeAddresses = [ListenAddress(host: "0.0.0.0", port: 6555)]
+    /// TLS of the scrape listeners.
+    public var tls = ListenerTLS.off
+    /// How long a stop, or a listener that closes, waits for what is in flight.
+    public var shutdownTimeout = Duration.seconds(5)
+    /// Open connections on the scrape side.
+    public var maxConnections = 4096
+    /// For a TLS handshake, on receivers too.
+    public var handshakeTimeout = Duration.seconds(10)
+    /// For a request's head.
+    public var headerTimeout = Duration.seconds(10)
+    /// For a kept connection without a request.
+    public var idleTimeout = Duration.seconds(360)
+    /// For a reader that takes no bytes.
+    public var writeTimeout = Duration.seconds(60)
+
+    /// The table with every key at its default.
+    public init() {}
+}

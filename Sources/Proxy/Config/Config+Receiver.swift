@@ -1,0 +1,63 @@
+/// The table `[receiver]`.
+public struct ReceiverConfig: Equatable, Sendable {
+    /// What connections opened from now on speak.
+    public var format = PushFormat.json
+    /// The Unix socket; `nil` when `receive_on_unix_socket` is false.
+    public var unixSocket: UnixSocketConfig? = nil
+    /// The TCP address; `nil` when `receive_on_tcp_socket` is false.
+    public var tcpSocket: ListenAddress? = nil
+    /// TLS of the TCP receiver.
+    public var tls = ListenerTLS.off
+    /// A larger message is refused.
+    public var maxMessageSize = ByteCount.mebibytes(16)
+    /// Apps that the store holds at most, pushed and polled together.
+    public var maxApps = 100_000
+    /// Bytes that the store holds at most.
+    public var maxTotalSize = ByteCount.gibibytes(1)
+    /// Incomplete messages of all connections together.
+    public var maxInflightSize = ByteCount.mebibytes(256)
+    /// A connection that sends nothing for this long is closed.
+    public var idleTimeout = Duration.seconds(60)
+
+    /// The table with every key at its default.
+    public init() {}
+}
+
+/// The two push formats; a connection speaks one of them.
+public enum PushFormat: String, Equatable, Sendable, CaseIterable {
+    case json
+    case capnp
+}
+
+/// Where the receiving Unix socket lies and who may use it.
+public struct UnixSocketConfig: Equatable, Sendable {
+    /// The owner or group of the socket file, as configured; looked up when the socket is made.
+    public enum Principal: Equatable, Sendable {
+        /// That of the running process.
+        case current
+        /// A user or group name.
+        case name(String)
+        /// A numeric id.
+        case id(UInt32)
+    }
+
+    /// The default of `receiver_unix_socket`.
+    public static let defaultPath = "/var/run/exporter-proxy-receiver.sock"
+
+    /// The socket file, absolute or relative to the working directory of the process (the decoder resolves it against the config file).
+    public var path: String
+    /// The file's owner.
+    public var user: Principal
+    /// The file's group.
+    public var group: Principal
+    /// Permission bits, `0…0o777`.
+    public var mode: UInt16
+
+    /// A socket; what is left out is at its default.
+    public init(path: String = defaultPath, user: Principal = .current, group: Principal = .current, mode: UInt16 = 0o660) {
+        self.path = path
+        self.user = user
+        self.group = group
+        self.mode = mode
+    }
+}

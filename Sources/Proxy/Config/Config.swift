@@ -1,0 +1,30 @@
+/// Everything that `config.toml` says, with defaults applied: a plain value, so that a reload is a comparison.
+public struct Config: Equatable, Sendable {
+    /// The scrape side.
+    public var exporter: ExporterConfig
+    /// The push side.
+    public var receiver: ReceiverConfig
+    /// The poll side.
+    public var poll: PollConfig
+
+    /// A configuration with every key at its default.
+    public init(
+        exporter: ExporterConfig = ExporterConfig(),
+        receiver: ReceiverConfig = ReceiverConfig(),
+        poll: PollConfig = PollConfig()
+    ) {
+        self.exporter = exporter
+        self.receiver = receiver
+        self.poll = poll
+    }
+}
+
+/// How a listener treats TLS.
+public enum ListenerTLS: Equatable, Sendable {
+    /// Plain text only.
+    case off
+    /// TLS only.
+    case required(TLSServerConfig)
+    /// TLS and plain text on one port, told apart by the first bytes.
+    case optional(TLSServerConfig)
+}

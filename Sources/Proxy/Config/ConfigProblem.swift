@@ -1,0 +1,64 @@
+/// One thing that is wrong with the configuration or with a file that it names.
+public struct ConfigProblem: Error, Equatable, Sendable, CustomStringConvertible {
+    /// How bad it is.
+    public enum Severity: String, Equatable, Sendable {
+        case error
+        /// Said in the log; does not stop a start or a reload.
+        case warning
+    }
+
+    /// Whether it stops a start or a reload.
+    public var severity: Severity
+    /// The config file, as it was named.
+    public var file: String
+    /// Where in the file; `nil` when the problem has no place in it (the file is missing, say).
+    public var position: ConfigPosition?
+    /// The dotted key, `exporter.tls_server_config.cert_file`; `nil` for a syntax error.
+    public var key: String?
+    /// What is wrong and what to do, in lower case without a final period. Names the key.
+    public var message: String
+
+    /// A problem made of its parts; `ConfigOrigin.problem` fills in the place.
+    public init(severity: Severity = .error, file: String, position: ConfigPosition?, key: String?, message: String) {
+        self.severity = severity
+        self.file = file
+        self.position = position
+        self.key = key
+        self.message = message
+    }
+
+    /// `PATH:LINE:COLUMN: error: MESSAGE`, as compilers print it.
+    public var description: String {
+        guard let position else { return "\(file): \(severity.rawValue): \(message)" }
+        return "\(file):\(position.line):\(position.column): \(severity.rawValue): \(message)"
+    }
+}
+
+/// All problems found at once; at least one of them is an error.
+public struct ConfigProblems: Error, Equatable, Sendable, CustomStringConvertible {
+    /// In the order in which they are to be shown.
+    public var problems: [ConfigProblem]
+
+    /// All of them; never empty.
+    public init(_ problems: [ConfigProblem]) { self.problems = problems }
+
+    /// One problem a line.
+    public var description: String { problems.map(\.description).joined(separator: "\n") }
+}
+
+/// A place in the config file; both count from 1, columns in characters.
+public struct ConfigPosition: Hashable, Sendable, Comparable {
+    /// The line, from 1.
+    public var line: Int
+    /// The column in characters, from 1.
+    public var column: Int
+
+    /// A place; both count from 1.
+    public init(line: Int, column: Int) {
+        self.line = line
+        self.column = column
+    }
+
+    /// Whether `a` stands before `b` in the file.
+    public static func < (a: ConfigPosition, b: ConfigPosition) -> Bool { (a.line, a.column) < (b.line, b.column) }
+}

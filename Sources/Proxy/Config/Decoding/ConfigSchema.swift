@@ -1,0 +1,140 @@
+import TOML
+
+/// Every table of `config.toml` and its keys. A new key is one row here, and the field that it fills.
+enum ConfigSchema {
+    static var root: [ConfigKey<ConfigDraft>] {
+        [
+            ConfigKey("exporter", .table(exporter) { _ in ExporterDraft() }, \.exporter),
+            ConfigKey("receiver", .table(receiver) { _ in ReceiverDraft() }, \.receiver),
+            ConfigKey("poll_external", .table(pollExternal) { _ in PollDraft() }, \.poll),
+        ]
+    }
+
+    static var exporter: [ConfigKey<ExporterDraft>] {
+        [
+            ConfigKey("worker_threads", .integer(0...1024, example: 4, zeroMeans: 1), \.config.workerThreads),
+            ConfigKey("concurrent_requests", .integer(1...65534, example: 2048), \.config.concurrentRequests),
+            ConfigKey("scrape_expose_endpoint", .listenAddresses, \.scrapeAddresses),
+            ConfigKey("tls", .choice, \.tls),
+            ConfigKey("shutdown_timeout", .duration(example: "5s", orZero: true), \.config.shutdownTimeout),
+            ConfigKey("max_connections", .integer(1...1_000_000, example: 4096), \.config.maxConnections),
+            ConfigKey("handshake_timeout", .duration(example: "10s"), \.config.handshakeTimeout),
+            ConfigKey("header_timeout", .duration(example: "10s"), \.config.headerTimeout),
+            ConfigKey("idle_timeout", .duration(example: "6m"), \.config.idleTimeout),
+            ConfigKey("write_timeout", .duration(example: "60s"), \.config.writeTimeout),
+            ConfigKey("tls_server_config", .table(tlsServer) { TLSServerDraft(key: $0) }, \.tlsServer),
+        ]
+    }
+
+    static var tlsServer: [ConfigKey<TLSServerDraft>] {
+        [
+            ConfigKey("cert_file", .path(example: "certs/server.pem"), \.certFile),
+            ConfigKey("key_file", .path(example: "certs/server-key.pem"), \.keyFile),
+            ConfigKey("min_version", .choice, \.minVersion),
+            ConfigKey("max_version", .choice, \.maxVersion),
+        ]
+    }
+
+    static var receiver: [ConfigKey<ReceiverDraft>] {
+        [
+            ConfigKey("format", .choice, \.config.format),
+            ConfigKey("receive_on_unix_socket", .boolean, \.receivesOnUnixSocket),
+            ConfigKey("receiver_unix_socket", .path(example: UnixSocketConfig.defaultPath), \.unixSocket.path),
+            ConfigKey("unix_socket_user", .principal(current: "current_user", example: "prometheus"), \.unixSocket.user),
+            ConfigKey("unix_socket_group", .principal(current: "current_group", example: "prometheus"), \.unixSocket.group),
+            ConfigKey("unix_socket_mode", .fileMode, \.unixSocket.mode),
+            ConfigKey("receive_on_tcp_socket", .boolean, \.receivesOnTCPSocket),
+            ConfigKey("receiver_tcp_socket", .listenAddress, \.tcpSocket),
+            ConfigKey("tls", .choice, \.tls),
+            ConfigKey("max_message_size", .size(upTo: .gibibytes(1), example: "16MiB"), \.config.maxMessageSize),
+            ConfigKey("max_apps", .integer(1...100_000_000, example: 100_000), \.config.maxApps),
+            ConfigKey("max_total_size", .size(example: "1GiB"), \.config.maxTotalSize),
+            ConfigKey("max_inflight_size", .size(example: "256MiB"), \.config.maxInflightSize),
+            ConfigKey("idle_timeout", .duration(example: "60s"), \.config.idleTimeout),
+            ConfigKey("tls_server_config", .table(tlsServer) { TLSServerDraft(key: $0) }, \.tlsServer),
+        ]
+    }
+
+    static var pollExternal: [ConfigKey<PollDraft>] {
+        [
+            ConfigKey("poll_other_scrape_endpoints", .boolean, \.polls),
+            ConfigKey(
+                "other_scrape_endpoints",
+                .array(of: ConfigValue<TargetURL.Written>.url.keyed, "an array of URLs", example: "[\"http://127.0.0.1:9100/metrics\"]"),
+                \.endpoints),
+            ConfigKey("allow_invalid_certs", .boolean, \.allowsInvalidCerts),
+            ConfigKey("poll_interval", .duration(example: "5s"), \.interval),
+            ConfigKey("client_timeout", .duration(example: "2s"), \.timeout),
+            ConfigKey("body_size_limit", .size(upTo: .gibibytes(1), example: "64MiB"), \.bodySizeLimit),
+            ConfigKey("tls_config", .table(tlsClient) { TLSClientDraft(key: $0) }, \.tls),
+            ConfigKey(
+                "targets",
+                .array(of: .table(target) { TargetDraft(key: $0) }, "an array of tables", example: "[[poll_external.targets]]"),
+                \.targets),
+        ]
+    }
+
+    static var tlsClient: [ConfigKey<TLSClientDraft>] {
+        [
+            ConfigKey("ca_file", .path(example: "certs/ca.pem"), \.config.caFile),
+            ConfigKey("cert_file", .path(example: "certs/client.pem"), \.config.certFile),
+            ConfigKey("key_file", .path(example: "certs/client-key.pem"), \.config.keyFile),
+            ConfigKey("server_name", .serverName, \.config.serverName),
+            ConfigKey("insecure_skip_verify", .boolean, \.config.insecureSkipVerify),
+            ConfigKey("min_version", .choice, \.config.minVersion),
+        ]
+    }
+
+    static var target: [ConfigKey<TargetDraft>] {
+        [
+            ConfigKey("url", .url, \.url),
+            ConfigKey("name", .appName, \.name),
+            ConfigKey("poll_interval", .duration(example: "5s"), \.interval),
+            ConfigKey("client_timeout", .duration(example: "2s"), \.timeout),
+            ConfigKey("body_size_limit", .size(upTo: .gibibytes(1), example: "64MiB"), \.bodySizeLimit),
+            ConfigKey("headers", .headers, \.headers),
+            ConfigKey("follow_redirects", .boolean, \.followsRedirects),
+            ConfigKey("basic_auth", .table(basicAuth) { BasicAuthDraft(key: $0) }, \.basicAuth),
+            ConfigKey("authorization", .table(authorization) { AuthorizationDraft(key: $0) }, \.authorization),
+            ConfigKey("tls_config", .table(tlsClient) { TLSClientDraft(key: $0) }, \.tls),
+        ]
+    }
+
+    static var basicAuth: [ConfigKey<BasicAuthDraft>] {
+        [
+            ConfigKey("username", .username, \.username),
+            ConfigKey("password", .secret(orEmpty: true), \.password),
+            ConfigKey("password_file", .path(example: "target.password"), \.passwordFile),
+        ]
+    }
+
+    static var authorization: [ConfigKey<AuthorizationDraft>] {
+        [
+            ConfigKey("type", .authorizationType, \.type),
+            ConfigKey("credentials", .secret(), \.credentials),
+            ConfigKey("credentials_file", .path(example: "target.token"), \.credentialsFile),
+        ]
+    }
+
+    static func read(_ table: TOMLTable, with reader: inout ConfigReader) -> ConfigDraft {
+        var draft = ConfigDraft()
+        ConfigKey.read(table, at: "", schema: root, into: &draft, with: &reader)
+        return draft
+    }
+
+    /// The dotted names of all keys that hold a value; `[]` stands for each element of an array of tables.
+    static let leafKeys: [String] = root.flatMap { row in row.leaves.map { row.name + $0 } }
+
+    /// The tables in which `key` is known, itself a table or not.
+    static func tables(having key: String) -> [String] {
+        var tables: [String] = []
+        for leaf in leafKeys {
+            let parts = leaf.split(separator: ".")
+            for index in parts.indices.dropFirst() where parts[index] == key || parts[index] == "\(key)[]" {
+                let table = parts[..<index].joined(separator: ".")
+                if !tables.contains(table) { tables.append(table) }
+            }
+        }
+        return tables
+    }
+}

@@ -1,0 +1,119 @@
+import TOML
+
+extension ConfigValue where Value == TargetURL.Written {
+    /// The URL of a target; a relative socket path is resolved against the config file's folder.
+    static var url: Self {
+        .scalar("a URL", example: "\"http://127.0.0.1:9100/metrics\"", shown: { TargetURL.redacted($0) }) {
+            (value, reader) throws(Mismatch) in
+            guard case .string(let text) = value else { return nil }
+            var written: TargetURL.Written
+            do throws(TargetURL.Malformed) {
+                written = try TargetURL.parse(text)
+            } catch {
+                throw Mismatch(hint: error.reason)
+            }
+            if case .unix(let path) = written.url.origin {
+                let resolved = ConfigPath.resolve(path, against: reader.folder)
+                guard resolved.utf8.count <= ReceiverDraft.maxSocketPathLength else {
+                    throw Mismatch(
+                        hint: "the path of a Unix socket has at most \(ReceiverDraft.maxSocketPathLength) bytes, its folder included")
+                }
+                written.url.origin = .unix(path: resolved)
+            }
+            return written
+        }
+    }
+}
+
+extension ConfigValue where Value == String {
+    /// The name that a server's certificate must carry.
+    static var serverName: Self {
+        .scalar("a host name or an IP address", example: "\"metrics.example\"") { (value, _) throws(Mismatch) in
+            guard case .string(let text) = value, !text.isEmpty, text.utf8.count <= 253,
+                text.utf8.allSatisfy({ HTTPToken.isToken($0) || $0 == UInt8(ascii: ":") })
+            else { return nil }
+            return text
+        }
+    }
+
+    /// The user of basic authentication; RFC 7617 §2.
+    static var username: Self {
+        .scalar("a name without a colon", example: "\"prometheus\"") { (value, _) throws(Mismatch) in
+            guard case .string(let text) = value, !text.contains(":"), !ValueText.hasControl(text) else { return nil }
+            return text
+        }
+    }
+
+    /// The scheme in front of the credentials; RFC 9110 §11.4.
+    static var authorizationType: Self {
+        .scalar("an authentication scheme", example: "\"Bearer\"") { (value, _) throws(Mismatch) in
+            guard case .string(let text) = value, HTTPToken.isToken(text) else { return nil }
+            guard text.lowercased() != "basic" else { throw Mismatch(hint: "use basic_auth instead") }
+            return text
+        }
+    }
+}
+
+extension ConfigValue where Value == [Target.Header] {
+    /// A table of header names and values, none of them one that the client sets itself.
+    static var headers: Self {
+        ConfigValue { node, key, reader in
+            guard case .table(let table) = node.value else {
+                let found = ValueText.describe(node.value) { _ in nil }
+                reader.refuse(key, "\(key) must be a table of strings, such as { X-Tenant = \"a\" }, not \(found)")
+                return nil
+            }
+            var headers: [Target.Header] = []
+            for entry in table.entries {
+                let entryKey = "\(key).\(entry.key)"
+                let shown = ValueText.quoted(entry.key)
+                guard HTTPToken.isToken(entry.key) else {
+                    reader.refuse(entryKey, "\(key): \(shown) is not the name of a header", at: entry.keyPosition)
+                    continue
+                }
+                if let reason = reserved[entry.key.lowercased()] {
+                    reader.refuse(entryKey, "\(key): \(shown) is set by the client itself\(reason)", at: entry.keyPosition)
+                    continue
+                }
+                if headers.contains(where: { $0.name.lowercased() == entry.key.lowercased() }) {
+                    reader.refuse(
+                        entryKey, "\(key): \(shown) is given twice; case does not count in names of headers", at: entry.keyPosition)
+                    continue
+                }
+                guard case .string(let text) = entry.node.value else {
+                    let found = ValueText.describe(entry.node.value)
+                    reader.refuse(entryKey, "\(key): \(shown) must be a string, such as \"a\", not \(found)", at: entry.node.position)
+                    continue
+                }
+                // A tab is the one control character that a value may hold, RFC 9110 §5.5.
+                guard !ValueText.hasControl(text.filter { $0 != "\t" }) else {
+                    reader.refuse(entryKey, "\(key): the value of \(shown) holds a control character", at: entry.node.position)
+                    continue
+                }
+                headers.append(Target.Header(name: entry.key, value: text))
+            }
+            return headers
+        }
+    }
+
+    /// Names in lower case, each with what to do instead.
+    private static var reserved: [String: String] {
+        [
+            "accept": " (only text format 0.0.4 can be joined)", "accept-encoding": "", "connection": "", "content-length": "",
+            "content-type": "", "expect": "", "host": " from the URL", "keep-alive": "", "proxy-connection": "", "te": "",
+            "trailer": "", "transfer-encoding": "", "upgrade": "", "user-agent": "", "x-prometheus-scrape-timeout-seconds": "",
+        ]
+    }
+}
+
+/// RFC 9110 §5.6.2.
+enum HTTPToken {
+    static func isToken(_ text: String) -> Bool { !text.isEmpty && text.utf8.allSatisfy(isToken) }
+
+    static func isToken(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+        default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+        }
+    }
+}

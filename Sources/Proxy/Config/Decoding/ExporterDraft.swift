@@ -1,0 +1,51 @@
+/// The table `[exporter]`.
+struct ExporterDraft: Sendable {
+    var config = ExporterConfig()
+    var scrapeAddresses: [Keyed<ListenAddress>]?
+    var tls: TLSMode?
+    var tlsServer: TLSServerDraft?
+
+    /// Each address with the key that gave it; empty when the key's value is wrong.
+    func validScrapeAddresses(with reader: ConfigReader) -> [Keyed<ListenAddress>] {
+        if let scrapeAddresses { return scrapeAddresses }
+        guard !reader.isGiven(ExporterDraft.addressKey) else { return [] }
+        return config.scrapeAddresses.map { Keyed(key: ExporterDraft.addressKey, value: $0) }
+    }
+
+    /// - Parameter receiver: the TCP receiver's address.
+    func config(beside receiver: ListenAddress?, with reader: inout ConfigReader) -> ExporterConfig {
+        var config = self.config
+        if let scrapeAddresses { config.scrapeAddresses = scrapeAddresses.map(\.value) }
+        checkOverlaps(beside: receiver, with: &reader)
+        config.tls = TLSServerDraft.listenerTLS(tls, tlsServer, of: "exporter", isUsed: true, with: &reader)
+        return config
+    }
+
+    private func checkOverlaps(beside receiver: ListenAddress?, with reader: inout ConfigReader) {
+        let addresses = validScrapeAddresses(with: reader)
+        for (index, address) in addresses.enumerated() {
+            // `[::]:P` leaves IPv4 to a `0.0.0.0:P` beside it (SPEC §3).
+            let earlier = addresses[..<index].first {
+                $0.value.overlaps(address.value) && Set([$0.value.host, address.value.host]) != ["::", "0.0.0.0"]
+            }
+            if let earlier {
+                let relation = earlier.value == address.value ? "repeats" : "overlaps with"
+                reader.refuse(
+                    address.key,
+                    "\(address.key) \(address.value) \(relation) \(earlier.key)\(earlier.value == address.value ? "" : " \(earlier.value)")"
+                )
+            }
+        }
+        guard let receiver, let taken = addresses.first(where: { $0.value.overlaps(receiver) }) else { return }
+        // The later of the two is the one that was added.
+        let receiverKey = "receiver.receiver_tcp_socket"
+        let other = "\(taken.key) \(taken.value)"
+        if reader.isGiven(receiverKey) {
+            reader.refuse(receiverKey, "\(receiverKey) \(receiver) overlaps with \(other); each needs an address or port of its own")
+        } else {
+            reader.refuse(taken.key, "\(other) overlaps with \(receiverKey) \(receiver); each needs an address or port of its own")
+        }
+    }
+
+    private static let addressKey = "exporter.scrape_expose_endpoint"
+}

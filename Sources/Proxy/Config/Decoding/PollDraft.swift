@@ -1,0 +1,166 @@
+/// The table `[poll_external]`.
+struct PollDraft: Sendable {
+    var polls = false
+    var endpoints: [Keyed<TargetURL.Written>] = []
+    var allowsInvalidCerts = false
+    var interval: Duration?
+    var timeout: Duration?
+    var bodySizeLimit = ByteCount.mebibytes(64)
+    var tls: TLSClientDraft?
+    var targets: [TargetDraft] = []
+
+    static let defaultInterval = Duration.seconds(5)
+    static let defaultTimeout = Duration.seconds(2)
+
+    /// A target whose URL is known; the others have been noted and take part in no rule.
+    private struct Candidate {
+        var draft: TargetDraft
+        var url: TargetURL
+        /// The key that gave the URL.
+        var urlKey: String
+    }
+
+    /// - Parameter scrapeAddresses: where the scrape side listens.
+    func config(scrapeAddresses: [Keyed<ListenAddress>], with reader: inout ConfigReader) -> PollConfig {
+        checkGeneralTimes(with: &reader)
+        let generalTLS = tls?.config(isUsed: polls, with: &reader)
+        let candidates = self.candidates(with: &reader)
+        checkRepeats(candidates, with: &reader)
+        for candidate in candidates { checkOwnAddress(candidate, scrapeAddresses, with: &reader) }
+        let names = self.names(candidates, with: &reader)
+
+        var result: [Target] = []
+        for (candidate, name) in zip(candidates, names) {
+            let draft = candidate.draft
+            let (headers, credentials) = draft.access(isUsed: polls, with: &reader)
+            let ownTLS = draft.tls?.config(isUsed: polls, with: &reader)
+            let (interval, timeout) = times(draft, with: &reader)
+            guard let name else { continue }
+            result.append(
+                Target(
+                    url: candidate.url, name: name, interval: interval, timeout: timeout,
+                    bodySizeLimit: draft.bodySizeLimit ?? bodySizeLimit, headers: headers,
+                    followRedirects: draft.followsRedirects ?? true, credentials: credentials, tls: ownTLS ?? inheritedTLS(generalTLS)))
+        }
+        // All the same is checked when polling is off, so that switching it on brings no surprise.
+        return PollConfig(targets: polls ? result : [])
+    }
+
+    private func inheritedTLS(_ general: TLSClientConfig?) -> TLSClientConfig {
+        var config = general ?? TLSClientConfig()
+        if allowsInvalidCerts { config.insecureSkipVerify = true }
+        return config
+    }
+
+    private func candidates(with reader: inout ConfigReader) -> [Candidate] {
+        let simple = endpoints.map { Candidate(draft: TargetDraft(key: $0.key, url: $0.value), url: $0.value.url, urlKey: $0.key) }
+        return simple
+            + targets.compactMap { draft in
+                guard let url = draft.url?.url else {
+                    if !reader.isGiven("\(draft.key).url") {
+                        reader.refuse(draft.key, "\(draft.key) needs a url, such as url = \"http://127.0.0.1:9100/metrics\"")
+                    }
+                    // What else is wrong with it is said in the same run.
+                    _ = draft.access(isUsed: false, with: &reader)
+                    _ = draft.tls?.config(isUsed: false, with: &reader)
+                    return nil
+                }
+                return Candidate(draft: draft, url: url, urlKey: "\(draft.key).url")
+            }
+    }
+
+    private func checkRepeats(_ candidates: [Candidate], with reader: inout ConfigReader) {
+        var seen: [TargetURL: String] = [:]
+        for candidate in candidates {
+            if let first = seen[candidate.url] {
+                reader.refuse(candidate.urlKey, "\(candidate.urlKey) repeats the URL of \(first)\(reader.line(of: first))")
+            } else {
+                seen[candidate.url] = candidate.urlKey
+            }
+        }
+    }
+
+    private func checkOwnAddress(_ candidate: Candidate, _ scrapeAddresses: [Keyed<ListenAddress>], with reader: inout ConfigReader) {
+        guard let own = scrapeAddresses.first(where: { candidate.url.reaches($0.value) }) else { return }
+        reader.refuse(
+            candidate.urlKey, "\(candidate.urlKey) is this proxy's own scrape address \(own.value) (\(own.key)\(reader.line(of: own.key)))")
+    }
+
+    /// Each candidate's name, SPEC §5; nil where there is none, which has been noted.
+    private func names(_ candidates: [Candidate], with reader: inout ConfigReader) -> [AppName?] {
+        var sharing: [String: Int] = [:]
+        for candidate in candidates { sharing[candidate.url.endpoint, default: 0] += 1 }
+        var holders: [AppName: Candidate] = [:]
+        return candidates.map { candidate in
+            let nameKey = "\(candidate.draft.key).name"
+            // A name that was refused must not come back as a second problem under its default.
+            guard candidate.draft.name != nil || !reader.isGiven(nameKey) else { return nil }
+            let endpoint = candidate.url.endpoint
+            let text = "external_poll: \(endpoint)" + (sharing[endpoint] == 1 ? "" : candidate.url.pathAndQuery)
+            guard let name = candidate.draft.name ?? AppName(text) else {
+                reader.refuse(
+                    candidate.urlKey,
+                    "\(candidate.urlKey) makes a name longer than \(AppName.maxLength) bytes; give it one in [[poll_external.targets]]")
+                return nil
+            }
+            guard let holder = holders[name] else {
+                holders[name] = candidate
+                return name
+            }
+            if holder.url != candidate.url {
+                let key = reader.isGiven(nameKey) ? nameKey : candidate.urlKey
+                reader.refuse(
+                    key,
+                    "\(key) ends with the same name as \(holder.draft.key)\(reader.line(of: holder.draft.key)), "
+                        + "\(ValueText.quoted(name.description)); give one of them another name in [[poll_external.targets]]")
+            }
+            return nil
+        }
+    }
+
+    private func checkGeneralTimes(with reader: inout ConfigReader) {
+        warnWhenCut(in: "poll_external", interval: interval ?? Self.defaultInterval, timeout: timeout ?? Self.defaultTimeout, with: &reader)
+    }
+
+    private func times(_ draft: TargetDraft, with reader: inout ConfigReader) -> (interval: Duration, timeout: Duration) {
+        let interval = draft.interval ?? self.interval ?? Self.defaultInterval
+        let timeout = draft.timeout ?? self.timeout ?? Self.defaultTimeout
+        warnWhenCut(in: draft.key, interval: interval, timeout: timeout, with: &reader)
+        return (interval, min(interval, timeout))
+    }
+
+    /// Warns in the table `table` when it is the one that makes the timeout longer than the interval.
+    private func warnWhenCut(in table: String, interval: Duration, timeout: Duration, with reader: inout ConfigReader) {
+        guard timeout > interval else { return }
+        let key = ["\(table).client_timeout", "\(table).poll_interval"].first { reader.isGiven($0) }
+        guard let key else { return }
+        let lengths = "client_timeout \(DurationText.text(timeout)) is longer than poll_interval \(DurationText.text(interval))"
+        reader.warn(key, "\(table): \(lengths); it is cut to the interval")
+    }
+}
+
+extension TargetURL {
+    /// Whether a connection to this URL ends at a listener on `address`, as far as can be told without asking the system.
+    func reaches(_ address: ListenAddress) -> Bool {
+        guard case .http(let host, let port) = origin.asHTTP, port == address.port, let listening = NumericAddress(address.host) else {
+            return false
+        }
+        // Connecting to a wildcard address connects to the host itself, connect(2) on Linux.
+        let reached: [String] =
+            switch host {
+            case "localhost", "localhost.": ["127.0.0.1", "::1"]
+            case "0.0.0.0": ["127.0.0.1"]
+            case "::": ["::1"]
+            default: [host.hasPrefix("::ffff:") ? String(host.dropFirst(7)) : host]
+            }
+        return reached.compactMap { NumericAddress($0) }.contains { $0 == listening || ($0.isLoopback && listening.covers($0)) }
+    }
+}
+
+extension TargetURL.Origin {
+    /// An HTTPS origin as an HTTP one, for rules that look at host and port alone.
+    fileprivate var asHTTP: TargetURL.Origin {
+        if case .https(let host, let port) = self { return .http(host: host, port: port) }
+        return self
+    }
+}

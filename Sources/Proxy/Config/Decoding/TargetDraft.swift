@@ -1,0 +1,129 @@
+/// A table of `[[poll_external.targets]]`, or an element of `other_scrape_endpoints`, which has a URL alone.
+struct TargetDraft: Sendable {
+    /// The dotted key of the table, or of the element.
+    let key: String
+    var url: TargetURL.Written?
+    var name: AppName?
+    var interval: Duration?
+    var timeout: Duration?
+    var bodySizeLimit: ByteCount?
+    var headers: [Target.Header]?
+    var followsRedirects: Bool?
+    var basicAuth: BasicAuthDraft?
+    var authorization: AuthorizationDraft?
+    var tls: TLSClientDraft?
+
+    init(key: String, url: TargetURL.Written? = nil) {
+        self.key = key
+        self.url = url
+    }
+
+    /// The headers to send and the credentials, from wherever they stand.
+    ///
+    /// - Parameter isUsed: whether the files named are needed.
+    func access(isUsed: Bool, with reader: inout ConfigReader) -> (headers: [Target.Header], credentials: Target.Credentials?) {
+        var headers = self.headers ?? []
+        var sources: [(key: String, what: String)] = []
+        var credentials: Target.Credentials?
+        if let userInfo = url?.userInfo {
+            sources.append((reader.isGiven("\(key).url") ? "\(key).url" : key, "user and password in the URL"))
+            credentials = .basic(username: userInfo.username, password: userInfo.password)
+        }
+        if let basicAuth {
+            sources.append((basicAuth.key, "basic_auth"))
+            credentials = basicAuth.credentials(isUsed: isUsed, with: &reader)
+        }
+        if let authorization {
+            sources.append((authorization.key, "authorization"))
+            credentials = authorization.credentials(isUsed: isUsed, with: &reader)
+        }
+        // As credentials, so that a redirect to another origin does not take the header along.
+        if let index = headers.firstIndex(where: { $0.name.lowercased() == "authorization" }) {
+            let headerKey = "\(key).headers.\(headers[index].name)"
+            sources.append((headerKey, "the header Authorization"))
+            let parts = headers.remove(at: index).value.split(separator: " ", maxSplits: 1).map(String.init)
+            if parts.count == 2, HTTPToken.isToken(parts[0]) {
+                credentials = .authorization(type: parts[0], credentials: .literal(parts[1]))
+            } else {
+                reader.refuse(
+                    headerKey, "\(key).headers: the header Authorization must be \"TYPE CREDENTIALS\"; better use \(key).authorization")
+            }
+        }
+        if sources.count > 1 {
+            let last = sources[sources.count - 1]
+            reader.refuse(last.key, "\(key) has \(ValueText.list(sources.map(\.what))): only one of them can be sent")
+        }
+        return (headers, credentials)
+    }
+}
+
+/// A `basic_auth` table.
+struct BasicAuthDraft: Sendable {
+    let key: String
+    var username: String?
+    var password: String?
+    var passwordFile: String?
+
+    init(key: String) { self.key = key }
+
+    func credentials(isUsed: Bool, with reader: inout ConfigReader) -> Target.Credentials? {
+        if !reader.isGiven("\(key).username") { reader.refuse(key, "\(key) needs a username") }
+        let secret = Secret.from(password, passwordFile, in: key, named: "password", isUsed: isUsed, with: &reader)
+        guard let username, let secret else { return nil }
+        return .basic(username: username, password: secret)
+    }
+}
+
+/// An `authorization` table.
+struct AuthorizationDraft: Sendable {
+    let key: String
+    var type = "Bearer"
+    var credentials: String?
+    var credentialsFile: String?
+
+    init(key: String) { self.key = key }
+
+    func credentials(isUsed: Bool, with reader: inout ConfigReader) -> Target.Credentials? {
+        let secret = Secret.from(credentials, credentialsFile, in: key, named: "credentials", isUsed: isUsed, with: &reader)
+        return secret.map { .authorization(type: type, credentials: $0) }
+    }
+}
+
+extension Secret {
+    /// Exactly one of the key `name` and the key `name_file` of the table `key`.
+    fileprivate static func from(
+        _ literal: String?, _ file: String?, in key: String, named name: String, isUsed: Bool, with reader: inout ConfigReader
+    ) -> Secret? {
+        switch (reader.isGiven("\(key).\(name)"), reader.isGiven("\(key).\(name)_file")) {
+        case (false, false): reader.refuse(key, "\(key) needs \(name) or \(name)_file")
+        case (true, true): reader.refuse("\(key).\(name)_file", "\(key) has both \(name) and \(name)_file; keep one of them")
+        default: break
+        }
+        if let literal { return .literal(literal) }
+        guard let file else { return nil }
+        if isUsed { reader.reference("\(key).\(name)_file", file) }
+        return .file(file)
+    }
+}
+
+/// A `tls_config` table.
+struct TLSClientDraft: Sendable {
+    let key: String
+    var config = TLSClientConfig()
+
+    init(key: String) { self.key = key }
+
+    func config(isUsed: Bool, with reader: inout ConfigReader) -> TLSClientConfig {
+        let given = ["cert_file", "key_file"].filter { reader.isGiven("\(key).\($0)") }
+        if given.count == 1 {
+            let missing = given[0] == "cert_file" ? "key_file" : "cert_file"
+            reader.refuse("\(key).\(given[0])", "\(key) has \(given[0]) but no \(missing); a client certificate needs both")
+        }
+        if isUsed {
+            reader.reference("\(key).ca_file", config.caFile)
+            reader.reference("\(key).cert_file", config.certFile)
+            reader.reference("\(key).key_file", config.keyFile)
+        }
+        return config
+    }
+}

@@ -1,0 +1,25 @@
+/// What `?app=` picks of all apps: those known of the ones named, in order of name, each once.
+enum AppSelection {
+    /// At least one of them is fresh.
+    case fresh([AppEntry])
+    /// Known, but each failing now or never answered: Prometheus's own `up` shall be 0.
+    case stale([AppEntry])
+    /// None of the names is that of an app.
+    case unknown
+
+    init(of names: [String], in snapshot: Snapshot) {
+        // Text that is no valid name cannot be that of an app.
+        let names = Set(names.compactMap(AppName.init)).sorted()
+        let known = names.compactMap(snapshot.entry(named:))
+        if known.isEmpty {
+            self = .unknown
+        } else {
+            self = known.contains(where: \.isFresh) ? .fresh(known) : .stale(known)
+        }
+    }
+}
+
+extension AppEntry {
+    /// Whether its metrics are those of its last update or poll.
+    fileprivate var isFresh: Bool { lastUpdate != nil && state == .ok }
+}

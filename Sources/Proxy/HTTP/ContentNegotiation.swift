@@ -1,0 +1,139 @@
+/// What a client takes: q-values of `Accept` and `Accept-Encoding` (RFC 9110 §12.5.1, §12.5.3). Nothing acceptable is
+/// never an error here: the plain form is sent, as RFC 9110 §12.4.1 allows, for an unread scrape helps nobody.
+enum ContentNegotiation {
+    /// Whether gzip is acceptable, and not less welcome than no coding at all.
+    static func prefersGzip(_ acceptEncoding: String?) -> Bool {
+        guard let acceptEncoding else { return false }
+        // What Prometheus sends.
+        if acceptEncoding == "gzip" { return true }
+        var gzip: Int?
+        var identity: Int?
+        var others: Int?
+        for element in elements(of: acceptEncoding) {
+            switch element.value {
+            case "gzip", "x-gzip": gzip = max(gzip ?? 0, element.weight)
+            case "identity": identity = element.weight
+            case "*": others = element.weight
+            default: break
+            }
+        }
+        // Identity is acceptable without being named; refused alone, it leaves gzip as the only way to answer.
+        let gzipWeight = gzip ?? others ?? (identity == 0 ? 1 : 0)
+        let identityWeight = identity ?? others ?? 0
+        return gzipWeight > 0 && gzipWeight >= identityWeight
+    }
+
+    /// Which of `offered` (such as `text/plain`, the server's favourite first) the client wants most; the first when it names none.
+    /// Between equal weights a type named beats one under a wildcard, then what the client names first wins.
+    static func preferred<Form>(of offered: [(type: String, form: Form)], accept: String?) -> Form? {
+        guard let accept, accept != "*/*" else { return offered.first?.form }
+        let ranges = elements(of: accept)
+        var best: (rank: Rank, form: Form)?
+        for (type, form) in offered {
+            guard let rank = rank(of: type, in: ranges), rank.weight > 0 else { continue }
+            if let best, !(best.rank < rank) { continue }
+            best = (rank, form)
+        }
+        return best?.form ?? offered.first?.form
+    }
+
+    private struct Rank: Comparable {
+        var weight: Int
+        /// 2 for `type/subtype`, 1 for `type/*`, 0 for `*/*`.
+        var specificity: Int
+        /// Of the range in the header.
+        var position: Int
+
+        static func < (a: Rank, b: Rank) -> Bool {
+            (a.weight, a.specificity, b.position) < (b.weight, b.specificity, a.position)
+        }
+    }
+
+    /// The most specific range that covers `type` gives its weight. Parameters (`version=0.0.4`) tell no forms apart here.
+    private static func rank(of type: String, in ranges: [Element]) -> Rank? {
+        let family = type.prefix { $0 != "/" }
+        var found: Rank?
+        for (position, range) in ranges.enumerated() {
+            let specificity: Int
+            switch range.value {
+            case type: specificity = 2
+            case family + "/*": specificity = 1
+            case "*/*": specificity = 0
+            default: continue
+            }
+            if let found, found.specificity >= specificity { continue }
+            found = Rank(weight: range.weight, specificity: specificity, position: position)
+        }
+        return found
+    }
+
+    private struct Element {
+        /// In lower case.
+        var value: String
+        /// Thousandths.
+        var weight: Int
+    }
+
+    /// The comma-separated elements; one with a malformed weight does not count.
+    private static func elements(of header: String) -> [Element] {
+        split(header.utf8[...], at: UInt8(ascii: ",")).compactMap { element in
+            let parts = split(element, at: UInt8(ascii: ";"))
+            let value = String(Substring(trim(parts[0]))).lowercased()
+            if value.isEmpty { return nil }
+            for parameter in parts.dropFirst() {
+                let text = trim(parameter)
+                guard text.first == UInt8(ascii: "q") || text.first == UInt8(ascii: "Q"), text.dropFirst().first == UInt8(ascii: "=") else {
+                    continue
+                }
+                guard let weight = weight(text.dropFirst(2)) else { return nil }
+                return Element(value: value, weight: weight)
+            }
+            return Element(value: value, weight: 1000)
+        }
+    }
+
+    /// `0`, `0.5`, `1.000`: at most three digits after the point, at most 1 (RFC 9110 §12.4.2).
+    private static func weight(_ text: Substring.UTF8View) -> Int? {
+        let digits = Array(text)
+        guard let first = digits.first, first == UInt8(ascii: "0") || first == UInt8(ascii: "1"), digits.count <= 5 else { return nil }
+        if digits.count > 1, digits[1] != UInt8(ascii: ".") { return nil }
+        var thousandths = Int(first - UInt8(ascii: "0")) * 1000
+        var place = 100
+        for digit in digits.dropFirst(2) {
+            guard (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(digit) else { return nil }
+            thousandths += Int(digit - UInt8(ascii: "0")) * place
+            place /= 10
+        }
+        return thousandths <= 1000 ? thousandths : nil
+    }
+
+    /// Separators within a quoted string are text.
+    private static func split(_ text: Substring.UTF8View, at separator: UInt8) -> [Substring.UTF8View] {
+        var parts: [Substring.UTF8View] = []
+        var start = text.startIndex
+        var isQuoted = false
+        var isEscaped = false
+        for index in text.indices {
+            let byte = text[index]
+            if isEscaped {
+                isEscaped = false
+            } else if isQuoted, byte == UInt8(ascii: "\\") {
+                isEscaped = true
+            } else if byte == UInt8(ascii: "\"") {
+                isQuoted.toggle()
+            } else if byte == separator, !isQuoted {
+                parts.append(text[start..<index])
+                start = text.index(after: index)
+            }
+        }
+        parts.append(text[start...])
+        return parts
+    }
+
+    private static func trim(_ text: Substring.UTF8View) -> Substring.UTF8View {
+        let isSpace: (UInt8) -> Bool = { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
+        var rest = text.drop(while: isSpace)
+        while let last = rest.last, isSpace(last) { rest = rest.dropLast() }
+        return rest
+    }
+}

@@ -1,0 +1,108 @@
+import CDeflate
+public import NIOCore
+
+/// Why a gzip body was refused.
+public enum GunzipError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// More than `limit` bytes uncompressed.
+    case tooLarge(limit: Int)
+    /// Not gzip, or its check value is wrong.
+    case corrupt
+    /// The body ended within a member, or before the first.
+    case truncated
+    /// Bytes that are not gzip follow the last member.
+    case trailingGarbage
+    case outOfMemory
+
+    /// What is wrong, for the log.
+    public var description: String {
+        switch self {
+        case .tooLarge(let limit): "the body is larger than \(limit) bytes uncompressed"
+        case .corrupt: "the body is not valid gzip"
+        case .truncated: "the gzip body is cut short"
+        case .trailingGarbage: "the gzip body is followed by other bytes"
+        case .outOfMemory: "no memory is left to uncompress the body"
+        }
+    }
+}
+
+/// Uncompresses a gzip body as it comes, in any pieces, never to more than a limit. For one thread at a time.
+public final class Gunzip {
+    private let inflater = cdeflate_inflater_create()
+    private let limit: Int
+    private var total = 0
+    private var state = State.beforeFirstMember
+
+    private enum State {
+        case beforeFirstMember
+        case inMember
+        case betweenMembers
+    }
+
+    /// - Parameter limit: bytes that the whole body may have uncompressed.
+    public init(limit: Int) {
+        self.limit = max(0, limit)
+    }
+
+    deinit { cdeflate_inflater_destroy(inflater) }
+
+    /// Appends to `output` what `input` uncompresses to.
+    /// - Throws: after which the object must not be used again; `output` then holds no more than the limit allows.
+    public func inflate(_ input: ByteBuffer, into output: inout ByteBuffer) throws(GunzipError) {
+        guard let inflater else { throw .outOfMemory }
+        var input = input
+        var isOutputFull = false
+        // Once all input is taken, zlib may still hold output back.
+        while input.readableBytes > 0 || (isOutputFull && state == .inMember) {
+            if input.readableBytes > 0 { try beginMember(with: input, inflater) }
+            // One byte more than is allowed, to tell "full" from "too large".
+            let room = min(max(16 << 10, 4 * input.readableBytes), limit - total + 1)
+            let (status, used, written) = Gunzip.step(inflater, input, &output, room: room)
+            input.moveReaderIndex(forwardBy: used)
+            total += written
+            guard total <= limit else {
+                output.moveWriterIndex(to: output.writerIndex - (total - limit))
+                throw .tooLarge(limit: limit)
+            }
+            isOutputFull = written == room
+            switch status {
+            case cdeflate_member_end: state = .betweenMembers
+            case cdeflate_no_memory: throw .outOfMemory
+            case cdeflate_more where used > 0 || written > 0 || input.readableBytes == 0: continue
+            default: throw .corrupt
+            }
+        }
+    }
+
+    /// Call at the end of the body.
+    public func finish() throws(GunzipError) {
+        guard state == .betweenMembers else { throw .truncated }
+    }
+
+    private func beginMember(with input: ByteBuffer, _ inflater: OpaquePointer) throws(GunzipError) {
+        switch state {
+        case .inMember: return
+        case .beforeFirstMember: break
+        case .betweenMembers:
+            guard input.getInteger(at: input.readerIndex, as: UInt8.self) == 0x1F else { throw .trailingGarbage }
+            cdeflate_inflater_reset(inflater)
+        }
+        state = .inMember
+    }
+
+    private static func step(
+        _ inflater: OpaquePointer, _ input: ByteBuffer, _ output: inout ByteBuffer, room: Int
+    ) -> (status: cdeflate_status, used: Int, written: Int) {
+        var used = 0
+        var status = cdeflate_more
+        let written = output.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { destination in
+            var written = 0
+            status = input.withUnsafeReadableBytes { source in
+                cdeflate_inflate(
+                    inflater, source.assumingMemoryBound(to: UInt8.self).baseAddress, source.count, &used,
+                    destination.assumingMemoryBound(to: UInt8.self).baseAddress, room, &written)
+            }
+            return written
+        }
+        return (status, used, written)
+    }
+}

@@ -1,0 +1,65 @@
+import NIOCore
+
+/// `/metrics`: every app's metrics as they came, or with `?app=NAME` those apps alone (SPEC §5).
+struct MetricsRoute: Route {
+    let path = "/metrics"
+    let summary = "the metrics of every app; ?app=NAME for one alone"
+
+    let store: MetricStore
+    let offload: any Offload
+
+    func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
+        let snapshot = store.snapshot()
+        let isCompressed = ContentNegotiation.prefersGzip(request.acceptEncoding)
+        let names = request.query.filter { $0.name == "app" }.map(\.value)
+        if !names.isEmpty { return respond(withAppsNamed: names, of: snapshot, isCompressed: isCompressed, on: eventLoop) }
+        guard isCompressed else { return .now(MetricsRoute.plain(snapshot.pieces, size: snapshot.size)) }
+        return offload.answer(on: eventLoop, isLarge: snapshot.uncompressedWork > OffloadThreshold.compressedBytes) {
+            MetricsRoute.compressed(snapshot.gzipPieces)
+        }
+    }
+
+    private static func plain(_ pieces: [ByteBuffer], size: Int) -> Response {
+        Response(status: 200, headers: plainHeaders, body: pieces, contentLength: size)
+    }
+
+    private static func compressed(_ member: (pieces: [ByteBuffer], size: Int)) -> Response {
+        Response(status: 200, headers: gzipHeaders, body: member.pieces, contentLength: member.size)
+    }
+
+    private func respond(
+        withAppsNamed names: [String], of snapshot: Snapshot, isCompressed: Bool, on eventLoop: any EventLoop
+    ) -> Answer {
+        switch AppSelection(of: names, in: snapshot) {
+        case .fresh(let entries):
+            let expositions = entries.map(\.exposition)
+            guard isCompressed else {
+                return .now(MetricsRoute.plain(expositions.map(\.buffer), size: expositions.reduce(0) { $0 + $1.size }))
+            }
+            let work = expositions.reduce(0) { $0 + ($1.needsCompression ? $1.size : 0) }
+            return offload.answer(on: eventLoop, isLarge: work > OffloadThreshold.compressedBytes) {
+                MetricsRoute.compressed(GzipMember(expositions.lazy.map(\.segment)).finished())
+            }
+        case .stale(let entries):
+            let reasons = entries.map(whyStale).joined(separator: "; ")
+            return .now(.text(503, "no fresh metrics: \(reasons)"))
+        case .unknown:
+            let list = names.map { PrintableText($0).text }.joined(separator: ", ")
+            return .now(.text(404, "no app named \(list); /apps lists them"))
+        }
+    }
+
+    private func whyStale(_ entry: AppEntry) -> String {
+        let name = PrintableText(entry.name.description).text
+        return switch entry.state {
+        case .ok: "\(name) has not answered yet"
+        case .failing(let reason): "\(name) is failing: \(PrintableText(reason).text)"
+        }
+    }
+}
+
+private let plainHeaders: [(name: String, value: String)] = [
+    ("Content-Type", "text/plain; version=0.0.4; charset=utf-8"), ("Vary", "Accept-Encoding"), ("X-Content-Type-Options", "nosniff"),
+]
+
+private let gzipHeaders = plainHeaders + [("Content-Encoding", "gzip")]

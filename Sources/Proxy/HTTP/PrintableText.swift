@@ -1,0 +1,61 @@
+/// Text as a terminal may show it, and how many columns it takes there.
+struct PrintableText {
+    /// With control characters, line breaks and marks that reorder text written as `\u{1B}`.
+    let text: String
+    /// East Asian wide characters and emoji take two, combining marks none.
+    let columns: Int
+
+    init(_ raw: String) {
+        if raw.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) {
+            text = raw
+            columns = raw.utf8.count
+            return
+        }
+        var text = ""
+        var columns = 0
+        for scalar in raw.unicodeScalars {
+            if scalar.isSafeToPrint {
+                text.unicodeScalars.append(scalar)
+                columns += scalar.columns
+            } else {
+                let escape = "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
+                text += escape
+                columns += escape.utf8.count
+            }
+        }
+        self.text = text
+        self.columns = columns
+    }
+}
+
+extension Unicode.Scalar {
+    fileprivate var isSafeToPrint: Bool {
+        switch value {
+        // Marks that set the direction of text: a name could pose as another, or turn the table's lines round.
+        case 0x061C, 0x200E, 0x200F, 0x202A...0x202E, 0x2066...0x2069: return false
+        default: break
+        }
+        switch properties.generalCategory {
+        case .control, .lineSeparator, .paragraphSeparator: return false
+        default: return true
+        }
+    }
+
+    fileprivate var columns: Int {
+        switch properties.generalCategory {
+        case .nonspacingMark, .enclosingMark: return 0
+        // The soft hyphen is shown; joiners and the like are not.
+        case .format: return value == 0xAD ? 1 : 0
+        default: break
+        }
+        switch value {
+        // Wide and fullwidth blocks of Unicode's EastAsianWidth (UAX #11), rounded to whole blocks.
+        case 0x1100...0x115F, 0x2E80...0x303E, 0x3041...0x4DBF, 0x4E00...0xA4CF, 0xA960...0xA97F, 0xAC00...0xD7A3, 0xF900...0xFAFF,
+            0xFE10...0xFE19, 0xFE30...0xFE6F, 0xFF01...0xFF60, 0xFFE0...0xFFE6, 0x17000...0x18DFF, 0x1AFF0...0x1B2FF,
+            0x20000...0x3FFFD:
+            return 2
+        default:
+            return properties.isEmojiPresentation ? 2 : 1
+        }
+    }
+}

@@ -1,0 +1,97 @@
+/// A request target taken apart and percent-decoded (RFC 9112 §3.2, RFC 3986).
+struct RequestTarget: Equatable {
+    /// Host and port of an absolute target.
+    var authority: String?
+    /// Begins with `/`, or is `*`.
+    var path: String
+    var query: [Request.QueryItem] = []
+
+    init(_ text: String, method: Request.Method) throws(BadRequest) {
+        // The ordinary scrape: nothing to look for, nothing to decode.
+        if text == "/metrics" {
+            path = text
+            return
+        }
+        for byte in text.utf8 {
+            if byte <= 0x20 || byte == 0x7F { throw BadRequest("the request target has a space or control character") }
+            if byte == UInt8(ascii: "#") { throw BadRequest("the request target has a fragment") }
+        }
+        if text == "*", method == .other("OPTIONS") {
+            path = text
+            return
+        }
+        var rest = text.utf8[...]
+        if rest.first != UInt8(ascii: "/") {
+            let authority = try RequestTarget.takeOrigin(from: &rest)
+            self.authority = authority
+        }
+        let questionMark = rest.firstIndex(of: UInt8(ascii: "?")) ?? rest.endIndex
+        let path = try RequestTarget.decode(rest[..<questionMark], plusIsSpace: false)
+        self.path = path.isEmpty ? "/" : path
+        guard questionMark < rest.endIndex else { return }
+        for pair in rest[rest.index(after: questionMark)...].split(separator: UInt8(ascii: "&")) {
+            let equals = pair.firstIndex(of: UInt8(ascii: "=")) ?? pair.endIndex
+            // HTML forms and Prometheus's `params` write a space as `+`.
+            let name = try RequestTarget.decode(pair[..<equals], plusIsSpace: true)
+            let value = try RequestTarget.decode(pair[equals...].dropFirst(), plusIsSpace: true)
+            query.append(Request.QueryItem(name: name, value: value))
+        }
+    }
+
+    /// Whether `text` may stand in `Host`: `host` or `host:port`, nothing that could mean more than that (RFC 3986 §3.2.2).
+    static func isValidHost(_ text: String) -> Bool {
+        text.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+            default: "-._~!$&'()*+,;=%:[]".utf8.contains(byte)
+            }
+        }
+    }
+
+    /// Removes `http://host:port` from the front.
+    private static func takeOrigin(from rest: inout Substring.UTF8View) throws(BadRequest) -> String {
+        let scheme = rest.prefix { $0 != UInt8(ascii: ":") }
+        let afterScheme = rest[scheme.endIndex...]
+        guard ["http", "https"].contains(String(Substring(scheme)).lowercased()), afterScheme.starts(with: "://".utf8) else {
+            throw BadRequest("the request target is neither a path nor an http URL")
+        }
+        let hierarchy = afterScheme.dropFirst(3)
+        let authority = hierarchy.prefix { $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "?") }
+        let text = String(Substring(authority))
+        guard !text.isEmpty, isValidHost(text) else { throw BadRequest("the request target has an invalid host") }
+        rest = hierarchy[authority.endIndex...]
+        return text
+    }
+
+    private static func decode(_ encoded: Substring.UTF8View, plusIsSpace: Bool) throws(BadRequest) -> String {
+        let isPlain = !encoded.contains { $0 == UInt8(ascii: "%") || (plusIsSpace && $0 == UInt8(ascii: "+")) }
+        if isPlain { return String(Substring(encoded)) }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(encoded.count)
+        var iterator = encoded.makeIterator()
+        while let byte = iterator.next() {
+            switch byte {
+            case UInt8(ascii: "%"):
+                guard let high = hexDigit(iterator.next()), let low = hexDigit(iterator.next()) else {
+                    throw BadRequest("a % in the request target is not followed by two hexadecimal digits")
+                }
+                bytes.append(high << 4 | low)
+            case UInt8(ascii: "+") where plusIsSpace: bytes.append(UInt8(ascii: " "))
+            default: bytes.append(byte)
+            }
+        }
+        if bytes.contains(0) { throw BadRequest("the request target has a NUL byte") }
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw BadRequest("the request target is not valid UTF-8") }
+        return text
+    }
+
+    private static func hexDigit(_ byte: UInt8?) -> UInt8? {
+        guard let byte else { return nil }
+        return switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+        default: nil
+        }
+    }
+}

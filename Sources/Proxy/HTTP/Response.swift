@@ -1,0 +1,75 @@
+public import NIOCore
+
+/// An answer: status, headers, and the body as pieces that are sent one after another, none copied.
+public struct Response: Sendable {
+    /// The status code (RFC 9110 §15).
+    public var status: Int
+    /// In order; without `Content-Length`, `Connection` and `Date`, which `ResponseHead` adds.
+    public var headers: [(name: String, value: String)]
+    /// The pieces, in order.
+    public var body: [ByteBuffer]
+    /// The sum of the pieces' readable bytes.
+    public var contentLength: Int
+
+    /// An answer made of its parts; `contentLength` must be that of `body`.
+    public init(status: Int, headers: [(name: String, value: String)] = [], body: [ByteBuffer], contentLength: Int) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.contentLength = contentLength
+    }
+
+    /// A short `text/plain` answer; a newline is added to `text`.
+    public static func text(_ status: Int, _ text: String, headers: [(name: String, value: String)] = []) -> Response {
+        Response(status: status, contentType: "text/plain; charset=utf-8", headers: headers, body: ByteBuffer(string: text + "\n"))
+    }
+
+    /// An answer in one piece that no browser guesses the type of.
+    init(status: Int, contentType: String, headers: [(name: String, value: String)] = [], body: ByteBuffer) {
+        self.init(
+            status: status, headers: [("Content-Type", contentType), ("X-Content-Type-Options", "nosniff")] + headers,
+            body: [body], contentLength: body.readableBytes)
+    }
+
+    /// For what changes with time and is read by people and tools: an old copy would mislead them.
+    static let neverStored = (name: "Cache-Control", value: "no-store")
+
+    /// What follows the head on the wire: nothing in the answer to HEAD, whose headers are those of GET (RFC 9110 §9.3.2),
+    /// nor with a status that has no body. The one place that knows this.
+    public func pieces(answering method: Request.Method) -> [ByteBuffer] {
+        method == .head || !Response.hasBody(status) ? [] : body
+    }
+
+    /// Whether answers of this status have a body, and with it a `Content-Length` (RFC 9110 §6.4.1, §8.6).
+    static func hasBody(_ status: Int) -> Bool {
+        status >= 200 && status != 204 && status != 304
+    }
+
+    /// The words beside the code in the status line; empty for a code that this program never sends.
+    public static func reasonPhrase(_ status: Int) -> String {
+        switch status {
+        case 100: "Continue"
+        case 200: "OK"
+        case 204: "No Content"
+        case 304: "Not Modified"
+        case 400: "Bad Request"
+        case 401: "Unauthorized"
+        case 403: "Forbidden"
+        case 404: "Not Found"
+        case 405: "Method Not Allowed"
+        case 406: "Not Acceptable"
+        case 408: "Request Timeout"
+        case 411: "Length Required"
+        case 413: "Content Too Large"
+        case 414: "URI Too Long"
+        case 417: "Expectation Failed"
+        case 421: "Misdirected Request"
+        case 431: "Request Header Fields Too Large"
+        case 500: "Internal Server Error"
+        case 501: "Not Implemented"
+        case 503: "Service Unavailable"
+        case 505: "HTTP Version Not Supported"
+        default: ""
+        }
+    }
+}

@@ -1,0 +1,29 @@
+/// One app as `/apps` shows it.
+public struct AppEntry: Sendable {
+    /// How its last update went.
+    public enum State: Equatable, Sendable {
+        case ok
+        /// A polled app whose last poll failed, and why.
+        case failing(reason: String)
+    }
+
+    /// Its name.
+    public var name: AppName
+    /// Who handed it in.
+    public var source: Source
+    /// When its metrics were last replaced; `nil` for a target that never answered.
+    public var lastUpdate: Timestamp?
+    /// Its metrics; empty for a target that never answered.
+    public var exposition: Exposition
+    /// How its last update went.
+    public var state: State
+
+    /// An app made of its parts.
+    public init(name: AppName, source: Source, lastUpdate: Timestamp?, exposition: Exposition, state: State) {
+        self.name = name
+        self.source = source
+        self.lastUpdate = lastUpdate
+        self.exposition = exposition
+        self.state = state
+    }
+}

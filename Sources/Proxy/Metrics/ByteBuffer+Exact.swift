@@ -1,0 +1,20 @@
+import Glibc
+@_spi(CustomByteBufferAllocator) import NIOCore
+
+extension ByteBuffer {
+    /// A buffer of exactly `size` bytes, all of which `fill` must write.
+    ///
+    /// The stock allocator rounds up to a power of two, which for stored metrics would waste up to half of the memory.
+    static func exactly(_ size: Int, fill: (UnsafeMutableRawBufferPointer) -> Void) -> ByteBuffer {
+        // malloc, because the default allocator frees with free().
+        guard size > 0, let bytes = malloc(size) else { return ByteBuffer(repeating: 0, count: size, filledBy: fill) }
+        let memory = UnsafeMutableRawBufferPointer(start: bytes, count: size)
+        fill(memory)
+        return ByteBuffer(takingOwnershipOf: memory, allocator: ByteBufferAllocator())
+    }
+
+    private init(repeating byte: UInt8, count: Int, filledBy fill: (UnsafeMutableRawBufferPointer) -> Void) {
+        self.init(repeating: byte, count: count)
+        withUnsafeMutableReadableBytes(fill)
+    }
+}

@@ -1,0 +1,87 @@
+public import NIOCore
+import Synchronization
+
+/// One app's metrics: bytes that end in a newline (or none at all), made once at the door and never touched again.
+/// What they mean is not our business; that they are UTF-8 without NUL was checked by whoever made it.
+public struct Exposition: Sendable {
+    private let content: Content
+
+    private final class Content: Sendable {
+        let buffer: ByteBuffer
+        /// The compressed bytes, made when first asked for.
+        let segment: Mutex<DeflateSegment?>
+
+        init(buffer: ByteBuffer, segment: DeflateSegment?) {
+            self.buffer = buffer
+            self.segment = Mutex(segment)
+        }
+    }
+
+    /// No metrics at all.
+    public static let empty = Exposition(endingInNewline: ByteBuffer())
+
+    /// - Parameter buffer: empty, or ending in `\n`.
+    public init(endingInNewline buffer: ByteBuffer) {
+        assert(buffer.readableBytes == 0 || buffer.getInteger(at: buffer.writerIndex - 1, as: UInt8.self) == UInt8(ascii: "\n"))
+        self.content = Content(buffer: buffer, segment: nil)
+    }
+
+    /// A final newline is added where it is missing. Copied only for that, or when `buffer` holds much more memory than its bytes need.
+    public init(addingNewlineTo buffer: ByteBuffer) {
+        let isEnded = buffer.readableBytes == 0 || buffer.getInteger(at: buffer.writerIndex - 1, as: UInt8.self) == UInt8(ascii: "\n")
+        if isEnded, buffer.storageCapacity <= buffer.readableBytes + buffer.readableBytes / 8 {
+            self.init(endingInNewline: buffer)
+        } else {
+            self = buffer.withUnsafeReadableBytes { Exposition(copying: $0) }
+        }
+    }
+
+    /// A copy of `bytes`, with a final newline where it is missing.
+    init(copying bytes: UnsafeRawBufferPointer) {
+        guard let last = bytes.last else {
+            self = .empty
+            return
+        }
+        let isEnded = last == UInt8(ascii: "\n")
+        let buffer = ByteBuffer.exactly(isEnded ? bytes.count : bytes.count + 1) { destination in
+            destination.copyMemory(from: bytes)
+            if !isEnded { destination[bytes.count] = UInt8(ascii: "\n") }
+        }
+        self.init(endingInNewline: buffer)
+    }
+
+    /// The same bytes at another place; what was already compressed is kept.
+    init(_ original: Exposition, movedTo buffer: ByteBuffer) {
+        assert(buffer.readableBytes == original.size)
+        self.content = Content(buffer: buffer, segment: original.finishedSegment)
+    }
+
+    /// The bytes, from reader to writer index.
+    public var buffer: ByteBuffer { content.buffer }
+
+    /// The size in bytes, final newline included.
+    public var size: Int { content.buffer.readableBytes }
+
+    /// The bytes compressed: made by the first caller, while others wait for it, and remembered.
+    /// Takes about a millisecond per MiB the first time.
+    public var segment: DeflateSegment { segment(using: nil) }
+
+    /// Whether `segment` would have to compress first (or wait for another who does); never waits.
+    public var needsCompression: Bool { size > 0 && finishedSegment == nil }
+
+    func segment(using deflater: Deflater?) -> DeflateSegment {
+        content.segment.withLock { segment in
+            if let segment { return segment }
+            let made = (deflater ?? Deflater()).segment(of: content.buffer)
+            segment = made
+            return made
+        }
+    }
+
+    private var finishedSegment: DeflateSegment? {
+        content.segment.withLockIfAvailable { $0 } ?? nil
+    }
+
+    /// Whether both are the very same bytes in memory, not only equal ones.
+    static func === (a: Exposition, b: Exposition) -> Bool { a.content === b.content }
+}

@@ -1,0 +1,99 @@
+import Synchronization
+
+/// The only mutable metrics. Every method may be called from any thread; the lock is short and never held across `await`.
+public final class MetricStore: Sendable {
+    /// What is stored now. Held for a lookup and an exchange of references, never while bytes are copied or freed.
+    private let state: Mutex<StoreState>
+    /// The chunks of the last snapshot. Held while the next one is made; taken before `state`, never after it.
+    private let builder = Mutex(ChunkBuilder())
+
+    /// An empty store.
+    public init(limits: StoreLimits = StoreLimits()) {
+        self.state = Mutex(StoreState(limits: limits))
+    }
+
+    /// Replaces the apps of one push, all together or none.
+    /// - Throws: `.tooManyApps` or `.storeFull`; what was stored stays.
+    public func apply(_ push: Push, from source: Source, at time: Timestamp) throws(Rejection) {
+        guard !push.apps.isEmpty else { return }
+        var apps = push.apps.map { app in
+            StoredApp(
+                AppEntry(name: app.name, source: source, lastUpdate: time, exposition: app.exposition, state: .ok), target: nil)
+        }
+        // What was replaced comes back in `apps`, and is freed after the lock; so is the snapshot that is no longer right.
+        var stale: Snapshot?
+        let rejection: Rejection? = state.withLock { state in
+            if let rejection = state.rejection(of: apps) { return rejection }
+            state.put(&apps)
+            stale = state.takeSnapshot()
+            return nil
+        }
+        if let rejection { throw rejection }
+        withExtendedLifetime((apps, stale)) {}
+    }
+
+    /// Lists a target that is polled from now on, as `never` until it answers (unless a push holds its name).
+    /// Known already, by its URL, under another name: it takes its metrics along, unless a push holds the new name.
+    public func register(_ target: Target) {
+        let stale = state.withLock { state in
+            state.register(target)
+            return state.takeSnapshot()
+        }
+        withExtendedLifetime(stale) {}
+    }
+
+    /// Takes the end of one poll of a registered target: success replaces, failure only marks. A late outcome of a target no longer registered is dropped.
+    /// - Returns: what was recorded; a success that would pass a limit is recorded as the failure returned.
+    @discardableResult
+    public func record(_ outcome: PollOutcome, for target: TargetURL, at time: Timestamp) -> PollOutcome {
+        var replaced: StoredApp?
+        var stale: Snapshot?
+        let recorded = state.withLock { state in
+            let recorded = state.record(outcome, for: target, at: time, replaced: &replaced)
+            stale = state.takeSnapshot()
+            return recorded
+        }
+        withExtendedLifetime((replaced, stale)) {}
+        return recorded
+    }
+
+    /// Forgets a target and its metrics (unless a push has replaced them).
+    public func unregister(_ target: TargetURL) {
+        var removed: StoredApp?
+        let stale = state.withLock { state in
+            removed = state.unregister(target)
+            return state.takeSnapshot()
+        }
+        withExtendedLifetime((removed, stale)) {}
+    }
+
+    /// Applies new limits to what comes from now on.
+    public func setLimits(_ limits: StoreLimits) {
+        state.withLock { $0.limits = limits }
+    }
+
+    /// The app of this name as it is now, without making a snapshot.
+    public func app(named name: AppName) -> AppEntry? {
+        state.withLock { $0.app(named: name)?.entry }
+    }
+
+    /// All apps as they are now; made at most once per change and shared. Pushes go on while it is made.
+    public func snapshot() -> Snapshot {
+        if let ready = state.withLock({ $0.snapshot }) { return ready }
+        return builder.withLock { builder in
+            // Another thread may have made it while this one waited.
+            if let ready = state.withLock({ $0.snapshot }) { return ready }
+            let (changes, generation) = state.withLock { $0.takeChanges() }
+            builder.update(changes) { node in
+                // The slots now refer to the chunk's bytes; what they referred to before is freed after the lock.
+                var apps = node.slots.map(\.app)
+                state.withLock { state in
+                    for (index, slot) in node.slots.enumerated() { state.move(slot.record, to: &apps[index]) }
+                }
+            }
+            let snapshot = Snapshot(chunks: builder.nodes.map(\.chunk))
+            state.withLock { $0.keep(snapshot, of: generation) }
+            return snapshot
+        }
+    }
+}

@@ -1,0 +1,205 @@
+/// What the store's state lock guards: the apps as they are now, and what the next snapshot has yet to hear of.
+struct StoreState {
+    var limits: StoreLimits
+    /// The last snapshot, as long as nothing has changed.
+    private(set) var snapshot: Snapshot?
+
+    private var records: [AppName: AppRecord] = [:]
+    private var targets: [TargetURL: RegisteredTarget] = [:]
+    /// Bytes of all expositions in `records`.
+    private var totalSize = 0
+    /// Those of `records` that count towards `maxApps`.
+    private var appCount = 0
+    /// Records with `isChanged`.
+    private var changed: [AppRecord] = []
+    /// Counts the changes.
+    private var generation: UInt64 = 0
+    private var lastTargetNumber = 0
+
+    private struct RegisteredTarget {
+        let number: Int
+        var name: AppName
+        /// Its metrics, while another target has taken its name in the middle of a reload.
+        var displaced: StoredApp?
+    }
+
+    init(limits: StoreLimits) {
+        self.limits = limits
+    }
+
+    func app(named name: AppName) -> StoredApp? { records[name]?.app }
+
+    // MARK: Limits and replacement
+
+    /// Why these apps cannot be put all together; names are unique. What does not grow is always possible.
+    func rejection(of apps: [StoredApp]) -> Rejection? {
+        var growth = 0
+        var added = 0
+        for app in apps {
+            let old = records[app.name]?.app
+            growth += app.size - (old?.size ?? 0)
+            if old?.counts != true { added += 1 }
+        }
+        if added > 0, appCount + added > limits.maxApps { return .tooManyApps(limit: limits.maxApps) }
+        if growth > 0, totalSize + growth > limits.maxTotalSize.bytes { return .storeFull(limit: limits.maxTotalSize) }
+        return nil
+    }
+
+    /// Exchanges each app for what was stored under its name, if anything was.
+    mutating func put(_ apps: inout [StoredApp]) {
+        for index in apps.indices {
+            if let old = put(apps[index]) { apps[index] = old }
+        }
+    }
+
+    /// - Returns: what it replaced.
+    @discardableResult
+    mutating func put(_ app: StoredApp) -> StoredApp? {
+        totalSize += app.size
+        if app.counts { appCount += 1 }
+        guard let record = records[app.name] else {
+            let record = AppRecord(name: app.name, app: app)
+            records[app.name] = record
+            noteChange(of: record)
+            return nil
+        }
+        let old = record.app
+        record.app = app
+        forget(old)
+        noteChange(of: record)
+        return old
+    }
+
+    @discardableResult
+    private mutating func remove(_ name: AppName) -> StoredApp? {
+        guard let record = records.removeValue(forKey: name) else { return nil }
+        let old = record.app
+        record.app = nil
+        forget(old)
+        noteChange(of: record)
+        return old
+    }
+
+    private mutating func forget(_ app: StoredApp?) {
+        guard let app else { return }
+        totalSize -= app.size
+        if app.counts { appCount -= 1 }
+    }
+
+    private mutating func noteChange(of record: AppRecord) {
+        generation += 1
+        guard !record.isChanged else { return }
+        record.isChanged = true
+        changed.append(record)
+    }
+
+    // MARK: Targets
+
+    mutating func register(_ target: Target) {
+        if let known = targets[target.url] {
+            rename(known, target)
+            return
+        }
+        lastTargetNumber += 1
+        targets[target.url] = RegisteredTarget(number: lastTargetNumber, name: target.name)
+        list(placeholder(for: target, number: lastTargetNumber))
+    }
+
+    private mutating func rename(_ known: RegisteredTarget, _ target: Target) {
+        var metrics = known.displaced
+        if let held = app(named: known.name), held.target == known.number {
+            guard known.name != target.name else { return }
+            metrics = held
+            remove(known.name)
+        }
+        targets[target.url] = RegisteredTarget(number: known.number, name: target.name)
+        list(metrics?.with { $0.name = target.name } ?? placeholder(for: target, number: known.number))
+    }
+
+    private func placeholder(for target: Target, number: Int) -> StoredApp {
+        StoredApp(
+            AppEntry(
+                name: target.name, source: .poll(endpoint: target.url.endpoint), lastUpdate: nil, exposition: .empty, state: .ok),
+            target: number)
+    }
+
+    /// Shows a target's app under its name, unless a push holds that. Another target that holds it is about to be renamed or unregistered.
+    private mutating func list(_ app: StoredApp) {
+        if let holder = self.app(named: app.name) {
+            guard let other = holder.target else { return }
+            if other != app.target, let url = targets.first(where: { $0.value.number == other })?.key {
+                targets[url]?.displaced = holder
+            }
+        }
+        put(app)
+    }
+
+    mutating func record(
+        _ outcome: PollOutcome, for url: TargetURL, at time: Timestamp, replaced: inout StoredApp?
+    ) -> PollOutcome {
+        guard let target = targets[url] else { return outcome }
+        let held = app(named: target.name)
+        let entry = AppEntry(
+            name: target.name, source: .poll(endpoint: url.endpoint), lastUpdate: time, exposition: .empty, state: .ok)
+        switch outcome {
+        case .success(let exposition):
+            let app = StoredApp(entry, target: target.number).with { $0.exposition = exposition }
+            if let rejection = rejection(of: [app]) {
+                return record(.failure(reason: rejection.line), for: url, at: time, replaced: &replaced)
+            }
+            targets[url]?.displaced = nil
+            replaced = put(app)
+        case .failure(let reason):
+            let marked: StoredApp
+            if let held {
+                guard held.target == target.number, held.entry.state != .failing(reason: reason) else { return outcome }
+                marked = held.with { $0.state = .failing(reason: reason) }
+            } else {
+                marked = StoredApp(entry, target: target.number).with {
+                    $0.lastUpdate = nil
+                    $0.state = .failing(reason: reason)
+                }
+            }
+            replaced = put(marked)
+        }
+        return outcome
+    }
+
+    /// - Returns: what was removed.
+    mutating func unregister(_ url: TargetURL) -> StoredApp? {
+        guard let target = targets.removeValue(forKey: url) else { return nil }
+        guard let held = app(named: target.name), held.target == target.number else { return target.displaced }
+        return remove(target.name)
+    }
+
+    // MARK: Snapshots
+
+    /// The snapshot when it is no longer right, for the caller to free after the lock.
+    mutating func takeSnapshot() -> Snapshot? {
+        guard !changed.isEmpty else { return nil }
+        defer { snapshot = nil }
+        return snapshot
+    }
+
+    /// Every record that changed since the last call, as it is at this moment.
+    mutating func takeChanges() -> (changes: [ChunkBuilder.Change], generation: UInt64) {
+        let changes = changed.map { record in
+            record.isChanged = false
+            return (record: record, app: record.app)
+        }
+        changed.removeAll()
+        return (changes, generation)
+    }
+
+    /// Exchanges the record's version for the same one at its new place, unless it has changed meanwhile.
+    func move(_ record: AppRecord, to app: inout StoredApp?) {
+        guard !record.isChanged, let moved = app, record.app !== moved else { return }
+        app = record.app
+        record.app = moved
+    }
+
+    /// Keeps the snapshot for the next one who asks, unless something has changed since its generation.
+    mutating func keep(_ snapshot: Snapshot, of generation: UInt64) {
+        if generation == self.generation { self.snapshot = snapshot }
+    }
+}

@@ -1,0 +1,128 @@
+/// Why a poll failed. Gives the words for the log and `/apps`: stable, bounded, without a secret.
+public enum PollFailure: Error, Equatable, Sendable {
+    /// How far an exchange had come.
+    public enum Phase: Equatable, Sendable {
+        case resolving
+        case connecting
+        case handshake
+        case awaitingHead
+        case readingBody
+    }
+
+    case couldNotResolve(host: String, reason: String)
+    case connectionRefused
+    /// Another error of the system while connecting, in its words.
+    case couldNotConnect(String)
+    case timedOut(after: Duration, Phase)
+    /// The certificate or its name; in OpenSSL's words.
+    case certificateNotTrusted(String)
+    /// Anything else about TLS, in full words.
+    case tlsFailed(String)
+    /// The connection ended or broke before the response was whole.
+    case connectionEnded(Phase, reason: String?)
+    /// A TLS connection ended without close_notify where the end of the connection marks the end of the body.
+    case truncatedByPeer
+    /// Fewer bytes than `Content-Length` promised, or chunks without the last one.
+    case incompleteBody(received: Int, expected: Int?)
+    case notHTTP(String)
+    case headTooLarge(limit: ByteCount)
+    case tooManyInformationalResponses
+    /// Anything but 200 that is not followed.
+    case status(Int, reason: String, note: String?)
+    case openMetrics
+    case protobuf
+    case contentEncoding(String)
+    case transferEncoding(String)
+    case bodyTooLarge(limit: ByteCount)
+    case corruptGzip(String)
+    case truncatedGzip
+    case invalidUTF8
+    case nulByte
+    case tooManyRedirects(limit: Int)
+    case invalidRedirect(String)
+    case stopped
+}
+
+extension PollFailure: CustomStringConvertible {
+    /// The longest reason, in bytes; a peer's words may be part of it.
+    static let maxLength = 400
+
+    /// The reason in one line without control characters, at most `maxLength` bytes.
+    public var description: String { PollFailure.printable(words) }
+
+    private var words: String {
+        switch self {
+        case .couldNotResolve(let host, let reason): "could not resolve host \(host): \(reason)"
+        case .connectionRefused: "connection refused"
+        case .couldNotConnect(let reason): "could not connect: \(reason)"
+        case .timedOut(let timeout, let phase): "timed out after \(timeout.decimalSeconds)s \(phase.words)"
+        case .certificateNotTrusted(let reason): "certificate not trusted: \(reason)"
+        case .tlsFailed(let reason): reason
+        case .connectionEnded(let phase, nil): "connection closed by the target \(phase.words)"
+        case .connectionEnded(let phase, let reason?): "connection broken \(phase.words): \(reason)"
+        case .truncatedByPeer: "connection closed without close_notify: the body may be cut short"
+        case .incompleteBody(let received, let expected?): "incomplete body: \(received) of \(expected) bytes"
+        case .incompleteBody(let received, nil): "incomplete body: connection closed after \(received) bytes, before the last chunk"
+        case .notHTTP(let reason): "not an HTTP/1 response: \(reason)"
+        case .headTooLarge(let limit): "response head larger than \(limit.bytes) bytes"
+        case .tooManyInformationalResponses: "too many informational responses (1xx)"
+        case .status(let code, let reason, let note):
+            "status \(code)\(reason.isEmpty ? "" : " \(reason)")\(note.map { " (\($0))" } ?? "")"
+        case .openMetrics: "answered in OpenMetrics, which cannot be joined to the text format; make it answer text/plain; version=0.0.4"
+        case .protobuf: "answered in protobuf, which cannot be joined to the text format; make it answer text/plain; version=0.0.4"
+        case .contentEncoding(let coding): "unsupported Content-Encoding \(coding)"
+        case .transferEncoding(let coding): "unsupported Transfer-Encoding \(coding)"
+        case .bodyTooLarge(let limit): "body larger than body_size_limit (\(limit.bytes) bytes)"
+        case .corruptGzip(let reason): "corrupt gzip body: \(reason)"
+        case .truncatedGzip: "gzip body cut short"
+        case .invalidUTF8: "body is not valid UTF-8"
+        case .nulByte: "body holds a NUL byte"
+        case .tooManyRedirects(let limit): "more than \(limit) redirects"
+        case .invalidRedirect(let reason): "redirect not followed: \(reason)"
+        case .stopped: "stopped"
+        }
+    }
+
+    /// Escapes what could forge a line of the log or of the table, and cuts what is too long.
+    static func printable(_ text: String) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars {
+            if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || scalar.value == 0x2028 || scalar.value == 0x2029 {
+                result += "\\u{\(String(scalar.value, radix: 16))}"
+            } else {
+                result.unicodeScalars.append(scalar)
+            }
+            if result.utf8.count > maxLength { return result + "…" }
+        }
+        return result
+    }
+}
+
+extension PollFailure.Phase {
+    fileprivate var words: String {
+        switch self {
+        case .resolving: "while resolving the host name"
+        case .connecting: "while connecting"
+        case .handshake: "during the TLS handshake"
+        case .awaitingHead: "while waiting for the response head"
+        case .readingBody: "while reading the body"
+        }
+    }
+}
+
+extension PollOutcome {
+    /// The outcome of a poll that failed.
+    public init(_ failure: PollFailure) { self = .failure(reason: failure.description) }
+}
+
+extension Duration {
+    /// The seconds as a decimal number of at most millisecond precision: `2`, `0.5`, `1.25`.
+    var decimalSeconds: String {
+        let (seconds, attoseconds) = components
+        let milliseconds = Int(attoseconds / 1_000_000_000_000_000)
+        guard milliseconds != 0 else { return String(seconds) }
+        var fraction = String(1000 + milliseconds).dropFirst()
+        while fraction.last == "0" { fraction.removeLast() }
+        return "\(seconds).\(fraction)"
+    }
+}

@@ -1,0 +1,153 @@
+public import NIOCore
+
+/// What a target is asked: the request's bytes, made once and sent with each poll.
+public struct PollRequest: Sendable {
+    /// The text format alone: OpenMetrics and protobuf cannot be joined to it. The wildcard is for servers that answer 406 otherwise.
+    static let accept = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
+
+    /// The header fields that the client itself sets, in lower case; configured ones of these names are left out.
+    public static let ownHeaders: Set<String> = [
+        "host", "user-agent", "accept", "accept-encoding", "x-prometheus-scrape-timeout-seconds",
+        "connection", "keep-alive", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect",
+    ]
+
+    /// The target itself.
+    public let url: TargetURL
+    /// The request for `url`, with everything that the target's own origin may see.
+    public let bytes: ByteBuffer
+
+    /// The fields that any server may see.
+    private let commonFields: String
+    /// Configured fields and `Authorization`: for the target's own origin alone. A configured field may hold a token, whatever its name.
+    private let privateFields: String
+
+    /// - Parameters:
+    ///   - files: the contents of the files that `target` names, by path.
+    ///   - version: of exporter-proxy, for `User-Agent`.
+    /// - Throws: what is wrong with a header, a password or a token; never shows its value.
+    public init(target: Target, files: [String: [UInt8]], version: String) throws(InvalidRequest) {
+        guard target.url.isFitForRequest else { throw InvalidRequest("the URL of target \(target.name) has spaces or control characters") }
+        var common = "User-Agent: exporter-proxy/\(version)\r\nAccept: \(PollRequest.accept)\r\nAccept-Encoding: gzip\r\n"
+        common += "X-Prometheus-Scrape-Timeout-Seconds: \(target.timeout.decimalSeconds)\r\n"
+        self.commonFields = common
+        self.privateFields = try PollRequest.privateFields(of: target, files: files)
+        self.url = target.url
+        self.bytes = PollRequest.bytes(for: target.url, fields: common + privateFields)
+    }
+
+    /// The request to send on a hop.
+    public func bytes(for hop: RedirectPolicy.Hop) -> ByteBuffer {
+        if hop.isTrusted, hop.url == url { return bytes }
+        return PollRequest.bytes(for: hop.url, fields: hop.isTrusted ? commonFields + privateFields : commonFields)
+    }
+
+    private static func bytes(for url: TargetURL, fields: String) -> ByteBuffer {
+        // RFC 9112 §3: the Host field comes first.
+        ByteBuffer(string: "GET \(url.pathAndQuery) HTTP/1.1\r\nHost: \(url.hostField)\r\n\(fields)\r\n")
+    }
+
+    private static func privateFields(of target: Target, files: [String: [UInt8]]) throws(InvalidRequest) -> String {
+        var fields = ""
+        var hasAuthorization = false
+        if let credentials = target.credentials {
+            fields += "Authorization: \(try authorization(credentials, of: target.name, files: files))\r\n"
+            hasAuthorization = true
+        }
+        for header in target.headers {
+            let name = header.name.lowercased()
+            if ownHeaders.contains(name) || (hasAuthorization && name == "authorization") { continue }
+            guard header.name.isHTTPToken else { throw InvalidRequest("a header of target \(target.name) has an invalid name") }
+            guard header.value.isHTTPFieldValue else {
+                throw InvalidRequest("header \(header.name) of target \(target.name) has control characters in its value")
+            }
+            fields += "\(header.name): \(header.value)\r\n"
+        }
+        return fields
+    }
+
+    /// RFC 7617 for basic; `TYPE CREDENTIALS` otherwise.
+    private static func authorization(
+        _ credentials: Target.Credentials, of target: AppName, files: [String: [UInt8]]
+    ) throws(InvalidRequest) -> String {
+        switch credentials {
+        case .basic(let username, let password):
+            guard !username.utf8.contains(UInt8(ascii: ":")) else {
+                throw InvalidRequest("the user name for target \(target) has a colon, which basic_auth cannot send")
+            }
+            let secret = try resolve(password, files: files)
+            guard username.isHTTPFieldValue, secret.isHTTPFieldValue else {
+                throw InvalidRequest("the user name or password for target \(target) has control characters")
+            }
+            return "Basic \(Base64.encode(Array("\(username):\(secret)".utf8)))"
+        case .authorization(let type, let secret):
+            let credentials = try resolve(secret, files: files)
+            guard type.isHTTPToken, credentials.isHTTPFieldValue, !credentials.isEmpty else {
+                throw InvalidRequest("the authorization for target \(target) is empty or has control characters")
+            }
+            return "\(type) \(credentials)"
+        }
+    }
+
+    private static func resolve(_ secret: Secret, files: [String: [UInt8]]) throws(InvalidRequest) -> String {
+        switch secret {
+        case .literal(let text): return text
+        case .file(let path):
+            guard var bytes = files[path] else { throw InvalidRequest("\(path) was not read") }
+            if bytes.last == UInt8(ascii: "\n") {
+                bytes.removeLast()
+                if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
+            }
+            guard let text = String(validating: bytes, as: UTF8.self) else { throw InvalidRequest("\(path) is not valid UTF-8") }
+            guard text.isHTTPFieldValue else { throw InvalidRequest("\(path) has control characters or more than one line") }
+            return text
+        }
+    }
+
+    /// A request that cannot be sent; names the target or the file, never a secret.
+    public struct InvalidRequest: Error, Equatable, Sendable, CustomStringConvertible {
+        /// What is wrong, in lower case without a final period.
+        public let description: String
+
+        init(_ description: String) { self.description = description }
+    }
+}
+
+extension TargetURL {
+    /// The value of `Host` (RFC 9110 §7.2): the port only when it is not the scheme's; a Unix socket has no name of its own.
+    var hostField: String {
+        switch origin {
+        case .http(let host, let port): TargetURL.hostField(host, port, default: 80)
+        case .https(let host, let port): TargetURL.hostField(host, port, default: 443)
+        case .unix: "localhost"
+        }
+    }
+
+    private static func hostField(_ host: String, _ port: UInt16, default defaultPort: UInt16) -> String {
+        let name = host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host
+        return port == defaultPort ? name : "\(name):\(port)"
+    }
+
+    /// Whether nothing in it could end the request line or the `Host` field early.
+    fileprivate var isFitForRequest: Bool {
+        (pathAndQuery + hostField).utf8.allSatisfy { $0 > 0x20 && $0 != 0x7F } && pathAndQuery.utf8.first == UInt8(ascii: "/")
+    }
+}
+
+extension String {
+    /// RFC 9110 §5.6.2.
+    fileprivate var isHTTPToken: Bool {
+        !isEmpty
+            && utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
+                    true
+                default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+                }
+            }
+    }
+
+    /// RFC 9110 §5.5: visible characters, spaces and tabs.
+    fileprivate var isHTTPFieldValue: Bool {
+        utf8.allSatisfy { ($0 >= 0x20 && $0 != 0x7F) || $0 == 0x09 }
+    }
+}

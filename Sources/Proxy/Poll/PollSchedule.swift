@@ -1,0 +1,42 @@
+public import NIOCore
+
+/// When a target is polled: once soon after the start, then at moments an interval apart whose offset comes from the URL,
+/// so that targets with one interval spread over it, and each keeps its moments whatever the others do.
+public struct PollSchedule: Sendable {
+    /// The first polls of all targets are spread over this long; with it `/-/ready` need not wait for a long interval.
+    static let firstPollSpread: UInt64 = 1_000_000_000
+
+    /// Nanoseconds, never zero.
+    private let interval: UInt64
+    private let hash: UInt64
+
+    /// - Parameter interval: how far the polls are apart; less than a millisecond counts as one.
+    public init(url: TargetURL, interval: Duration) {
+        self.interval = UInt64(max(TimeAmount(interval).nanoseconds, 1_000_000))
+        self.hash = PollSchedule.hash(of: url.description)
+    }
+
+    /// The moment of the first poll: within a second of `start`, and within the interval.
+    public func first(from start: NIODeadline) -> NIODeadline {
+        NIODeadline.uptimeNanoseconds(start.uptimeNanoseconds &+ hash % min(interval, PollSchedule.firstPollSpread))
+    }
+
+    /// The first of the target's moments that lies after `now`. Moments missed meanwhile (a slow poll, a suspended machine) are skipped, not caught up.
+    public func next(after now: NIODeadline) -> NIODeadline {
+        let offset = hash % interval
+        let uptime = now.uptimeNanoseconds
+        guard uptime >= offset else { return .uptimeNanoseconds(offset) }
+        let missed = (uptime - offset) / interval
+        return .uptimeNanoseconds(offset + (missed + 1) * interval)
+    }
+
+    /// FNV-1a with a final mix: the same in every process, unlike `Hasher`, and spread in all bits, since the remainder is what counts.
+    private static func hash(of text: String) -> UInt64 {
+        var hash: UInt64 = 0xcbf2_9ce4_8422_2325
+        for byte in text.utf8 {
+            hash = (hash ^ UInt64(byte)) &* 0x100_0000_01b3
+        }
+        hash = (hash ^ (hash >> 33)) &* 0xff51_afd7_ed55_8ccd
+        return hash ^ (hash >> 33)
+    }
+}

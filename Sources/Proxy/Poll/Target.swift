@@ -1,0 +1,71 @@
+/// One endpoint to poll, the general settings of `[poll_external]` merged in.
+public struct Target: Equatable, Sendable {
+    /// What identifies it across reloads.
+    public var url: TargetURL
+    /// The app's name, unique among targets.
+    public var name: AppName
+    /// From the begin of one poll to the begin of the next.
+    public var interval: Duration
+    /// For the whole exchange, redirects included; not above `interval`.
+    public var timeout: Duration
+    /// The largest body, uncompressed.
+    public var bodySizeLimit: ByteCount
+    /// Sent with each request, in this order; none of those that the client itself must set.
+    public var headers: [Header]
+    /// Whether a redirect is followed, or a failure.
+    public var followRedirects: Bool
+    /// Sent to the target's own origin alone.
+    public var credentials: Credentials?
+    /// For `https`, at redirects too.
+    public var tls: TLSClientConfig
+
+    /// A header field to send.
+    public struct Header: Equatable, Sendable {
+        /// The field's name, as it is sent.
+        public var name: String
+        /// The field's value, without line breaks.
+        public var value: String
+
+        /// A field; both parts are known to be valid (RFC 9110 §5).
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// What goes into `Authorization`.
+    public enum Credentials: Equatable, Sendable {
+        case basic(username: String, password: Secret)
+        /// `TYPE CREDENTIALS`, the type usually `Bearer`.
+        case authorization(type: String, credentials: Secret)
+    }
+
+    /// A target; what is left out is at its default.
+    public init(
+        url: TargetURL, name: AppName, interval: Duration = .seconds(5), timeout: Duration = .seconds(2),
+        bodySizeLimit: ByteCount = .mebibytes(64), headers: [Header] = [], followRedirects: Bool = true,
+        credentials: Credentials? = nil, tls: TLSClientConfig = TLSClientConfig()
+    ) {
+        self.url = url
+        self.name = name
+        self.interval = interval
+        self.timeout = timeout
+        self.bodySizeLimit = bodySizeLimit
+        self.headers = headers
+        self.followRedirects = followRedirects
+        self.credentials = credentials
+        self.tls = tls
+    }
+}
+
+/// A password or token: never printed.
+public enum Secret: Equatable, Sendable, CustomStringConvertible, CustomDebugStringConvertible {
+    case literal(String)
+    /// Read from this file with the configuration; a final newline does not count.
+    case file(String)
+
+    /// Never the secret, so that no log holds it.
+    public var description: String { "<secret>" }
+    /// Never the secret.
+    public var debugDescription: String { description }
+}

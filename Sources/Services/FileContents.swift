@@ -1,0 +1,42 @@
+import Glibc
+
+/// Why a file could not be read.
+struct FileReadError: Error, CustomStringConvertible {
+    /// Lower case, without the path.
+    var description: String
+}
+
+/// Reads the whole of a regular file. Blocks: never call it on an event loop.
+/// - Parameter limit: the largest size in bytes that is read.
+func readFile(_ path: String, limit: Int) throws(FileReadError) -> [UInt8] {
+    // O_NONBLOCK: opening a FIFO must not wait for a writer.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+    guard descriptor >= 0 else { throw FileReadError(description: errnoText(errno)) }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0 else { throw FileReadError(description: errnoText(errno)) }
+    switch status.st_mode & S_IFMT {
+    case S_IFREG: break
+    case S_IFDIR: throw FileReadError(description: "is a directory")
+    default: throw FileReadError(description: "is not a regular file")
+    }
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(min(Int(status.st_size), limit) + 1)
+    var block = [UInt8](repeating: 0, count: 64 << 10)
+    while true {
+        let count = read(descriptor, &block, block.count)
+        if count < 0 {
+            if errno == EINTR { continue }
+            throw FileReadError(description: errnoText(errno))
+        }
+        if count == 0 { return bytes }
+        bytes += block[..<count]
+        guard bytes.count <= limit else { throw FileReadError(description: "is larger than \(limit) bytes") }
+    }
+}
+
+/// The system's words for an error number, in lower case: `no such file or directory`.
+func errnoText(_ number: Int32) -> String {
+    guard let text = strerror(number) else { return "error \(number)" }
+    return String(cString: text).lowercased()
+}

@@ -1,0 +1,55 @@
+import Glibc
+import Logging
+import NIOCore
+import NIOPosix
+import TLS
+
+/// What is logged about single connections of one listener: few lines, whatever peers do.
+final class ConnectionLog: Sendable {
+    private let logger: Logger
+    private let limiter = LogLimiter()
+
+    /// - Parameter logger: carries the listener's name.
+    init(logger: Logger) { self.logger = logger }
+
+    /// Writes a line about a connection, unless too many were written just now.
+    func write(
+        _ level: Logger.Level, _ message: @autoclosure () -> Logger.Message, peer channel: any Channel,
+        _ metadata: @autoclosure () -> Logger.Metadata = [:]
+    ) {
+        guard level >= logger.logLevel, let suppressed = limiter.admit() else { return }
+        var metadata = metadata()
+        metadata[LogKey.peer] = "\(peerName(of: channel))"
+        if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
+        logger.log(level: level, message(), metadata: metadata)
+    }
+
+    /// For `errorCaught`: TLS failures are told at `info`, since a scanner can cause them; a reset is not worth more than `debug`.
+    func failed(_ error: any Error, peer channel: any Channel) {
+        switch error {
+        case let error as TLSError: write(.info, "TLS failed", peer: channel, [LogKey.error: "\(error)"])
+        default: write(.debug, "connection failed", peer: channel, [LogKey.error: "\(error)"])
+        }
+    }
+}
+
+/// The other end, for the log: its address, or its process where it came through a Unix socket. Called on the channel's event loop.
+private func peerName(of channel: any Channel) -> String {
+    if let address = channel.remoteAddress, let ip = address.ipAddress, let port = address.port {
+        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+    }
+    var name = "unknown"
+    (channel as? any SocketOptionProvider)?
+        .unsafeGetSocketOption(level: .socket, name: NIOBSDSocket.Option(rawValue: SO_PEERCRED))
+        .assumeIsolated()
+        // On the channel's own event loop the answer is there at once.
+        .whenSuccess { (peer: PeerCredentials) in name = "process \(peer.process) of user \(peer.user)" }
+    return name
+}
+
+/// `struct ucred` (unix(7)), which Glibc shows to GNU sources alone.
+private struct PeerCredentials: Sendable {
+    var process: Int32 = 0
+    var user: UInt32 = 0
+    var group: UInt32 = 0
+}

@@ -1,0 +1,79 @@
+import NIOCore
+
+/// Tells TLS from plain text by the first bytes of a connection, builds the pipeline that fits, hands it the bytes, and leaves.
+final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
+    typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
+
+    private let tlsBegins: [UInt8]
+    private let timeout: TimeAmount
+    private var build: ((_ isTLS: Bool) throws -> Void)?
+    private var seen = ByteBuffer()
+    private var timer: DeadlineTimer?
+
+    /// - Parameters:
+    ///   - tlsBegins: the bytes that a TLS connection begins with.
+    ///   - timeout: a connection that has not sent as many by then is closed.
+    ///   - build: adds the handlers that fit behind this one; throwing closes the connection.
+    init(tlsBegins: [UInt8], timeout: TimeAmount, build: @escaping (_ isTLS: Bool) throws -> Void) {
+        self.tlsBegins = tlsBegins
+        self.timeout = timeout
+        self.build = build
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        let channel = context.channel
+        timer = DeadlineTimer(eventLoop: context.eventLoop) { channel.close(mode: .all, promise: nil) }
+        if channel.isActive { timer?.set(timeout) }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        timer?.stop()
+        timer = nil
+        build = nil
+    }
+
+    /// Held back: nobody is there yet to hear of it.
+    func channelActive(context: ChannelHandlerContext) {
+        timer?.set(timeout)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        if seen.readableBytes == 0 { seen = bytes } else { seen.writeBuffer(&bytes) }
+        let beginning = seen.readableBytesView.prefix(tlsBegins.count)
+        if beginning.elementsEqual(tlsBegins) {
+            decide(isTLS: true, context)
+        } else if !tlsBegins.starts(with: beginning) {
+            decide(isTLS: false, context)
+        }
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case ChannelEvent.inputClosed where seen.readableBytes > 0:
+            // Too short for TLS; whether it is too short for the other is not ours to say.
+            decide(isTLS: false, context, then: event)
+        case ChannelEvent.inputClosed, is ConnectionDrainEvent:
+            context.close(promise: nil)
+        default:
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    private func decide(isTLS: Bool, _ context: ChannelHandlerContext, then event: Any? = nil) {
+        do {
+            try build?(isTLS)
+        } catch {
+            context.close(promise: nil)
+            return
+        }
+        context.fireChannelActive()
+        context.fireChannelRead(wrapInboundOut(seen))
+        if let event {
+            context.fireChannelReadComplete()
+            context.fireUserInboundEventTriggered(event)
+        }
+        context.pipeline.syncOperations.removeHandler(context: context, promise: nil)
+    }
+}

@@ -1,0 +1,67 @@
+import NIOCore
+import TLS
+
+/// Puts TLS, or nothing, or a look at the first bytes, in front of any inner pipeline; neither side knows the other.
+struct TransportPipeline: Sendable {
+    /// What is spoken inside, as far as the transport has to know.
+    enum Inside: Sendable {
+        case http
+        case push
+
+        /// How a TLS connection begins, and no plain one: a handshake record (RFC 8446 §5.1).
+        /// A Cap'n Proto message of 23 segments begins with 16 too, and its second byte is zero; no HTTP method begins with either.
+        var tlsBegins: [UInt8] {
+            switch self {
+            case .http: [0x16]
+            case .push: [0x16, 0x03]
+            }
+        }
+    }
+
+    var transport: Transport
+    var inside: Inside
+    /// For the TLS handshake.
+    var handshakeTimeout: TimeAmount
+    /// For the first bytes, where they have to be looked at.
+    var firstByteTimeout: TimeAmount
+    /// How long a TLS peer may take nothing of what is left when the connection is closed.
+    var closeTimeout: TimeAmount
+
+    /// - Parameter inner: adds the inner handlers at the end of the pipeline; called on the event loop, at once or when the first bytes have come.
+    func install(on channel: any Channel, inner: @escaping (_ channel: any Channel, _ isTLS: Bool) throws -> Void) throws {
+        switch transport {
+        case .off:
+            try inner(channel, false)
+        case .required(let context):
+            try addTLS(context, answersPlainHTTP: inside == .http, to: channel)
+            try inner(channel, true)
+        case .optional(let context):
+            let handler = FirstByteHandler(tlsBegins: inside.tlsBegins, timeout: firstByteTimeout) { isTLS in
+                if isTLS { try addTLS(context, answersPlainHTTP: false, to: channel) }
+                try inner(channel, isTLS)
+            }
+            try channel.pipeline.syncOperations.addHandler(handler)
+        }
+    }
+
+    private func addTLS(_ context: TLSContext, answersPlainHTTP: Bool, to channel: any Channel) throws {
+        let handler = TLSHandler(
+            server: context, handshakeTimeout: handshakeTimeout, closeTimeout: closeTimeout,
+            plainHTTPResponse: answersPlainHTTP ? Self.plainHTTPAnswer : nil)
+        try channel.pipeline.syncOperations.addHandler(handler)
+    }
+
+    /// For one who speaks HTTP where HTTPS is required.
+    private static let plainHTTPAnswer: ByteBuffer = {
+        let text = "this port speaks HTTPS; use https://\n"
+        return ByteBuffer(
+            string: """
+                HTTP/1.1 400 Bad Request\r
+                Content-Type: text/plain; charset=utf-8\r
+                Content-Length: \(text.utf8.count)\r
+                Connection: close\r
+                \r
+                \(text)
+                """)
+    }()
+}

@@ -1,0 +1,126 @@
+import Logging
+import NIOCore
+import Proxy
+
+/// Polls one target for as long as it is configured: waits, fetches, records. On its event loop alone; waits for no other loop.
+final class TargetLoop {
+    /// Takes an outcome; returns what became of it (a full store turns a success into a failure).
+    typealias Record = @Sendable (PollOutcome) -> PollOutcome
+
+    private enum State {
+        case waiting(NIOScheduledCallback)
+        /// The alarm is the poll's deadline.
+        case polling(deadline: NIOScheduledCallback)
+        /// Not started, or stopped.
+        case stopped
+    }
+
+    private let target: Target
+    private let eventLoop: any EventLoop
+    private let schedule: PollSchedule
+    private let timeout: TimeAmount
+    private let record: Record
+    private let logger: Logger
+    private var client: HTTPClient?
+    private var health = PollHealth()
+    private var state = State.stopped
+    /// Called when the first poll has ended, then forgotten.
+    private var firstPollEnded: (() -> Void)?
+
+    init(
+        _ polled: PolledTarget, on eventLoop: any EventLoop, resolver: HostResolver, logger: Logger, record: @escaping Record,
+        firstPollEnded: @escaping () -> Void
+    ) {
+        self.target = polled.target
+        self.eventLoop = eventLoop
+        self.schedule = PollSchedule(url: polled.target.url, interval: polled.target.interval)
+        self.timeout = TimeAmount(polled.target.timeout)
+        self.record = record
+        self.logger = logger
+        self.firstPollEnded = firstPollEnded
+        self.client = HTTPClient(polled, on: eventLoop, resolver: resolver) { [weak self] in self?.ended($0) }
+    }
+
+    /// Schedules the first poll.
+    func start() {
+        wait(until: schedule.first(from: .now()))
+    }
+
+    /// Ends it for good; a poll under way is cut off and not recorded.
+    /// - Returns: when its connections are closed.
+    func stop() -> EventLoopFuture<Void> {
+        switch state {
+        case .waiting(let alarm), .polling(let alarm): alarm.cancel()
+        case .stopped: break
+        }
+        state = .stopped
+        firstPollEnded = nil
+        defer { client = nil }
+        return client?.stop() ?? eventLoop.makeSucceededVoidFuture()
+    }
+
+    private func wait(until moment: NIODeadline) {
+        guard let alarm = setAlarm(moment) else { return }
+        state = .waiting(alarm)
+    }
+
+    /// Nothing when the event loop has shut down: the loop is then at its end.
+    private func setAlarm(_ moment: NIODeadline) -> NIOScheduledCallback? {
+        do {
+            return try eventLoop.scheduleCallback(at: moment, handler: Alarm(loop: NIOLoopBound(self, eventLoop: eventLoop)))
+        } catch {
+            state = .stopped
+            return nil
+        }
+    }
+
+    fileprivate func alarmRang() {
+        switch state {
+        case .waiting:
+            guard let alarm = setAlarm(.now() + timeout) else { return }
+            state = .polling(deadline: alarm)
+            client?.start()
+        case .polling:
+            client?.timeOut()
+        case .stopped:
+            break
+        }
+    }
+
+    private func ended(_ result: Result<Exposition, PollFailure>) {
+        guard case .polling(let alarm) = state else { return }
+        alarm.cancel()
+        let outcome: PollOutcome
+        switch result {
+        case .success(let exposition): outcome = record(.success(exposition))
+        case .failure(let failure): outcome = record(PollOutcome(failure))
+        }
+        if let change = health.update(outcome) { log(change) }
+        wait(until: schedule.next(after: .now()))
+        if let firstPollEnded {
+            self.firstPollEnded = nil
+            firstPollEnded()
+        }
+    }
+
+    private func log(_ change: PollHealth.Change) {
+        let name: Logger.MetadataValue = .stringConvertible(target.name)
+        switch change {
+        case .becameFailing(let reason):
+            logger.warning("target is failing", metadata: ["target": name, "reason": .string(reason)])
+        case .failsDifferently(let reason):
+            logger.debug("target is failing for another reason", metadata: ["target": name, "reason": .string(reason)])
+        case .recovered:
+            logger.notice("target answers again", metadata: ["target": name])
+        }
+    }
+}
+
+/// Lets NIO's cheap timers, which want a `Sendable`, reach a loop.
+private struct Alarm: NIOScheduledCallbackHandler, Sendable {
+    let loop: NIOLoopBound<TargetLoop>
+
+    func handleScheduledCallback(eventLoop: some EventLoop) {
+        loop.value.alarmRang()
+    }
+}

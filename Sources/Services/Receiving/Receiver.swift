@@ -1,0 +1,75 @@
+public import Logging
+public import NIOCore
+public import Proxy
+
+/// One door for pushes: a listening TCP or Unix socket, and what its connections speak.
+public final class Receiver: Sendable {
+    /// The listening socket: its name, its address, its connections.
+    public let listener: Listener
+    private let limit: ConnectionLimit
+    private let settings: SettingsInForce<ReceiverSettings>
+
+    /// Where to receive.
+    public enum Address: Equatable, Sendable {
+        case tcp(ListenAddress)
+        case unix(UnixSocketConfig)
+    }
+
+    /// Binds, and accepts nothing before `start()`.
+    /// - Parameters:
+    ///   - maxConnections: at the limit, no more are accepted until one ends.
+    ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
+    public init(
+        binding address: Address, settings: ReceiverSettings, maxConnections: Int, v6Only: Bool = false, intake: PushIntake,
+        group: any EventLoopGroup, logger: Logger
+    ) async throws(ListenError) {
+        let limit = ConnectionLimit(maxConnections)
+        let settings = SettingsInForce(settings)
+        let setup = Listener.Setup(group: group, limit: limit, policy: .wait, logger: logger) { name, logger in
+            let source = Source.push(listener: name)
+            let log = ConnectionLog(logger: logger)
+            return { channel in try Self.setUp(channel, settings.now, intake: intake, source: source, log: log) }
+        }
+        switch address {
+        case .tcp(let address): listener = try await Listener.bind(address, v6Only: v6Only, setup: setup)
+        case .unix(let config): listener = try await Listener.bind(config, setup: setup)
+        }
+        self.limit = limit
+        self.settings = settings
+    }
+
+    /// Accepts connections from now on.
+    public func start() { listener.start() }
+
+    /// For connections accepted from now on; open ones keep the format, limits and TLS that they began with.
+    public func update(_ settings: ReceiverSettings, maxConnections: Int) {
+        self.settings.replace(with: settings)
+        limit.set(maxConnections)
+    }
+
+    /// Stops listening, lets messages in flight finish, and closes what is left at the deadline.
+    /// - Returns: how many connections had to be cut.
+    @discardableResult
+    public func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
+
+    private static func setUp(
+        _ channel: any Channel, _ settings: ReceiverSettings, intake: PushIntake, source: Source, log: ConnectionLog
+    ) throws {
+        // A sender ends its side and still waits for ours.
+        try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
+        // One read takes an ordinary message whole; a large one is not read in a thousand pieces.
+        let allocator = AdaptiveRecvByteBufferAllocator(minimum: 4 << 10, initial: 32 << 10, maximum: 256 << 10)
+        try channel.syncOptions?.setOption(.recvAllocator, value: allocator)
+        // A few reads, then it is the turn of others.
+        try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 4)
+        let transport = TransportPipeline(
+            transport: settings.transport, inside: .push, handshakeTimeout: settings.handshakeTimeout,
+            firstByteTimeout: settings.idleTimeout, closeTimeout: PushHandler.lingerTime)
+        try transport.install(on: channel) { channel, _ in
+            let handler = PushHandler(
+                intake: intake, source: source, log: log, format: settings.format, maxMessageSize: settings.maxMessageSize,
+                idleTimeout: settings.idleTimeout)
+            try channel.pipeline.syncOperations.addHandler(handler)
+        }
+    }
+}

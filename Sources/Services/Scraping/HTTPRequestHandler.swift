@@ -1,0 +1,381 @@
+import Logging
+import NIOCore
+import NIOTLS
+import Proxy
+import TLS
+
+/// One HTTP/1 connection of the scrape side: bytes to requests, responses to bytes, one exchange after another.
+///
+/// While an answer is being made or taken, nothing more is read: a client that asks faster than it takes is slowed down, and costs no memory.
+final class HTTPRequestHandler: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = Never
+    typealias OutboundOut = ByteBuffer
+
+    private enum State {
+        /// Between requests, or within one.
+        case reading
+        /// The responder has promised an answer.
+        case answering
+        /// The response is on its way.
+        case writing(Outgoing)
+        /// After an error: what still comes is thrown away, so that a reset does not eat the answer.
+        case lingering(discardable: Int)
+        case closed
+    }
+
+    /// A response on its way.
+    private struct Outgoing {
+        var pieces: [ByteBuffer]
+        /// The next piece to hand to the channel.
+        var index = 0
+        /// Whether the kernel has taken all of it.
+        var isTaken = false
+        var end: End
+        /// The last sample, and how often it was the same.
+        var progress: WriteProgress?
+        var stalls = 0
+    }
+
+    /// What follows a response.
+    private enum End {
+        case keepAlive
+        case close
+        /// The rest of what the client sends is not understood: read on for a while, then close.
+        case linger
+    }
+
+    /// Up to this, head and body go out as one buffer: a copy is cheaper than a second piece.
+    private static let joinedSize = 64 << 10
+    /// The channel's own buffer: enough pieces for a good `writev`, little enough for thousands of slow readers.
+    static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 256 << 10, high: 1 << 20)
+    private static let lingerTime = TimeAmount.seconds(2)
+    private static let lingerBytes = 1 << 20
+    /// What may wait to be read while an answer is on its way; the kernel hands over more only when the client has ended its side.
+    private static let maxWaiting = 256 << 10
+    /// How often progress is sampled within the write timeout.
+    private static let samples = 4
+
+    private let responder: any Responder
+    private let date: DateText
+    private let log: ConnectionLog
+    private let settings: ScrapeSettings
+    private let isTLS: Bool
+    private var parser = RequestParser()
+    /// Bytes read and not yet parsed.
+    private var waiting = ByteBuffer()
+    /// The head of the request whose body is being read past.
+    private var head: RequestHead?
+    private var state = State.reading
+    private var isReadHeld = false
+    /// Whether the peer has ended its side.
+    private var inputEnded = false
+    private var isDraining = false
+    /// Guards against re-entry: a flush calls `channelWritabilityChanged` before it returns.
+    private var isProceeding = false
+    /// Whether the time for a head is running since its first byte.
+    private var isHeadTimed = false
+    private var timer: DeadlineTimer?
+
+    init(responder: any Responder, date: DateText, log: ConnectionLog, settings: ScrapeSettings, isTLS: Bool) {
+        self.responder = responder
+        self.date = date
+        self.log = log
+        self.settings = settings
+        self.isTLS = isTLS
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        timer = DeadlineTimer(eventLoop: context.eventLoop) { [unowned self] in expired(context) }
+        if context.channel.isActive { began() }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        end()
+    }
+
+    func channelActive(context: ChannelHandlerContext) {
+        began()
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end()
+        context.fireChannelInactive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        switch state {
+        case .closed: return
+        case .lingering(let discardable):
+            guard bytes.readableBytes <= discardable else { return close(context) }
+            state = .lingering(discardable: discardable - bytes.readableBytes)
+        case .reading, .answering, .writing:
+            if waiting.readableBytes == 0 { waiting = bytes } else { waiting.writeBuffer(&bytes) }
+            proceed(context)
+            if waiting.readableBytes > Self.maxWaiting { close(context) }
+        }
+    }
+
+    func read(context: ChannelHandlerContext) {
+        switch state {
+        case .answering, .writing: isReadHeld = true
+        case .reading, .lingering, .closed: context.read()
+        }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        proceed(context)
+        context.fireChannelWritabilityChanged()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case ChannelEvent.inputClosed:
+            inputEnded = true
+            closeIfDone(context)
+        case is ConnectionDrainEvent:
+            isDraining = true
+            closeIfDone(context)
+        case TLSUserEvent.handshakeCompleted:
+            timer?.set(settings.headerTimeout)
+        default:
+            context.fireUserInboundEventTriggered(event)
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if case TLSError.truncated? = error as? TLSError {
+            // What was asked for was asked for: the answer may still find its reader.
+            inputEnded = true
+            closeIfDone(context)
+        } else {
+            log.failed(error, peer: context.channel)
+            close(context)
+        }
+    }
+
+    // MARK: - Exchanges
+
+    /// Reads and answers as far as it goes without waiting. The only loop.
+    private func proceed(_ context: ChannelHandlerContext) {
+        guard !isProceeding else { return }
+        isProceeding = true
+        defer { isProceeding = false }
+        while true {
+            switch state {
+            case .reading: guard readNext(context) else { return }
+            case .writing: guard writeMore(context) else { return }
+            case .answering, .lingering, .closed: return
+            }
+        }
+    }
+
+    /// - Returns: whether there may be more to do at once.
+    private func readNext(_ context: ChannelHandlerContext) -> Bool {
+        do throws(RequestError) {
+            switch try parser.next(&waiting) {
+            case .incomplete:
+                if inputEnded { close(context) } else { timeHead() }
+                return false
+            case .head(let head):
+                self.head = head
+                if head.expectsContinue, head.body != .none, waiting.readableBytes == 0 {
+                    context.writeAndFlush(wrapOutboundOut(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n")), promise: nil)
+                }
+            case .end:
+                guard let head else { return false }
+                self.head = nil
+                answer(head, context)
+            }
+        } catch {
+            write(.text(error.status, error.reason), isHTTP10: false, end: .linger, context)
+        }
+        return true
+    }
+
+    private func answer(_ head: RequestHead, _ context: ChannelHandlerContext) {
+        let request: Request
+        do {
+            request = try Request.parse(
+                method: head.method, target: head.target, isTLS: isTLS, requiresHost: !head.isHTTP10, header: head.header)
+        } catch {
+            return write(error.response, answering: head, context)
+        }
+        switch responder.respond(to: request, on: context.eventLoop) {
+        case .now(let response):
+            write(response, answering: head, method: request.method, context)
+        case .later(let future):
+            state = .answering
+            timer?.clear()
+            future.assumeIsolated().whenComplete { [self] result in
+                guard case .answering = state else { return }
+                let response = (try? result.get()) ?? .text(500, "internal server error")
+                write(response, answering: head, method: request.method, context)
+                proceed(context)
+            }
+        }
+    }
+
+    private func write(_ response: Response, answering head: RequestHead, method: Request.Method? = nil, _ context: ChannelHandlerContext) {
+        let isLast = !head.keepsAlive || isDraining || (inputEnded && waiting.readableBytes == 0)
+        write(
+            response, method: method ?? Request.Method(head.method), isHTTP10: head.isHTTP10, end: isLast ? .close : .keepAlive, context)
+    }
+
+    private func write(
+        _ response: Response, method: Request.Method = .get, isHTTP10: Bool, end: End, _ context: ChannelHandlerContext
+    ) {
+        var pieces = response.pieces(answering: method)
+        let size = pieces.isEmpty ? 0 : response.contentLength
+        let isJoined = size <= Self.joinedSize
+        var first = context.channel.allocator.buffer(capacity: 384 + (isJoined ? size : 0))
+        let keepAlive = if case .keepAlive = end { true } else { false }
+        ResponseHead.write(response, to: &first, keepAlive: keepAlive, isHTTP10: isHTTP10, date: date.now)
+        if isJoined {
+            for piece in pieces { first.writeImmutableBuffer(piece) }
+            pieces = [first]
+        } else {
+            pieces.insert(first, at: 0)
+        }
+        state = .writing(Outgoing(pieces: pieces, end: end))
+    }
+
+    /// - Returns: whether there may be more to do at once.
+    private func writeMore(_ context: ChannelHandlerContext) -> Bool {
+        guard case .writing(var outgoing) = state else { return false }
+        if outgoing.isTaken { return finish(outgoing.end, context) }
+        guard outgoing.index < outgoing.pieces.count, context.channel.isWritable else {
+            awaitReader(outgoing, context)
+            return false
+        }
+        let last = outgoing.pieces.count - 1
+        // Out of the state, so that the pieces are not copied when one is given up.
+        state = .answering
+        repeat {
+            let piece = wrapOutboundOut(outgoing.pieces[outgoing.index])
+            // Already written pieces would otherwise be held until the last one is.
+            outgoing.pieces[outgoing.index] = ByteBuffer()
+            if outgoing.index == last {
+                let promise = context.eventLoop.makePromise(of: Void.self)
+                promise.futureResult.assumeIsolated().whenSuccess { [self] in taken(context) }
+                context.write(piece, promise: promise)
+            } else {
+                context.write(piece, promise: nil)
+            }
+            outgoing.index += 1
+        } while outgoing.index <= last && context.channel.isWritable
+        state = .writing(outgoing)
+        context.flush()
+        return true
+    }
+
+    /// The kernel has all of the response.
+    private func taken(_ context: ChannelHandlerContext) {
+        guard case .writing(var outgoing) = state else { return }
+        outgoing.isTaken = true
+        state = .writing(outgoing)
+        proceed(context)
+    }
+
+    /// - Returns: whether there may be more to do at once.
+    private func finish(_ end: End, _ context: ChannelHandlerContext) -> Bool {
+        switch end {
+        case .keepAlive:
+            state = .reading
+            isHeadTimed = false
+            timer?.set(settings.idleTimeout)
+            if isReadHeld {
+                isReadHeld = false
+                context.read()
+            }
+            if waiting.readableBytes > 0 { return true }
+            closeIfDone(context)
+        case .close where waiting.readableBytes == 0, .close where inputEnded, .linger where inputEnded:
+            close(context)
+        case .close, .linger:
+            state = .lingering(discardable: Self.lingerBytes)
+            waiting.clear()
+            timer?.set(Self.lingerTime)
+            context.close(mode: .output, promise: nil)
+            context.read()
+        }
+        return false
+    }
+
+    // MARK: - Time
+
+    private func began() {
+        timer?.set(isTLS ? settings.handshakeTimeout + settings.headerTimeout : settings.headerTimeout)
+    }
+
+    /// The whole of a request has to come in this time; the ordinary one comes at once and starts no clock.
+    private func timeHead() {
+        guard isWithinRequest, !isHeadTimed else { return }
+        isHeadTimed = true
+        timer?.set(settings.headerTimeout)
+    }
+
+    /// A response that the kernel did not take at once: from now on its reader has to take something now and then.
+    private func awaitReader(_ outgoing: Outgoing, _ context: ChannelHandlerContext) {
+        guard outgoing.progress == nil else { return }
+        var outgoing = outgoing
+        outgoing.progress = WriteProgress(of: context.channel, pieces: outgoing.index)
+        state = .writing(outgoing)
+        timer?.set(sampleTime)
+    }
+
+    private var sampleTime: TimeAmount { .nanoseconds(max(settings.writeTimeout.nanoseconds / Int64(Self.samples), 1_000_000)) }
+
+    private func expired(_ context: ChannelHandlerContext) {
+        switch state {
+        case .reading where isWithinRequest:
+            write(.text(408, "the request took too long"), isHTTP10: false, end: .linger, context)
+            proceed(context)
+        case .writing(var outgoing):
+            let progress = WriteProgress(of: context.channel, pieces: outgoing.index)
+            outgoing.stalls = progress == outgoing.progress ? outgoing.stalls + 1 : 0
+            outgoing.progress = progress
+            state = .writing(outgoing)
+            guard outgoing.stalls < Self.samples else { return cut(context) }
+            timer?.set(sampleTime)
+        case .reading, .answering, .lingering, .closed:
+            close(context)
+        }
+    }
+
+    private func cut(_ context: ChannelHandlerContext) {
+        log.write(.info, "connection cut: its reader takes no bytes", peer: context.channel)
+        close(context)
+        // The first close may still wait for the reader to take what TLS has queued; the second does not.
+        context.close(mode: .all, promise: nil)
+    }
+
+    // MARK: - The end
+
+    /// Whether a request has begun and is not complete.
+    private var isWithinRequest: Bool { head != nil || waiting.readableBytes > 0 }
+
+    /// For a peer that has ended its side, and for a listener that drains.
+    private func closeIfDone(_ context: ChannelHandlerContext) {
+        guard case .reading = state else {
+            if inputEnded, case .lingering = state { close(context) }
+            return
+        }
+        if inputEnded || (isDraining && !isWithinRequest) { close(context) }
+    }
+
+    private func close(_ context: ChannelHandlerContext) {
+        if case .closed = state { return }
+        state = .closed
+        waiting = ByteBuffer()
+        context.close(mode: .all, promise: nil)
+    }
+
+    private func end() {
+        state = .closed
+        timer?.stop()
+        timer = nil
+    }
+}

@@ -1,0 +1,81 @@
+public import Logging
+public import NIOCore
+public import Proxy
+
+/// What all scrape listeners share, whatever reloads do to them: the routes, and one limit of open connections.
+public final class ScrapeServer: Sendable {
+    private let responder: any Responder
+    private let date: DateText
+    private let limit: ConnectionLimit
+    private let group: any EventLoopGroup
+    private let logger: Logger
+
+    /// - Parameter maxConnections: open connections of all listeners together; more are closed at once.
+    public init(
+        responder: any Responder, clock: @escaping @Sendable () -> Timestamp, maxConnections: Int, group: any EventLoopGroup, logger: Logger
+    ) {
+        self.responder = responder
+        date = DateText(clock: clock)
+        limit = ConnectionLimit(maxConnections)
+        self.group = group
+        self.logger = logger
+    }
+
+    /// Connections open now, of all listeners.
+    public var openConnections: Int { limit.open }
+
+    /// Applies from now on; open connections stay.
+    public func setMaxConnections(_ maximum: Int) { limit.set(maximum) }
+
+    /// Binds one address, and accepts nothing before `start()`.
+    /// - Parameter v6Only: whether `[::]` leaves IPv4 to a listener beside it.
+    public func bind(_ address: ListenAddress, settings: ScrapeSettings, v6Only: Bool = false) async throws(ListenError) -> ScrapeListener {
+        let settings = SettingsInForce(settings)
+        let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, logger: logger) { [responder, date] _, logger in
+            let log = ConnectionLog(logger: logger)
+            return { channel in try Self.setUp(channel, settings.now, responder: responder, date: date, log: log) }
+        }
+        return ScrapeListener(listener: try await Listener.bind(address, v6Only: v6Only, setup: setup), settings: settings)
+    }
+
+    private static func setUp(
+        _ channel: any Channel, _ settings: ScrapeSettings, responder: any Responder, date: DateText, log: ConnectionLog
+    ) throws {
+        // A client may end its side after the request and still wait for the answer.
+        try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
+        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: HTTPRequestHandler.waterMark)
+        // Requests are small.
+        try channel.syncOptions?.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 4 << 10))
+        try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
+        let transport = TransportPipeline(
+            transport: settings.transport, inside: .http, handshakeTimeout: settings.handshakeTimeout,
+            firstByteTimeout: settings.headerTimeout, closeTimeout: settings.writeTimeout)
+        try transport.install(on: channel) { channel, isTLS in
+            let handler = HTTPRequestHandler(responder: responder, date: date, log: log, settings: settings, isTLS: isTLS)
+            try channel.pipeline.syncOperations.addHandler(handler)
+        }
+    }
+}
+
+/// One address where Prometheus scrapes.
+public final class ScrapeListener: Sendable {
+    /// The listening socket: its name, its address, its connections.
+    public let listener: Listener
+    private let settings: SettingsInForce<ScrapeSettings>
+
+    fileprivate init(listener: Listener, settings: SettingsInForce<ScrapeSettings>) {
+        self.listener = listener
+        self.settings = settings
+    }
+
+    /// Accepts connections from now on.
+    public func start() { listener.start() }
+
+    /// For connections accepted from now on.
+    public func update(_ settings: ScrapeSettings) { self.settings.replace(with: settings) }
+
+    /// Stops listening, lets exchanges in flight finish, and closes what is left at the deadline.
+    /// - Returns: how many connections had to be cut.
+    @discardableResult
+    public func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
+}

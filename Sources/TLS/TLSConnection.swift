@@ -1,0 +1,243 @@
+import COpenSSL
+import NIOCore
+
+/// One `SSL*` on memory buffers: every call says in Swift's terms how it ended. Knows no channel. Not for several threads at once.
+final class TLSConnection {
+    /// Which side of the handshake to play.
+    enum Role {
+        case server
+        case client(hostname: String)
+    }
+
+    /// How a step of the handshake ended.
+    enum HandshakeResult {
+        case wantsMore
+        case completed
+        case failed(TLSError)
+    }
+
+    /// How reading plaintext ended.
+    enum ReadResult {
+        /// The buffer is full, and more may follow.
+        case full
+        /// All that came is read.
+        case wantsMore
+        /// The peer sent close_notify: nothing more will come.
+        case closed
+        case failed(TLSError)
+    }
+
+    private let ssl: OpaquePointer
+    private let transport: BufferBIO
+    // Keeps what OpenSSL's callbacks use for as long as they may be called.
+    private let context: TLSContext
+    private let expectedName: String
+    /// What the certificate check found, noted when it happens because OpenSSL keeps the number of the problem alone.
+    private var verificationFailure: String?
+    /// The bytes of a record that is not whole yet.
+    private var heldBytes = 0
+
+    init(_ context: TLSContext, as role: Role) throws(TLSError) {
+        OpenSSLErrorQueue.clear()
+        guard let transport = BufferBIO(), let ssl = context.makeSSL() else { throw .openSSLFailed(OpenSSLErrorQueue.takeReason()) }
+        self.context = context
+        self.transport = transport
+        self.ssl = ssl
+        // Both directions share one reference, which SSL_set_bio takes.
+        BIO_up_ref(transport.bio)
+        SSL_set_bio(ssl, transport.bio, transport.bio)
+        switch role {
+        case .server:
+            expectedName = ""
+            SSL_set_accept_state(ssl)
+        case .client(let hostname):
+            expectedName = hostname
+            SSL_set_connect_state(ssl)
+            let name = HostnameVerification(hostname)
+            if let indication = name.serverNameIndication {
+                guard copenssl_set_tlsext_host_name(ssl, indication) == 1 else {
+                    throw .openSSLFailed(OpenSSLErrorQueue.takeReason())
+                }
+            }
+            guard context.verifiesPeer else { return }
+            SSL_set_ex_data(ssl, Self.selfIndex, Unmanaged.passUnretained(self).toOpaque())
+            guard name.apply(to: ssl) else {
+                OpenSSLErrorQueue.clear()
+                throw .peerNotVerified("\"\(hostname)\" is no name that a certificate can be checked for")
+            }
+        }
+    }
+
+    deinit {
+        SSL_free(ssl)
+    }
+
+    // MARK: Ciphertext
+
+    /// Ciphertext from the network.
+    func receive(_ bytes: ByteBuffer) {
+        transport.receive(bytes)
+    }
+
+    /// Whether ciphertext waits that OpenSSL has not looked at.
+    var hasReceived: Bool {
+        transport.inboundBytes > 0
+    }
+
+    func discardReceived() {
+        transport.discardInbound()
+    }
+
+    /// Bytes of ciphertext that wait for the network.
+    var pendingCiphertext: Int {
+        transport.outbound.readableBytes
+    }
+
+    func takeCiphertext() -> ByteBuffer {
+        transport.takeOutbound()
+    }
+
+    func reserveCiphertext(_ capacity: Int, from allocator: ByteBufferAllocator) {
+        transport.reserveOutbound(capacity, from: allocator)
+    }
+
+    // MARK: Handshake
+
+    func handshake() -> HandshakeResult {
+        OpenSSLErrorQueue.clear()
+        let result = SSL_do_handshake(ssl)
+        if result == 1 { return .completed }
+        switch SSL_get_error(ssl, result) {
+        case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .wantsMore
+        default: return .failed(handshakeFailure())
+        }
+    }
+
+    /// What was agreed on; of use after the handshake alone.
+    var negotiation: TLSNegotiation {
+        let cipher = SSL_get_current_cipher(ssl)
+        return TLSNegotiation(
+            version: SSL_version(ssl) == TLS1_3_VERSION ? .tls13 : .tls12,
+            cipherSuite: SSL_CIPHER_standard_name(cipher).map { String(cString: $0) } ?? "",
+            applicationProtocol: applicationProtocol, isResumed: SSL_session_reused(ssl) == 1)
+    }
+
+    private var applicationProtocol: String? {
+        var name: UnsafePointer<UInt8>?
+        var count: UInt32 = 0
+        SSL_get0_alpn_selected(ssl, &name, &count)
+        guard let name, count > 0 else { return nil }
+        return String(decoding: UnsafeBufferPointer(start: name, count: Int(count)), as: UTF8.self)
+    }
+
+    private func handshakeFailure() -> TLSError {
+        let code = OpenSSLErrorQueue.first
+        defer { OpenSSLErrorQueue.clear() }
+        if let alert = OpenSSLErrorQueue.receivedAlert(in: code) { return .alertReceived(alert) }
+        if OpenSSLErrorQueue.isReason(SSL_R_CERTIFICATE_VERIFY_FAILED, of: ERR_LIB_SSL, code) {
+            return .peerNotVerified(verificationFailure ?? String(cString: X509_verify_cert_error_string(SSL_get_verify_result(ssl))))
+        }
+        if OpenSSLErrorQueue.isReason(SSL_R_WRONG_VERSION_NUMBER, of: ERR_LIB_SSL, code) {
+            return .handshakeFailed("the peer does not speak TLS, or only a version of it that is refused")
+        }
+        return .handshakeFailed(OpenSSLErrorQueue.reason(of: code))
+    }
+
+    // MARK: Application data
+
+    /// A capacity for `read(into:)` that all of what came is likely to fit into; plaintext is never longer than its ciphertext.
+    var likelyPlaintext: Int {
+        min(64 * 1024, max(64, Int(SSL_pending(ssl)) + transport.inboundBytes + heldBytes))
+    }
+
+    /// Appends plaintext until `buffer` is full or nothing more can be had.
+    func read(into buffer: inout ByteBuffer) -> ReadResult {
+        while buffer.writableBytes > 0 {
+            OpenSSLErrorQueue.clear()
+            let consumedBefore = transport.bytesRead
+            var result: Int32 = 0
+            buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 1) { space in
+                var count = 0
+                result = SSL_read_ex(ssl, space.baseAddress, space.count, &count)
+                return result == 1 ? count : 0
+            }
+            if result == 1 {
+                heldBytes = 0
+                continue
+            }
+            switch SSL_get_error(ssl, result) {
+            case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE:
+                heldBytes = min(heldBytes + transport.bytesRead - consumedBefore, 17 * 1024)
+                return .wantsMore
+            case SSL_ERROR_ZERO_RETURN:
+                return .closed
+            default:
+                return .failed(connectionFailure())
+            }
+        }
+        return .full
+    }
+
+    /// Encrypts plaintext.
+    /// - Returns: how many bytes were taken; 0 when the peer must be heard first.
+    func write(_ bytes: UnsafeRawBufferPointer) throws(TLSError) -> Int {
+        OpenSSLErrorQueue.clear()
+        var count = 0
+        let result = SSL_write_ex(ssl, bytes.baseAddress, bytes.count, &count)
+        if result == 1 { return count }
+        switch SSL_get_error(ssl, result) {
+        case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return 0
+        default: throw connectionFailure()
+        }
+    }
+
+    /// Sends close_notify. Not to be called after a failure.
+    func sendCloseNotify() {
+        OpenSSLErrorQueue.clear()
+        if SSL_shutdown(ssl) < 0 { OpenSSLErrorQueue.clear() }
+    }
+
+    private func connectionFailure() -> TLSError {
+        let code = OpenSSLErrorQueue.first
+        defer { OpenSSLErrorQueue.clear() }
+        if let alert = OpenSSLErrorQueue.receivedAlert(in: code) { return .alertReceived(alert) }
+        return .protocolViolation(OpenSSLErrorQueue.reason(of: code))
+    }
+
+    // MARK: Certificate check
+
+    /// The index that OpenSSL keeps for applications (`SSL_set_app_data`).
+    private static let selfIndex: Int32 = 0
+
+    /// OpenSSL's verify callback: changes no verdict, only notes what was wrong with which certificate.
+    static let noteVerification: @convention(c) (Int32, OpaquePointer?) -> Int32 = { verdict, store in
+        guard verdict == 0, let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
+            let owner = SSL_get_ex_data(OpaquePointer(ssl), selfIndex)
+        else { return verdict }
+        let connection = Unmanaged<TLSConnection>.fromOpaque(owner).takeUnretainedValue()
+        let certificate = X509_STORE_CTX_get_current_cert(store)
+        connection.note(problem: X509_STORE_CTX_get_error(store), of: certificate)
+        return verdict
+    }
+
+    private func note(problem: Int32, of certificate: OpaquePointer?) {
+        guard verificationFailure == nil else { return }
+        let reason = String(cString: X509_verify_cert_error_string(Int(problem)))
+        guard let certificate else {
+            verificationFailure = reason
+            return
+        }
+        guard problem == X509_V_ERR_HOSTNAME_MISMATCH || problem == X509_V_ERR_IP_ADDRESS_MISMATCH else {
+            let subject = X509Certificate.subject(of: certificate)
+            verificationFailure = subject.isEmpty ? reason : "\(reason) (\(subject))"
+            return
+        }
+        let names = X509Certificate.names(of: certificate)
+        guard !names.isEmpty else {
+            verificationFailure = "it names no host (subjectAltName) and \(expectedName) was expected"
+            return
+        }
+        let more = names.count > 8 ? " and others" : ""
+        verificationFailure = "it is for \(names.prefix(8).joined(separator: ", "))\(more), not for \(expectedName)"
+    }
+}

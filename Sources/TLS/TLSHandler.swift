@@ -1,0 +1,521 @@
+public import NIOCore
+import NIOTLS
+
+/// TLS as a channel handler: ciphertext on the network's side, plain bytes on the application's.
+///
+/// Fires `TLSUserEvent.handshakeCompleted(negotiatedProtocol:)`. The peer's close_notify is `ChannelEvent.inputClosed`, as a half-closed
+/// TCP connection is without TLS, and `ChannelOptions.allowRemoteHalfClosure` decides as it does there: when it is off, the channel is
+/// closed. `TLSUserEvent.shutdownCompleted` follows when both sides have ended with close_notify.
+/// A failure is a `TLSError` by `errorCaught`, then a close. An end without close_notify is `TLSError.truncated`, and no `inputClosed`.
+///
+/// Writes are kept as references and encrypted only while the channel is writable, so a slow reader costs some 100 KiB. Whoever heeds
+/// `Channel.isWritable` and `channelWritabilityChanged` is never ahead by more than that; before the handshake is complete
+/// `isWritable` says nothing, so write no more than a first request by then.
+/// `close` sends what is queued, then close_notify; a second `close` does not wait, nor does the first when the peer takes nothing for
+/// the close timeout.
+public final class TLSHandler: ChannelDuplexHandler {
+    /// Ciphertext from the network.
+    public typealias InboundIn = ByteBuffer
+    /// Plain bytes to the application.
+    public typealias InboundOut = ByteBuffer
+    /// Plain bytes from the application.
+    public typealias OutboundIn = ByteBuffer
+    /// Ciphertext to the network.
+    public typealias OutboundOut = ByteBuffer
+
+    /// What client and server agreed on; `nil` before the handshake is complete.
+    public private(set) var negotiation: TLSNegotiation?
+
+    /// Four records of `PlaintextQueue.pieceSize` make one write of 64 KiB: a system call per record costs a third more.
+    private static let piecesPerWrite = 4
+    /// How many such writes one call may make before others on the event loop have their turn.
+    private static let writesPerTurn = 16
+    /// Answers of TLS itself (alerts, key updates) that may wait for a peer that does not read: more is an attack.
+    private static let maxHeldAnswers = 16 * 1024
+    /// How long a client that spoke plain HTTP may take to read the answer.
+    private static let lingerTime = TimeAmount.seconds(1)
+
+    private let tlsContext: TLSContext
+    private let role: TLSConnection.Role
+    private let handshakeTimeout: TimeAmount?
+    private let closeTimeout: TimeAmount
+    private let plainHTTPResponse: ByteBuffer?
+
+    private var machine = TLSStateMachine()
+    private var connection: TLSConnection?
+    private var queue = PlaintextQueue()
+    /// For what comes back later; `nil` once the handler has left the pipeline.
+    private var context: ChannelHandlerContext?
+    /// The handshake's deadline, later that of the close.
+    private var timer: Scheduled<Void>?
+    private var closePromises: [EventLoopPromise<Void>] = []
+    private var closeOutputPromise: EventLoopPromise<Void>?
+    /// A client's first bytes until they tell TLS from plain HTTP; `nil` when they have.
+    private var firstBytes: ByteBuffer?
+    /// Someone asked to read and has got nothing yet: a read that yields no plaintext is repeated.
+    private var owesRead = false
+    private var isReading = false
+    /// `flush` calls back synchronously (writability, promises): one pump at a time, the outer one sees what changed.
+    private var isPumping = false
+    private var isPumpScheduled = false
+    private var announcedWritability = true
+    private var missedWritabilityChange = false
+
+    /// Accepts a handshake.
+    /// - Parameters:
+    ///   - handshakeTimeout: after it, an unfinished handshake fails with `TLSError.handshakeTimeout`; `nil` waits for ever.
+    ///   - closeTimeout: how long a peer may take nothing of what is queued when the connection is being closed.
+    ///   - plainHTTPResponse: what a client reads that speaks plain HTTP here, a whole response; without it the connection just ends.
+    public init(
+        server context: TLSContext, handshakeTimeout: TimeAmount? = nil, closeTimeout: TimeAmount = .seconds(30),
+        plainHTTPResponse: ByteBuffer? = nil
+    ) {
+        tlsContext = context
+        role = .server
+        self.handshakeTimeout = handshakeTimeout
+        self.closeTimeout = closeTimeout
+        self.plainHTTPResponse = plainHTTPResponse
+        firstBytes = ByteBuffer()
+    }
+
+    /// Starts a handshake when the channel is active.
+    /// - Parameters:
+    ///   - hostname: what to send as SNI (a DNS name only) and to verify the certificate for (DNS name or IP address).
+    ///   - handshakeTimeout: after it, an unfinished handshake fails with `TLSError.handshakeTimeout`; `nil` waits for ever.
+    ///   - closeTimeout: how long a peer may take nothing of what is queued when the connection is being closed.
+    public init(
+        client context: TLSContext, hostname: String, handshakeTimeout: TimeAmount? = nil, closeTimeout: TimeAmount = .seconds(30)
+    ) {
+        tlsContext = context
+        role = .client(hostname: hostname)
+        self.handshakeTimeout = handshakeTimeout
+        self.closeTimeout = closeTimeout
+        plainHTTPResponse = nil
+    }
+
+    // MARK: Life of the channel
+
+    /// Starts at once in a channel that is active already.
+    public func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+        if context.channel.isActive { start(context) }
+    }
+
+    /// Gives up what is not sent.
+    public func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        release(failingWritesWith: ChannelError.ioOnClosedChannel)
+    }
+
+    /// Starts the handshake.
+    public func channelActive(context: ChannelHandlerContext) {
+        start(context)
+        context.fireChannelActive()
+    }
+
+    /// Tells an end without close_notify before the end itself.
+    public func channelInactive(context: ChannelHandlerContext) {
+        let error = machine.transportClosed()
+        release(failingWritesWith: error ?? ChannelError.ioOnClosedChannel)
+        if let error { context.fireErrorCaught(error) }
+        context.fireChannelInactive()
+    }
+
+    private func start(_ context: ChannelHandlerContext) {
+        guard machine.start() else { return }
+        do throws(TLSError) {
+            connection = try TLSConnection(tlsContext, as: role)
+        } catch {
+            fail(error, context)
+            return
+        }
+        if let handshakeTimeout {
+            setTimer(handshakeTimeout, context) { handler, context in
+                handler.fail(.handshakeTimeout, context)
+            }
+        }
+        if case .client = role { advance(context) }
+    }
+
+    /// Frees what OpenSSL holds and completes all promises.
+    private func release(failingWritesWith error: any Error) {
+        timer?.cancel()
+        timer = nil
+        connection = nil
+        firstBytes = nil
+        for promise in queue.takeAll() { promise.fail(error) }
+        let promises = closePromises
+        closePromises = []
+        for promise in promises { promise.succeed() }
+        closeOutputPromise?.fail(error)
+        closeOutputPromise = nil
+    }
+
+    // MARK: From the network
+
+    /// Decrypts.
+    public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard machine.wantsCiphertext, let connection, let bytes = afterFirstBytes(unwrapInboundIn(data), context) else { return }
+        connection.receive(bytes)
+        advance(context)
+    }
+
+    /// Reads on when what was asked for has not come yet.
+    public func channelReadComplete(context: ChannelHandlerContext) {
+        context.fireChannelReadComplete()
+        if machine.isHandshaking || (owesRead && machine.deliversInput) || machine.isLingering { context.read() }
+    }
+
+    /// Remembers that plaintext is asked for.
+    public func read(context: ChannelHandlerContext) {
+        owesRead = true
+        context.read()
+    }
+
+    /// Turns TCP's end into TLS's.
+    public func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard let event = event as? ChannelEvent, event == .inputClosed else {
+            context.fireUserInboundEventTriggered(event)
+            return
+        }
+        switch machine.transportInputClosed() {
+        case .swallow: break
+        case .forward: context.fireUserInboundEventTriggered(event)
+        case .fail(let error): fail(error, context)
+        case .closeNow: context.close(promise: nil)
+        case .announceTruncationAndClose:
+            context.fireErrorCaught(TLSError.truncated)
+            closeUnlessClosing(context)
+        }
+    }
+
+    /// Looks whether a client speaks plain HTTP.
+    /// - Returns: what is for OpenSSL; `nil` while it cannot be told yet, or when it is nothing for OpenSSL.
+    private func afterFirstBytes(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) -> ByteBuffer? {
+        guard var seen = firstBytes else { return bytes }
+        if seen.readableBytes == 0 { seen = bytes } else { seen.writeImmutableBuffer(bytes) }
+        switch FirstBytes(seen.readableBytesView) {
+        case .undecided:
+            firstBytes = seen
+            return nil
+        case .other:
+            firstBytes = nil
+            return seen
+        case .plainHTTP:
+            firstBytes = nil
+            refusePlainHTTP(context)
+            return nil
+        }
+    }
+
+    private func advance(_ context: ChannelHandlerContext) {
+        // An outer call reads what an inner one, from a handler above, has added.
+        guard !isReading else { return }
+        isReading = true
+        defer { isReading = false }
+        if machine.isHandshaking, !shakeHands(context) { return }
+        deliver(context)
+        sendAnswers(context)
+    }
+
+    /// - Returns: whether the handshake is complete.
+    private func shakeHands(_ context: ChannelHandlerContext) -> Bool {
+        guard let connection else { return false }
+        switch connection.handshake() {
+        case .wantsMore:
+            sendAnswers(context)
+            return false
+        case .failed(let error):
+            fail(error, context)
+            return false
+        case .completed:
+            timer?.cancel()
+            timer = nil
+            let negotiation = connection.negotiation
+            self.negotiation = negotiation
+            machine.handshakeCompleted()
+            sendAnswers(context)
+            context.fireUserInboundEventTriggered(TLSUserEvent.handshakeCompleted(negotiatedProtocol: negotiation.applicationProtocol))
+            pump(context)
+            return true
+        }
+    }
+
+    private func deliver(_ context: ChannelHandlerContext) {
+        while machine.deliversInput, let connection {
+            var plaintext = context.channel.allocator.buffer(capacity: connection.likelyPlaintext)
+            let result = connection.read(into: &plaintext)
+            if plaintext.readableBytes > 0 {
+                owesRead = false
+                context.fireChannelRead(wrapInboundOut(plaintext))
+            }
+            switch result {
+            case .full: continue
+            case .wantsMore:
+                if connection.hasReceived { continue }
+                return
+            case .closed: peerClosed(context)
+            case .failed(let error): fail(error, context)
+            }
+        }
+    }
+
+    private func peerClosed(_ context: ChannelHandlerContext) {
+        connection?.discardReceived()
+        let staysHalfOpen = (try? context.channel.syncOptions?.getOption(.allowRemoteHalfClosure)) ?? false
+        switch machine.closeNotifyReceived(staysHalfOpen: staysHalfOpen) {
+        case .nothing: break
+        case .announceEnd:
+            context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+        case .announceEndAndClose:
+            context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+            closeUnlessClosing(context)
+        case .announceEndOfBothAndClose:
+            context.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+            context.fireUserInboundEventTriggered(TLSUserEvent.shutdownCompleted)
+            closeUnlessClosing(context)
+        }
+    }
+
+    // MARK: From the application
+
+    /// Keeps a reference; encryption waits for `flush` and a writable channel.
+    public func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        if let refusal = machine.writeRefusal {
+            promise?.fail(refusal)
+            return
+        }
+        queue.append(unwrapOutboundIn(data), promise: promise)
+    }
+
+    /// Lets go what was written so far.
+    public func flush(context: ChannelHandlerContext) {
+        queue.flush()
+        pump(context)
+    }
+
+    /// Goes on encrypting.
+    public func channelWritabilityChanged(context: ChannelHandlerContext) {
+        guard !isPumping else {
+            missedWritabilityChange = true
+            return
+        }
+        sendAnswers(context)
+        pump(context)
+    }
+
+    /// Ends one direction or both, with close_notify wherever the peer can still be told.
+    public func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        switch mode {
+        case .all:
+            closeAll(context, promise)
+        case .output:
+            switch machine.closeOutput() {
+            case .refuse(let error): promise?.fail(error)
+            case .forward: context.close(mode: .output, promise: promise)
+            case .wait:
+                closeOutputPromise = promise
+            case .drain:
+                closeOutputPromise = promise
+                queue.flush()
+                pump(context)
+            }
+        case .input:
+            machine.closeInput()
+            context.close(mode: .input, promise: promise)
+        }
+    }
+
+    private func closeAll(_ context: ChannelHandlerContext, _ promise: EventLoopPromise<Void>?) {
+        switch machine.closeAll() {
+        case .refuse(let error):
+            promise?.fail(error)
+        case .forward:
+            context.close(promise: promise)
+        case .wait:
+            if let promise { closePromises.append(promise) }
+        case .drain:
+            if let promise { closePromises.append(promise) }
+            queue.flush()
+            limitClose(context)
+            pump(context)
+        }
+    }
+
+    /// A handler above may have closed already when it heard why: doing so again would not let it finish.
+    private func closeUnlessClosing(_ context: ChannelHandlerContext) {
+        guard !machine.isClosing else { return }
+        closeAll(context, nil)
+    }
+
+    /// Encrypts and sends while the network takes it.
+    private func pump(_ context: ChannelHandlerContext) {
+        guard !isPumping else { return }
+        isPumping = true
+        missedWritabilityChange = false
+        var writes = 0
+        while machine.encrypts, queue.hasFlushed, context.channel.isWritable {
+            guard writes < Self.writesPerTurn else {
+                schedulePump(context)
+                break
+            }
+            writes += 1
+            guard encryptOneWrite(context) else { break }
+        }
+        isPumping = false
+        if !queue.hasFlushed { finishOutput(context) }
+        announceWritability(context)
+    }
+
+    /// - Returns: whether there is a point in going on.
+    private func encryptOneWrite(_ context: ChannelHandlerContext) -> Bool {
+        guard let connection else { return false }
+        let room = Self.piecesPerWrite * PlaintextQueue.pieceSize
+        connection.reserveCiphertext(min(queue.flushedBytes, room) + 64 * Self.piecesPerWrite, from: context.channel.allocator)
+        var promises: [EventLoopPromise<Void>] = []
+        do throws(TLSError) {
+            for _ in 0..<Self.piecesPerWrite where queue.hasFlushed {
+                try queue.takePiece(appendingPromisesTo: &promises) { bytes throws(TLSError) in try connection.write(bytes) }
+            }
+        } catch {
+            for promise in promises { promise.fail(error) }
+            fail(error, context)
+            return false
+        }
+        let ciphertext = connection.takeCiphertext()
+        // Without a byte the peer must be heard before more can be encrypted.
+        guard ciphertext.readableBytes > 0 || !promises.isEmpty else { return false }
+        context.writeAndFlush(wrapOutboundOut(ciphertext), promise: joined(promises))
+        return true
+    }
+
+    /// One promise that completes all, which all stand for the same ciphertext.
+    private func joined(_ promises: [EventLoopPromise<Void>]) -> EventLoopPromise<Void>? {
+        guard let first = promises.first else { return nil }
+        for promise in promises.dropFirst() { first.futureResult.cascade(to: promise) }
+        return first
+    }
+
+    private func schedulePump(_ context: ChannelHandlerContext) {
+        guard !isPumpScheduled else { return }
+        isPumpScheduled = true
+        context.eventLoop.assumeIsolated().execute { [self] in
+            isPumpScheduled = false
+            if let context = self.context { pump(context) }
+        }
+    }
+
+    private func announceWritability(_ context: ChannelHandlerContext) {
+        let isWritable = context.channel.isWritable
+        // Who looked while the pump ran may have seen a moment's false that was never announced, and waits for the true.
+        guard isWritable != announcedWritability || (missedWritabilityChange && isWritable) else { return }
+        missedWritabilityChange = false
+        announcedWritability = isWritable
+        context.fireChannelWritabilityChanged()
+    }
+
+    /// Sends what TLS itself has to say: handshake messages, tickets, alerts, key updates.
+    private func sendAnswers(_ context: ChannelHandlerContext) {
+        guard let connection, connection.pendingCiphertext > 0 else { return }
+        guard context.channel.isWritable || machine.isHandshaking else {
+            if connection.pendingCiphertext > Self.maxHeldAnswers {
+                fail(.protocolViolation("it asks for answers and does not read them"), context)
+            }
+            return
+        }
+        context.writeAndFlush(wrapOutboundOut(connection.takeCiphertext()), promise: nil)
+    }
+
+    // MARK: The end
+
+    /// Everything queued has left: ends the output if that was asked for.
+    private func finishOutput(_ context: ChannelHandlerContext) {
+        switch machine.drained() {
+        case .nothing:
+            return
+        case .sendCloseNotifyAndCloseOutput:
+            connection?.sendCloseNotify()
+            send(takeCiphertext(), context) { handler, context in
+                let promise = handler.closeOutputPromise
+                handler.closeOutputPromise = nil
+                context.close(mode: .output, promise: promise)
+            }
+        case .sendCloseNotifyAndClose(let peerHasEnded):
+            connection?.sendCloseNotify()
+            if let promise = closeOutputPromise { closePromises.append(promise) }
+            closeOutputPromise = nil
+            limitClose(context)
+            send(takeCiphertext(), context) { _, context in context.close(promise: nil) }
+            if peerHasEnded { context.fireUserInboundEventTriggered(TLSUserEvent.shutdownCompleted) }
+        }
+    }
+
+    /// Sends what OpenSSL has to say to the peer, tells the application, closes.
+    private func fail(_ error: TLSError, _ context: ChannelHandlerContext) {
+        guard machine.fail() else { return }
+        for promise in queue.takeAll() { promise.fail(error) }
+        limitClose(context)
+        let alert = takeCiphertext()
+        // Announced once the alert is on its way, so that a handler above that closes at once does not cut it off, and before the
+        // close, so that the error comes ahead of the end.
+        let sent = send(alert, context)
+        context.fireErrorCaught(error)
+        sent.assumeIsolated().whenComplete { [self] _ in
+            self.context?.close(promise: nil)
+        }
+    }
+
+    private func refusePlainHTTP(_ context: ChannelHandlerContext) {
+        guard let plainHTTPResponse else {
+            fail(.plainHTTPRequest, context)
+            return
+        }
+        guard machine.fail(lingers: true) else { return }
+        for promise in queue.takeAll() { promise.fail(TLSError.plainHTTPRequest) }
+        // To close with unread bytes of the request at hand would reset the connection, and the reset may overtake the answer.
+        setTimer(Self.lingerTime, context) { _, context in context.close(promise: nil) }
+        send(plainHTTPResponse, context) { _, context in context.close(mode: .output, promise: nil) }
+        context.fireErrorCaught(TLSError.plainHTTPRequest)
+    }
+
+    /// Closes for good when the peer has taken nothing of what is queued for `closeTimeout`.
+    private func limitClose(_ context: ChannelHandlerContext) {
+        let queued = queue.bytes
+        setTimer(closeTimeout, context) { handler, context in
+            guard handler.queue.bytes != queued else {
+                context.close(promise: nil)
+                return
+            }
+            handler.limitClose(context)
+        }
+    }
+
+    private func setTimer(
+        _ delay: TimeAmount, _ context: ChannelHandlerContext, _ body: @escaping (TLSHandler, ChannelHandlerContext) -> Void
+    ) {
+        timer?.cancel()
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: delay) { [self] in
+            if let context = self.context { body(self, context) }
+        }
+    }
+
+    private func takeCiphertext() -> ByteBuffer {
+        connection?.takeCiphertext() ?? ByteBuffer()
+    }
+
+    /// - Returns: succeeds when `bytes`, and all before them, are written; also without a byte.
+    private func send(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) -> EventLoopFuture<Void> {
+        context.writeAndFlush(wrapOutboundOut(bytes))
+    }
+
+    private func send(
+        _ bytes: ByteBuffer, _ context: ChannelHandlerContext, then body: @escaping (TLSHandler, ChannelHandlerContext) -> Void
+    ) {
+        send(bytes, context).assumeIsolated().whenComplete { [self] _ in
+            if let context = self.context { body(self, context) }
+        }
+    }
+}
+
+@available(*, unavailable)
+extension TLSHandler: Sendable {}

@@ -1,0 +1,234 @@
+import NIOCore
+
+/// What may happen on a connection at each moment of its life, and what follows from what happened. Holds no resource and does nothing
+/// itself: `TLSHandler` carries out what its methods return.
+///
+/// The two directions end apart from each other once the handshake is complete, each with its close_notify (RFC 8446 section 6.1).
+struct TLSStateMachine {
+    enum Input: Equatable {
+        case open
+        /// close_notify came: everything that the peer sent is here.
+        case closedByPeer
+        /// Nobody wants to hear more: it ended here, or broke.
+        case closedHere
+    }
+
+    enum Output: Equatable {
+        case open
+        /// What is queued still leaves, then close_notify.
+        case closing
+        /// close_notify was sent.
+        case closed
+    }
+
+    private enum State {
+        /// The channel is not active yet.
+        case idle
+        case handshaking
+        case open(Input, Output)
+        /// What is queued still leaves, then close_notify, then the transport is closed.
+        case closing(peerHasEnded: Bool)
+        /// A plain text answer was given; the transport stays a moment, so that a reset does not overtake it.
+        case lingering
+        /// Nothing is left to do but to close the transport.
+        case closed
+    }
+
+    private var state = State.idle
+    private var closesOutputAfterHandshake = false
+
+    // MARK: What is possible now
+
+    var isHandshaking: Bool {
+        if case .handshaking = state { true } else { false }
+    }
+
+    /// Whether plaintext goes to the application.
+    var deliversInput: Bool {
+        if case .open(.open, _) = state { true } else { false }
+    }
+
+    var wantsCiphertext: Bool {
+        isHandshaking || deliversInput
+    }
+
+    /// Whether queued plaintext may be encrypted.
+    var encrypts: Bool {
+        switch state {
+        case .open(_, .open), .open(_, .closing), .closing: true
+        case .idle, .handshaking, .open(_, .closed), .lingering, .closed: false
+        }
+    }
+
+    /// Why a write is refused; `nil` when it may be queued.
+    var writeRefusal: ChannelError? {
+        switch state {
+        case .idle, .handshaking: closesOutputAfterHandshake ? .outputClosed : nil
+        case .open(_, .open): nil
+        case .open(_, .closing), .open(_, .closed): .outputClosed
+        case .closing, .lingering, .closed: .ioOnClosedChannel
+        }
+    }
+
+    /// Whether the transport will be closed without further notice.
+    var isClosing: Bool {
+        switch state {
+        case .closing, .lingering, .closed: true
+        case .idle, .handshaking, .open: false
+        }
+    }
+
+    var isLingering: Bool {
+        if case .lingering = state { true } else { false }
+    }
+
+    // MARK: What happens
+
+    /// The channel is active.
+    /// - Returns: whether the handshake begins now.
+    mutating func start() -> Bool {
+        guard case .idle = state else { return false }
+        state = .handshaking
+        return true
+    }
+
+    mutating func handshakeCompleted() {
+        guard case .handshaking = state else { return }
+        state = .open(.open, closesOutputAfterHandshake ? .closing : .open)
+    }
+
+    enum CloseNotifyAction: Equatable {
+        case nothing
+        /// Tell the application that the input ended.
+        case announceEnd
+        /// Tell the application, and close: half-open connections are not wanted.
+        case announceEndAndClose
+        /// Both directions have ended: tell the application, and close.
+        case announceEndOfBothAndClose
+    }
+
+    /// - Parameter staysHalfOpen: whether the application may still answer after the peer's end.
+    mutating func closeNotifyReceived(staysHalfOpen: Bool) -> CloseNotifyAction {
+        guard case .open(.open, let output) = state else { return .nothing }
+        state = .open(.closedByPeer, output)
+        if output == .closed { return .announceEndOfBothAndClose }
+        return staysHalfOpen ? .announceEnd : .announceEndAndClose
+    }
+
+    enum TransportInputClosedAction: Equatable {
+        /// The application has heard of the end already, or does not care.
+        case swallow
+        /// The application ended the input itself and is told so.
+        case forward
+        /// Announce the error, then close, sending what is queued.
+        case announceTruncationAndClose
+        case fail(TLSError)
+        case closeNow
+    }
+
+    /// The peer sent its last byte (TCP FIN), while the other direction may still be open.
+    mutating func transportInputClosed() -> TransportInputClosedAction {
+        switch state {
+        case .idle, .closing, .closed, .open(.closedByPeer, _): return .swallow
+        case .handshaking: return .fail(.closedDuringHandshake)
+        case .open(.closedHere, _): return .forward
+        case .open(.open, let output):
+            state = .open(.closedHere, output)
+            return .announceTruncationAndClose
+        case .lingering:
+            state = .closed
+            return .closeNow
+        }
+    }
+
+    /// The transport is gone.
+    /// - Returns: the error that this is, if it is one.
+    mutating func transportClosed() -> TLSError? {
+        defer { state = .closed }
+        switch state {
+        case .handshaking: return .closedDuringHandshake
+        case .open(.open, _): return .truncated
+        case .idle, .open, .closing, .lingering, .closed: return nil
+        }
+    }
+
+    enum CloseAction: Equatable {
+        /// Close the transport so, at once.
+        case forward
+        /// Send what is queued, then call `drained()`.
+        case drain
+        /// It happens by itself later.
+        case wait
+        case refuse(ChannelError)
+    }
+
+    /// The application closes everything. Once more while it is under way closes at once.
+    mutating func closeAll() -> CloseAction {
+        switch state {
+        case .open(let input, .open), .open(let input, .closing):
+            state = .closing(peerHasEnded: input == .closedByPeer)
+            return .drain
+        case .lingering:
+            return .wait
+        case .idle, .handshaking, .open(_, .closed), .closing, .closed:
+            state = .closed
+            return .forward
+        }
+    }
+
+    /// The application sends no more.
+    mutating func closeOutput() -> CloseAction {
+        switch state {
+        case .idle, .handshaking:
+            guard !closesOutputAfterHandshake else { return .refuse(.outputClosed) }
+            closesOutputAfterHandshake = true
+            return .wait
+        case .open(let input, .open):
+            state = .open(input, .closing)
+            return .drain
+        case .open: return .refuse(.outputClosed)
+        case .closing, .lingering, .closed: return .refuse(.alreadyClosed)
+        }
+    }
+
+    /// The application wants to hear no more.
+    mutating func closeInput() {
+        guard case .open(.open, let output) = state else { return }
+        state = .open(.closedHere, output)
+    }
+
+    enum DrainedAction: Equatable {
+        case nothing
+        case sendCloseNotifyAndCloseOutput
+        case sendCloseNotifyAndClose(peerHasEnded: Bool)
+    }
+
+    /// Nothing that may leave is queued.
+    mutating func drained() -> DrainedAction {
+        switch state {
+        case .closing(let peerHasEnded):
+            state = .closed
+            return .sendCloseNotifyAndClose(peerHasEnded: peerHasEnded)
+        case .open(.closedByPeer, .closing):
+            state = .closed
+            return .sendCloseNotifyAndClose(peerHasEnded: true)
+        case .open(let input, .closing):
+            state = .open(input, .closed)
+            return .sendCloseNotifyAndCloseOutput
+        case .idle, .handshaking, .open, .lingering, .closed:
+            return .nothing
+        }
+    }
+
+    /// Something went wrong for good.
+    /// - Parameter lingers: whether an answer was written that the peer should be able to read.
+    /// - Returns: whether it is news to the application.
+    mutating func fail(lingers: Bool = false) -> Bool {
+        switch state {
+        case .closed, .lingering: return false
+        case .idle, .handshaking, .open, .closing:
+            state = lingers ? .lingering : .closed
+            return true
+        }
+    }
+}

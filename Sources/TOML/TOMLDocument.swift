@@ -1,0 +1,101 @@
+import CTomlPlusPlus
+
+/// A TOML 1.0 document as a tree of values, each with its place in the text.
+public struct TOMLDocument: Equatable, Sendable {
+    /// The largest text accepted, in bytes.
+    public static let maxSize = 1 << 20
+    /// The most parts that a dotted key or a table's header may have.
+    public static let maxKeyParts = 16
+    /// The deepest nesting of arrays and inline tables.
+    public static let maxNesting = Int(CTOML_MAX_NESTING)
+
+    /// The root table.
+    public var root: TOMLTable
+
+    /// Parses UTF-8; a byte order mark in front and CRLF line ends are fine.
+    ///
+    /// - Throws: the first error in the text.
+    public init(parsing text: [UInt8]) throws(TOMLSyntaxError) {
+        try TOMLPrecheck.check(text)
+        let parsed = text.withUnsafeBytes { bytes in
+            // An empty array may have no address at all.
+            guard let base = bytes.baseAddress else { return ctoml_parse("", 0) }
+            return ctoml_parse(base.assumingMemoryBound(to: CChar.self), bytes.count)
+        }
+        guard let document = parsed else {
+            throw TOMLSyntaxError(position: TOMLPosition(line: 1, column: 1), message: "out of memory while parsing")
+        }
+        defer { ctoml_free(document) }
+
+        var line: UInt32 = 0
+        var column: UInt32 = 0
+        if let description = ctoml_error(document, &line, &column) {
+            throw TOMLSyntaxError(
+                position: TOMLPosition(line: max(1, Int(line)), column: max(1, Int(column))),
+                message: TOMLDocument.message(from: String(cString: description)))
+        }
+        var count = 0
+        let nodes = UnsafeBufferPointer(start: ctoml_nodes(document, &count), count: count)
+        var next = 0
+        let entries = TOMLDocument.children(of: nodes, at: &next)
+        self.root = TOMLTable(entries: entries)
+    }
+
+    /// The table at `next`, with `next` moved past all of it.
+    private static func children(of nodes: UnsafeBufferPointer<CTomlNode>, at next: inout Int) -> [TOMLTable.Entry] {
+        let count = nodes[next].count
+        next += 1
+        var entries: [TOMLTable.Entry] = []
+        entries.reserveCapacity(count)
+        for _ in 0..<count {
+            let child = nodes[next]
+            let position = TOMLPosition(line: Int(child.key_line), column: Int(child.key_column))
+            let key = text(child.key, child.key_length)
+            entries.append(TOMLTable.Entry(key: key, keyPosition: position, node: node(of: nodes, at: &next)))
+        }
+        // toml++ keeps keys in order of their names.
+        entries.sort { $0.keyPosition < $1.keyPosition }
+        return entries
+    }
+
+    private static func node(of nodes: UnsafeBufferPointer<CTomlNode>, at next: inout Int) -> TOMLNode {
+        let source = nodes[next]
+        let position = TOMLPosition(line: Int(source.line), column: Int(source.column))
+        if source.kind == CTOML_TABLE {
+            return TOMLNode(.table(TOMLTable(entries: children(of: nodes, at: &next))), at: position)
+        }
+        next += 1
+        switch source.kind {
+        case CTOML_ARRAY:
+            var elements: [TOMLNode] = []
+            elements.reserveCapacity(source.count)
+            for _ in 0..<source.count { elements.append(node(of: nodes, at: &next)) }
+            return TOMLNode(.array(elements), at: position)
+        case CTOML_INTEGER: return TOMLNode(.integer(source.integer), at: position)
+        case CTOML_FLOAT: return TOMLNode(.float(source.real), at: position)
+        case CTOML_BOOLEAN: return TOMLNode(.boolean(source.boolean), at: position)
+        case CTOML_DATETIME: return TOMLNode(.datetime(text(source.text, source.text_length)), at: position)
+        default: return TOMLNode(.string(text(source.text, source.text_length)), at: position)
+        }
+    }
+
+    private static func text(_ bytes: UnsafePointer<CChar>?, _ length: Int) -> String {
+        guard let bytes else { return "" }
+        return String(decoding: UnsafeRawBufferPointer(start: bytes, count: length), as: UTF8.self)
+    }
+
+    /// toml++'s description in our manner, with a hint for the commonest slip.
+    private static func message(from description: String) -> String {
+        let prefix = "Error while parsing "
+        var message = description.hasPrefix(prefix) ? "in a " + description.dropFirst(prefix.count) : description
+        if message.hasPrefix("in a a") || message.hasPrefix("in a i") { message = "in an " + message.dropFirst(5) }
+        while message.hasSuffix(".") || message.hasSuffix("\n") { message.removeLast() }
+        let bareText = [
+            "could not determine value type", "decimal integer:", "floating-point:", "boolean:", "inf or nan:", "date:", "time:",
+        ]
+        if bareText.contains(where: { message.contains($0) }) {
+            message += "; text and durations stand in quotes, such as \"5s\""
+        }
+        return message
+    }
+}

@@ -1,0 +1,13 @@
+import TestSupport
+import Testing
+
+@Test("with tls = \"required\" plain HTTP gets a readable 400 and no metrics, and TLS goes on working")
+func requiredTLSRefusesPlainHTTP() async throws {
+    try await withProxy(Configurations.scrape(tls: "required"), certificates: true) { proxy in
+        let refused = try await curl("http://127.0.0.1:\(proxy.scrapePort)/metrics")
+        #expect(refused.status == 400)
+        #expect(refused.body == "this port speaks HTTPS; use https://\n")
+        let answer = try await curl("https://127.0.0.1:\(proxy.scrapePort)/-/healthy", ["--cacert", proxy.caFile])
+        #expect(answer.status == 200)
+    }
+}

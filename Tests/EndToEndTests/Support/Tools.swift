@@ -1,0 +1,23 @@
+import Foundation
+import TestSupport
+
+/// The programs that `script/setup --tests` provides.
+enum Tools {
+    static let netcat = find("nc.openbsd") ?? "nc"
+    static let python = "/usr/bin/python3"
+    /// Has pycapnp.
+    static let clientsPython = "\(checkout)/clients/.venv/bin/python"
+    static let prometheus = find("prometheus") ?? "prometheus"
+    static let promtool = find("promtool") ?? "promtool"
+
+    private static func find(_ name: String) -> String? {
+        let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
+        let folders = path.split(separator: ":").map(String.init) + ["\(checkout)/.build/tools/usr/bin"]
+        return folders.map { "\($0)/\(name)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
+    }
+}
+
+/// A file of `clients/`.
+func client(_ name: String) throws -> [UInt8] {
+    try [UInt8](Data(contentsOf: URL(fileURLWithPath: "\(checkout)/clients/\(name)")))
+}

@@ -1,0 +1,74 @@
+import Foundation
+import TestSupport
+import Testing
+
+private func program(_ arguments: String..., environment: [String: String] = [:]) async throws -> ProgramResult {
+    try await run(ProxyProcess.executable, arguments, environment: environment)
+}
+
+@Test("--version and --help print to standard output and exit 0")
+func versionAndHelp() async throws {
+    let version = try await program("--version")
+    #expect(version.succeeded)
+    #expect(version.output.hasPrefix("exporter-proxy "))
+    let help = try await program("--help")
+    #expect(help.succeeded)
+    for word in ["serve", "--config", "--log-level", "--log-format"] { #expect(help.output.contains(word), "\(word)") }
+}
+
+@Test(
+    "usage errors exit 64",
+    arguments: [
+        ["--no-such-option"], ["no-such-command"], ["--log-level", "loud"], ["--log-format", "xml"], ["serve", "extra"], ["--config"],
+    ])
+func usageErrorsExit64(arguments: [String]) async throws {
+    let result = try await run(ProxyProcess.executable, arguments)
+    #expect(result.status == .exited(64), "\(result.errors)")
+    #expect(!result.errors.isEmpty)
+}
+
+@Test("a LOG_LEVEL that is no level is a usage error")
+func aWrongLogLevelInTheEnvironment() async throws {
+    #expect(try await program("serve", environment: ["LOG_LEVEL": "loud"]).status == .exited(64))
+}
+
+@Test("without --config, config.toml of the working folder is read")
+func configOfTheWorkingFolder() async throws {
+    // Told by its error, so that nothing has to be stopped.
+    let result = try await runProxy("nonsense = 1\n", arguments: [])
+    #expect(result.status == .exited(1))
+    #expect(result.errors.contains("config.toml:1:1: error: "), "\(result.errors)")
+}
+
+@Test(
+    "without any configuration file an error says where it looked",
+    .disabled(if: access("/etc/exporter-proxy/config.toml", F_OK) == 0, "this machine has one"))
+func withoutAnyConfiguration() async throws {
+    try await withTemporaryFolder { folder in
+        let result = try await run(ProxyProcess.executable, workingFolder: folder.path)
+        #expect(result.status == .exited(1))
+        #expect(result.errors.contains("./config.toml") && result.errors.contains("/etc/exporter-proxy/config.toml"), "\(result.errors)")
+    }
+}
+
+@Test("a named configuration file that is missing is an error, and no other is read")
+func aMissingNamedConfiguration() async throws {
+    let result = try await runProxy("", arguments: ["--config", "other.toml"])
+    #expect(result.status == .exited(1))
+    #expect(result.errors.contains("other.toml"), "\(result.errors)")
+}
+
+@Test("--log-format json logs one JSON object per line")
+func logsInJSON() async throws {
+    try await withTemporaryFolder { folder in
+        let config = try folder.write("config.toml", Configurations.scrape)
+        let arguments = ["serve", "--config", config, "--log-format", "json", "--log-level", "debug"]
+        try await withProgram(ProxyProcess.executable, arguments) { proxy in
+            try await wait(for: "a line that names the listener") { proxy.errors.contains("\"127.0.0.1:") && proxy.errors.hasSuffix("\n") }
+            for line in proxy.errors.split(separator: "\n") {
+                let object = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+                for key in ["time", "level", "message"] { #expect(object?[key] is String, "\(key): \(line)") }
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+import Foundation
+import Testing
+
+@testable import Proxy
+
+@Suite struct ConfigDecoderFixtureTests {
+    static let folder = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Fixtures")
+
+    static func names(_ suffix: String) throws -> [String] {
+        try FileManager.default.contentsOfDirectory(atPath: folder.path).filter { $0.hasSuffix(suffix) }.sorted()
+    }
+
+    static func contents(_ name: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: folder.appending(path: name))) }
+
+    private func decode(_ name: String) throws(ConfigProblems) -> DecodedConfig {
+        let text = (try? Self.contents(name)) ?? []
+        return try ConfigDecoder(file: name, folder: "/etc/exporter-proxy").decode(text)
+    }
+
+    @Test("good files decode without a warning", arguments: try names(".good.toml"))
+    func good(name: String) throws {
+        #expect(try decode(name).warnings.isEmpty)
+    }
+
+    @Test("bad files give exactly the problems beside them", arguments: try names(".bad.toml"))
+    func bad(name: String) throws {
+        let expected = String(decoding: try Self.contents(name.replacing(".bad.toml", with: ".bad.expected")), as: UTF8.self)
+        do {
+            _ = try decode(name)
+            Issue.record("\(name) was accepted")
+        } catch {
+            #expect(error.description + "\n" == expected)
+            #expect(error.description.range(of: "secret|sec/ret|[ :,]ret", options: .regularExpression) == nil, "a secret is shown")
+            if ProcessInfo.processInfo.environment["RECORD"] != nil {
+                try Data((error.description + "\n").utf8).write(
+                    to: Self.folder.appending(path: name.replacing(".bad.toml", with: ".bad.expected")))
+            }
+        }
+    }
+
+    @Test("there are fixtures of both kinds")
+    func fixtures() throws {
+        #expect(try Self.names(".good.toml").count >= 3)
+        #expect(try Self.names(".bad.toml").count >= 10)
+    }
+}

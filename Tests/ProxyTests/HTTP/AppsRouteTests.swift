@@ -1,0 +1,121 @@
+import Foundation
+import NIOCore
+import Testing
+
+@testable import Proxy
+
+@Suite("/apps")
+struct AppsRouteTests {
+    private let side = ScrapeSide()
+
+    @Test("people get the text table")
+    func text() throws {
+        try side.push([("app", "up 1\n")])
+        let received = try side.send("GET", "/apps", headers: ["accept": "*/*"])
+        #expect(received.status == 200)
+        #expect(received[header: "Content-Type"] == "text/plain; charset=utf-8")
+        #expect(received[header: "Vary"] == "Accept")
+        #expect(received[header: "Cache-Control"] == "no-store")
+        #expect(received[header: "X-Content-Type-Options"] == "nosniff")
+        #expect(received.text.contains("| Current time: 2022-05-22 23:51:52.939898700 UTC "))
+        #expect(received.text.contains("| | app      | 2022-05-22 23:51:52.939898700 UTC | 127.0.0.1:6554 | |"))
+    }
+
+    @Test(
+        "programs get JSON, by Accept or by ?format=json",
+        arguments: [("/apps", "application/json"), ("/apps?format=json", "*/*"), ("/apps?format=json", "text/plain")])
+    func json(target: String, accept: String) throws {
+        try side.push([("app \"1\" \\ größe", "up 1\n")], at: Timestamp(nanoseconds: 1_653_263_467_406_709_000))
+        let received = try side.send("GET", target, headers: ["accept": accept])
+        #expect(received.status == 200)
+        #expect(received[header: "Content-Type"] == "application/json")
+        #expect(received[header: "Vary"] == "Accept")
+        let document = try decode(received)
+        #expect(document.time == "2022-05-22T23:51:52.939898700Z")
+        #expect(
+            document.apps == [
+                .init(
+                    name: "app \"1\" \\ größe", source: "127.0.0.1:6554", last_update: "2022-05-22T23:51:07.406709Z", bytes: 5, state: "ok",
+                    error: nil)
+            ])
+    }
+
+    @Test("?format=text beats an Accept for JSON; another format is refused")
+    func format() throws {
+        let text = try side.send("GET", "/apps?format=text", headers: ["accept": "application/json"])
+        #expect(text[header: "Content-Type"] == "text/plain; charset=utf-8")
+        #expect(try side.send("GET", "/apps?format=xml").status == 400)
+    }
+
+    @Test("without apps the JSON has an empty list")
+    func noApps() throws {
+        #expect(try side.send("GET", "/apps?format=json").text == "{\"time\": \"2022-05-22T23:51:52.939898700Z\", \"apps\": []}\n")
+    }
+
+    @Test("a target is listed from its registration on, with its error while it fails")
+    func polled() throws {
+        let target = try side.target(port: 1027)
+        #expect(try decode(try side.send("GET", "/apps?format=json")).apps.map(\.state) == ["ok"])
+        #expect(try side.send("GET", "/apps").text.contains("| never "))
+
+        side.store.record(.failure(reason: "refused \u{1}\u{1F}\n\t\r\"\\"), for: target.url, at: side.now)
+        let never = try decode(try side.send("GET", "/apps?format=json")).apps
+        #expect(
+            never == [
+                .init(
+                    name: "external_poll: 127.0.0.1:1027", source: "external_poll: 127.0.0.1:1027", last_update: nil, bytes: 0,
+                    state: "failing", error: "refused \u{1}\u{1F}\n\t\r\"\\")
+            ])
+        #expect(try side.send("GET", "/apps").text.contains("| never (failing) "))
+
+        side.store.record(.success(Exposition(endingInNewline: ByteBuffer(string: "a 1\n"))), for: target.url, at: side.now)
+        let answered = try decode(try side.send("GET", "/apps?format=json")).apps
+        #expect(answered.map(\.state) == ["ok"])
+        #expect(answered.map(\.bytes) == [4])
+        #expect(answered.map(\.error) == [nil])
+
+        side.store.record(.failure(reason: "timed out"), for: target.url, at: Timestamp(nanoseconds: side.now.nanoseconds + 1))
+        #expect(try side.send("GET", "/apps").text.contains("| 2022-05-22 23:51:52.939898700 UTC (failing) |"))
+    }
+
+    @Test("JSON names every member, null included")
+    func members() throws {
+        _ = try side.target(port: 1027)
+        let received = try side.send("GET", "/apps?format=json")
+        let document = try #require(try JSONSerialization.jsonObject(with: Data(received.bytes)) as? [String: Any])
+        #expect(Set(document.keys) == ["time", "apps"])
+        let app = try #require((document["apps"] as? [[String: Any]])?.first)
+        #expect(Set(app.keys) == ["name", "source", "last_update", "bytes", "state", "error"])
+        #expect(app["last_update"] is NSNull)
+        #expect(app["error"] is NSNull)
+    }
+
+    @Test("many apps are written off the event loop, few on it")
+    func offload() throws {
+        try side.push((0..<OffloadThreshold.apps).map { ("app\($0)", "") })
+        let few = try side.send("GET", "/apps")
+        #expect(side.offload.count == 0)
+        try side.push([("one more", "")])
+        let many = try side.send("GET", "/apps")
+        #expect(side.offload.count == 1)
+        #expect(few.text.utf8.filter { $0 == 10 }.count == 2 * OffloadThreshold.apps + 7)
+        #expect(many.text.utf8.filter { $0 == 10 }.count == 2 * OffloadThreshold.apps + 9)
+    }
+
+    private struct Document: Decodable {
+        var time: String
+        var apps: [App]
+
+        struct App: Decodable, Equatable {
+            var name, source: String
+            var last_update: String?
+            var bytes: Int
+            var state: String
+            var error: String?
+        }
+    }
+
+    private func decode(_ received: Received) throws -> Document {
+        try JSONDecoder().decode(Document.self, from: Data(received.bytes))
+    }
+}

@@ -1,0 +1,60 @@
+import Testing
+
+@testable import Proxy
+
+@Suite("Content negotiation")
+struct ContentNegotiationTests {
+    @Test(
+        "gzip is sent to whoever likes it no less than plain bytes",
+        arguments: [
+            "gzip", "GZIP", "x-gzip", "gzip, deflate", "gzip, deflate, br, zstd", "deflate, gzip;q=1.0, *;q=0.5", "gzip;q=0.5",
+            " gzip ; q=0.001 ", "gzip;Q=0.5", "br;q=1.0, gzip;q=0.8, *;q=0.1", "*", "*;q=0.1", "identity;q=0.5, gzip", "identity, gzip",
+            "identity;q=0", "gzip, *;q=0", "*;q=0, gzip", "gzip;q=0, x-gzip", "identity;q=0.5, *", ",,gzip,", "deflate,gzip",
+        ])
+    func gzip(header: String) {
+        #expect(ContentNegotiation.prefersGzip(header))
+    }
+
+    @Test(
+        "plain bytes are sent to everyone else",
+        arguments: [
+            nil, "", "identity", "deflate, br", "gzip;q=0", "gzip;q=0.0", "gzip;q=0.000", "x-gzip;q=0", "gzip;q=0, *", "*;q=0",
+            "identity;q=0, gzip;q=0",
+            "gzip;q=0.5, identity", "gzip;q=0.5, identity;q=0.6", "gzip;q=x", "gzip;q=1.5", "gzip;q=-1", "gzip;q=0.1234", "gzip;q=",
+            "gzipped",
+            "identity, *;q=0.5", "gzip;q=0.2, *;q=0.3", "\"gzip", "\"gzip, br\"",
+        ])
+    func identity(header: String?) {
+        #expect(!ContentNegotiation.prefersGzip(header))
+    }
+
+    @Test(
+        "text is sent unless something else is wanted more",
+        arguments: [
+            // curl, no header, a browser (until there is a page for it).
+            "*/*", nil, "", "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,image/webp,*/*;q=0.8",
+            // Prometheus 2 and 3.
+            "application/openmetrics-text;version=1.0.0;q=0.5,application/openmetrics-text;version=0.0.1;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2",
+            "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,*/*;q=0.2",
+            "text/plain", "TEXT/plain", "text/*", "text/plain, application/json", "application/json;q=0.5, text/plain",
+            "application/json;q=0",
+            "image/png", "text/plain;q=0.5, application/json;q=0.4", "application/json;q=bad", "text/*, application/json;q=0.9",
+            "text/plain;x=\"a,application/json\";q=0.9, application/*;q=0.8",
+        ])
+    func text(header: String?) {
+        #expect(ContentNegotiation.preferred(of: offered, accept: header) == "text")
+    }
+
+    @Test(
+        "JSON is sent when asked for",
+        arguments: [
+            "application/json", "Application/JSON", "application/json; charset=utf-8", "application/json, text/plain, */*",
+            "application/json, text/plain;q=0.9", "application/json, */*", "*/*, application/json", "application/*", "text/plain;q=0, */*",
+            "text/plain;q=0.5, application/json;q=0.6", "text/html, application/json;q=0.9, */*;q=0.8", " application/json ;q=0.1",
+        ])
+    func json(header: String) {
+        #expect(ContentNegotiation.preferred(of: offered, accept: header) == "json")
+    }
+
+    private let offered = [(type: "text/plain", form: "text"), (type: "application/json", form: "json")]
+}

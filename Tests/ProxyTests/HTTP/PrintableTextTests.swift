@@ -1,0 +1,29 @@
+import Testing
+
+@testable import Proxy
+
+@Suite("Printable text")
+struct PrintableTextTests {
+    @Test(
+        "text that a terminal can show stays, and its columns are counted",
+        arguments: [
+            ("", 0), ("app", 3), ("größe", 5), ("gro\u{308}ße", 5), ("日本", 4), ("한글", 4), ("ｆｕｌｌ", 8), ("😀", 2), ("→", 1), ("שלום", 4),
+            ("a\u{200D}b", 2),
+        ])
+    func columns(text: String, columns: Int) {
+        #expect(PrintableText(text).text == text)
+        #expect(PrintableText(text).columns == columns)
+    }
+
+    @Test(
+        "what would disturb a terminal is escaped, and counted as it is shown",
+        arguments: [
+            ("a\u{1B}[31m", "a\\u{1B}[31m"), ("a\nb", "a\\u{A}b"), ("a\u{7F}", "a\\u{7F}"), ("\u{9B}x", "\\u{9B}x"),
+            ("\u{202E}x", "\\u{202E}x"),
+            ("a\u{2028}b", "a\\u{2028}b"), ("\r\n", "\\u{D}\\u{A}"),
+        ])
+    func escapes(raw: String, shown: String) {
+        #expect(PrintableText(raw).text == shown)
+        #expect(PrintableText(raw).columns == shown.count)
+    }
+}

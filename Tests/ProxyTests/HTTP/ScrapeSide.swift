@@ -1,0 +1,89 @@
+import NIOCore
+import NIOEmbedded
+import Synchronization
+import Testing
+
+@testable import Proxy
+
+/// The routes over a store, in memory: what a client would see, without a socket.
+struct ScrapeSide {
+    let store = MetricStore()
+    let lifecycle = SwitchedLifecycle()
+    let offload = InlineOffload()
+    /// 2022-05-22 23:51:52.939898700 UTC.
+    var now = Timestamp(nanoseconds: 1_653_263_512_939_898_700)
+
+    func push(_ apps: [(String, String)], from listener: String = "127.0.0.1:6554", at time: Timestamp? = nil) throws {
+        let push = Push(apps: try apps.map { (try #require(AppName($0.0)), Exposition(endingInNewline: ByteBuffer(string: $0.1))) })
+        try store.apply(push, from: .push(listener: listener), at: time ?? now)
+    }
+
+    /// A target on a port of this host, named like it; registered, not yet answered.
+    func target(port: UInt16) throws -> Target {
+        let url = TargetURL(origin: .http(host: "127.0.0.1", port: port), pathAndQuery: "/metrics")
+        let target = Target(url: url, name: try #require(AppName("external_poll: \(url.endpoint)")))
+        store.register(target)
+        return target
+    }
+
+    func send(_ method: String = "GET", _ target: String, headers: [String: String] = ["host": "localhost:6555"], isTLS: Bool = false)
+        throws
+        -> Received
+    {
+        let request = try Request.parse(method: method, target: target, isTLS: isTLS) { headers[$0] }
+        let now = now
+        let router = Router(store: store, lifecycle: lifecycle, offload: offload, clock: { now })
+        let response =
+            switch router.respond(to: request, on: EmbeddedEventLoop()) {
+            case .now(let response): response
+            case .later(let future): try future.wait()
+            }
+        return Received(response, method: request.method)
+    }
+}
+
+/// A response as a client takes it in.
+struct Received {
+    var status: Int
+    var headers: [(name: String, value: String)]
+    var contentLength: Int
+    var bytes: [UInt8]
+    /// The pieces as they were handed over.
+    var pieces: [ByteBuffer]
+
+    init(_ response: Response, method: Request.Method = .get) {
+        status = response.status
+        headers = response.headers
+        contentLength = response.contentLength
+        pieces = response.pieces(answering: method)
+        bytes = pieces.flatMap { Array($0.readableBytesView) }
+    }
+
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+
+    subscript(header name: String) -> String? {
+        let values = headers.filter { $0.name.lowercased() == name.lowercased() }.map(\.value)
+        return values.isEmpty ? nil : values.joined(separator: ", ")
+    }
+}
+
+final class SwitchedLifecycle: Lifecycle {
+    private let state = Atomic(true)
+
+    var isReady: Bool {
+        get { state.load(ordering: .relaxed) }
+        set { state.store(newValue, ordering: .relaxed) }
+    }
+}
+
+/// Does the work at once, and counts it.
+final class InlineOffload: Offload {
+    private let runs = Atomic(0)
+
+    var count: Int { runs.load(ordering: .relaxed) }
+
+    func run<Result: Sendable>(on eventLoop: any EventLoop, _ work: @escaping @Sendable () -> Result) -> EventLoopFuture<Result> {
+        runs.add(1, ordering: .relaxed)
+        return eventLoop.makeSucceededFuture(work())
+    }
+}
