@@ -44,13 +44,6 @@ final class LogWriter: Sendable {
 
     private static func put(_ text: String) {
         var text = text
-        text.withUTF8 { bytes in
-            var rest = UnsafeRawBufferPointer(bytes)
-            while !rest.isEmpty {
-                let written = Glibc.write(STDERR_FILENO, rest.baseAddress, rest.count)
-                if written < 0 && errno != EINTR { return }
-                if written > 0 { rest = UnsafeRawBufferPointer(rebasing: rest[written...]) }
-            }
-        }
+        text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO) }
     }
 }

@@ -22,8 +22,41 @@ public struct ConfigLoader: Sendable {
     }
 
     /// Blocks: never call it on an event loop.
-    /// - Throws: every problem found.
+    /// - Throws: every problem found, in order of position, warnings among them.
     public func load() throws(ConfigProblems) -> LoadedConfig {
+        let (loaded, problems) = try read()
+        guard !problems.holdError else { throw ConfigProblems(withGroundwork(of: loaded, problems)) }
+        return loaded
+    }
+
+    /// What a start would refuse or warn about, found without opening anything or starting anybody. Blocks.
+    /// - Returns: errors and warnings in order of position; empty when all is well.
+    public func check() -> [ConfigProblem] {
+        do throws(ConfigProblems) {
+            let (loaded, problems) = try read()
+            return withGroundwork(of: loaded, problems + UnixSocketFile.warnings(loaded))
+        } catch {
+            return error.problems
+        }
+    }
+
+    /// The problems of the file and, where that can be told, those of what it asks for.
+    /// - Parameter loaded: as far as it could be read.
+    private func withGroundwork(of loaded: LoadedConfig, _ problems: [ConfigProblem]) -> [ConfigProblem] {
+        var problems = problems
+        do throws(ConfigProblems) {
+            _ = try Groundwork(loaded)
+        } catch {
+            // A key that has been found wrong already says no more by what follows from it.
+            let known = Set(problems.filter { $0.severity == .error }.map(\.key))
+            problems += error.problems.filter { !known.contains($0.key) }
+        }
+        return problems.inOrderOfPosition
+    }
+
+    /// Reads the file, then whatever it names, even when something is wrong with it.
+    /// - Throws: when there is no configuration to speak of.
+    private func read() throws(ConfigProblems) -> (loaded: LoadedConfig, problems: [ConfigProblem]) {
         let text: [UInt8]
         do throws(FileReadError) {
             text = try readFile(file, limit: ConfigLoader.maxConfigSize)
@@ -32,9 +65,8 @@ public struct ConfigLoader: Sendable {
                 ConfigProblem(file: file, position: nil, key: nil, message: "cannot read the configuration file: \(error)")
             ])
         }
-        let decoded = try ConfigDecoder(file: file, folder: folder).decode(text)
+        var (decoded, problems) = try ConfigDecoder(file: file, folder: folder).examine(text)
         var files: [String: [UInt8]] = [:]
-        var problems: [ConfigProblem] = []
         for reference in decoded.references where files[reference.path] == nil {
             do throws(FileReadError) {
                 files[reference.path] = try readFile(reference.path, limit: ConfigLoader.maxFileSize)
@@ -42,8 +74,8 @@ public struct ConfigLoader: Sendable {
                 problems.append(decoded.origin.problem(reference.key, "\(reference.key): cannot read \(reference.path): \(error)"))
             }
         }
-        guard problems.isEmpty else { throw ConfigProblems(problems + decoded.warnings) }
-        return LoadedConfig(
+        let loaded = LoadedConfig(
             config: decoded.config, files: files, references: decoded.references, origin: decoded.origin, warnings: decoded.warnings)
+        return (loaded, problems)
     }
 }

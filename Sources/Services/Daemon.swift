@@ -104,28 +104,17 @@ public actor Daemon {
     }
 
     private func prepare() async throws(ConfigProblems) -> Prepared {
-        let contexts = try TLSContexts(loaded)
+        let groundwork = try Groundwork(loaded)
         var prepared = Prepared()
         var problems: [ConfigProblem] = []
-        prepared.targets = polledTargets(contexts, &problems)
-        await bindScrapeListeners(contexts, &prepared, &problems)
-        await bindReceivers(contexts, &prepared, &problems)
+        prepared.targets = groundwork.targets
+        await bindScrapeListeners(groundwork.contexts, &prepared, &problems)
+        await bindReceivers(groundwork.contexts, &prepared, &problems)
         guard problems.isEmpty else {
             await prepared.abandon()
             throw ConfigProblems(problems)
         }
         return prepared
-    }
-
-    private func polledTargets(_ contexts: TLSContexts, _ problems: inout [ConfigProblem]) -> [PolledTarget] {
-        zip(loaded.config.poll.targets, contexts.targets).compactMap { target, tls in
-            do {
-                return try PolledTarget(target: target, files: loaded.files, tls: tls, version: ProgramVersion.current)
-            } catch {
-                problems.append(loaded.origin.problem("poll_external", "the target \(target.name): \(error)"))
-                return nil
-            }
-        }
     }
 
     private func bindScrapeListeners(
@@ -164,8 +153,7 @@ public actor Daemon {
                 binding: address, settings: ReceiverSettings(loaded.config, transport: transport),
                 maxConnections: loaded.config.exporter.concurrentRequests, intake: intake, group: group, logger: logger)
         } catch {
-            let key = error.key.map { "receiver.\($0)" } ?? key
-            problems.append(loaded.origin.problem(key, "\(key): \(error)"))
+            problems.append(loaded.problem(ofReceiver: error, key: key))
             return nil
         }
     }

@@ -21,6 +21,16 @@ public struct ConfigDecoder: Sendable {
 
     /// - Throws: all problems at once, in order of position, warnings among them.
     public func decode(_ text: [UInt8]) throws(ConfigProblems) -> DecodedConfig {
+        let (decoded, problems) = try examine(text)
+        guard !problems.holdError else { throw ConfigProblems(problems) }
+        return decoded
+    }
+
+    /// What can be understood of a text that may be wrong: a value that cannot be used stands at its default in `decoded`, so that
+    /// the files that the rest names can be looked at in the same run.
+    /// - Returns: the problems in order of position, warnings among them.
+    /// - Throws: when the text is not TOML at all.
+    public func examine(_ text: [UInt8]) throws(ConfigProblems) -> (decoded: DecodedConfig, problems: [ConfigProblem]) {
         let document: TOMLDocument
         do {
             document = try TOMLDocument(parsing: text)
@@ -33,10 +43,10 @@ public struct ConfigDecoder: Sendable {
         let draft = ConfigSchema.read(document.root, with: &reader)
         let config = draft.config(with: &reader)
         let problems = reader.sortedProblems
-        guard problems.allSatisfy({ $0.severity == .warning }) else { throw ConfigProblems(problems) }
-        return DecodedConfig(
-            config: config, references: reader.references, origin: reader.origin, warnings: problems,
-            isEmpty: !document.root.holdsValue)
+        let decoded = DecodedConfig(
+            config: config, references: reader.references, origin: reader.origin,
+            warnings: problems.filter { $0.severity == .warning }, isEmpty: !document.root.holdsValue)
+        return (decoded, problems)
     }
 }
 

@@ -46,6 +46,24 @@ public struct ConfigProblems: Error, Equatable, Sendable, CustomStringConvertibl
     public var description: String { problems.map(\.description).joined(separator: "\n") }
 }
 
+extension [ConfigProblem] {
+    /// Whether one of them stops a start or a reload.
+    public var holdError: Bool { contains { $0.severity == .error } }
+
+    /// As they stand in the file, those without a place first; problems of one place keep their order.
+    public var inOrderOfPosition: [ConfigProblem] {
+        // Sorting is not promised to be stable.
+        enumerated()
+            .sorted { a, b in
+                let places = (
+                    a.element.position ?? ConfigPosition(line: 0, column: 0), b.element.position ?? ConfigPosition(line: 0, column: 0)
+                )
+                return places.0 == places.1 ? a.offset < b.offset : places.0 < places.1
+            }
+            .map(\.element)
+    }
+}
+
 /// A place in the config file; both count from 1, columns in characters.
 public struct ConfigPosition: Hashable, Sendable, Comparable {
     /// The line, from 1.

@@ -74,13 +74,13 @@ public struct PollRequest: Sendable {
             guard !username.utf8.contains(UInt8(ascii: ":")) else {
                 throw InvalidRequest("the user name for target \(target) has a colon, which basic_auth cannot send")
             }
-            let secret = try resolve(password, files: files)
+            let secret = try resolve(password, mayBeEmpty: true, files: files)
             guard username.isHTTPFieldValue, secret.isHTTPFieldValue else {
                 throw InvalidRequest("the user name or password for target \(target) has control characters")
             }
             return "Basic \(Base64.encode(Array("\(username):\(secret)".utf8)))"
         case .authorization(let type, let secret):
-            let credentials = try resolve(secret, files: files)
+            let credentials = try resolve(secret, mayBeEmpty: false, files: files)
             guard type.isHTTPToken, credentials.isHTTPFieldValue, !credentials.isEmpty else {
                 throw InvalidRequest("the authorization for target \(target) is empty or has control characters")
             }
@@ -88,17 +88,22 @@ public struct PollRequest: Sendable {
         }
     }
 
-    private static func resolve(_ secret: Secret, files: [String: [UInt8]]) throws(InvalidRequest) -> String {
+    private static func resolve(
+        _ secret: Secret, mayBeEmpty: Bool, files: [String: [UInt8]]
+    ) throws(InvalidRequest) -> String {
         switch secret {
         case .literal(let text): return text
         case .file(let path):
-            guard var bytes = files[path] else { throw InvalidRequest("\(path) was not read") }
+            guard var bytes = files[path] else { throw InvalidRequest("\(path) was not read", file: path) }
             if bytes.last == UInt8(ascii: "\n") {
                 bytes.removeLast()
                 if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
             }
-            guard let text = String(validating: bytes, as: UTF8.self) else { throw InvalidRequest("\(path) is not valid UTF-8") }
-            guard text.isHTTPFieldValue else { throw InvalidRequest("\(path) has control characters or more than one line") }
+            guard let text = String(validating: bytes, as: UTF8.self) else {
+                throw InvalidRequest("\(path) is not valid UTF-8", file: path)
+            }
+            guard text.isHTTPFieldValue else { throw InvalidRequest("\(path) has control characters or more than one line", file: path) }
+            guard !text.isEmpty || mayBeEmpty else { throw InvalidRequest("\(path) is empty", file: path) }
             return text
         }
     }
@@ -107,8 +112,13 @@ public struct PollRequest: Sendable {
     public struct InvalidRequest: Error, Equatable, Sendable, CustomStringConvertible {
         /// What is wrong, in lower case without a final period.
         public let description: String
+        /// The file at fault, if it is one that the configuration names.
+        public let file: String?
 
-        init(_ description: String) { self.description = description }
+        init(_ description: String, file: String? = nil) {
+            self.description = description
+            self.file = file
+        }
     }
 }
 

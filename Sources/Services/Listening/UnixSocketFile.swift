@@ -19,10 +19,39 @@ struct UnixSocketFile: Sendable {
         unlink(path)
     }
 
-    /// Checks what can be checked without touching the file system: user, group, and the length of the path.
-    static func validate(_ config: UnixSocketConfig) throws(ListenError) {
-        _ = try Owner(config)
-        _ = try temporaryPath(for: config.path)
+    /// What is wrong with it that can be told without touching the file system: user, group, and the length of the path.
+    static func faults(in config: UnixSocketConfig) -> [ListenError] {
+        var user = config
+        user.group = .current
+        var group = config
+        group.user = .current
+        return [
+            fault { () throws(ListenError) in _ = try temporaryPath(for: config.path) },
+            fault { () throws(ListenError) in _ = try Owner(user) },
+            fault { () throws(ListenError) in _ = try Owner(group) },
+        ].compactMap(\.self)
+    }
+
+    private static func fault(_ check: () throws(ListenError) -> Void) -> ListenError? {
+        do throws(ListenError) {
+            try check()
+            return nil
+        } catch {
+            return error
+        }
+    }
+
+    /// What a start would stumble over now, but perhaps not when it comes to start: a folder that a service manager makes, a foreign file.
+    static func warnings(_ loaded: LoadedConfig) -> [ConfigProblem] {
+        guard let socket = loaded.config.receiver.unixSocket else { return [] }
+        do throws(ListenError) {
+            try requireSocketOrNothing(socket.path)
+            try requireFolder(of: socket.path)
+            return []
+        } catch {
+            let key = "receiver.receiver_unix_socket"
+            return [loaded.origin.problem(key, "\(key): a start would fail now: \(error.reason)", severity: .warning)]
+        }
     }
 
     /// Binds under a temporary name in the same folder, so that nobody connects before owner and mode are right.
@@ -70,13 +99,7 @@ struct UnixSocketFile: Sendable {
     // MARK: - What is there already
 
     private static func refuseWhatIsThere(_ path: String) throws(ListenError) {
-        guard let status = status(of: path) else {
-            if errno == ENOENT { return try requireFolder(of: path) }
-            throw ListenError(path, errorText(errno))
-        }
-        guard status.st_mode & S_IFMT == S_IFSOCK else {
-            throw ListenError(path, "a file is there that is not a socket; it is left alone")
-        }
+        guard try requireSocketOrNothing(path) else { return try requireFolder(of: path) }
         switch probe(path) {
         // Nobody accepts: left behind by a process that was killed.
         case ECONNREFUSED, ENOENT: return
@@ -85,6 +108,19 @@ struct UnixSocketFile: Sendable {
         case EACCES: throw ListenError(path, "a socket is there that this user may not connect to; it is left alone")
         case let error: throw ListenError(path, "cannot tell whether another process is listening on it: \(errorText(error))")
         }
+    }
+
+    /// - Returns: whether a socket is there.
+    @discardableResult
+    private static func requireSocketOrNothing(_ path: String) throws(ListenError) -> Bool {
+        guard let status = status(of: path) else {
+            if errno == ENOENT { return false }
+            throw ListenError(path, errorText(errno))
+        }
+        guard status.st_mode & S_IFMT == S_IFSOCK else {
+            throw ListenError(path, "a file is there that is not a socket; it is left alone")
+        }
+        return true
     }
 
     private static func requireFolder(of path: String) throws(ListenError) {

@@ -14,17 +14,7 @@ struct ConfigReader {
     }
 
     /// Errors and warnings as they stand in the file.
-    var sortedProblems: [ConfigProblem] {
-        // Sorting is not promised to be stable; problems of one place keep the order in which they were found.
-        problems.enumerated()
-            .sorted { a, b in
-                let places = (
-                    a.element.position ?? ConfigPosition(line: 0, column: 0), b.element.position ?? ConfigPosition(line: 0, column: 0)
-                )
-                return places.0 == places.1 ? a.offset < b.offset : places.0 < places.1
-            }
-            .map(\.element)
-    }
+    var sortedProblems: [ConfigProblem] { problems.inOrderOfPosition }
 
     /// Whether the file has `key`, valid or not.
     func isGiven(_ key: String) -> Bool { origin.positions[key] != nil }

@@ -1,0 +1,17 @@
+import Glibc
+
+/// Prints a line on standard error, at once.
+func printError(_ line: String) {
+    var line = line + "\n"
+    line.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO) }
+}
+
+/// Writes it all, unless the reader is gone.
+func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: CInt) {
+    var rest = bytes
+    while !rest.isEmpty {
+        let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
+        if written < 0 && errno != EINTR { return }
+        if written > 0 { rest = UnsafeRawBufferPointer(rebasing: rest[written...]) }
+    }
+}

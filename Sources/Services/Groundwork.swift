@@ -1,0 +1,49 @@
+import Proxy
+
+/// What a configuration asks for besides its doors, made before anything is opened: a start, a reload and `check` find the same faults by it.
+struct Groundwork: Sendable {
+    let contexts: TLSContexts
+    /// In the order of the configuration.
+    let targets: [PolledTarget]
+
+    /// Touches no file but the system's certificate authorities, users and groups.
+    /// - Throws: every problem found, each with the key and line at fault.
+    init(_ loaded: LoadedConfig) throws(ConfigProblems) {
+        var problems: [ConfigProblem] = []
+        var made: TLSContexts?
+        do throws(ConfigProblems) {
+            made = try TLSContexts(loaded)
+        } catch {
+            problems += error.problems
+        }
+        targets = Groundwork.targets(of: loaded, made, &problems)
+        if let socket = loaded.config.receiver.unixSocket {
+            problems += UnixSocketFile.faults(in: socket).map { loaded.problem(ofReceiver: $0, key: "receiver.receiver_unix_socket") }
+        }
+        guard let made, problems.isEmpty else { throw ConfigProblems(problems) }
+        contexts = made
+    }
+
+    private static func targets(
+        of loaded: LoadedConfig, _ contexts: TLSContexts?, _ problems: inout [ConfigProblem]
+    ) -> [PolledTarget] {
+        loaded.config.poll.targets.enumerated().compactMap { index, target in
+            do throws(PollRequest.InvalidRequest) {
+                return try PolledTarget(
+                    target: target, files: loaded.files, tls: contexts?.targets[index], version: ProgramVersion.current)
+            } catch {
+                let key = error.file.flatMap { file in loaded.references.first { $0.path == file } }?.key
+                problems.append(loaded.origin.problem(key ?? "poll_external", "\(key ?? "poll_external"): target \(target.name): \(error)"))
+                return nil
+            }
+        }
+    }
+}
+
+extension LoadedConfig {
+    /// Why a receiver cannot listen, at the key at fault: `key`, unless the error knows a better one.
+    func problem(ofReceiver error: ListenError, key: String) -> ConfigProblem {
+        let key = error.key.map { "receiver.\($0)" } ?? key
+        return origin.problem(key, "\(key): \(error)")
+    }
+}

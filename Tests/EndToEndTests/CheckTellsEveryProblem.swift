@@ -1,0 +1,151 @@
+import Foundation
+import TestSupport
+import Testing
+
+private func check(
+    _ config: String, certificates: Bool = false, prepare: (TemporaryFolder) async throws -> Void = { _ in }
+) async throws -> ProgramResult {
+    try await runProxy(config, arguments: ["check", "-c", "config.toml"], certificates: certificates, prepare: prepare)
+}
+
+private func places(_ result: ProgramResult) -> [String] {
+    result.errors.split(separator: "\n").map { String($0.prefix { $0 != " " }) }
+}
+
+@Test("check says OK on standard output, and nothing else")
+func checkSaysOK() async throws {
+    let result = try await check(Configurations.scrape(tls: "required") + Configurations.receivers(), certificates: true)
+    #expect(result.succeeded, "\(result.errors)")
+    #expect(result.output == "config.toml: OK\n")
+    #expect(result.errors == "")
+}
+
+@Test("the shipped config.toml passes the check")
+func theShippedConfigurationPasses() async throws {
+    let result = try await check(
+        String(contentsOfFile: "\(checkout)/config.toml", encoding: .utf8), certificates: true)
+    #expect(result.succeeded, "\(result.errors)")
+    #expect(result.errors == "")
+}
+
+@Test("the original program's configuration passes the check")
+func theOriginalConfigurationPasses() async throws {
+    let original = try String(contentsOfFile: "\(checkout)/Tests/ProxyTests/Config/Fixtures/original.good.toml", encoding: .utf8)
+    let result = try await check(original)
+    #expect(result.succeeded, "\(result.errors)")
+}
+
+@Test("an empty file passes the check: all defaults")
+func anEmptyConfigurationPasses() async throws {
+    #expect(try await check("").succeeded)
+}
+
+@Test("check tells every problem at once, in the order of the file: keys, values, files, certificates, users")
+func checkTellsEveryProblem() async throws {
+    let config = """
+        [exporter]
+        scrape_expose_endpoint = "127.0.0.1:0"
+        foo = 1
+        [exporter.tls_server_config]
+        cert_file = "certs/server.pem"
+        key_file = "certs/client-key.pem"
+        [receiver]
+        receive_on_unix_socket = true
+        receiver_unix_socket = "r.sock"
+        unix_socket_user = "no-such-user"
+        unix_socket_group = "no-such-group"
+        max_apps = "many"
+        [poll_external]
+        poll_other_scrape_endpoints = true
+        [poll_external.tls_config]
+        ca_file = "config.toml"
+        [[poll_external.targets]]
+        url = "https://localhost:1/"
+        basic_auth = { username = "a", password_file = "missing.password" }
+        [[poll_external.targets]]
+        url = "https://localhost:2/"
+        authorization = { credentials_file = "two-lines.token" }
+
+        """
+    let result = try await check(config, certificates: true) { try $0.write("two-lines.token", "one\ntwo\n") }
+    #expect(result.status == .exited(1))
+    #expect(result.output == "")
+    #expect(
+        places(result) == [
+            "config.toml:3:1:", "config.toml:6:12:", "config.toml:10:20:", "config.toml:11:21:", "config.toml:12:12:",
+            "config.toml:16:11:", "config.toml:19:48:", "config.toml:22:38:",
+        ], "\(result.errors)")
+    for line in result.errors.split(separator: "\n") { #expect(line.contains(": error: "), "\(line)") }
+}
+
+@Test(
+    "check names a certificate, key or authority that cannot be used, by line and key",
+    arguments: [
+        // The line, key and file at fault.
+        ("cert_file = \"certs/server.pem\"", "cert_file = \"certs/missing.pem\"", "8:13", "cert_file"),
+        ("cert_file = \"certs/server.pem\"", "cert_file = \"config.toml\"", "8:13", "cert_file"),
+        ("cert_file = \"certs/server.pem\"", "cert_file = \"certs\"", "8:13", "cert_file"),
+        ("key_file = \"certs/server-key.pem\"", "key_file = \"certs/missing.pem\"", "9:12", "key_file"),
+        ("key_file = \"certs/server-key.pem\"", "key_file = \"certs/server.pem\"", "9:12", "key_file"),
+        ("key_file = \"certs/server-key.pem\"", "key_file = \"certs/client-key.pem\"", "9:12", "key_file"),
+    ])
+func checkNamesTheFileAtFault(right: String, wrong: String, place: String, key: String) async throws {
+    let config = Configurations.receivers().replacing(
+        "receiver_tcp_socket = \"127.0.0.1:0\"\n", with: "receiver_tcp_socket = \"127.0.0.1:0\"\n")
+    let tls = "[receiver.tls_server_config]\ncert_file = \"certs/server.pem\"\nkey_file = \"certs/server-key.pem\"\n"
+    let text = (config.split(separator: "\n").joined(separator: "\n") + "\n" + tls).replacing(right, with: wrong)
+    let result = try await check(text, certificates: true)
+    #expect(result.status == .exited(1))
+    #expect(places(result) == ["config.toml:\(place):"], "\(result.errors)")
+    #expect(result.errors.contains("receiver.tls_server_config.\(key)"), "\(result.errors)")
+}
+
+@Test("a file that is not there, or is not TOML, fails the check")
+func aFileThatIsNoneFailsTheCheck() async throws {
+    let missing = try await runProxy("", arguments: ["check", "--config", "other.toml"])
+    #expect(missing.status == .exited(1))
+    #expect(missing.errors == "other.toml: error: cannot read the configuration file: no such file or directory\n")
+    let broken = try await check("[exporter\n")
+    #expect(broken.status == .exited(1))
+    #expect(broken.errors.hasPrefix("config.toml:1:"), "\(broken.errors)")
+}
+
+@Test("warnings leave the check's exit code at 0")
+func warningsLeaveTheExitCode() async throws {
+    let result = try await check("[poll_external]\npoll_interval = 1\nclient_timeout = 2\n")
+    #expect(result.succeeded)
+    #expect(result.output == "config.toml: OK\n")
+    #expect(places(result) == ["config.toml:3:18:"] && result.errors.contains(": warning: "), "\(result.errors)")
+}
+
+@Test("a missing folder of the socket is warned about: a service manager may make it at the start")
+func aMissingSocketFolderIsAWarning() async throws {
+    let result = try await check("[receiver]\nreceive_on_unix_socket = true\nreceiver_unix_socket = \"no/such/r.sock\"\n")
+    #expect(result.succeeded)
+    #expect(result.errors.hasPrefix("config.toml:3:24: warning: ") && result.errors.contains("no/such"), "\(result.errors)")
+}
+
+@Test("check opens nothing: it passes beside the running proxy, and leaves its socket alone")
+func checkOpensNothing() async throws {
+    let config = Configurations.scrape + Configurations.receivers()
+    try await withProxy(config) { proxy in
+        let fixed = config.replacing("127.0.0.1:0\"\n[receiver]", with: "\(proxy.scrape)\"\n[receiver]")
+        try proxy.folder.write("config.toml", fixed)
+        let result = try await run(ProxyProcess.executable, ["check", "-c", proxy.folder.path("config.toml")])
+        #expect(result.succeeded, "\(result.errors)")
+        #expect(try await pushOverUnixSocket("{\"app\": \"a 1\"}", to: proxy) == "")
+        #expect(try await curl("http://\(proxy.scrape)/metrics?app=app").body == "a 1\n")
+    }
+}
+
+@Test("check takes no argument but the file", arguments: [["check", "extra"], ["check", "--to", "x"], ["check", "-c"]])
+func checkTakesNoOtherArgument(arguments: [String]) async throws {
+    #expect(try await run(ProxyProcess.executable, arguments).status == .exited(64))
+}
+
+@Test("without a name, check looks where serve does")
+func checkLooksWhereServeDoes() async throws {
+    let result = try await runProxy("nonsense = 1\n", arguments: ["check"])
+    #expect(result.status == .exited(1))
+    #expect(result.errors.contains("config.toml:1:1: error: "), "\(result.errors)")
+}
