@@ -94,7 +94,8 @@ extension Listener {
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
             .serverChannelOption(.backlog, value: backlog)
         if address.isIPv6 {
-            bootstrap = bootstrap.serverChannelOption(.socketOption(.ipv6_v6only), value: v6Only ? 1 : 0)
+            // Not `.socketOption`, whose level is SOL_SOCKET: this number is another option there.
+            bootstrap = bootstrap.serverChannelOption(ChannelOptions.socket(.init(IPPROTO_IPV6), .init(IPV6_V6ONLY)), value: v6Only ? 1 : 0)
         }
         do {
             let channel = try await bootstrap.bind(to: socketAddress).get()
