@@ -1,11 +1,12 @@
 /// Text as a terminal may show it, and how many columns it takes there.
-struct PrintableText {
+public struct PrintableText {
     /// With control characters, line breaks and marks that reorder text written as `\u{1B}`.
-    let text: String
+    public let text: String
     /// East Asian wide characters and emoji take two, combining marks none.
-    let columns: Int
+    public let columns: Int
 
-    init(_ raw: String) {
+    /// Makes any text printable.
+    public init(_ raw: String) {
         if raw.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) {
             text = raw
             columns = raw.utf8.count

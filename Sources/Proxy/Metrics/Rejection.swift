@@ -6,6 +6,8 @@ public enum Rejection: Error, Equatable, Sendable {
     case malformedCapnp(String)
     /// The other format's bytes: what is expected here.
     case wrongFormat(expected: PushFormat)
+    /// Plain bytes where only TLS is taken.
+    case tlsRequired
     /// A message larger than `max_message_size`.
     case messageTooLarge(limit: ByteCount)
     /// The sender ended within a message.
@@ -28,6 +30,7 @@ public enum Rejection: Error, Equatable, Sendable {
         switch self {
         case .malformedJSON, .malformedCapnp: "malformed"
         case .wrongFormat: "wrong_format"
+        case .tlsRequired: "tls_required"
         case .messageTooLarge: "too_large"
         case .truncated: "truncated"
         case .invalidAppName: "invalid_name"
@@ -48,6 +51,7 @@ public enum Rejection: Error, Equatable, Sendable {
             "these bytes look like Cap'n Proto, but this receiver takes JSON (format = \"json\"): send JSON objects, or change the format"
         case .wrongFormat(expected: .capnp):
             "these bytes are not Cap'n Proto, but this receiver takes nothing else (format = \"capnp\"): send unpacked messages with their segment table, or change the format"
+        case .tlsRequired: "this receiver takes TLS alone (tls = \"required\"): send the same in TLS, or change that"
         case .messageTooLarge(let limit):
             "message is larger than max_message_size (\(limit.bytes) bytes): send smaller messages, or raise it"
         case .truncated: "the connection ended within a message: nothing of that message was applied"

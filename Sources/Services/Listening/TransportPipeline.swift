@@ -28,20 +28,31 @@ struct TransportPipeline: Sendable {
     var closeTimeout: TimeAmount
 
     /// - Parameter inner: adds the inner handlers at the end of the pipeline; called on the event loop, at once or when the first bytes have come.
+    ///   Where TLS is required, `isTLS` can still be false inside a receiver, which must refuse then.
     func install(on channel: any Channel, inner: @escaping (_ channel: any Channel, _ isTLS: Bool) throws -> Void) throws {
         switch transport {
         case .off:
             try inner(channel, false)
+        case .required(let context) where inside == .push:
+            // A sender who forgot TLS would take a silent end for success: the inside has words for it.
+            try addFirstByteHandler(context, timeout: handshakeTimeout, to: channel, inner: inner)
         case .required(let context):
-            try addTLS(context, answersPlainHTTP: inside == .http, to: channel)
+            try addTLS(context, answersPlainHTTP: true, to: channel)
             try inner(channel, true)
         case .optional(let context):
-            let handler = FirstByteHandler(tlsBegins: inside.tlsBegins, timeout: firstByteTimeout) { isTLS in
-                if isTLS { try addTLS(context, answersPlainHTTP: false, to: channel) }
-                try inner(channel, isTLS)
-            }
-            try channel.pipeline.syncOperations.addHandler(handler)
+            try addFirstByteHandler(context, timeout: firstByteTimeout, to: channel, inner: inner)
         }
+    }
+
+    private func addFirstByteHandler(
+        _ context: TLSContext, timeout: TimeAmount, to channel: any Channel,
+        inner: @escaping (_ channel: any Channel, _ isTLS: Bool) throws -> Void
+    ) throws {
+        let handler = FirstByteHandler(tlsBegins: inside.tlsBegins, timeout: timeout) { isTLS in
+            if isTLS { try addTLS(context, answersPlainHTTP: false, to: channel) }
+            try inner(channel, isTLS)
+        }
+        try channel.pipeline.syncOperations.addHandler(handler)
     }
 
     private func addTLS(_ context: TLSContext, answersPlainHTTP: Bool, to channel: any Channel) throws {

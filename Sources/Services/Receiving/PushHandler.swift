@@ -25,6 +25,8 @@ final class PushHandler: ChannelInboundHandler {
     private let source: Source
     private let log: ConnectionLog
     private let idleTimeout: TimeAmount
+    /// Why nothing is taken on this connection, whatever it sends.
+    private let refusal: Rejection?
     /// `nil` once it has thrown, or the connection has ended: what it holds is freed then.
     private var decoder: (any PushDecoder)?
     private var state = State.receiving
@@ -35,11 +37,15 @@ final class PushHandler: ChannelInboundHandler {
     private var reserved = 0
     private var timer: DeadlineTimer?
 
-    init(intake: PushIntake, source: Source, log: ConnectionLog, format: PushFormat, maxMessageSize: ByteCount, idleTimeout: TimeAmount) {
+    init(
+        intake: PushIntake, source: Source, log: ConnectionLog, format: PushFormat, maxMessageSize: ByteCount, idleTimeout: TimeAmount,
+        refusal: Rejection? = nil
+    ) {
         self.intake = intake
         self.source = source
         self.log = log
         self.idleTimeout = idleTimeout
+        self.refusal = refusal
         decoder = intake.makeDecoder(format, maxMessageSize)
     }
 
@@ -107,6 +113,7 @@ final class PushHandler: ChannelInboundHandler {
     // MARK: - Messages
 
     private func applyComplete() throws(Rejection) {
+        if let refusal { throw refusal }
         while let push = try decoder?.next() {
             try intake.store.apply(push, from: source, at: intake.clock())
         }

@@ -65,10 +65,11 @@ public final class Receiver: Sendable {
         let transport = TransportPipeline(
             transport: settings.transport, inside: .push, handshakeTimeout: settings.handshakeTimeout,
             firstByteTimeout: settings.idleTimeout, closeTimeout: PushHandler.lingerTime)
-        try transport.install(on: channel) { channel, _ in
+        let refusesPlain = if case .required = settings.transport { true } else { false }
+        try transport.install(on: channel) { channel, isTLS in
             let handler = PushHandler(
                 intake: intake, source: source, log: log, format: settings.format, maxMessageSize: settings.maxMessageSize,
-                idleTimeout: settings.idleTimeout)
+                idleTimeout: settings.idleTimeout, refusal: refusesPlain && !isTLS ? .tlsRequired : nil)
             try channel.pipeline.syncOperations.addHandler(handler)
         }
     }

@@ -1,18 +1,20 @@
 /// Durations as text: `500ms`, `5s`, `1m30s`; units from the largest to the smallest, each at most once, whole numbers, as in Prometheus.
-enum DurationText {
+public enum DurationText {
     /// The longest duration accepted. Deadlines are moments in nanoseconds: they must not run over.
-    static let maximum = Duration.seconds(365 * 86400)
+    public static let maximum = Duration.seconds(365 * 86400)
 
     /// Why a text is no duration.
-    struct Malformed: Error {
-        var reason: String
+    public struct Malformed: Error {
+        /// In lower case, without a final period.
+        public var reason: String
     }
 
     private static let units: [(name: String, milliseconds: Int64)] = [
         ("w", 604_800_000), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1),
     ]
 
-    static func parse(_ text: String) throws(Malformed) -> Duration {
+    /// Reads a duration with units; only `0` may go without.
+    public static func parse(_ text: String) throws(Malformed) -> Duration {
         guard text != "0" else { return .zero }
         guard !text.isEmpty else { throw Malformed(reason: "it is empty") }
         var rest = Substring(text)
@@ -43,7 +45,7 @@ enum DurationText {
     }
 
     /// The shortest text of `duration`, to the millisecond: `1m30s`.
-    static func text(_ duration: Duration) -> String {
+    public static func text(_ duration: Duration) -> String {
         let parts = duration.components
         var rest = parts.seconds * 1000 + parts.attoseconds / 1_000_000_000_000_000
         guard rest > 0 else { return "0s" }

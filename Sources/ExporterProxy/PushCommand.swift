@@ -1,0 +1,107 @@
+public import ArgumentParser
+public import Proxy
+import Services
+
+/// Sends one app's metrics: for shell scripts and cron jobs.
+struct PushCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "push",
+        abstract: "Send the metrics of one app, from a file or standard input.",
+        discussion: """
+            They replace the app's old metrics whole. Exits with 0 when they are applied, silently; otherwise with 1
+            and the reason on standard error.
+              backup-metrics | exporter-proxy push --app backup --to unix:/var/run/exporter-proxy-receiver.sock
+            """)
+
+    @Option(
+        help: ArgumentHelp("The app's name: 1 to 256 bytes without control characters.", valueName: "name"),
+        transform: PushCommand.appName)
+    var app: AppName
+
+    @Option(
+        name: .customLong("to"),
+        help: ArgumentHelp("The receiver: unix:/path, tcp://host:port or tls://host:port.", valueName: "address"),
+        transform: PushAddress.init)
+    var address: PushAddress
+
+    @Option(help: ArgumentHelp("What the receiver takes (its key format): json or capnp.", valueName: "format"))
+    var format = PushFormat.json
+
+    @Option(
+        help: ArgumentHelp("With tls://: the authorities to trust, a PEM file. Without it: the system's.", valueName: "file"),
+        completion: .file(extensions: ["pem", "crt"]))
+    var caFile: String?
+
+    @Option(
+        help: ArgumentHelp("With tls://: a client certificate and its intermediates, a PEM file; needs --key-file.", valueName: "file"),
+        completion: .file(extensions: ["pem", "crt"]))
+    var certFile: String?
+
+    @Option(
+        help: ArgumentHelp("With tls://: the client certificate's private key, a PEM file.", valueName: "file"),
+        completion: .file(extensions: ["pem", "key"]))
+    var keyFile: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "With tls://: the name to verify in the receiver's certificate, in place of the address's host.", valueName: "name"))
+    var serverName: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The longest that connecting, sending and the receiver's answer may take together: seconds, or 500ms, 1m30s.",
+            valueName: "duration"))
+    var timeout = TimeoutArgument(duration: .seconds(30))
+
+    @Argument(help: "The metrics, in Prometheus's text format. Without it, or with -: standard input.", completion: .file())
+    var file: String?
+
+    func validate() throws {
+        if case .tls = address {
+            guard (certFile == nil) == (keyFile == nil) else {
+                throw ValidationError("a client certificate needs both --cert-file and --key-file")
+            }
+            return
+        }
+        let given = [("--ca-file", caFile), ("--cert-file", certFile), ("--key-file", keyFile), ("--server-name", serverName)]
+        if let option = given.first(where: { $0.1 != nil })?.0 {
+            throw ValidationError("\(option) is for tls:// addresses, but the address is \(address)")
+        }
+    }
+
+    func run() async throws {
+        let tls = TLSClientConfig(caFile: caFile, certFile: certFile, keyFile: keyFile, serverName: serverName)
+        let job = PushJob(
+            app: app, format: format, address: address, file: file == "-" ? nil : file, tls: tls, timeout: timeout.duration)
+        do {
+            try await push(job)
+        } catch {
+            printError("error: \(error)")
+            throw ExitCode(1)
+        }
+    }
+
+    private static func appName(_ argument: String) throws -> AppName {
+        guard let name = AppName(argument) else {
+            throw ValidationError("a name has 1 to \(AppName.maxLength) bytes and no control characters")
+        }
+        return name
+    }
+}
+
+extension PushFormat: ExpressibleByArgument {}
+
+/// A duration on the command line, as in the configuration: seconds, or a text with units.
+struct TimeoutArgument: ExpressibleByArgument {
+    var duration: Duration
+
+    init(duration: Duration) { self.duration = duration }
+
+    init?(argument: String) {
+        guard let duration = Int(argument).map({ .seconds($0) }) ?? (try? DurationText.parse(argument)) else { return nil }
+        guard duration > .zero, duration <= DurationText.maximum else { return nil }
+        self.duration = duration
+    }
+
+    var defaultValueDescription: String { DurationText.text(duration) }
+}

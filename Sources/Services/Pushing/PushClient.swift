@@ -1,0 +1,134 @@
+import Glibc
+import NIOCore
+import NIOPosix
+import Proxy
+import TLS
+
+/// One message over one connection, from the look-up of the host's name to the receiver's last word. On its event loop alone.
+final class PushClient {
+    /// A Unix socket whose queue is full refuses at once instead of making the client wait (connect(2)); it is asked again then.
+    private static let pauseBetweenAttempts = TimeAmount.milliseconds(20)
+
+    private let encoder: PushEncoder
+    private let address: PushAddress
+    private let tls: PushTLS?
+    private let timeout: Duration
+    private let eventLoop: any EventLoop
+    /// `nil` once it has been called.
+    private var ended: ((Result<Void, PushFailure>) -> Void)?
+    /// What is being done, for whoever waits in vain.
+    private var doing = "connecting"
+    private var exchange: PushExchangeHandler?
+    private var timer: Scheduled<Void>?
+
+    /// - Parameters:
+    ///   - tls: there for `tls://`.
+    ///   - ended: called once, on the event loop.
+    init(
+        _ encoder: PushEncoder, to address: PushAddress, tls: PushTLS?, timeout: Duration, on eventLoop: any EventLoop,
+        ended: @escaping (Result<Void, PushFailure>) -> Void
+    ) {
+        self.encoder = encoder
+        self.address = address
+        self.tls = tls
+        self.timeout = timeout
+        self.eventLoop = eventLoop
+        self.ended = ended
+    }
+
+    func start() {
+        timer = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(timeout)) { [self] in
+            let doing = exchange?.doing ?? doing
+            fail("timed out after \(DurationText.text(timeout)) while \(doing)")
+        }
+        connect()
+    }
+
+    private func connect() {
+        switch address {
+        case .unix(let path): use(bootstrap.connect(unixDomainSocketPath: path))
+        case .tcp(let host, let port), .tls(let host, let port):
+            if let address = try? SocketAddress(ipAddress: host, port: Int(port)) { return use(bootstrap.connect(to: address)) }
+            doing = "looking up \(host)"
+            HostResolver().resolve(host, on: eventLoop).assumeIsolated().whenComplete { [self] result in
+                switch result {
+                case .success(let addresses):
+                    doing = "connecting"
+                    let resolved = ResolvedAddresses(addresses: addresses, eventLoop: eventLoop)
+                    use(bootstrap.resolver(resolved).connect(host: host, port: Int(port)))
+                case .failure(let error):
+                    fail("cannot look up \(host): \((error as? HostResolver.LookupError)?.reason ?? "\(error)")")
+                }
+            }
+        }
+    }
+
+    private var bootstrap: ClientBootstrap {
+        let (encoder, tls) = (encoder, tls)
+        return ClientBootstrap(group: eventLoop)
+            .connectTimeout(TimeAmount(timeout))
+            // The receiver may end its side first; and what it said must be read all the same.
+            .channelOption(.allowRemoteHalfClosure, value: true)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let pipeline = channel.pipeline.syncOperations
+                    if let tls { try pipeline.addHandler(TLSHandler(client: tls.context, hostname: tls.serverName)) }
+                    try pipeline.addHandler(PushExchangeHandler(encoder, awaitsHandshake: tls != nil))
+                }
+            }
+    }
+
+    private func use(_ channel: EventLoopFuture<any Channel>) {
+        channel.assumeIsolated().whenComplete { [self] result in
+            guard ended != nil else {
+                if case .success(let channel) = result { channel.close(promise: nil) }
+                return
+            }
+            do {
+                let exchange = try result.get().pipeline.syncOperations.handler(type: PushExchangeHandler.self)
+                self.exchange = exchange
+                exchange.begin { [self] in finish($0.mapError { $0.failure(at: address) }) }
+            } catch {
+                connectFailed(error)
+            }
+        }
+    }
+
+    private func connectFailed(_ error: any Error) {
+        if case .unix = address, (error as? IOError)?.errnoCode == EAGAIN {
+            _ = eventLoop.assumeIsolated().scheduleTask(in: PushClient.pauseBetweenAttempts) { [self] in
+                if ended != nil { connect() }
+            }
+            return
+        }
+        fail(PushClient.words(error))
+    }
+
+    /// What an error while connecting means to whoever typed the address.
+    private static func words(_ error: any Error) -> String {
+        switch error {
+        case let error as IOError where error.errnoCode == ECONNREFUSED:
+            "connection refused; is exporter-proxy running, and listening there?"
+        case let error as IOError: "cannot connect: \(SystemError.words(error.errnoCode))"
+        case SocketAddressError.unixDomainSocketPathTooLong: "the path is too long for a Unix socket"
+        case ChannelError.connectTimeout: "timed out while connecting"
+        case let error as NIOConnectionError:
+            // One for each address; a refusal says that the host is there.
+            error.connectionErrors.map { words($0.error) }.max { !$0.hasPrefix("connection refused") && $1.hasPrefix("connection refused") }
+                ?? "timed out while connecting"
+        default: "cannot connect: \(error)"
+        }
+    }
+
+    private func fail(_ reason: String) {
+        finish(.failure(PushFailure("\(address): \(reason)")))
+    }
+
+    private func finish(_ result: Result<Void, PushFailure>) {
+        timer?.cancel()
+        exchange?.abandon()
+        let ended = ended
+        self.ended = nil
+        ended?(result)
+    }
+}

@@ -1,0 +1,180 @@
+import NIOCore
+import NIOTLS
+import Proxy
+import TLS
+
+/// Sends one message, ends its side, and waits for the receiver to end its own: nothing said until then means that all was applied.
+/// A receiver that refuses early is listened to although sending fails.
+final class PushExchangeHandler: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// Why an exchange failed.
+    enum Failure: Error {
+        /// The receiver's own words, without `error: `.
+        case refused(String)
+        case other(String)
+
+        /// For whoever ran the command: what a receiver says stands alone, as it would be shown by any other client.
+        func failure(at address: PushAddress) -> PushFailure {
+            switch self {
+            case .refused(let reason): PushFailure(reason)
+            case .other(let reason): PushFailure("\(address): \(reason)")
+            }
+        }
+    }
+
+    private enum State {
+        case handshaking
+        case sending
+        /// All is sent; the receiver has the last word.
+        case waiting
+        case ended
+    }
+
+    /// A line of a receiver is shorter.
+    private static let maxAnswer = 16 << 10
+
+    private var encoder: PushEncoder
+    private var state: State
+    private var isSending = false
+    private var lastWrite: EventLoopFuture<Void>?
+    private var answer = ByteBuffer()
+    /// The first that went wrong; what the receiver said counts for more.
+    private var error: (any Error)?
+    private var context: ChannelHandlerContext?
+    private var report: ((Result<Void, Failure>) -> Void)?
+    /// An end that came before `begin`.
+    private var result: Result<Void, Failure>?
+
+    init(_ encoder: PushEncoder, awaitsHandshake: Bool) {
+        self.encoder = encoder
+        state = awaitsHandshake ? .handshaking : .sending
+    }
+
+    /// What is being done, for whoever waits in vain.
+    var doing: String {
+        switch state {
+        case .handshaking: "waiting for the TLS handshake"
+        case .sending: "sending"
+        case .waiting, .ended: "waiting for the receiver to end its side; whether the metrics were applied is not known"
+        }
+    }
+
+    /// Calls `report` with the outcome, once.
+    func begin(_ report: @escaping (Result<Void, Failure>) -> Void) {
+        if let result { return report(result) }
+        self.report = report
+    }
+
+    /// Closes the connection without a word.
+    func abandon() {
+        report = nil
+        state = .ended
+        context?.close(promise: nil)
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func channelActive(context: ChannelHandlerContext) {
+        context.fireChannelActive()
+        send(context)
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        send(context)
+        context.fireChannelWritabilityChanged()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case is TLSUserEvent:
+            guard case .handshaking = state else { break }
+            state = .sending
+            send(context)
+        case ChannelEvent.inputClosed: finish(context)
+        default: break
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        var bytes = unwrapInboundIn(data)
+        answer.writeBuffer(&bytes)
+        // One line is all that a receiver ever says; it means that nothing more will be taken.
+        let isLine = answer.readableBytesView.contains(UInt8(ascii: "\n"))
+        if isLine || answer.readableBytes >= PushExchangeHandler.maxAnswer { finish(context) }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        // What the receiver said before may still be on its way up; the end of the channel comes after it.
+        if self.error == nil { self.error = error }
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        finish(context)
+        context.fireChannelInactive()
+    }
+
+    private func send(_ context: ChannelHandlerContext) {
+        // A write may call back, by a change of writability, before it returns.
+        guard case .sending = state, !isSending else { return }
+        isSending = true
+        defer { isSending = false }
+        while case .sending = state, context.channel.isActive, context.channel.isWritable {
+            guard let piece = encoder.next() else { return endOutput(context) }
+            lastWrite = context.writeAndFlush(wrapOutboundOut(piece))
+        }
+    }
+
+    private func endOutput(_ context: ChannelHandlerContext) {
+        state = .waiting
+        lastWrite?.assumeIsolated().whenSuccess { context.close(mode: .output, promise: nil) }
+    }
+
+    private func finish(_ context: ChannelHandlerContext) {
+        if case .ended = state { return }
+        let result = outcome
+        state = .ended
+        context.close(promise: nil)
+        if let report {
+            self.report = nil
+            report(result)
+        } else {
+            self.result = result
+        }
+    }
+
+    private var outcome: Result<Void, Failure> {
+        if answer.readableBytes > 0 { return .failure(PushExchangeHandler.failure(answer)) }
+        switch (error, state) {
+        case (let error?, _): return .failure(.other(words(error)))
+        case (nil, .waiting): return .success(())
+        case (nil, .handshaking): return .failure(.other("the receiver closed the connection during the TLS handshake"))
+        case (nil, _): return .failure(.other("the receiver closed the connection before all was sent"))
+        }
+    }
+
+    private static func failure(_ answer: ByteBuffer) -> Failure {
+        let bytes = answer.readableBytesView
+        // A TLS record of an alert begins so (RFC 8446 §5.1).
+        if bytes.starts(with: [0x15, 0x03]) { return .other("the receiver speaks TLS: write tls:// in place of tcp://") }
+        let line = PrintableText(String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)).text
+        guard line.hasPrefix("error: ") else { return .other("that is no receiver of exporter-proxy; it answered: \(line)") }
+        return .refused(String(line.dropFirst("error: ".count)))
+    }
+
+    private func words(_ error: any Error) -> String {
+        let isUncertain = if case .waiting = state { "; whether the metrics were applied is not known" } else { "" }
+        switch error {
+        case TLSError.handshakeFailed(let reason): return "the TLS handshake failed: \(reason); does this receiver speak TLS?"
+        case TLSError.truncated: return "the connection was cut\(isUncertain)"
+        case let error as TLSError: return "\(error)"
+        case let error as IOError: return "the connection was lost: \(SystemError.words(error.errnoCode))\(isUncertain)"
+        default: return "the connection was lost: \(error)\(isUncertain)"
+        }
+    }
+}

@@ -1,0 +1,276 @@
+import Foundation
+import TestSupport
+import Testing
+
+private func push(
+    _ arguments: String..., to address: String, app: String = "app", input: String? = nil, in folder: TemporaryFolder
+) async throws -> ProgramResult {
+    try await run(
+        ProxyProcess.executable, ["push", "--app", app, "--to", address] + arguments, input: input.map { Array($0.utf8) },
+        workingFolder: folder.path)
+}
+
+extension ProxyProcess {
+    fileprivate var unix: String { "unix:\(unixSocket ?? "")" }
+    fileprivate var tcp: String { "tcp://127.0.0.1:\(tcpPort)" }
+    fileprivate var tls: String { "tls://localhost:\(tcpPort)" }
+
+    fileprivate func metrics(of app: String = "app") async throws -> String {
+        try await curl("http://\(scrape)/metrics?app=\(app)").body
+    }
+}
+
+@Suite struct PushSendsWhatScriptsHave {
+    @Test(
+        "push sends a file or standard input over both sockets in both formats; success is silent and means applied",
+        arguments: ["json", "capnp"])
+    func sendsOverBothSockets(format: String) async throws {
+        try await withProxy(Configurations.scrape + Configurations.receivers(format: format)) { proxy in
+            let file = try proxy.folder.write("metrics.prom", "# HELP a \"b\\c\"\na{b=\"é\"} 1\n")
+            for (app, address) in [("unix", proxy.unix), ("tcp", proxy.tcp), ("name", "tcp://localhost:\(proxy.tcpPort)")] {
+                let fromFile = try await push("--format", format, "metrics.prom", to: address, app: app, in: proxy.folder)
+                #expect(fromFile.succeeded && fromFile.output == "" && fromFile.errors == "", "\(fromFile.errors)")
+                #expect(try await proxy.metrics(of: app) == "# HELP a \"b\\c\"\na{b=\"é\"} 1\n")
+                let fromStdin = try await push("--format", format, to: address, app: app, input: "a 2\nb 3", in: proxy.folder)
+                #expect(fromStdin.succeeded && fromStdin.errors == "", "\(fromStdin.errors)")
+                #expect(try await proxy.metrics(of: app) == "a 2\nb 3\n")
+                let fromDash = try await push("--format", format, "-", to: address, app: app, input: "a 4\n", in: proxy.folder)
+                #expect(fromDash.succeeded, "\(fromDash.errors)")
+                #expect(try await proxy.metrics(of: app) == "a 4\n")
+            }
+            // A pipe, as in <(command).
+            let fifo = proxy.folder.path("fifo")
+            let piped = try await run(
+                "bash",
+                [
+                    "-c", "mkfifo '\(fifo)'; cat '\(file)' > '\(fifo)' & \"$0\" push --app pipe --to \"$1\" --format \(format) '\(fifo)'",
+                    ProxyProcess.executable, proxy.unix,
+                ])
+            #expect(piped.succeeded, "\(piped.errors)")
+            #expect(try await proxy.metrics(of: "pipe").hasPrefix("# HELP a"))
+            // No metrics leave the app listed.
+            #expect(try await push("--format", format, to: proxy.unix, app: "empty", input: "", in: proxy.folder).succeeded)
+            #expect(try await curl("http://\(proxy.scrape)/apps").body.contains("| empty "))
+        }
+    }
+
+    @Test("push sends over IPv6")
+    func sendsOverIPv6() async throws {
+        let receivers = Configurations.receivers().replacing("127.0.0.1:0", with: "[::1]:0")
+        try await withProxy(Configurations.scrape + receivers) { proxy in
+            let result = try await push(to: "tcp://[::1]:\(proxy.tcpPort)", input: "a 1\n", in: proxy.folder)
+            #expect(result.succeeded, "\(result.errors)")
+            #expect(try await proxy.metrics() == "a 1\n")
+        }
+    }
+
+    @Test("push sends large inputs", arguments: ["json", "capnp"])
+    func sendsLargeInputs(format: String) async throws {
+        try await withProxy(Configurations.scrape + Configurations.receivers(format: format, "max_message_size = \"64MiB\"")) { proxy in
+            let line = "large_metric_total{path=\"/some/path\",method=\"GET\"} 123456\n"
+            let metrics = String(repeating: line, count: 12_000_000 / line.utf8.count)
+            try proxy.folder.write("large.prom", metrics)
+            for address in [proxy.unix, proxy.tcp] {
+                let result = try await push("--format", format, "large.prom", to: address, in: proxy.folder)
+                #expect(result.succeeded, "\(result.errors)")
+                #expect(try await proxy.metrics() == metrics)
+                #expect(try await push("--format", format, to: address, input: "a 1\n", in: proxy.folder).succeeded)
+            }
+        }
+    }
+
+    @Test("push speaks TLS, with the authority, the name and the client certificate that it is given")
+    func speaksTLS() async throws {
+        let tls =
+            "tls = \"required\"\n[receiver.tls_server_config]\ncert_file = \"certs/server.pem\"\nkey_file = \"certs/server-key.pem\"\n"
+        try await withProxy(Configurations.scrape + Configurations.receivers() + tls, certificates: true) { proxy in
+            let trusting = try await push("--ca-file", "certs/ca.pem", to: proxy.tls, input: "a 1\n", in: proxy.folder)
+            #expect(trusting.succeeded && trusting.errors == "", "\(trusting.errors)")
+            #expect(try await proxy.metrics() == "a 1\n")
+            let withCertificate = try await push(
+                "--ca-file", "certs/ca.pem", "--cert-file", "certs/client.pem", "--key-file", "certs/client-key.pem", to: proxy.tls,
+                input: "a 2\n", in: proxy.folder)
+            #expect(withCertificate.succeeded, "\(withCertificate.errors)")
+            #expect(try await proxy.metrics() == "a 2\n")
+            let large = String(repeating: "large_metric_total{path=\"/some/path\"} 123456\n", count: 60_000)
+            #expect(try await push("--ca-file", "certs/ca.pem", to: proxy.tls, input: large, in: proxy.folder).succeeded)
+            #expect(try await proxy.metrics() == large)
+
+            // Nothing of these is sent.
+            let system = try await push(to: proxy.tls, input: "a 3\n", in: proxy.folder)
+            #expect(system.status == .exited(1) && system.errors.contains("the peer's certificate is not trusted"), "\(system.errors)")
+            let otherName = try await push(
+                "--ca-file", "certs/ca.pem", "--server-name", "other.example.org", to: proxy.tls, input: "a 3\n", in: proxy.folder)
+            #expect(otherName.status == .exited(1) && otherName.errors.contains("certificate is not trusted"), "\(otherName.errors)")
+            let plain = try await push(to: proxy.tcp, input: "a 3\n", in: proxy.folder)
+            #expect(plain.status == .exited(1) && plain.errors.hasPrefix("error: this receiver takes TLS alone"), "\(plain.errors)")
+            #expect(try await pushOverTCP(Array("{\"app\": \"a 3\"}".utf8), to: proxy).hasPrefix("error: this receiver takes TLS alone"))
+            #expect(try await proxy.metrics() == large)
+            let refused = try await push("--ca-file", "certs/ca.pem", "--format", "capnp", to: proxy.tls, input: "a 3\n", in: proxy.folder)
+            #expect(refused.status == .exited(1) && refused.errors.contains("this receiver takes JSON"), "\(refused.errors)")
+        }
+        // The other way round: TLS to a receiver without it.
+        try await withProxy(Configurations.scrape + Configurations.receivers(), certificates: true) { proxy in
+            let result = try await push("--ca-file", "certs/ca.pem", to: proxy.tls, input: "a 1\n", in: proxy.folder)
+            #expect(result.status == .exited(1) && result.errors.contains("does this receiver speak TLS?"), "\(result.errors)")
+        }
+    }
+
+    @Test("a refused push exits 1 with the proxy's own reason, and the old metrics stay")
+    func refusedPushes() async throws {
+        try await withProxy(
+            Configurations.scrape
+                + Configurations.receivers(format: "json", "max_apps = 1\nmax_message_size = \"100KiB\"\nmax_total_size = \"50KiB\"")
+        ) { proxy in
+            #expect(try await push(to: proxy.unix, input: "a 1\n", in: proxy.folder).succeeded)
+            for address in [proxy.unix, proxy.tcp] {
+                let capnp = try await push("--format", "capnp", to: address, input: "a 2\n", in: proxy.folder)
+                #expect(capnp.status == .exited(1))
+                #expect(
+                    capnp.errors
+                        == "error: these bytes look like Cap'n Proto, but this receiver takes JSON (format = \"json\"): send JSON objects, or change the format\n"
+                )
+                let second = try await push(to: address, app: "second", input: "a 2\n", in: proxy.folder)
+                #expect(second.status == .exited(1) && second.errors.contains("max_apps"), "\(second.errors)")
+                let full = try await push(to: address, input: String(repeating: "a 2\n", count: 15_000), in: proxy.folder)
+                #expect(full.status == .exited(1) && full.errors.contains("max_total_size"), "\(full.errors)")
+                // Refused long before all is sent: the reason is read although the write fails.
+                let large = try await push(to: address, input: String(repeating: "a 2\n", count: 5_000_000), in: proxy.folder)
+                #expect(large.status == .exited(1))
+                #expect(
+                    large.errors == "error: message is larger than max_message_size (102400 bytes): send smaller messages, or raise it\n")
+                #expect(large.output == "")
+            }
+            #expect(try await proxy.metrics() == "a 1\n")
+        }
+    }
+
+    @Test(
+        "text that no receiver takes is found before anything is sent",
+        arguments: [("a 1\nb \0\n", "standard input: line 2 holds a NUL byte")])
+    func faultyText(input: String, reason: String) async throws {
+        try await withTemporaryFolder { folder in
+            // Nobody listens there, so the fault must have been found before.
+            let nul = try await push(to: "unix:none.sock", input: input, in: folder)
+            #expect(nul.status == .exited(1) && nul.errors.contains(reason), "\(nul.errors)")
+            try folder.write("latin1.prom", [0x61, 0x20, 0x31, 0x0A, 0xE9, 0x0A])
+            let latin1 = try await push("latin1.prom", to: "unix:none.sock", in: folder)
+            #expect(latin1.status == .exited(1) && latin1.errors == "error: latin1.prom: line 2 is not valid UTF-8\n", "\(latin1.errors)")
+        }
+    }
+
+    @Test("what stands in the way is told in one line, with exit code 1")
+    func obstacles() async throws {
+        try await withTemporaryFolder { folder in
+            try await ProxyProcess.makeCertificates(in: folder)
+            func failure(_ arguments: [String], to address: String) async throws -> String {
+                let result = try await run(
+                    ProxyProcess.executable, ["push", "--app", "app", "--to", address] + arguments, workingFolder: folder.path)
+                #expect(result.status == .exited(1), "\(address): \(result.errors)")
+                #expect(result.errors.hasPrefix("error: ") && result.errors.split(separator: "\n").count == 1, "\(result.errors)")
+                return result.errors
+            }
+            // A port that was free a moment ago.
+            let picked = try await run(
+                Tools.python, ["-c", "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1])"])
+            let port = picked.output.filter(\.isNumber)
+            #expect(try await failure([], to: "tcp://127.0.0.1:\(port)").contains("tcp://127.0.0.1:\(port): connection refused"))
+            #expect(try await failure([], to: "tcp://localhost:\(port)").contains("connection refused"))
+            #expect(try await failure([], to: "tcp://no-such-host.invalid:1").contains("cannot look up no-such-host.invalid"))
+            #expect(try await failure([], to: "unix:none.sock").contains("no such file or directory"))
+            #expect(try await failure([], to: "unix:/\(String(repeating: "x", count: 200))").contains("too long"))
+            #expect(try await failure(["none.prom"], to: "unix:none.sock").contains("cannot read none.prom: no such file or directory"))
+            #expect(try await failure(["certs"], to: "unix:none.sock").contains("cannot read certs: is a directory"))
+            let tls = "tls://127.0.0.1:\(port)"
+            #expect(try await failure(["--ca-file", "none.pem"], to: tls).contains("cannot read none.pem: no such file"))
+            #expect(
+                try await failure(["--ca-file", "certs/server-key.pem"], to: tls).contains("certs/server-key.pem: the trusted certificate"))
+            let foreign = ["--cert-file", "certs/client.pem", "--key-file", "certs/server-key.pem"]
+            #expect(
+                try await failure(foreign, to: tls).contains("certs/server-key.pem: the private key does not belong to the certificate"))
+        }
+    }
+
+    @Test("a receiver that never answers is left after --timeout")
+    func timeout() async throws {
+        let script = """
+            import socket, sys, time
+            server = socket.create_server(("127.0.0.1", 0))
+            print(server.getsockname()[1], flush=True)
+            connection, _ = server.accept()
+            time.sleep(600)
+            """
+        try await withProgram(Tools.python, ["-u", "-c", script]) { silent in
+            let port = try await wait(for: "the port") {
+                let text = String(decoding: silent.outputBytes, as: UTF8.self)
+                return text.hasSuffix("\n") ? text.filter(\.isNumber) : nil
+            }
+            try await withTemporaryFolder { folder in
+                let result = try await push("--timeout", "300ms", to: "tcp://127.0.0.1:\(port)", input: "a 1\n", in: folder)
+                #expect(result.status == .exited(1))
+                #expect(result.errors.contains("timed out after 300ms while waiting for the receiver"), "\(result.errors)")
+                let handshake = try await push("--timeout", "300ms", to: "tls://127.0.0.1:\(port)", input: "a 1\n", in: folder)
+                #expect(handshake.errors.contains("timed out after 300ms while waiting for the TLS handshake"), "\(handshake.errors)")
+            }
+        }
+    }
+
+    @Test("whoever is no receiver is not taken for one")
+    func noReceiver() async throws {
+        try await withProxy(Configurations.scrape) { proxy in
+            let result = try await push(to: "tcp://\(proxy.scrape)", input: "a 1\n", in: proxy.folder)
+            #expect(result.status == .exited(1))
+            #expect(result.errors.contains("no receiver of exporter-proxy; it answered: HTTP/1.1 400"), "\(result.errors)")
+        }
+    }
+
+    @Test(
+        "usage errors of push exit 64",
+        arguments: [
+            ["push"], ["push", "--app", "a"], ["push", "--to", "unix:/x"], ["push", "--app", "", "--to", "unix:/x"],
+            ["push", "--app", "a\nb", "--to", "unix:/x"], ["push", "--app", "a", "--to", "127.0.0.1:1"],
+            ["push", "--app", "a", "--to", "tcp://::1:6554"], ["push", "--app", "a", "--to", "unix:/x", "--format", "xml"],
+            ["push", "--app", "a", "--to", "unix:/x", "one", "two"], ["push", "--app", "a", "--to", "unix:/x", "--ca-file", "ca.pem"],
+            ["push", "--app", "a", "--to", "tcp://h:1", "--server-name", "h"],
+            ["push", "--app", "a", "--to", "tls://h:1", "--cert-file", "c.pem"],
+            ["push", "--app", "a", "--to", "tls://h:1", "--key-file", "c.pem"],
+            ["push", "--app", "a", "--to", "unix:/x", "--timeout", "0"], ["push", "--app", "a", "--to", "unix:/x", "--timeout", "soon"],
+        ])
+    func usageErrors(arguments: [String]) async throws {
+        let result = try await run(ProxyProcess.executable, arguments)
+        #expect(result.status == .exited(64), "\(result.errors)")
+        #expect(!result.errors.isEmpty)
+    }
+
+    @Test("pycapnp reads what push writes", arguments: [0, 10, 8_192, 3_000_000])
+    func pycapnpReadsIt(size: Int) async throws {
+        let script = """
+            import pathlib, socket, sys
+            import capnp
+            schema = capnp.load(sys.argv[1])
+            server = socket.create_server(("127.0.0.1", 0))
+            print(server.getsockname()[1], flush=True)
+            connection, _ = server.accept()
+            data = b""
+            while part := connection.recv(65536):
+                data += part
+            with schema.InboundMetrics.from_bytes(data) as message:
+                pathlib.Path(sys.argv[2]).write_text(message.appName + "\\n" + message.data)
+            """
+        try await withTemporaryFolder { folder in
+            let schema = "\(checkout)/clients/inbound_metrics.capnp"
+            try await withProgram(Tools.clientsPython, ["-u", "-c", script, schema, folder.path("out")]) { reader in
+                let port = try await wait(for: "the port") {
+                    let text = String(decoding: reader.outputBytes, as: UTF8.self)
+                    return text.hasSuffix("\n") ? text.filter(\.isNumber) : nil
+                }
+                let metrics = String(repeating: "é", count: size / 2)
+                let result = try await push(
+                    "--format", "capnp", to: "tcp://127.0.0.1:\(port)", app: "é app", input: metrics, in: folder)
+                #expect(result.succeeded, "\(result.errors)")
+                #expect(try await reader.exit().succeeded, "\(reader.errors)")
+                #expect(try String(contentsOfFile: folder.path("out"), encoding: .utf8) == "é app\n" + metrics)
+            }
+        }
+    }
+}
