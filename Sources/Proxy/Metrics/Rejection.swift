@@ -12,6 +12,8 @@ public enum Rejection: Error, Equatable, Sendable {
     case messageTooLarge(limit: ByteCount)
     /// The sender ended within a message.
     case truncated
+    /// Nothing came for `idle_timeout` within a message.
+    case timedOut
     /// An app name that is empty, too long, or has control characters.
     case invalidAppName(String)
     /// Text that is not UTF-8.
@@ -33,6 +35,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case .tlsRequired: "tls_required"
         case .messageTooLarge: "too_large"
         case .truncated: "truncated"
+        case .timedOut: "timed_out"
         case .invalidAppName: "invalid_name"
         case .invalidUTF8: "invalid_utf8"
         case .nulByte: "nul_byte"
@@ -55,6 +58,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case .messageTooLarge(let limit):
             "message is larger than max_message_size (\(limit.bytes) bytes): send smaller messages, or raise it"
         case .truncated: "the connection ended within a message: nothing of that message was applied"
+        case .timedOut: "nothing came for idle_timeout within a message: nothing of that message was applied"
         case .invalidAppName(let name):
             "invalid app name \(Rejection.quoted(name)): a name has 1 to \(AppName.maxLength) bytes and no control characters"
         case .invalidUTF8(let app?): "the metrics of app \(Rejection.quoted(app)) are not valid UTF-8"

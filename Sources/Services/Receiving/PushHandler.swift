@@ -156,7 +156,7 @@ final class PushHandler: ChannelInboundHandler {
             // A message has begun since: it may take until the listener's own deadline.
             timer?.set(idleTimeout)
         } else {
-            refuse(.truncated, context)
+            refuse(.timedOut, context)
         }
     }
 
