@@ -12,6 +12,6 @@ struct RootCommand: AsyncParsableCommand {
               exporter-proxy [serve] [--config PATH] [--log-level LEVEL] [--log-format text|json]
             """,
         version: "exporter-proxy \(ProgramVersion.current)",
-        subcommands: [ServeCommand.self, CheckCommand.self, PushCommand.self],
+        subcommands: [ServeCommand.self, CheckCommand.self, PushCommand.self, PrometheusConfigCommand.self],
         defaultSubcommand: ServeCommand.self)
 }

@@ -29,6 +29,12 @@ public struct ConfigLoader: Sendable {
         return loaded
     }
 
+    /// What the file says, none of the files that it names read. Blocks.
+    /// - Throws: every problem found, in order of position, warnings among them.
+    public func decode() throws(ConfigProblems) -> DecodedConfig {
+        try ConfigDecoder(file: file, folder: folder).decode(text())
+    }
+
     /// What a start would refuse or warn about, found without opening anything or starting anybody. Blocks.
     /// - Returns: errors and warnings in order of position; empty when all is well.
     public func check() -> [ConfigProblem] {
@@ -57,15 +63,7 @@ public struct ConfigLoader: Sendable {
     /// Reads the file, then whatever it names, even when something is wrong with it.
     /// - Throws: when there is no configuration to speak of.
     private func read() throws(ConfigProblems) -> (loaded: LoadedConfig, problems: [ConfigProblem]) {
-        let text: [UInt8]
-        do throws(FileReadError) {
-            text = try readFile(file, limit: ConfigLoader.maxConfigSize)
-        } catch {
-            throw ConfigProblems([
-                ConfigProblem(file: file, position: nil, key: nil, message: "cannot read the configuration file: \(error)")
-            ])
-        }
-        var (decoded, problems) = try ConfigDecoder(file: file, folder: folder).examine(text)
+        var (decoded, problems) = try ConfigDecoder(file: file, folder: folder).examine(text())
         var files: [String: [UInt8]] = [:]
         for reference in decoded.references where files[reference.path] == nil {
             do throws(FileReadError) {
@@ -77,5 +75,15 @@ public struct ConfigLoader: Sendable {
         let loaded = LoadedConfig(
             config: decoded.config, files: files, references: decoded.references, origin: decoded.origin, warnings: decoded.warnings)
         return (loaded, problems)
+    }
+
+    private func text() throws(ConfigProblems) -> [UInt8] {
+        do throws(FileReadError) {
+            return try readFile(file, limit: ConfigLoader.maxConfigSize)
+        } catch {
+            throw ConfigProblems([
+                ConfigProblem(file: file, position: nil, key: nil, message: "cannot read the configuration file: \(error)")
+            ])
+        }
     }
 }

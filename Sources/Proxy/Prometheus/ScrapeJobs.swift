@@ -1,0 +1,126 @@
+import NIOCore
+
+/// The `scrape_configs` of a Prometheus that reads this proxy, as YAML: ready but for the files whose places only its host knows.
+public struct ScrapeJobs: Equatable, Sendable {
+    /// What Prometheus must bring along.
+    struct Access: Equatable, Sendable {
+        var isTLS = false
+        /// Whether the handshake fails without a client certificate.
+        var needsClientCertificate = false
+        /// One of the users, when there are any.
+        var user: String?
+    }
+
+    /// `HOST:PORT`.
+    let target: String
+    let access: Access
+    /// What whoever reads it should know about the configuration.
+    let notes: [String]
+
+    /// - Parameters:
+    ///   - host: under which name or address Prometheus reaches this machine; `nil` takes the configured address where it is one that
+    ///     can be reached, or else `hostname`.
+    ///   - hostname: this machine's own name.
+    public init(_ config: ExporterConfig, host: String?, hostname: String) {
+        var notes: [String] = []
+        // Loopback addresses are for those who are on this machine.
+        let address = config.scrapeAddresses.first { !$0.isLoopback } ?? config.scrapeAddresses[0]
+        let name = host ?? (address.isWildcard ? hostname : address.host)
+        let port = address.port == 0 ? ScrapeJobs.defaultPort : address.port
+        if address.port == 0 {
+            notes.append("scrape_expose_endpoint lets the system pick the port: give it a fixed one, and write it here.")
+        }
+        if host == nil, address.isLoopback {
+            notes.append("scrape_expose_endpoint is \(address): only a Prometheus on the same machine reaches it.")
+        }
+        target = name.contains(":") && !name.hasPrefix("[") ? "[\(name)]:\(port)" : "\(name):\(port)"
+        access = Access(config)
+        self.notes = notes
+    }
+
+    private static let defaultPort: UInt16 = 6555
+
+    /// The text, ending in a newline.
+    public var yaml: String {
+        (header + ["scrape_configs:"] + job + [""] + alternative.map { "#\($0)" }).joined(separator: "\n") + "\n"
+    }
+
+    private var header: [String] {
+        var lines = ["# For prometheus.yml; relative paths start at its folder."] + notes.map { "# \($0)" }
+        if access.isTLS {
+            lines.append(
+                "# ca_file: the authority that signed the proxy's certificate; server_name: a name in it, where the target's host is none.")
+        }
+        return lines
+    }
+
+    private var job: [String] {
+        [
+            "  - job_name: exporter-proxy",
+            "    # An app's own job and instance labels stay; others get those of this target.",
+            "    honor_labels: true",
+        ] + accessLines(indent: 4) + [
+            "    static_configs:",
+            "      - targets: [\(quoted(target))]",
+        ]
+    }
+
+    /// Uncommented it is a job of its own.
+    private var alternative: [String] {
+        let scheme = access.isTLS ? "https" : "http"
+        return [
+            " Or, so that each app is a target with an up of its own, this job beside the one above, which then keeps the proxy's own metrics alone:",
+            "    metric_relabel_configs: [{source_labels: [__name__], regex: \"exporter_proxy_.*\", action: keep}]",
+            "  - job_name: exporter-proxy-apps",
+            "    honor_labels: true",
+            "    http_sd_configs:",
+            "      - url: \(quoted("\(scheme)://\(target)/sd"))",
+        ] + accessLines(indent: 8, withScheme: false) + accessLines(indent: 4) + [
+            "    relabel_configs:",
+            "      - source_labels: [__address__, app]",
+            "        separator: /",
+            "        target_label: instance",
+        ]
+    }
+
+    /// - Parameter withScheme: `http_sd_configs` has it in its URL.
+    private func accessLines(indent: Int, withScheme: Bool = true) -> [String] {
+        var lines = withScheme ? ["scheme: \(access.isTLS ? "https" : "http")"] : []
+        if access.isTLS {
+            lines += ["tls_config:", "  ca_file: ca.pem", "  # server_name: proxy.example.org"]
+            if access.needsClientCertificate {
+                // Prometheus refuses a whole configuration that names a client certificate which is not there.
+                lines += [
+                    "  # A client certificate is required: put it and its key there, and uncomment both.",
+                    "  # cert_file: client.pem",
+                    "  # key_file: client-key.pem",
+                ]
+            }
+        }
+        if let user = access.user {
+            lines += ["basic_auth:", "  username: \(quoted(user))", "  password_file: exporter-proxy.password"]
+        }
+        return lines.map { String(repeating: " ", count: indent) + $0 }
+    }
+
+    /// As a YAML scalar in double quotes, whose escapes are those of JSON.
+    private func quoted(_ text: String) -> String {
+        var json = JSONWriter(capacity: text.utf8.count + 2)
+        json.string(text)
+        return String(buffer: json.buffer)
+    }
+}
+
+extension ScrapeJobs.Access {
+    init(_ config: ExporterConfig) {
+        switch config.tls {
+        case .off: break
+        case .required, .optional: isTLS = true
+        }
+    }
+}
+
+extension ListenAddress {
+    fileprivate var isWildcard: Bool { NumericAddress(host)?.isWildcard ?? false }
+    fileprivate var isLoopback: Bool { NumericAddress(host)?.isLoopback ?? false }
+}

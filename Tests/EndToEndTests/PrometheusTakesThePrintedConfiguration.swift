@@ -1,0 +1,91 @@
+import TestSupport
+import Testing
+
+private func prometheusConfig(_ folder: TemporaryFolder, _ arguments: String...) async throws -> String {
+    let result = try await run(
+        ProxyProcess.executable, ["prometheus-config", "-c", "config.toml"] + arguments, workingFolder: folder.path)
+    #expect(result.succeeded && result.errors == "", "\(result.errors)")
+    return result.output
+}
+
+private func expectAccepted(_ config: String, in folder: TemporaryFolder) async throws {
+    let file = try folder.write("prometheus.yml", config)
+    let result = try await run(Tools.promtool, ["check", "config", file])
+    #expect(result.succeeded, "\(result.output)\(result.errors)\(config)")
+}
+
+/// With the second job, which is printed as a comment, and the first one's line for it.
+private func withSecondJob(_ config: String) -> String {
+    var lines = config.split(separator: "\n").map(String.init)
+    guard let start = lines.firstIndex(where: { $0.hasPrefix("#  - job_name:") }),
+        let first = lines.firstIndex(of: "  - job_name: exporter-proxy")
+    else { return "" }
+    for index in start..<lines.count { lines[index].removeFirst() }
+    lines.insert(String(lines[start - 1].dropFirst()), at: first + 1)
+    return lines.joined(separator: "\n") + "\n"
+}
+
+@Suite struct PrometheusTakesThePrintedConfiguration {
+    @Test(
+        "promtool accepts what is printed, with and without the second job",
+        arguments: [
+            Configurations.scrape, Configurations.scrape(tls: "required"), Configurations.scrape(tls: "optional"), "",
+            "[exporter]\nscrape_expose_endpoint = \"[::]:6555\"\n",
+        ])
+    func promtoolAcceptsIt(config: String) async throws {
+        try await withTemporaryFolder { folder in
+            // No file that the configuration names has to be there.
+            try folder.write("config.toml", config)
+            for arguments in [[], ["--host", "metrics.example.org"], ["--host", "fd00::1"]] {
+                let result = try await run(
+                    ProxyProcess.executable, ["prometheus-config", "-c", "config.toml"] + arguments, workingFolder: folder.path)
+                #expect(result.succeeded && result.errors == "", "\(result.errors)")
+                try await expectAccepted(result.output, in: folder)
+                try await expectAccepted(withSecondJob(result.output), in: folder)
+            }
+        }
+    }
+
+    @Test("a real Prometheus scrapes with what is printed, each app as a target of its own with the second job")
+    func prometheusScrapesWithIt() async throws {
+        try await withProxy(Configurations.scrape(tls: "required") + Configurations.receivers(), certificates: true) { proxy in
+            #expect(try await pushOverUnixSocket(#"{"one": "one_value 1", "two": "two_value{instance=\"own\"} 2"}"#, to: proxy) == "")
+            // As an administrator would: the address in use, and the authority's certificate beside prometheus.yml.
+            let running = Configurations.scrape(tls: "required").replacing("127.0.0.1:0", with: proxy.scrape)
+            try proxy.folder.write("config.toml", running)
+            let authority = try await run("cp", [proxy.caFile, proxy.folder.path("ca.pem")])
+            #expect(authority.succeeded)
+            let printed = try await prometheusConfig(proxy.folder, "--host", "localhost")
+            let often = "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+            let target = "localhost:\(proxy.scrapePort)"
+            try await withPrometheus(often + printed, folder: proxy.folder) { prometheus in
+                try await wait(for: "the scrape") { try await prometheus.query(#"up{job="exporter-proxy"}"#) == "1" }
+                let one = "one_value{instance=\"\(target)\"}"
+                try await wait(for: "the pushed sample") { try await prometheus.query(one) == "1" }
+                try await wait(for: "the app's own label") { try await prometheus.query(#"two_value{instance="own"}"#) == "2" }
+            }
+            try await withPrometheus(often + withSecondJob(printed), folder: proxy.folder) { prometheus in
+                for (app, value) in [("one", "1"), ("two", "2")] {
+                    let up = #"up{job="exporter-proxy-apps",app="\#(app)",instance="\#(target)/\#(app)"}"#
+                    try await wait(for: "the target of \(app)") { try await prometheus.query(up) == "1" }
+                    try await wait(for: "the sample of \(app)") { try await prometheus.query("\(app)_value") == value }
+                }
+            }
+        }
+    }
+
+    @Test("a configuration with a mistake prints its problems, and nothing else")
+    func mistakes() async throws {
+        let result = try await runProxy("nonsense = 1\n", arguments: ["prometheus-config", "-c", "config.toml"])
+        #expect(result.status == .exited(1))
+        #expect(result.output == "" && result.errors.hasPrefix("config.toml:1:1: error: "), "\(result.errors)")
+    }
+
+    @Test(
+        "usage errors of prometheus-config exit 64",
+        arguments: [["--host", "a b"], ["--host", ""], ["--host", "host:1"], ["extra"], ["--host"]])
+    func usageErrors(arguments: [String]) async throws {
+        let result = try await runProxy("", arguments: ["prometheus-config"] + arguments)
+        #expect(result.status == .exited(64), "\(result.output)")
+    }
+}

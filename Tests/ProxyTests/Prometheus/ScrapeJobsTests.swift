@@ -1,0 +1,63 @@
+import Proxy
+import Testing
+
+@Suite struct ScrapeJobsTests {
+    private func yaml(_ text: String, host: String? = nil) throws -> String {
+        let decoded = try ConfigDecoder(file: "config.toml", folder: "").decode(Array(text.utf8))
+        return ScrapeJobs(decoded.config.exporter, host: host, hostname: "this-machine").yaml
+    }
+
+    /// The lines that are no comments.
+    private func entry(_ text: String, host: String? = nil) throws -> [String] {
+        try yaml(text, host: host).split(separator: "\n").map(String.init).filter { !$0.drop { $0 == " " }.hasPrefix("#") }
+    }
+
+    private let tls = "[exporter.tls_server_config]\ncert_file = \"a.pem\"\nkey_file = \"b.pem\"\n"
+
+    @Test("plain HTTP on all addresses: this machine's name")
+    func plain() throws {
+        #expect(
+            try entry("") == [
+                "scrape_configs:",
+                "  - job_name: exporter-proxy",
+                "    honor_labels: true",
+                "    scheme: http",
+                "    static_configs:",
+                "      - targets: [\"this-machine:6555\"]",
+            ])
+    }
+
+    @Test("TLS: scheme and authority")
+    func encrypted() throws {
+        for mode in ["", "[exporter]\ntls = \"required\"\n", "[exporter]\ntls = \"optional\"\n"] {
+            let lines = try entry(mode + tls)
+            #expect(lines.contains("    scheme: https"))
+            #expect(lines.contains("    tls_config:") && lines.contains("      ca_file: ca.pem"))
+        }
+        let off = try entry("[exporter]\ntls = \"off\"\n" + tls)
+        #expect(off.contains("    scheme: http") && !off.contains("    tls_config:"))
+    }
+
+    @Test(
+        "the target is the host that is given, else the address that can be reached",
+        arguments: [
+            ("\"0.0.0.0:1\"", nil, "this-machine:1"), ("\"[::]:1\"", nil, "this-machine:1"), ("\"10.0.0.1:1\"", nil, "10.0.0.1:1"),
+            ("\"[fd00::1]:1\"", nil, "[fd00::1]:1"), ("\"127.0.0.1:1\"", nil, "127.0.0.1:1"),
+            ("[\"127.0.0.1:1\", \"10.0.0.1:2\"]", nil, "10.0.0.1:2"), ("\"10.0.0.1:1\"", "h.example.org", "h.example.org:1"),
+            ("\"0.0.0.0:1\"", "fd00::2", "[fd00::2]:1"), ("\"0.0.0.0:1\"", "[fd00::2]", "[fd00::2]:1"),
+            ("\"0.0.0.0:0\"", nil, "this-machine:6555"),
+        ] as [(String, String?, String)])
+    func target(addresses: String, host: String?, target: String) throws {
+        #expect(try entry("[exporter]\nscrape_expose_endpoint = \(addresses)\n", host: host).last == "      - targets: [\"\(target)\"]")
+    }
+
+    @Test("what does not fit is said in a comment")
+    func notes() throws {
+        #expect(
+            try yaml("[exporter]\nscrape_expose_endpoint = \"0.0.0.0:0\"\n").contains(
+                "# scrape_expose_endpoint lets the system pick the port"))
+        #expect(
+            try yaml("[exporter]\nscrape_expose_endpoint = \"[::1]:1\"\n").contains(
+                "# scrape_expose_endpoint is [::1]:1: only a Prometheus on the same"))
+    }
+}
