@@ -1,0 +1,40 @@
+import Testing
+
+@testable import Proxy
+
+@Suite("Rejection")
+struct RejectionTests {
+    /// One of each case, with text that came from outside wherever a case has some.
+    static let all: [Rejection] = [
+        .malformedJSON(hostile), .malformedCapnp(hostile), .wrongFormat(expected: .json), .wrongFormat(expected: .capnp),
+        .messageTooLarge(limit: .mebibytes(16)), .truncated, .invalidAppName(hostile), .invalidUTF8(app: hostile), .invalidUTF8(app: nil),
+        .nulByte(app: hostile), .tooManyApps(limit: 5), .storeFull(limit: .kibibytes(1)), .tooMuchInFlight(limit: ByteCount(7)),
+    ]
+    static let hostile = "a\"b\r\nerror: \u{1B}[2J\0\u{202E}\u{2028}" + String(repeating: "x", count: 5000)
+
+    @Test("a line is one line, printable and short, whatever the sender sent", arguments: all.indices)
+    func line(index: Int) {
+        let rejection = Self.all[index]
+        #expect(!rejection.line.isEmpty)
+        #expect(rejection.line.utf8.count < 1500)
+        let shown = rejection.line.unicodeScalars.allSatisfy {
+            ![.control, .format, .lineSeparator, .paragraphSeparator].contains($0.properties.generalCategory)
+        }
+        #expect(shown)
+    }
+
+    @Test("reasons are words for a label, fixed for each case", arguments: all.indices)
+    func reason(index: Int) {
+        #expect(Self.all[index].reason.wholeMatch(of: #/[a-z][a-z0-9_]*/#) != nil)
+    }
+
+    @Test("a line says what to do, with the limit that was passed")
+    func advice() {
+        #expect(Rejection.messageTooLarge(limit: .kibibytes(64)).line.contains("65536"))
+        #expect(Rejection.tooManyApps(limit: 5).line.contains("max_apps"))
+        #expect(Rejection.storeFull(limit: ByteCount(9)).line.contains("max_total_size (9 bytes)"))
+        #expect(Rejection.tooMuchInFlight(limit: ByteCount(9)).line.contains("max_inflight_size (9 bytes)"))
+        #expect(Rejection.wrongFormat(expected: .json).line.contains("format"))
+        #expect(Rejection.invalidAppName("a\"\nb").line.hasPrefix(#"invalid app name "a\"\u{a}b""#))
+    }
+}

@@ -1,0 +1,46 @@
+import Testing
+
+@testable import Proxy
+
+@Suite("InflightBudget")
+struct InflightBudgetTests {
+    @Test("what fits exactly is reserved, one byte more is not, all or none")
+    func limit() {
+        let budget = InflightBudget(limit: ByteCount(10))
+        #expect(budget.reserve(4))
+        #expect(!budget.reserve(7))
+        #expect(budget.used == 4)
+        #expect(budget.reserve(6))
+        #expect(!budget.reserve(1))
+        #expect(budget.reserve(0))
+        budget.release(10)
+        #expect(budget.used == 0)
+    }
+
+    @Test("a lowered limit takes nothing away, and lets nothing more in")
+    func lowered() {
+        let budget = InflightBudget(limit: ByteCount(10))
+        #expect(budget.reserve(8))
+        budget.limit = ByteCount(5)
+        #expect(budget.used == 8)
+        #expect(!budget.reserve(1))
+        budget.release(4)
+        #expect(budget.reserve(1))
+    }
+
+    @Test("many threads never reserve more than the limit together")
+    func threads() async {
+        let budget = InflightBudget(limit: ByteCount(100))
+        await withTaskGroup { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    for _ in 0..<2000 where budget.reserve(30) {
+                        #expect(budget.used <= 100)
+                        budget.release(30)
+                    }
+                }
+            }
+        }
+        #expect(budget.used == 0)
+    }
+}
