@@ -7,7 +7,8 @@ struct RejectionTests {
     /// One of each case, with text that came from outside wherever a case has some.
     static let all: [Rejection] = [
         .malformedJSON(hostile), .malformedCapnp(hostile), .wrongFormat(expected: .json), .wrongFormat(expected: .capnp),
-        .messageTooLarge(limit: .mebibytes(16)), .truncated, .invalidAppName(hostile), .invalidUTF8(app: hostile), .invalidUTF8(app: nil),
+        .messageTooLarge(limit: .mebibytes(16)), .tlsRequired, .truncated, .timedOut, .invalidAppName(hostile), .invalidUTF8(app: hostile),
+        .invalidUTF8(app: nil),
         .nulByte(app: hostile), .tooManyApps(limit: 5), .storeFull(limit: .kibibytes(1)), .tooMuchInFlight(limit: ByteCount(7)),
     ]
     static let hostile = "a\"b\r\nerror: \u{1B}[2J\0\u{202E}\u{2028}" + String(repeating: "x", count: 5000)
