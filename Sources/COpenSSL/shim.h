@@ -1,9 +1,12 @@
 #ifndef COPENSSL_SHIM_H
 #define COPENSSL_SHIM_H
 #include <openssl/bio.h>
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/params.h>
 #include <openssl/pem.h>
+#include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
@@ -21,15 +24,33 @@ static inline void copenssl_ctx_set_mode(SSL_CTX *ctx, long mode) { (void)SSL_CT
 static inline void copenssl_ctx_set_session_cache_mode(SSL_CTX *ctx, long mode) { (void)SSL_CTX_set_session_cache_mode(ctx, mode); }
 static inline int copenssl_ctx_set1_groups_list(SSL_CTX *ctx, const char *groups) { return (int)SSL_CTX_set1_groups_list(ctx, groups); }
 static inline int copenssl_ctx_add1_chain_cert(SSL_CTX *ctx, X509 *certificate) { return (int)SSL_CTX_add1_chain_cert(ctx, certificate); }
+static inline void copenssl_ctx_set_dh_auto(SSL_CTX *ctx) { (void)SSL_CTX_set_dh_auto(ctx, 1); }
 static inline int copenssl_set_tlsext_host_name(SSL *ssl, const char *name) { return (int)SSL_set_tlsext_host_name(ssl, name); }
 static inline unsigned long copenssl_name_flags_rfc2253(void) { return XN_FLAG_RFC2253; }
 
-// GENERAL_NAME is a C union: these read the two kinds of name that TLS peers are checked for, or give NULL.
+// OSSL_PARAM arrays are awkward to build from Swift.
+static inline int copenssl_init_hmac_sha256(EVP_MAC_CTX *mac, const unsigned char *key, size_t length) {
+    char digest[] = "SHA256";
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, (void *)key, length),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    return EVP_MAC_CTX_set_params(mac, parameters);
+}
+
+// GENERAL_NAME is a C union: these read the kinds of name that TLS peers are checked for, or give NULL.
 
 static inline const ASN1_STRING *copenssl_general_name_dns(const GENERAL_NAME *name) {
     return name->type == GEN_DNS ? name->d.dNSName : NULL;
 }
 static inline const ASN1_STRING *copenssl_general_name_ip(const GENERAL_NAME *name) {
     return name->type == GEN_IPADD ? name->d.iPAddress : NULL;
+}
+static inline const ASN1_STRING *copenssl_general_name_email(const GENERAL_NAME *name) {
+    return name->type == GEN_EMAIL ? name->d.rfc822Name : NULL;
+}
+static inline const ASN1_STRING *copenssl_general_name_uri(const GENERAL_NAME *name) {
+    return name->type == GEN_URI ? name->d.uniformResourceIdentifier : NULL;
 }
 #endif

@@ -51,7 +51,7 @@ public struct ConfigLoader: Sendable {
     private func withGroundwork(of loaded: LoadedConfig, _ problems: [ConfigProblem]) -> [ConfigProblem] {
         var problems = problems
         do throws(ConfigProblems) {
-            _ = try Groundwork(loaded)
+            problems += try Groundwork(loaded).contexts.warnings
         } catch {
             // A key that has been found wrong already says no more by what follows from it.
             let known = Set(problems.filter { $0.severity == .error }.map(\.key))
@@ -65,25 +65,39 @@ public struct ConfigLoader: Sendable {
     private func read() throws(ConfigProblems) -> (loaded: LoadedConfig, problems: [ConfigProblem]) {
         var (decoded, problems) = try ConfigDecoder(file: file, folder: folder).examine(text())
         var files: [String: [UInt8]] = [:]
+        var warnings = decoded.warnings
         for reference in decoded.references where files[reference.path] == nil {
             do throws(FileReadError) {
-                files[reference.path] = try readFile(reference.path, limit: ConfigLoader.maxFileSize)
+                let contents = try readFile(reference.path, limit: ConfigLoader.maxFileSize)
+                files[reference.path] = contents.bytes
+                if reference.isSecret, contents.isReadableByOthers {
+                    warnings.append(decoded.origin.problem(reference.key, reference.warning, severity: .warning))
+                }
             } catch {
                 problems.append(decoded.origin.problem(reference.key, "\(reference.key): cannot read \(reference.path): \(error)"))
             }
         }
         let loaded = LoadedConfig(
-            config: decoded.config, files: files, references: decoded.references, origin: decoded.origin, warnings: decoded.warnings)
-        return (loaded, problems)
+            config: decoded.config, files: files, references: decoded.references, origin: decoded.origin, warnings: warnings)
+        return (loaded, problems + warnings.dropFirst(decoded.warnings.count))
     }
 
     private func text() throws(ConfigProblems) -> [UInt8] {
         do throws(FileReadError) {
-            return try readFile(file, limit: ConfigLoader.maxConfigSize)
+            return try readFile(file, limit: ConfigLoader.maxConfigSize).bytes
         } catch {
             throw ConfigProblems([
                 ConfigProblem(file: file, position: nil, key: nil, message: "cannot read the configuration file: \(error)")
             ])
         }
     }
+}
+
+extension FileReference {
+    /// Whether the file is nobody else's business.
+    fileprivate var isSecret: Bool {
+        ["key_file", "key_password_file", "password_file", "credentials_file"].contains { key.hasSuffix(".\($0)") }
+    }
+
+    fileprivate var warning: String { "\(key): \(path) can be read by every user of this machine: chmod o-r" }
 }

@@ -38,6 +38,8 @@ public actor Daemon {
     private let server: ScrapeServer
     private let poller: Poller
     private let readiness: Readiness
+    /// Beside the contexts, so that clients resume their sessions across a reload.
+    private let tickets = SessionTickets()
     private var open = Prepared()
 
     /// Makes what needs no port: store, threads, routes.
@@ -104,7 +106,8 @@ public actor Daemon {
     }
 
     private func prepare() async throws(ConfigProblems) -> Prepared {
-        let groundwork = try Groundwork(loaded)
+        let groundwork = try Groundwork(loaded, tickets: tickets)
+        for warning in groundwork.contexts.warnings { logger.warning("\(warning)") }
         var prepared = Prepared()
         var problems: [ConfigProblem] = []
         prepared.targets = groundwork.targets

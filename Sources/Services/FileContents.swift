@@ -6,9 +6,16 @@ struct FileReadError: Error, CustomStringConvertible {
     var description: String
 }
 
+/// The whole of a file.
+struct FileContents {
+    var bytes: [UInt8]
+    /// Whether its mode lets every user of the system read it.
+    var isReadableByOthers: Bool
+}
+
 /// Reads the whole of a regular file. Blocks: never call it on an event loop.
 /// - Parameter limit: the largest size in bytes that is read.
-func readFile(_ path: String, limit: Int) throws(FileReadError) -> [UInt8] {
+func readFile(_ path: String, limit: Int) throws(FileReadError) -> FileContents {
     // O_NONBLOCK: opening a FIFO must not wait for a writer.
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else { throw FileReadError(description: errnoText(errno)) }
@@ -29,7 +36,7 @@ func readFile(_ path: String, limit: Int) throws(FileReadError) -> [UInt8] {
             if errno == EINTR { continue }
             throw FileReadError(description: errnoText(errno))
         }
-        if count == 0 { return bytes }
+        if count == 0 { return FileContents(bytes: bytes, isReadableByOthers: status.st_mode & S_IROTH != 0) }
         bytes += block[..<count]
         guard bytes.count <= limit else { throw FileReadError(description: "is larger than \(limit) bytes") }
     }

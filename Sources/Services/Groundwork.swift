@@ -1,4 +1,5 @@
 import Proxy
+import TLS
 
 /// What a configuration asks for besides its doors, made before anything is opened: a start, a reload and `check` find the same faults by it.
 struct Groundwork: Sendable {
@@ -7,12 +8,13 @@ struct Groundwork: Sendable {
     let targets: [PolledTarget]
 
     /// Touches no file but the system's certificate authorities, users and groups.
-    /// - Throws: every problem found, each with the key and line at fault.
-    init(_ loaded: LoadedConfig) throws(ConfigProblems) {
+    /// - Parameter tickets: the keys of session tickets, kept across reloads.
+    /// - Throws: every problem found, each with the key and line at fault, warnings among them.
+    init(_ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets()) throws(ConfigProblems) {
         var problems: [ConfigProblem] = []
         var made: TLSContexts?
         do throws(ConfigProblems) {
-            made = try TLSContexts(loaded)
+            made = try TLSContexts(loaded, tickets: tickets)
         } catch {
             problems += error.problems
         }
@@ -20,7 +22,7 @@ struct Groundwork: Sendable {
         if let socket = loaded.config.receiver.unixSocket {
             problems += UnixSocketFile.faults(in: socket).map { loaded.problem(ofReceiver: $0, key: "receiver.receiver_unix_socket") }
         }
-        guard let made, problems.isEmpty else { throw ConfigProblems(problems) }
+        guard let made, problems.isEmpty else { throw ConfigProblems(problems + (made?.warnings ?? [])) }
         contexts = made
     }
 

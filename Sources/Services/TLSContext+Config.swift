@@ -9,43 +9,25 @@ struct TLSContexts: Sendable {
     let receiver: TLSContext?
     /// Of each target, in the order of the configuration's targets.
     let targets: [ClientTLS?]
+    /// What is wrong with certificates and stops nothing: one that has expired, say.
+    let warnings: [ConfigProblem]
 
     /// Builds all contexts from contents already read: touches no file but the system's certificate authorities.
+    /// - Parameters:
+    ///   - tickets: the keys of session tickets, kept across reloads.
+    ///   - now: what certificates are judged by.
     /// - Throws: every problem found, each with the key and line of the file at fault.
-    init(_ loaded: LoadedConfig) throws(ConfigProblems) {
-        var problems: [ConfigProblem] = []
-        scrape = TLSContexts.server(loaded.config.exporter.tls, key: "exporter", protocols: ["http/1.1"], loaded, &problems)
-        receiver = TLSContexts.server(loaded.config.receiver.tls, key: "receiver", protocols: [], loaded, &problems)
-        var clients = ClientContexts(loaded: loaded)
+    init(
+        _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), now: Timestamp = SystemClock.now()
+    ) throws(ConfigProblems) {
+        var servers = ServerContexts(loaded: loaded, tickets: tickets, now: now)
+        scrape = servers.context(loaded.config.exporter.tls, of: "exporter", protocols: ["http/1.1"])
+        receiver = servers.context(loaded.config.receiver.tls, of: "receiver", protocols: [])
+        var clients = ClientContexts(loaded: loaded, now: now)
+        var problems = servers.problems
         targets = loaded.config.poll.targets.map { clients.client(for: $0.tls, &problems) }
-        guard problems.isEmpty else { throw ConfigProblems(problems) }
-    }
-
-    private static func server(
-        _ tls: ListenerTLS, key: String, protocols: [String], _ loaded: LoadedConfig, _ problems: inout [ConfigProblem]
-    ) -> TLSContext? {
-        let config: TLSServerConfig
-        switch tls {
-        case .off: return nil
-        case .required(let given), .optional(let given): config = given
-        }
-        let table = "\(key).tls_server_config"
-        do throws(TLSError) {
-            return try TLSContext(
-                server: TLSServerSettings(
-                    certificateChain: loaded.contents(of: config.certFile), privateKey: loaded.contents(of: config.keyFile),
-                    minVersion: TLSProtocolVersion(config.minVersion), maxVersion: TLSProtocolVersion(config.maxVersion),
-                    applicationProtocols: protocols))
-        } catch {
-            let isKey: Bool
-            switch error {
-            case .invalidPrivateKey, .certificateDoesNotMatchKey: isKey = true
-            default: isKey = false
-            }
-            let key = isKey ? "\(table).key_file" : "\(table).cert_file"
-            problems.append(loaded.origin.problem(key, "\(key): \(isKey ? config.keyFile : config.certFile): \(error)"))
-            return nil
-        }
+        warnings = problems.filter { $0.severity == .warning }
+        guard warnings.count == problems.count else { throw ConfigProblems(problems) }
     }
 }
 
@@ -60,9 +42,13 @@ private struct ClientContexts {
     }
 
     let loaded: LoadedConfig
+    let now: Timestamp
     private var made: [Key: TLSContext?] = [:]
 
-    init(loaded: LoadedConfig) { self.loaded = loaded }
+    init(loaded: LoadedConfig, now: Timestamp) {
+        self.loaded = loaded
+        self.now = now
+    }
 
     mutating func client(for config: TLSClientConfig, _ problems: inout [ConfigProblem]) -> ClientTLS? {
         var key = Key(
@@ -91,7 +77,13 @@ private struct ClientContexts {
             verifiesPeer: !key.insecureSkipVerify, minVersion: TLSProtocolVersion(key.minVersion),
             applicationProtocols: ["http/1.1"])
         do throws(TLSError) {
-            return try TLSContext(client: settings)
+            let context = try TLSContext(client: settings)
+            if let path = key.certFile, let reference = loaded.references.first(where: { $0.path == path }) {
+                problems += context.problemsOfChain(at: now).map {
+                    loaded.origin.problem(reference.key, "\(reference.key): \(path): \($0)", severity: .warning)
+                }
+            }
+            return context
         } catch {
             let path: String?
             switch error {
@@ -106,7 +98,7 @@ private struct ClientContexts {
 }
 
 extension LoadedConfig {
-    fileprivate func contents(of path: String) -> [UInt8] { files[path] ?? [] }
+    func contents(of path: String) -> [UInt8] { files[path] ?? [] }
 
     /// A problem with a file's contents, at the key that names it.
     fileprivate func problem(withFile path: String?, _ error: TLSError) -> ConfigProblem {
@@ -118,7 +110,7 @@ extension LoadedConfig {
 }
 
 extension TLSProtocolVersion {
-    fileprivate init(_ version: TLSVersion) {
+    init(_ version: TLSVersion) {
         switch version {
         case .tls12: self = .tls12
         case .tls13: self = .tls13

@@ -12,6 +12,11 @@ enum OpenSSLErrorQueue {
         ERR_peek_error()
     }
 
+    /// The first error, unless only the last one is about TLS: a check of a certificate may leave others before it.
+    static var cause: UInt {
+        ERR_GET_LIB(first) != ERR_LIB_SSL && ERR_GET_LIB(last) == ERR_LIB_SSL ? last : first
+    }
+
     /// The error that came last, which tells where a reader gave up; 0 when there is none.
     static var last: UInt {
         ERR_peek_last_error()

@@ -26,6 +26,21 @@ enum PEM {
         throw Unreadable(reason: looksLikeDER(pem) ? "it is in DER form: PEM is needed" : "it holds no PEM certificate")
     }
 
+    /// All certificate revocation lists of a file; other blocks are passed over.
+    static func revocationLists(in pem: [UInt8]) throws(Unreadable) -> [RevocationList] {
+        var lists: [RevocationList] = []
+        try forEachBlock(of: pem) { (label, contents, number) throws(Unreadable) in
+            guard label == "X509 CRL" else { return }
+            var position = contents.baseAddress
+            guard let list = d2i_X509_CRL(nil, &position, contents.count) else {
+                throw Unreadable(reason: "revocation list \(number) is damaged (\(OpenSSLErrorQueue.takeReason()))")
+            }
+            lists.append(RevocationList(takingOwnership: list))
+        }
+        guard lists.isEmpty else { return lists }
+        throw Unreadable(reason: looksLikeDER(pem) ? "it is in DER form: PEM is needed" : "it holds no PEM revocation list (X509 CRL)")
+    }
+
     /// Why PEM text could not be read.
     struct Unreadable: Error {
         let reason: String

@@ -13,7 +13,7 @@ final class TLSConnection {
     enum HandshakeResult {
         case wantsMore
         case completed
-        case failed(TLSError)
+        case failed(TLSError, TLSHandshakeFailure)
     }
 
     /// How reading plaintext ended.
@@ -50,6 +50,7 @@ final class TLSConnection {
         case .server:
             expectedName = ""
             SSL_set_accept_state(ssl)
+            if context.verifiesPeer { SSL_set_ex_data(ssl, Self.selfIndex, Unmanaged.passUnretained(self).toOpaque()) }
         case .client(let hostname):
             expectedName = hostname
             SSL_set_connect_state(ssl)
@@ -109,7 +110,7 @@ final class TLSConnection {
         if result == 1 { return .completed }
         switch SSL_get_error(ssl, result) {
         case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .wantsMore
-        default: return .failed(handshakeFailure())
+        default: return handshakeFailure()
         }
     }
 
@@ -130,17 +131,22 @@ final class TLSConnection {
         return String(decoding: UnsafeBufferPointer(start: name, count: Int(count)), as: UTF8.self)
     }
 
-    private func handshakeFailure() -> TLSError {
-        let code = OpenSSLErrorQueue.first
+    private func handshakeFailure() -> HandshakeResult {
+        let code = OpenSSLErrorQueue.cause
         defer { OpenSSLErrorQueue.clear() }
-        if let alert = OpenSSLErrorQueue.receivedAlert(in: code) { return .alertReceived(alert) }
+        if let alert = OpenSSLErrorQueue.receivedAlert(in: code) { return .failed(.alertReceived(alert), .alert) }
         if OpenSSLErrorQueue.isReason(SSL_R_CERTIFICATE_VERIFY_FAILED, of: ERR_LIB_SSL, code) {
-            return .peerNotVerified(verificationFailure ?? String(cString: X509_verify_cert_error_string(SSL_get_verify_result(ssl))))
+            let verdict = SSL_get_verify_result(ssl)
+            let reason = verificationFailure ?? String(cString: X509_verify_cert_error_string(verdict))
+            return .failed(.peerNotVerified(reason), TLSHandshakeFailure(verifyResult: verdict))
         }
-        if OpenSSLErrorQueue.isReason(SSL_R_WRONG_VERSION_NUMBER, of: ERR_LIB_SSL, code) {
-            return .handshakeFailed("the peer does not speak TLS, or only a version of it that is refused")
+        let failure = TLSHandshakeFailure(openSSLError: code)
+        switch failure {
+        case .notTLS:
+            return .failed(.handshakeFailed("the peer does not speak TLS, or only a version of it that is refused"), failure)
+        case .noCertificate: return .failed(.handshakeFailed("the client has no certificate"), failure)
+        default: return .failed(.handshakeFailed(OpenSSLErrorQueue.reason(of: code)), failure)
         }
-        return .handshakeFailed(OpenSSLErrorQueue.reason(of: code))
     }
 
     // MARK: Application data
@@ -209,15 +215,37 @@ final class TLSConnection {
     /// The index that OpenSSL keeps for applications (`SSL_set_app_data`).
     private static let selfIndex: Int32 = 0
 
-    /// OpenSSL's verify callback: changes no verdict, only notes what was wrong with which certificate.
+    /// OpenSSL's verify callback: notes what was wrong with which certificate, and changes one verdict: whoever is trusted by name needs
+    /// nobody's word that he is not revoked.
     static let noteVerification: @convention(c) (Int32, OpaquePointer?) -> Int32 = { verdict, store in
-        guard verdict == 0, let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
-            let owner = SSL_get_ex_data(OpaquePointer(ssl), selfIndex)
-        else { return verdict }
-        let connection = Unmanaged<TLSConnection>.fromOpaque(owner).takeUnretainedValue()
-        let certificate = X509_STORE_CTX_get_current_cert(store)
-        connection.note(problem: X509_STORE_CTX_get_error(store), of: certificate)
+        guard verdict == 0, let store else { return verdict }
+        let problem = X509_STORE_CTX_get_error(store)
+        if problem == X509_V_ERR_UNABLE_TO_GET_CRL, let chain = X509_STORE_CTX_get0_chain(store),
+            X509_STORE_CTX_get_error_depth(store) == OPENSSL_sk_num(chain) - 1
+        {
+            X509_STORE_CTX_set_error(store, X509_V_OK)
+            return 1
+        }
+        checked(by: store)?.note(problem: problem, of: X509_STORE_CTX_get_current_cert(store))
         return verdict
+    }
+
+    /// The connection whose peer's certificate is being checked.
+    static func checked(by store: OpaquePointer) -> TLSConnection? {
+        guard let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
+            let owner = SSL_get_ex_data(OpaquePointer(ssl), selfIndex)
+        else { return nil }
+        return Unmanaged<TLSConnection>.fromOpaque(owner).takeUnretainedValue()
+    }
+
+    /// - Parameter names: those of the client's certificate, of which none is allowed.
+    func note(clientNamesNotAllowed names: [String]) {
+        guard !names.isEmpty else {
+            verificationFailure = "it has no subjectAltName, and only certain names are allowed"
+            return
+        }
+        verificationFailure =
+            "it is for \(names.prefix(8).joined(separator: ", "))\(names.count > 8 ? " and others" : ""), none of which is allowed"
     }
 
     private func note(problem: Int32, of certificate: OpaquePointer?) {

@@ -6,10 +6,24 @@ public enum TLSError: Error, Equatable, Sendable {
     case invalidCertificate(String)
     /// The private key cannot be used; says why.
     case invalidPrivateKey(String)
+    /// The private key is encrypted and no password was given.
+    case privateKeyNeedsPassword
+    /// The private key's password cannot be used; says why.
+    case wrongPrivateKeyPassword(String)
     /// The private key belongs to another certificate.
     case certificateDoesNotMatchKey
     /// The trusted authorities cannot be used; says why.
     case invalidTrustRoots(String)
+    /// The authorities of clients cannot be used; says why.
+    case invalidClientAuthorities(String)
+    /// The revocation lists cannot be used; says why.
+    case invalidRevocationList(String)
+    /// This OpenSSL has no cipher suite of this name.
+    case unknownCipherSuite(String)
+    /// This OpenSSL has no group of this name.
+    case unknownCurve(String)
+    /// No TLS 1.2 suite that was chosen fits the certificate's key, and nothing newer may be spoken.
+    case noCipherSuiteForKey
     /// No protocol version is left between the two.
     case minVersionAboveMaxVersion
     /// OpenSSL refused something that is no setting of ours, such as memory; says what.
@@ -41,8 +55,15 @@ extension TLSError: CustomStringConvertible {
         switch self {
         case .invalidCertificate(let reason): "the certificate cannot be used: \(reason)"
         case .invalidPrivateKey(let reason): "the private key cannot be used: \(reason)"
+        case .privateKeyNeedsPassword: "the private key is encrypted and there is no password for it"
+        case .wrongPrivateKeyPassword(let reason): "the private key's password cannot be used: \(reason)"
         case .certificateDoesNotMatchKey: "the private key does not belong to the certificate"
         case .invalidTrustRoots(let reason): "the trusted certificate authorities cannot be used: \(reason)"
+        case .invalidClientAuthorities(let reason): "the certificate authorities of clients cannot be used: \(reason)"
+        case .invalidRevocationList(let reason): "the revocation lists cannot be used: \(reason)"
+        case .unknownCipherSuite(let name): "no cipher suite \(name); there are \(CipherSuites.names.joined(separator: ", "))"
+        case .unknownCurve(let name): "no curve \(name); there are \(Curves.names.joined(separator: ", "))"
+        case .noCipherSuiteForKey: "none of the cipher suites fits the kind of key that the certificate has"
         case .minVersionAboveMaxVersion: "the lowest TLS version is above the highest"
         case .openSSLFailed(let reason): "OpenSSL failed: \(reason)"
         case .handshakeFailed(let reason): "the TLS handshake failed: \(reason)"

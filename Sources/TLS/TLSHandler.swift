@@ -40,6 +40,8 @@ public final class TLSHandler: ChannelDuplexHandler {
     private let handshakeTimeout: TimeAmount?
     private let closeTimeout: TimeAmount
     private let plainHTTPResponse: ByteBuffer?
+    /// Hears how the handshake ended; called once at most.
+    private let onHandshake: ((_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void)?
 
     private var machine = TLSStateMachine()
     private var connection: TLSConnection?
@@ -66,15 +68,17 @@ public final class TLSHandler: ChannelDuplexHandler {
     ///   - handshakeTimeout: after it, an unfinished handshake fails with `TLSError.handshakeTimeout`; `nil` waits for ever.
     ///   - closeTimeout: how long a peer may take nothing of what is queued when the connection is being closed.
     ///   - plainHTTPResponse: what a client reads that speaks plain HTTP here, a whole response; without it the connection just ends.
+    ///   - onHandshake: called on the event loop once the handshake has ended, with `nil` when it succeeded; before the pipeline hears of it.
     public init(
         server context: TLSContext, handshakeTimeout: TimeAmount? = nil, closeTimeout: TimeAmount = .seconds(30),
-        plainHTTPResponse: ByteBuffer? = nil
+        plainHTTPResponse: ByteBuffer? = nil, onHandshake: ((_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void)? = nil
     ) {
         tlsContext = context
         role = .server
         self.handshakeTimeout = handshakeTimeout
         self.closeTimeout = closeTimeout
         self.plainHTTPResponse = plainHTTPResponse
+        self.onHandshake = onHandshake
         firstBytes = ByteBuffer()
     }
 
@@ -91,6 +95,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         self.handshakeTimeout = handshakeTimeout
         self.closeTimeout = closeTimeout
         plainHTTPResponse = nil
+        onHandshake = nil
     }
 
     // MARK: Life of the channel
@@ -116,6 +121,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     /// Tells an end without close_notify before the end itself.
     public func channelInactive(context: ChannelHandlerContext) {
         let error = machine.transportClosed()
+        if error == .closedDuringHandshake { onHandshake?(.closed, context.channel) }
         release(failingWritesWith: error ?? ChannelError.ioOnClosedChannel)
         if let error { context.fireErrorCaught(error) }
         context.fireChannelInactive()
@@ -131,7 +137,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         }
         if let handshakeTimeout {
             setTimer(handshakeTimeout, context) { handler, context in
-                handler.fail(.handshakeTimeout, context)
+                handler.fail(.handshakeTimeout, context, .timeout)
             }
         }
         if case .client = role { advance(context) }
@@ -181,7 +187,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         switch machine.transportInputClosed() {
         case .swallow: break
         case .forward: context.fireUserInboundEventTriggered(event)
-        case .fail(let error): fail(error, context)
+        case .fail(let error): fail(error, context, .closed)
         case .closeNow: context.close(promise: nil)
         case .announceTruncationAndClose:
             context.fireErrorCaught(TLSError.truncated)
@@ -225,8 +231,8 @@ public final class TLSHandler: ChannelDuplexHandler {
         case .wantsMore:
             sendAnswers(context)
             return false
-        case .failed(let error):
-            fail(error, context)
+        case .failed(let error, let failure):
+            fail(error, context, failure)
             return false
         case .completed:
             timer?.cancel()
@@ -234,6 +240,7 @@ public final class TLSHandler: ChannelDuplexHandler {
             let negotiation = connection.negotiation
             self.negotiation = negotiation
             machine.handshakeCompleted()
+            onHandshake?(nil, context.channel)
             sendAnswers(context)
             context.fireUserInboundEventTriggered(TLSUserEvent.handshakeCompleted(negotiatedProtocol: negotiation.applicationProtocol))
             pump(context)
@@ -451,8 +458,11 @@ public final class TLSHandler: ChannelDuplexHandler {
     }
 
     /// Sends what OpenSSL has to say to the peer, tells the application, closes.
-    private func fail(_ error: TLSError, _ context: ChannelHandlerContext) {
+    /// - Parameter failure: when it is the handshake that failed.
+    private func fail(_ error: TLSError, _ context: ChannelHandlerContext, _ failure: TLSHandshakeFailure? = nil) {
+        let isHandshaking = machine.isHandshaking
         guard machine.fail() else { return }
+        if isHandshaking { onHandshake?(failure ?? .protocolError, context.channel) }
         for promise in queue.takeAll() { promise.fail(error) }
         limitClose(context)
         let alert = takeCiphertext()
@@ -467,10 +477,11 @@ public final class TLSHandler: ChannelDuplexHandler {
 
     private func refusePlainHTTP(_ context: ChannelHandlerContext) {
         guard let plainHTTPResponse else {
-            fail(.plainHTTPRequest, context)
+            fail(.plainHTTPRequest, context, .plainHTTP)
             return
         }
         guard machine.fail(lingers: true) else { return }
+        onHandshake?(.plainHTTP, context.channel)
         for promise in queue.takeAll() { promise.fail(TLSError.plainHTTPRequest) }
         // To close with unread bytes of the request at hand would reset the connection, and the reset may overtake the answer.
         setTimer(Self.lingerTime, context) { _, context in context.close(promise: nil) }

@@ -20,6 +20,22 @@ final class X509Certificate {
             notBefore: Self.epochSeconds(X509_get0_notBefore(pointer)), notAfter: Self.epochSeconds(X509_get0_notAfter(pointer)))
     }
 
+    /// Why OpenSSL did not take it, in words that say what to do about it; empties the error queue.
+    func refusal() -> String {
+        let reason = OpenSSLErrorQueue.first
+        let bits = EVP_PKEY_get_bits(X509_get0_pubkey(pointer))
+        defer { OpenSSLErrorQueue.clear() }
+        if OpenSSLErrorQueue.isReason(SSL_R_EE_KEY_TOO_SMALL, of: ERR_LIB_SSL, reason)
+            || OpenSSLErrorQueue.isReason(SSL_R_CA_KEY_TOO_SMALL, of: ERR_LIB_SSL, reason)
+        {
+            return "its key of \(bits) bits is too weak: RSA needs at least 2048 bits, ECDSA 224"
+        }
+        if OpenSSLErrorQueue.isReason(SSL_R_CA_MD_TOO_WEAK, of: ERR_LIB_SSL, reason) {
+            return "it is signed with a hash that is too weak, such as SHA-1"
+        }
+        return OpenSSLErrorQueue.reason(of: reason)
+    }
+
     /// The subject, control characters escaped and cut to a length for a log line, since a peer may have written it.
     static func subject(of certificate: OpaquePointer) -> String {
         guard let name = X509_get_subject_name(certificate), let output = BIO_new(BIO_s_mem()) else { return "" }
@@ -43,7 +59,7 @@ final class X509Certificate {
             let name = item.assumingMemoryBound(to: GENERAL_NAME.self)
             if let dns = copenssl_general_name_dns(name) {
                 names.append(printable(bytes(of: dns)))
-            } else if let address = copenssl_general_name_ip(name), let text = ipAddress(bytes(of: address)) {
+            } else if let address = copenssl_general_name_ip(name), let text = AlternativeName.text(ofAddress: Array(bytes(of: address))) {
                 names.append(text)
             }
         }
@@ -59,15 +75,7 @@ final class X509Certificate {
         String(decoding: bytes.prefix(255).map { (0x21...0x7e).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
     }
 
-    private static func ipAddress(_ bytes: UnsafeBufferPointer<UInt8>) -> String? {
-        guard bytes.count == 4 || bytes.count == 16 else { return nil }
-        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { text in
-            let family = bytes.count == 4 ? AF_INET : AF_INET6
-            return inet_ntop(family, bytes.baseAddress, text.baseAddress, socklen_t(text.count)).map { String(cString: $0) }
-        }
-    }
-
-    private static func epochSeconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64 {
+    static func epochSeconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64 {
         var parts = tm()
         guard ASN1_TIME_to_tm(time, &parts) == 1 else { return 0 }
         return Int64(timegm(&parts))

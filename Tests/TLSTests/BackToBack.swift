@@ -186,7 +186,7 @@ enum Contexts {
         return try TLSContext(client: settings)
     }
 
-    private static func make<Value>(_ body: () throws -> Value) -> Value {
+    static func make<Value>(_ body: () throws -> Value) -> Value {
         do { return try body() } catch { fatalError("the tests' own certificates could not be made: \(error)") }
     }
 }

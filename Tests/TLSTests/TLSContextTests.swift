@@ -61,10 +61,41 @@ struct TLSContextTests {
         #expect(error == .invalidCertificate("the one that belongs to the key is number 2 in the file: it must come first"))
     }
 
-    @Test("an encrypted key is refused without asking anyone for its password")
+    @Test("an encrypted key needs its password, and asks nobody for it")
     func encryptedKey() {
-        let error = serverError { $0.privateKey = Array(Contexts.serverCertificate.encryptedPrivateKeyPEM.utf8) }
-        #expect(error == .invalidPrivateKey("it is encrypted: write an unencrypted one with \"openssl pkey -in KEY -out NEW\""))
+        func error(_ password: String?) -> TLSError? {
+            serverError {
+                $0.privateKey = Array(Contexts.serverCertificate.encryptedPrivateKeyPEM.utf8)
+                $0.privateKeyPassword = password.map { Array($0.utf8) }
+            }
+        }
+        #expect(error(nil) == .privateKeyNeedsPassword)
+        #expect(error("secret") == nil)
+        #expect(error("secret\n") == nil)
+        #expect(error("secret\r\n") == nil)
+        #expect(error("wrong") == .wrongPrivateKeyPassword("it does not open the key"))
+        #expect(error("secret ") == .wrongPrivateKeyPassword("it does not open the key"))
+        #expect(error("\n") == .wrongPrivateKeyPassword("it is empty"))
+        #expect(error(String(repeating: "a", count: 1025)) == .wrongPrivateKeyPassword("it is longer than 1024 bytes"))
+        #expect(serverError { $0.privateKeyPassword = Array("of no use".utf8) } == nil)
+    }
+
+    @Test("a weak key is refused, in words")
+    func weakKey() throws {
+        let weak = try Contexts.ca.serverCertificate(key: .rsa, rsaBits: 1024)
+        let error = serverError {
+            $0.certificateChain = Array(weak.chainPEM.utf8)
+            $0.privateKey = Array(weak.privateKeyPEM.utf8)
+        }
+        #expect(error == .invalidCertificate("its key of 1024 bits is too weak: RSA needs at least 2048 bits, ECDSA 224"))
+    }
+
+    @Test("a chain that does not hang together is noticed")
+    func brokenLink() throws {
+        let certificate = try Contexts.ca.intermediate().serverCertificate()
+        #expect(try Contexts.server(certificate).brokenLink == nil)
+        #expect(try Contexts.server { $0.certificateChain += Array(Contexts.otherCA.certificatePEM.utf8) }.brokenLink == 1)
+        #expect(try Contexts.server { $0.certificateChain += Array(Contexts.ca.certificatePEM.utf8) }.chain.count == 2)
     }
 
     @Test("empty and senseless files are told apart")

@@ -82,30 +82,70 @@ public struct ThrowawayCA: Sendable {
     ///   - commonName: the subject.
     public func serverCertificate(
         names: [String] = ["localhost", "127.0.0.1", "::1"], commonName: String = "throwaway server", key: KeyKind = .ecdsa,
-        validity: Validity = .valid
+        validity: Validity = .valid, rsaBits: Int32 = 2048
     ) throws -> ThrowawayCertificate {
-        try leaf(commonName, names, "serverAuth", key, validity)
+        try leaf(commonName, names, "serverAuth", key, validity, rsaBits)
     }
 
     /// A client's certificate.
+    /// - Parameter names: e-mail addresses and URIs too.
     public func clientCertificate(
         commonName: String = "throwaway client", names: [String] = [], key: KeyKind = .ecdsa, validity: Validity = .valid
     ) throws -> ThrowawayCertificate {
-        try leaf(commonName, names, "clientAuth", key, validity)
+        try leaf(commonName, names, "clientAuth", key, validity, 2048)
     }
 
     private func leaf(
-        _ commonName: String, _ names: [String], _ usage: String, _ key: KeyKind, _ validity: Validity
+        _ commonName: String, _ names: [String], _ usage: String, _ key: KeyKind, _ validity: Validity, _ rsaBits: Int32
     ) throws -> ThrowawayCertificate {
         var extensions = [
             (NID_basic_constraints, "critical,CA:FALSE"), (NID_key_usage, "critical,digitalSignature"), (NID_ext_key_usage, usage),
         ]
         if !names.isEmpty {
-            let list = names.map { Self.isIPAddress($0) ? "IP:\($0)" : "DNS:\($0)" }
+            let list = names.map { "\(Self.kind(of: $0)):\($0)" }
             extensions.append((NID_subject_alt_name, list.joined(separator: ",")))
         }
         return try Self.make(
-            subject: commonName, key: key, validity: validity, issuer: authority, intermediates: intermediates, extensions: extensions)
+            subject: commonName, key: key, validity: validity, issuer: authority, intermediates: intermediates, extensions: extensions,
+            rsaBits: rsaBits)
+    }
+
+    /// This authority's revocation list, in PEM.
+    /// - Parameters:
+    ///   - certificates: those revoked.
+    ///   - validity: until when it says something.
+    public func revocationList(revoking certificates: [ThrowawayCertificate] = [], validity: Validity = .valid) throws -> String {
+        guard let list = X509_CRL_new() else { throw Failure(what: "revocation list") }
+        defer { X509_CRL_free(list) }
+        let issuer = try Self.readCertificate(authority.certificatePEM)
+        defer { X509_free(issuer) }
+        let key = try Self.readKey(authority.privateKeyPEM)
+        defer { EVP_PKEY_free(key) }
+        X509_CRL_set_version(list, 1)
+        X509_CRL_set_issuer_name(list, X509_get_subject_name(issuer))
+        let time = ASN1_TIME_new()
+        defer { ASN1_TIME_free(time) }
+        X509_gmtime_adj(time, validity.seconds.from)
+        X509_CRL_set1_lastUpdate(list, time)
+        for certificate in certificates {
+            let revoked = try Self.readCertificate(certificate.certificatePEM)
+            defer { X509_free(revoked) }
+            let entry = X509_REVOKED_new()
+            X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(revoked))
+            X509_REVOKED_set_revocationDate(entry, time)
+            X509_CRL_add0_revoked(list, entry)
+        }
+        X509_gmtime_adj(time, validity.seconds.to)
+        X509_CRL_set1_nextUpdate(list, time)
+        guard X509_CRL_sign(list, key, EVP_sha256()) > 0 else { throw Failure(what: "signature of a revocation list") }
+        return try Self.text { PEM_write_bio_X509_CRL($0, list) }
+    }
+
+    /// The kind of subjectAltName, as OpenSSL names it.
+    private static func kind(of name: String) -> String {
+        if isIPAddress(name) { return "IP" }
+        if name.contains("://") { return "URI" }
+        return name.contains("@") ? "email" : "DNS"
     }
 
     private static func isIPAddress(_ text: String) -> Bool {
@@ -116,9 +156,9 @@ public struct ThrowawayCA: Sendable {
     /// - Parameter issuer: `nil` for a certificate that signs itself.
     private static func make(
         subject: String, key kind: KeyKind, validity: Validity, issuer: ThrowawayCertificate?, intermediates: String,
-        extensions: [(Int32, String)]
+        extensions: [(Int32, String)], rsaBits: Int32 = 2048
     ) throws -> ThrowawayCertificate {
-        let key = try makeKey(kind)
+        let key = try makeKey(kind, rsaBits)
         defer { EVP_PKEY_free(key) }
         guard let certificate = X509_new() else { throw Failure(what: "certificate") }
         defer { X509_free(certificate) }
@@ -154,7 +194,7 @@ public struct ThrowawayCA: Sendable {
             encryptedPrivateKeyPEM: try text { PEM_write_bio_PKCS8PrivateKey($0, key, EVP_aes_256_cbc(), "secret", 6, nil, nil) })
     }
 
-    private static func makeKey(_ kind: KeyKind) throws -> OpaquePointer {
+    private static func makeKey(_ kind: KeyKind, _ rsaBits: Int32) throws -> OpaquePointer {
         let type =
             switch kind {
             case .ecdsa: EVP_PKEY_EC
@@ -166,7 +206,7 @@ public struct ThrowawayCA: Sendable {
         EVP_PKEY_keygen_init(context)
         switch kind {
         case .ecdsa: EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context, NID_X9_62_prime256v1)
-        case .rsa: EVP_PKEY_CTX_set_rsa_keygen_bits(context, 2048)
+        case .rsa: EVP_PKEY_CTX_set_rsa_keygen_bits(context, rsaBits)
         case .ed25519: break
         }
         var key: OpaquePointer?
@@ -191,11 +231,11 @@ public struct ThrowawayCA: Sendable {
         return result
     }
 
-    private static func readCertificate(_ pem: String) throws -> OpaquePointer {
+    static func readCertificate(_ pem: String) throws -> OpaquePointer {
         try reading(pem) { PEM_read_bio_X509($0, nil, nil, nil) }
     }
 
-    private static func readKey(_ pem: String) throws -> OpaquePointer {
+    static func readKey(_ pem: String) throws -> OpaquePointer {
         try reading(pem) { PEM_read_bio_PrivateKey($0, nil, nil, nil) }
     }
 }

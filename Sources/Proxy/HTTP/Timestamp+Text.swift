@@ -3,7 +3,7 @@ extension Timestamp {
     var tableText: String { dateAndTime(separator: " ", suffix: " UTC") }
 
     /// `2022-05-22T23:51:52.939898700Z` (RFC 3339), with fractional digits as in `tableText`.
-    var rfc3339: String { dateAndTime(separator: "T", suffix: "Z") }
+    public var rfc3339: String { dateAndTime(separator: "T", suffix: "Z") }
 
     /// The `Date` header's form, IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
     public var httpDate: String {

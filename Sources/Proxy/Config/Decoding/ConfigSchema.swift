@@ -30,8 +30,16 @@ enum ConfigSchema {
         [
             ConfigKey("cert_file", .path(example: "certs/server.pem"), \.certFile),
             ConfigKey("key_file", .path(example: "certs/server-key.pem"), \.keyFile),
+            ConfigKey("key_password_file", .path(example: "certs/server-key.password"), \.keyPasswordFile),
+            ConfigKey("client_auth_type", .clientAuthType, \.clientAuthType),
+            ConfigKey("client_ca_file", .path(example: "certs/ca.pem"), \.clientCAFile),
+            ConfigKey("client_allowed_sans", .names("of clients", example: "prometheus.example", orNone: false), \.clientAllowedSANs),
+            ConfigKey("client_crl_file", .path(example: "certs/ca.crl"), \.clientCRLFile),
             ConfigKey("min_version", .choice, \.minVersion),
             ConfigKey("max_version", .choice, \.maxVersion),
+            ConfigKey("cipher_suites", .names("of cipher suites", example: "TLS_AES_128_GCM_SHA256"), \.cipherSuites),
+            ConfigKey("prefer_server_cipher_suites", .boolean, \.prefersServerCipherSuites),
+            ConfigKey("curve_preferences", .names("of curves", example: "X25519"), \.curvePreferences),
         ]
     }
 

@@ -128,6 +128,22 @@ extension ConfigValue where Value == String {
     }
 }
 
+extension ConfigValue where Value == [String] {
+    /// An array of names.
+    static func names(_ what: String, example: String, orNone: Bool = true) -> Self {
+        let name = ConfigValue<String>.text("a name that is not empty", example: example)
+        let array = array(of: name, "an array of the names \(what)", example: "[\(ValueText.quoted(example))]")
+        if orNone { return array }
+        return ConfigValue { node, key, reader in
+            if case .array(let elements) = node.value, elements.isEmpty {
+                reader.refuse(key, "\(key) must have at least one name, such as \(ValueText.quoted(example)), not an empty array")
+                return nil
+            }
+            return array.read(node, key, &reader)
+        }
+    }
+}
+
 extension ConfigValue where Value == AppName {
     /// The name of an app.
     static var appName: Self {

@@ -1,0 +1,63 @@
+import COpenSSL
+
+/// The cipher suites that this OpenSSL has and may use at its security level, those without authentication or encryption left out.
+public enum CipherSuites {
+    /// One suite.
+    struct Suite: Sendable {
+        /// IANA's name, which Go uses too: `TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256`.
+        var name: String
+        /// OpenSSL's name: `ECDHE-RSA-AES128-GCM-SHA256`; of TLS 1.3 the same as IANA's.
+        var openSSLName: String
+        var isTLS13: Bool
+        /// The kind of key that it needs, as an OpenSSL identifier.
+        var authentication: Int32
+        var keyExchange: Int32
+
+        /// Whether it needs parameters for Diffie-Hellman in a prime field.
+        var needsDHParameters: Bool { keyExchange == NID_kx_dhe }
+    }
+
+    /// Their names as Go writes them, those of TLS 1.3 first.
+    public static var names: [String] { all.filter(\.isTLS13).map(\.name) + all.filter { !$0.isTLS13 }.map(\.name) }
+
+    /// Whether there is a suite of this name, be it Go's or OpenSSL's.
+    public static func has(_ name: String) -> Bool { suite(named: name) != nil }
+
+    static func suite(named name: String) -> Suite? {
+        let name = goAliases[name] ?? name
+        return all.first { $0.name == name || $0.openSSLName == name }
+    }
+
+    /// What this OpenSSL has, in its own order.
+    private static let all: [Suite] = {
+        OpenSSLErrorQueue.clear()
+        defer { OpenSSLErrorQueue.clear() }
+        guard let context = SSL_CTX_new(TLS_server_method()) else { return [] }
+        defer { SSL_CTX_free(context) }
+        SSL_CTX_set_cipher_list(context, "ALL:!aNULL:!eNULL:!PSK:!SRP")
+        SSL_CTX_set_ciphersuites(context, tls13)
+        guard let connection = SSL_new(context) else { return [] }
+        defer { SSL_free(connection) }
+        guard let ciphers = SSL_get1_supported_ciphers(connection) else { return [] }
+        defer { OPENSSL_sk_free(ciphers) }
+        return (0..<OPENSSL_sk_num(ciphers)).compactMap { index in
+            guard let cipher = OPENSSL_sk_value(ciphers, index).map({ OpaquePointer($0) }),
+                let name = SSL_CIPHER_standard_name(cipher), let openSSLName = SSL_CIPHER_get_name(cipher)
+            else { return nil }
+            return Suite(
+                name: String(cString: name), openSSLName: String(cString: openSSLName),
+                isTLS13: SSL_CIPHER_get_kx_nid(cipher) == NID_kx_any, authentication: SSL_CIPHER_get_auth_nid(cipher),
+                keyExchange: SSL_CIPHER_get_kx_nid(cipher))
+        }
+    }()
+
+    /// RFC 8446 section B.4: there is no word for all of them.
+    private static let tls13 =
+        "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256"
+
+    /// Names that Go keeps from before the RFC.
+    private static let goAliases = [
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+    ]
+}

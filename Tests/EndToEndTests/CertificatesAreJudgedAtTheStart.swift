@@ -1,0 +1,124 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What `check` says about a scrape listener with these files.
+private func check(_ settings: String, prepare: (TemporaryFolder) throws -> Void) async throws -> ProgramResult {
+    let config = """
+        [exporter]
+        scrape_expose_endpoint = "127.0.0.1:0"
+        [exporter.tls_server_config]
+        cert_file = "server.pem"
+        key_file = "server.key"
+        \(settings)
+
+        """
+    return try await runProxy(config, arguments: ["check", "-c", "config.toml"], prepare: prepare)
+}
+
+private func write(_ certificate: ThrowawayCertificate, _ folder: TemporaryFolder) throws {
+    try certificate.write(to: URL(fileURLWithPath: folder.path), name: "server")
+}
+
+@Test("an expired certificate is a warning with its date, and the proxy starts")
+func anExpiredCertificateIsAWarning() async throws {
+    let ca = try ThrowawayCA()
+    let result = try await check("") { try write(ca.serverCertificate(validity: .expired), $0) }
+    #expect(result.succeeded)
+    #expect(result.errors.hasPrefix("config.toml:4:13: warning: exporter.tls_server_config.cert_file: "), "\(result.errors)")
+    #expect(result.errors.contains("has expired on 20"), "\(result.errors)")
+    let early = try await check("") { try write(ca.serverCertificate(validity: .notYet), $0) }
+    #expect(early.succeeded && early.errors.contains("is not valid before 20"), "\(early.errors)")
+    try await withProxy(Configurations.scrape(tls: "required"), certificates: true) { folder in
+        let expired = try ca.serverCertificate(validity: .expired)
+        try folder.write("certs/server.pem", expired.chainPEM)
+        try folder.write("certs/server-key.pem", expired.privateKeyPEM)
+    } _: { proxy in
+        #expect(proxy.log.contains("has expired on 20"))
+    }
+}
+
+@Test("a chain of an intermediate is fine; without a name, or broken, it is a warning")
+func chainsAreLookedAt() async throws {
+    let ca = try ThrowawayCA()
+    let fine = try await check("") { try write(ca.intermediate().serverCertificate(key: .rsa), $0) }
+    #expect(fine.succeeded && fine.errors == "", "\(fine.errors)")
+    let nameless = try await check("") { try write(ca.serverCertificate(names: []), $0) }
+    #expect(nameless.succeeded && nameless.errors.contains("names no host"), "\(nameless.errors)")
+    let broken = try await check("") { folder in
+        let certificate = try ca.serverCertificate(key: .ed25519)
+        try write(certificate, folder)
+        try folder.write("server.pem", certificate.certificatePEM + ThrowawayCA(name: "another").certificatePEM)
+    }
+    #expect(broken.succeeded && broken.errors.contains("certificate 2 of the file did not sign certificate 1"), "\(broken.errors)")
+}
+
+@Test("a weak key is an error")
+func aWeakKeyIsAnError() async throws {
+    let ca = try ThrowawayCA()
+    let result = try await check("") { try write(ca.serverCertificate(key: .rsa, rsaBits: 1024), $0) }
+    #expect(result.status == .exited(1))
+    #expect(result.errors.contains("config.toml:4:13: error: ") && result.errors.contains("1024 bits is too weak"), "\(result.errors)")
+}
+
+@Test("a private key that everyone can read is warned about")
+func aReadableKeyIsAWarning() async throws {
+    let ca = try ThrowawayCA()
+    let result = try await check("") { folder in
+        try write(ca.serverCertificate(), folder)
+        #expect(chmod(folder.path("server.key"), 0o644) == 0)
+    }
+    #expect(result.succeeded)
+    #expect(
+        result.errors.hasPrefix("config.toml:5:12: warning: exporter.tls_server_config.key_file: ")
+            && result.errors.contains("can be read by every user"), "\(result.errors)")
+    let byGroup = try await check("") { folder in
+        try write(ca.serverCertificate(), folder)
+        #expect(chmod(folder.path("server.key"), 0o640) == 0)
+    }
+    #expect(byGroup.errors == "")
+}
+
+@Test("an encrypted key is opened by its password file; without it, or with a wrong one, the key at fault is named")
+func encryptedKeys() async throws {
+    let certificate = try ThrowawayCA().serverCertificate()
+    func check(password: String?) async throws -> String {
+        let settings = password == nil ? "" : "key_password_file = \"password\""
+        return try await EndToEndTests.check(settings) { folder in
+            try write(certificate, folder)
+            try folder.write("server.key", certificate.encryptedPrivateKeyPEM)
+            #expect(chmod(folder.path("server.key"), 0o600) == 0)
+            if let password {
+                try folder.write("password", password)
+                #expect(chmod(folder.path("password"), 0o600) == 0)
+            }
+        }.errors
+    }
+    #expect(try await check(password: "secret\n") == "")
+    let missing = try await check(password: nil)
+    #expect(missing.contains("config.toml:5:12: error: ") && missing.contains("encrypted"), "\(missing)")
+    let wrong = try await check(password: "guess")
+    #expect(wrong.contains("config.toml:6:21: error: ") && wrong.contains("does not open the key"), "\(wrong)")
+}
+
+@Test("an unknown suite or curve is named with its place, and what there is; an outdated revocation list is a warning")
+func namesAndLists() async throws {
+    let ca = try ThrowawayCA()
+    let certificate = try ca.serverCertificate()
+    let names = try await check("cipher_suites = [\"TLS_AES_128_GCM_SHA256\", \"RC4-MD5\"]\ncurve_preferences = [\"P-999\"]") {
+        try write(certificate, $0)
+    }
+    #expect(names.status == .exited(1))
+    #expect(
+        names.errors.contains("config.toml:6:44: error: ") && names.errors.contains("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"),
+        "\(names.errors)")
+    #expect(names.errors.contains("config.toml:7:22: error: ") && names.errors.contains("CurveP256"), "\(names.errors)")
+    let clients = "client_auth_type = \"RequireAndVerifyClientCert\"\nclient_ca_file = \"ca.pem\"\nclient_crl_file = \"ca.crl\""
+    let lists = try await check(clients) { folder in
+        try write(certificate, folder)
+        try folder.write("ca.pem", ca.certificatePEM)
+        try folder.write("ca.crl", ca.revocationList(validity: .expired))
+    }
+    #expect(lists.succeeded)
+    #expect(lists.errors.contains("config.toml:8:19: warning: ") && lists.errors.contains("out of date since 20"), "\(lists.errors)")
+}

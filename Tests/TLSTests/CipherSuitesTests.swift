@@ -1,0 +1,130 @@
+import TestSupport
+import Testing
+
+@testable import TLS
+
+struct CipherSuitesTests {
+    private func server(_ suites: [String], _ change: (inout TLSServerSettings) -> Void = { _ in }) throws -> TLSContext {
+        try Contexts.server {
+            $0.cipherSuites = suites
+            change(&$0)
+        }
+    }
+
+    /// The suite that was agreed on; `nil` when there was none.
+    private func suite(_ client: OpenSSLClient, _ server: TLSContext) throws -> String? {
+        let served = try serve(client, by: server)
+        guard client.isConnected else {
+            #expect(served.outcomes.all == [.cipherSuite])
+            return nil
+        }
+        return client.cipherSuite
+    }
+
+    @Test(
+        "both names of a suite mean it",
+        arguments: [
+            "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384",
+        ])
+    func names(_ name: String) throws {
+        let context = try server([name])
+        #expect(try suite(OpenSSLClient(version: 0x0303), context) == "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")
+        #expect(try suite(OpenSSLClient(version: 0x0303, suites: "ECDHE-ECDSA-AES128-GCM-SHA256"), context) == nil)
+        // TLS 1.3 stays as it was.
+        #expect(try suite(OpenSSLClient(version: 0x0304), context) == "TLS_AES_128_GCM_SHA256")
+    }
+
+    @Test("suites of TLS 1.3 leave TLS 1.2 as it was")
+    func tls13() throws {
+        let context = try server(["TLS_CHACHA20_POLY1305_SHA256"])
+        #expect(try suite(OpenSSLClient(version: 0x0304), context) == "TLS_CHACHA20_POLY1305_SHA256")
+        #expect(try suite(OpenSSLClient(version: 0x0304, suites13: "TLS_AES_128_GCM_SHA256"), context) == nil)
+        #expect(try suite(OpenSSLClient(version: 0x0303), context) == "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256")
+    }
+
+    @Test("all of Go's secure suites that OpenSSL has are known, and Go's old names")
+    func goNames() {
+        let names = [
+            "TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA",
+            "TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA",
+            "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+            "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+            "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305",
+        ]
+        for name in names { #expect(CipherSuites.has(name), "\(name)") }
+    }
+
+    @Test("what gives no security, or this OpenSSL lacks, is refused with the list of what there is")
+    func unknown() throws {
+        for name in [
+            "TLS_RSA_WITH_RC4_128_SHA", "NULL-SHA256", "AECDH-AES128-SHA", "PSK-AES128-GCM-SHA256", "ALL", "", "AES128-GCM-SHA256:ALL",
+        ] {
+            #expect(throws: TLSError.unknownCipherSuite(name)) { try server([name]) }
+        }
+        let text = TLSError.unknownCipherSuite("X").description
+        #expect(text.contains("TLS_AES_128_GCM_SHA256, ") && text.contains("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"))
+    }
+
+    @Test("suites for another kind of key alone: an error where nothing else is spoken, a remark where TLS 1.3 is")
+    func keys() throws {
+        let rsa = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
+        #expect(throws: TLSError.noCipherSuiteForKey) { try server(rsa) { $0.maxVersion = .tls12 } }
+        #expect(try server(rsa).lacksTLS12Suite)
+        #expect(try !server(rsa) { $0.minVersion = .tls13 }.lacksTLS12Suite)
+        #expect(try !server(rsa + ["ECDHE-ECDSA-AES128-GCM-SHA256"]).lacksTLS12Suite)
+        #expect(try !server([]).lacksTLS12Suite)
+    }
+
+    @Test("finite-field Diffie-Hellman works where it was asked for")
+    func dhe() throws {
+        let certificate = try Contexts.ca.serverCertificate(key: .rsa)
+        let context = try Contexts.server(certificate) { $0.cipherSuites = ["DHE-RSA-AES128-GCM-SHA256"] }
+        #expect(try suite(OpenSSLClient(version: 0x0303), context) == "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256")
+    }
+
+    @Test("the server's order counts, or the client's")
+    func order() throws {
+        let suites = ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"]
+        let client = {
+            try OpenSSLClient(
+                version: 0x0303, suites: "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384")
+        }
+        #expect(try suite(client(), server(suites)) == "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")
+        #expect(
+            try suite(client(), server(suites) { $0.prefersOwnCipherSuites = false }) == "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256")
+        // By default a client that wants ChaCha20 most, having no AES in hardware, gets it.
+        #expect(try suite(client(), Contexts.server) == "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256")
+    }
+
+    @Test(
+        "curves by both names",
+        arguments: [("CurveP256", "prime256v1"), ("P-384", "secp384r1"), ("CurveP521", "secp521r1"), ("X25519", "X25519")])
+    func curves(_ name: String, _ group: String) throws {
+        let context = try Contexts.server { $0.curves = [name] }
+        for version in [Int32(0x0303), 0x0304] {
+            let client = try OpenSSLClient(version: version, groups: "X448:X25519:P-256:P-384:P-521")
+            _ = try serve(client, by: context)
+            #expect(client.isConnected)
+            #expect(client.group == group)
+        }
+        let other = try OpenSSLClient(version: 0x0304, groups: "X448")
+        #expect(try serve(other, by: context).outcomes.all == [.curve])
+    }
+
+    @Test("curves are taken in the order given")
+    func curveOrder() throws {
+        let context = try Contexts.server { $0.curves = ["CurveP384", "X25519"] }
+        let client = try OpenSSLClient(version: 0x0303, groups: "X25519:P-384:P-256")
+        _ = try serve(client, by: context)
+        #expect(client.isConnected)
+        #expect(client.group == "secp384r1")
+    }
+
+    @Test("a curve that this OpenSSL lacks is refused with the list of what there is")
+    func unknownCurve() throws {
+        for name in ["CurveP224x", "", "X25519:P-256", "?X25519", "secp256"] {
+            #expect(throws: TLSError.unknownCurve(name)) { try Contexts.server { $0.curves = ["X25519", name] } }
+        }
+        #expect(TLSError.unknownCurve("X").description.contains("X25519, CurveP256, CurveP384, CurveP521, X448"))
+    }
+}

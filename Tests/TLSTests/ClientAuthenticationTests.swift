@@ -1,0 +1,182 @@
+import NIOCore
+import NIOEmbedded
+import TestSupport
+import Testing
+
+@testable import TLS
+
+struct ClientAuthenticationTests {
+    private static let good = Contexts.make { try Contexts.ca.clientCertificate(names: ["prom.example"]) }
+    private static let foreign = Contexts.make { try Contexts.otherCA.clientCertificate() }
+    private static let expired = Contexts.make { try Contexts.ca.clientCertificate(validity: .expired) }
+
+    private func server(
+        _ kind: ClientAuthentication, authorities: String? = Contexts.ca.certificatePEM,
+        _ change: (inout TLSServerSettings) -> Void = { _ in }
+    ) throws -> TLSContext {
+        try Contexts.server { settings in
+            settings.clientAuthentication = kind
+            settings.clientAuthorities = authorities.map { Array($0.utf8) }
+            change(&settings)
+        }
+    }
+
+    /// - Returns: why the server refused; `nil` when it did not, and heard what the client said.
+    private func connect(
+        _ certificate: ThrowawayCertificate?, to server: TLSContext, version: Int32? = nil
+    ) throws -> TLSHandshakeFailure? {
+        let served = try ServedClient(OpenSSLClient(version: version, certificate: certificate), to: server)
+        defer { served.end() }
+        let outcome = try #require(served.outcomes.all.first)
+        guard let outcome else {
+            try served.exchange(served.client.write("hello"))
+            #expect(served.server.recorder.text == "hello")
+            return nil
+        }
+        #expect(served.outcomes.all.count == 1)
+        #expect(served.server.recorder.received.readableBytes == 0)
+        #expect(!served.server.channel.isActive)
+        #expect(served.client.failure != nil, "the client heard no alert")
+        return outcome
+    }
+
+    @Test("each type takes whom Go's takes", arguments: [Int32(0x0303), 0x0304])
+    func types(version: Int32) throws {
+        let (good, foreign, expired) = (Self.good, Self.foreign, Self.expired)
+        // Without a certificate, with a good one, one of another authority, one that has expired.
+        let expected: [(ClientAuthentication, [TLSHandshakeFailure?])] = [
+            (.none, [nil, nil, nil, nil]),
+            (.request, [nil, nil, nil, nil]),
+            (.requireAny, [.noCertificate, nil, nil, nil]),
+            (.verifyIfGiven, [nil, nil, .certificateUntrusted, .certificateExpired]),
+            (.requireAndVerify, [.noCertificate, nil, .certificateUntrusted, .certificateExpired]),
+        ]
+        for (kind, outcomes) in expected {
+            let context = try server(kind)
+            for (certificate, outcome) in zip([nil, good, foreign, expired], outcomes) {
+                let got = try connect(certificate, to: context, version: version)
+                #expect(got == outcome, "\(kind)")
+            }
+        }
+    }
+
+    @Test("a server's certificate is no client's")
+    func purpose() throws {
+        #expect(try connect(Contexts.serverCertificate, to: server(.requireAndVerify)) == .certificateUntrusted)
+    }
+
+    @Test("an intermediate may be the authority, without its root, and then the root's other clients are not let in")
+    func intermediateAuthority() throws {
+        let intermediate = try Contexts.ca.intermediate()
+        let context = try server(.requireAndVerify, authorities: intermediate.certificatePEM)
+        #expect(try connect(intermediate.clientCertificate(), to: context) == nil)
+        #expect(try connect(Self.good, to: context) == .certificateUntrusted)
+    }
+
+    @Test("a name of any kind admits, exactly as it is written")
+    func allowedNames() throws {
+        let certificate = try Contexts.ca.clientCertificate(
+            names: ["a.example", "192.0.2.1", "2001:db8::1", "ops@example.org", "spiffe://example/app", "10.0.0.1.nip.example"])
+        for name in ["a.example", "192.0.2.1", "2001:db8::1", "2001:DB8:0::0:1", "ops@example.org", "spiffe://example/app"] {
+            let context = try server(.requireAndVerify) { $0.allowedClientNames = ["other.example", name] }
+            #expect(try connect(certificate, to: context) == nil, "\(name)")
+        }
+        for name in ["A.example", "*.example", "example", "192.0.2.2", "Ops@example.org", "spiffe://example/ap", "spiffe://example/app/"] {
+            let context = try server(.requireAndVerify) { $0.allowedClientNames = [name] }
+            #expect(try connect(certificate, to: context) == .nameNotAllowed, "\(name)")
+        }
+    }
+
+    @Test("the subject is no name, and a certificate without names has none that is allowed")
+    func commonName() throws {
+        let context = try server(.requireAndVerify) { $0.allowedClientNames = ["prom"] }
+        let served = try serve(OpenSSLClient(certificate: Contexts.ca.clientCertificate(commonName: "prom")), by: context)
+        #expect(served.outcomes.all == [.nameNotAllowed])
+        #expect(
+            served.server.recorder.errors
+                == [.peerNotVerified("it has no subjectAltName, and only certain names are allowed")])
+    }
+
+    @Test("a DNS name that looks like an address is not that address")
+    func addressLookalike() throws {
+        let lookalike = AlternativeName(configured: "192.0.2.1")
+        #expect(lookalike != AlternativeName(configured: "192.0.2.01"))
+        #expect(AlternativeName(configured: "::1") == AlternativeName(configured: "0:0:0:0:0:0:0:1"))
+    }
+
+    @Test("names are compared without verification too, where that was asked for")
+    func allowedNamesOfAny() throws {
+        let context = try server(.requireAny) { $0.allowedClientNames = ["prom.example"] }
+        #expect(try connect(Self.good, to: context) == nil)
+        #expect(try connect(Self.foreign, to: context) == .nameNotAllowed)
+    }
+
+    @Test("whoever is revoked is out, others stay", arguments: [Int32(0x0303), 0x0304])
+    func revocation(version: Int32) throws {
+        let good = Self.good
+        let revoked = try Contexts.ca.clientCertificate()
+        let list = try Contexts.ca.revocationList(revoking: [revoked])
+        let context = try server(.requireAndVerify) { $0.clientRevocations = Array(list.utf8) }
+        #expect(try connect(good, to: context, version: version) == nil)
+        #expect(try connect(revoked, to: context, version: version) == .certificateRevoked)
+    }
+
+    @Test("without a current list of its authority nobody is let in")
+    func revocationUnknown() throws {
+        let good = Self.good
+        let old = try Contexts.ca.revocationList(validity: .expired)
+        #expect(try connect(good, to: server(.requireAndVerify) { $0.clientRevocations = Array(old.utf8) }) == .revocationUnknown)
+        let other = try Contexts.otherCA.revocationList()
+        #expect(try connect(good, to: server(.requireAndVerify) { $0.clientRevocations = Array(other.utf8) }) == .revocationUnknown)
+    }
+
+    @Test("a trusted intermediate needs its own list alone; below a root, the root's is needed too")
+    func revocationOfIntermediates() throws {
+        let intermediate = try Contexts.ca.intermediate()
+        let client = try intermediate.clientCertificate()
+        let own = try intermediate.revocationList()
+        let both = own + (try Contexts.ca.revocationList())
+        let trustsIntermediate = try server(.requireAndVerify, authorities: intermediate.certificatePEM) {
+            $0.clientRevocations = Array(own.utf8)
+        }
+        #expect(try connect(client, to: trustsIntermediate) == nil)
+        let chain = intermediate.certificatePEM + Contexts.ca.certificatePEM
+        let trustsBoth = try server(.requireAndVerify, authorities: chain) { $0.clientRevocations = Array(both.utf8) }
+        #expect(try connect(client, to: trustsBoth) == nil)
+        let rootsAlone = try server(.requireAndVerify, authorities: chain) { $0.clientRevocations = Array(both.dropFirst(own.count).utf8) }
+        #expect(try connect(client, to: rootsAlone) == .revocationUnknown)
+        let withoutIntermediate = try Contexts.ca.revocationList(revoking: [intermediate.authority]) + own
+        let trustsRoot = try server(.requireAndVerify) { $0.clientRevocations = Array(withoutIntermediate.utf8) }
+        let served = try BackToBack(
+            client: Contexts.client {
+                $0.certificateChain = Array(client.chainPEM.utf8)
+                $0.privateKey = Array(client.privateKeyPEM.utf8)
+            }, server: trustsRoot)
+        try served.connect()
+        #expect(served.server.recorder.errors == [.peerNotVerified("certificate revoked (CN=Throwaway Intermediate CA)")])
+    }
+
+    @Test("a list that its authority did not sign is refused at once")
+    func forgedList() throws {
+        let impostor = try ThrowawayCA()
+        let list = try impostor.revocationList()
+        #expect(throws: TLSError.invalidRevocationList("list 1 is not signed by the authority whose name it bears")) {
+            try server(.requireAndVerify) { $0.clientRevocations = Array(list.utf8) }
+        }
+        #expect(throws: TLSError.invalidRevocationList("it holds no PEM revocation list (X509 CRL)")) {
+            try server(.requireAndVerify) { $0.clientRevocations = Array(Contexts.ca.certificatePEM.utf8) }
+        }
+    }
+
+    @Test("to verify takes authorities")
+    func noAuthorities() throws {
+        for kind in ClientAuthentication.allCases where kind.verifies {
+            #expect(throws: TLSError.invalidClientAuthorities("there are none to verify clients with")) {
+                try server(kind, authorities: nil)
+            }
+        }
+        #expect(throws: TLSError.invalidClientAuthorities("it holds no PEM certificate")) {
+            try server(.requireAndVerify, authorities: "hello")
+        }
+    }
+}

@@ -1,0 +1,52 @@
+import NIOCore
+import NIOEmbedded
+import TestSupport
+
+@testable import TLS
+
+/// A server in memory, and what OpenSSL's own client made of it.
+struct ServedClient {
+    let client: OpenSSLClient
+    let server: End
+    let loop: EmbeddedEventLoop
+    /// How the server's handshakes ended; `nil` is success.
+    let outcomes: Outcomes
+
+    final class Outcomes {
+        var all: [TLSHandshakeFailure?] = []
+    }
+
+    /// Connects, and talks until both are silent.
+    init(_ client: OpenSSLClient, to context: TLSContext) throws {
+        let outcomes = Outcomes()
+        self.client = client
+        self.outcomes = outcomes
+        loop = EmbeddedEventLoop()
+        server = try End(TLSHandler(server: context, onHandshake: { failure, _ in outcomes.all.append(failure) }), loop: loop)
+        try server.activate()
+        try exchange(client.step())
+    }
+
+    func exchange(_ bytes: [UInt8]) throws {
+        var toServer = bytes
+        while true {
+            if !toServer.isEmpty { server.receive(ByteBuffer(bytes: toServer)) }
+            loop.run()
+            var toClient: [UInt8] = []
+            while let bytes = try server.takeOutbound() { toClient += bytes.readableBytesView }
+            toServer = client.step(toClient)
+            if toServer.isEmpty { return }
+        }
+    }
+
+    func end() {
+        _ = try? server.channel.finish(acceptAlreadyClosed: true)
+    }
+}
+
+/// Connects a client and ends the connection again.
+func serve(_ client: OpenSSLClient, by context: TLSContext) throws -> ServedClient {
+    let served = try ServedClient(client, to: context)
+    served.end()
+    return served
+}
