@@ -67,7 +67,10 @@ func checkTellsEveryProblem() async throws {
         authorization = { credentials_file = "two-lines.token" }
 
         """
-    let result = try await check(config, certificates: true) { try $0.write("two-lines.token", "one\ntwo\n") }
+    let result = try await check(config, certificates: true) { folder in
+        try folder.write("two-lines.token", "one\ntwo\n")
+        #expect(chmod(folder.path("two-lines.token"), 0o600) == 0)
+    }
     #expect(result.status == .exited(1))
     #expect(result.output == "")
     #expect(
