@@ -32,7 +32,7 @@ struct PushTLS: Sendable {
     private static func contents(_ file: String?) throws(PushFailure) -> [UInt8]? {
         guard let file else { return nil }
         do throws(FileReadError) {
-            return try readFile(file, limit: ConfigLoader.maxFileSize)
+            return try readFile(file, limit: ConfigLoader.maxFileSize).bytes
         } catch {
             throw PushFailure("cannot read \(file): \(error)")
         }
