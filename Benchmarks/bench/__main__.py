@@ -1,0 +1,48 @@
+"""The benchmark: see Benchmarks/README.md. Run by script/bench."""
+import argparse
+import os
+
+from . import bench as benching, guard, others, pushes, report, scrapes, servers
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="script/bench", description="Measures exporter-proxy beside its peers: server's CPU per request.")
+    parser.add_argument("--quick", action="store_true", help="about a minute: fewer workloads, rounds and seconds")
+    parser.add_argument("--rounds", type=int, help="default 5, with --quick 3")
+    parser.add_argument("--seconds", type=float, help="of each measurement; default 1, with --quick 0.25")
+    parser.add_argument("--threads", type=int, default=1, help="event loops and nginx's workers; default 1 each")
+    parser.add_argument("--only", action="append", metavar="PATTERN", help="workloads whose name matches; may be repeated")
+    parser.add_argument("--program", help="another build of exporter-proxy")
+    parser.add_argument("--json", metavar="FILE", help="write all results there")
+    parser.add_argument("--markdown", metavar="FILE", help="write the tables there")
+    parser.add_argument("--profile", metavar="FOLDER", help="with --guard: keep callgrind's files there")
+    parser.add_argument("--guard", action="store_true", help="count instructions instead, and fail when a limit is passed")
+    parser.add_argument("--root", help=argparse.SUPPRESS)
+    a = parser.parse_args()
+    bench = benching.Bench(
+        a.root, a.program, a.rounds or (3 if a.quick else 5), a.seconds or (0.25 if a.quick else 1), a.threads, a.only)
+    try:
+        if a.guard:
+            raise SystemExit(guard.run(bench, a.root, a.profile))
+        measure(bench, a.quick)
+    finally:
+        bench.close()
+    settings = {"rounds": bench.rounds, "seconds": bench.seconds, "threads": bench.threads}
+    if a.json:
+        report.write_json(a.json, bench.results, settings)
+    if a.markdown:
+        with open(a.markdown, "w") as file:
+            file.write(report.markdown(bench.results))
+
+
+def measure(bench, quick):
+    if bench.nginx is None or bench.pushgateway is None:
+        raise SystemExit("nginx and prometheus-pushgateway are needed: script/setup --bench")
+    nginx = bench.start(servers.Nginx(bench))
+    scrapes.run(bench, nginx, quick)
+    pushes.run(bench)
+    others.run(bench, nginx, quick)
+
+
+if __name__ == "__main__":
+    main()
