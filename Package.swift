@@ -42,7 +42,9 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(
             name: "Services",
-            dependencies: ["Proxy", "TLS", nioCore, nioPosix, nioHTTP1, nioTLS, logging, lifecycle, unixSignals],
+            dependencies: [
+                "Proxy", "TLS", "ConfigWatch", nioCore, nioPosix, nioHTTP1, nioTLS, logging, lifecycle, unixSignals,
+            ],
             swiftSettings: swiftSettings),
         .target(
             name: "Proxy",
@@ -77,7 +79,9 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(
             name: "ServicesTests",
-            dependencies: ["Services", "Proxy", "TLS", "TestSupport", nioCore, nioEmbedded, nioHTTP1, nioPosix, logging],
+            dependencies: [
+                "Services", "Proxy", "TLS", "ConfigWatch", "TestSupport", nioCore, nioEmbedded, nioHTTP1, nioPosix, logging,
+            ],
             swiftSettings: swiftSettings),
         .testTarget(name: "ConfigWatchTests", dependencies: ["ConfigWatch", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "EndToEndTests", dependencies: ["TestSupport"], swiftSettings: swiftSettings),

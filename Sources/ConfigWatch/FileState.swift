@@ -20,12 +20,17 @@ struct FileState: Sendable {
         settlesAt = now + Self.settlingTime
     }
 
-    /// The file as somebody read it before: `bytes`, or nil when it could not be read.
-    init(read bytes: [UInt8]?, from location: String, limit: Int, at now: ContinuousClock.Instant) {
+    /// The file as somebody read it before.
+    init(_ reading: FileWatcher.Reading, from location: String, limit: Int, at now: ContinuousClock.Instant) {
         self.location = location
         status = nil
-        // What is too large to be compared byte by byte is taken as it is now.
-        contents = bytes.map { $0.count > limit ? nil : FileContents(of: $0) } ?? .unreadable
+        contents =
+            switch reading {
+            // What is too large to be compared byte by byte is taken as it is now.
+            case .bytes(let bytes): bytes.count > limit ? nil : FileContents(of: bytes)
+            case .unreadable: .unreadable
+            case .unknown: nil
+            }
         settlesAt = now + Self.settlingTime
     }
 

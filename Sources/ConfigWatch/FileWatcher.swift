@@ -12,6 +12,15 @@ import Synchronization
 /// All watchers of a process share one thread, because libinotifytools exists once per process. Make the first one before sockets
 /// take the descriptors below 1024. All methods may be called from any thread, also from the callbacks.
 public final class FileWatcher: Sendable {
+    /// What somebody has read of a file.
+    public enum Reading: Equatable, Sendable {
+        case bytes([UInt8])
+        /// Missing, not readable, or not a regular file.
+        case unreadable
+        /// Nobody has looked, or not at all of it: what the watcher finds first is not a change.
+        case unknown
+    }
+
     private let thread: WatchThread
     private let id: Int
     private let isStopped = Atomic(false)
@@ -61,13 +70,13 @@ public final class FileWatcher: Sendable {
     /// Watches these files and no others, and reports at once (after the quiet time) whose bytes are not those given here.
     ///
     /// For who has read the files already: a change between that reading and this call is not lost. Give what was read last, whether it was
-    /// accepted or not, nil where it could not be read; giving anything else is reported again after each call.
-    public func watch(contents: [String: [UInt8]?]) {
+    /// accepted or not; giving anything else is reported again after each call.
+    public func watch(read files: [String: Reading]) {
         let now = ContinuousClock.now
-        let files = contents.map { path, bytes in
-            (path, FileState(read: bytes, from: Self.absolute(path), limit: thread.sizeLimit, at: now))
+        let states = files.map { path, reading in
+            (path, FileState(reading, from: Self.absolute(path), limit: thread.sizeLimit, at: now))
         }
-        thread.send(.watch(id, Dictionary(files) { first, _ in first }, replacing: true))
+        thread.send(.watch(id, Dictionary(states) { first, _ in first }, replacing: true))
     }
 
     /// Stops for good. When it returns, no callback runs and none will, unless it was called from one: so hold no

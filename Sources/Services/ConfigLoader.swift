@@ -1,3 +1,4 @@
+import ConfigWatch
 public import Proxy
 
 /// Reads the configuration file and every file that it names.
@@ -24,22 +25,37 @@ public struct ConfigLoader: Sendable {
     /// Blocks: never call it on an event loop.
     /// - Throws: every problem found, in order of position, warnings among them.
     public func load() throws(ConfigProblems) -> LoadedConfig {
-        let (loaded, problems) = try read()
-        guard !problems.holdError else { throw ConfigProblems(withGroundwork(of: loaded, problems)) }
-        return loaded
+        try read().result.get()
+    }
+
+    /// The same, and what was read for it, good or not. Blocks.
+    /// - Parameter again: whether a configuration runs already: a file without any key is then taken for one that is still being written.
+    func read(again: Bool = false) -> ConfigReading {
+        var reading = ConfigReading(result: .failure(ConfigProblems([])), files: [:])
+        do throws(ConfigProblems) {
+            var (loaded, problems, isEmpty) = try read(&reading.files)
+            if again, isEmpty { problems.append(emptyFile) }
+            guard !problems.holdError else { throw ConfigProblems(withGroundwork(of: loaded, problems)) }
+            reading.result = .success(loaded)
+        } catch {
+            reading.result = .failure(error)
+        }
+        return reading
     }
 
     /// What the file says, none of the files that it names read. Blocks.
     /// - Throws: every problem found, in order of position, warnings among them.
     public func decode() throws(ConfigProblems) -> DecodedConfig {
-        try ConfigDecoder(file: file, folder: folder).decode(text())
+        var readings: [String: FileWatcher.Reading] = [:]
+        return try ConfigDecoder(file: file, folder: folder).decode(text(&readings))
     }
 
     /// What a start would refuse or warn about, found without opening anything or starting anybody. Blocks.
     /// - Returns: errors and warnings in order of position; empty when all is well.
     public func check() -> [ConfigProblem] {
         do throws(ConfigProblems) {
-            let (loaded, problems) = try read()
+            var files: [String: FileWatcher.Reading] = [:]
+            let (loaded, problems, _) = try read(&files)
             return withGroundwork(of: loaded, problems + UnixSocketFile.warnings(loaded))
         } catch {
             return error.problems
@@ -60,36 +76,65 @@ public struct ConfigLoader: Sendable {
         return problems.inOrderOfPosition
     }
 
+    private var emptyFile: ConfigProblem {
+        ConfigProblem(
+            file: file, position: nil, key: nil,
+            message:
+                "holds no key: taken for a file that is still being written; a key with its default, such as worker_threads, makes it whole"
+        )
+    }
+
     /// Reads the file, then whatever it names, even when something is wrong with it.
+    /// - Parameter readings: gets what was read of each file, by path.
     /// - Throws: when there is no configuration to speak of.
-    private func read() throws(ConfigProblems) -> (loaded: LoadedConfig, problems: [ConfigProblem]) {
-        var (decoded, problems) = try ConfigDecoder(file: file, folder: folder).examine(text())
+    private func read(
+        _ readings: inout [String: FileWatcher.Reading]
+    ) throws(ConfigProblems) -> (loaded: LoadedConfig, problems: [ConfigProblem], isEmpty: Bool) {
+        var (decoded, problems) = try ConfigDecoder(file: file, folder: folder).examine(text(&readings))
         var files: [String: [UInt8]] = [:]
         var warnings = decoded.warnings
         for reference in decoded.references where files[reference.path] == nil {
             do throws(FileReadError) {
                 let contents = try readFile(reference.path, limit: ConfigLoader.maxFileSize)
                 files[reference.path] = contents.bytes
+                readings[reference.path] = .bytes(contents.bytes)
                 if reference.isSecret, contents.isReadableByOthers {
                     warnings.append(decoded.origin.problem(reference.key, reference.warning, severity: .warning))
                 }
             } catch {
+                readings[reference.path] = FileWatcher.Reading(error)
                 problems.append(decoded.origin.problem(reference.key, "\(reference.key): cannot read \(reference.path): \(error)"))
             }
         }
         let loaded = LoadedConfig(
             config: decoded.config, files: files, references: decoded.references, origin: decoded.origin, warnings: warnings)
-        return (loaded, problems + warnings.dropFirst(decoded.warnings.count))
+        return (loaded, problems + warnings.dropFirst(decoded.warnings.count), decoded.isEmpty)
     }
 
-    private func text() throws(ConfigProblems) -> [UInt8] {
+    private func text(_ readings: inout [String: FileWatcher.Reading]) throws(ConfigProblems) -> [UInt8] {
         do throws(FileReadError) {
-            return try readFile(file, limit: ConfigLoader.maxConfigSize).bytes
+            let text = try readFile(file, limit: ConfigLoader.maxConfigSize).bytes
+            readings[file] = .bytes(text)
+            return text
         } catch {
+            readings[file] = FileWatcher.Reading(error)
             throw ConfigProblems([
                 ConfigProblem(file: file, position: nil, key: nil, message: "cannot read the configuration file: \(error)")
             ])
         }
+    }
+}
+
+/// What came of reading the configuration, and what to watch from then on.
+struct ConfigReading: Sendable {
+    var result: Result<LoadedConfig, ConfigProblems>
+    /// The configuration file and every file that it names, by path, also when something is wrong with them: whoever mends it is heard.
+    var files: [String: FileWatcher.Reading]
+}
+
+extension FileWatcher.Reading {
+    fileprivate init(_ error: FileReadError) {
+        self = error.isTooLarge ? .unknown : .unreadable
     }
 }
 

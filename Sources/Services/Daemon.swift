@@ -4,7 +4,7 @@ import NIOPosix
 public import Proxy
 import TLS
 
-/// What runs right now. All that it owns is made in `start` and ends in `stop`.
+/// What runs right now. All that it owns is made in `start` or by a reload, and ends in `stop`.
 public actor Daemon {
     /// The addresses bound, by what listens there.
     public struct Addresses: Sendable, Equatable {
@@ -16,31 +16,23 @@ public actor Daemon {
         public var unix: String?
     }
 
-    /// What a configuration asks for, opened but not yet used: dropping it needs `abandon()`.
-    private struct Prepared {
-        var scrape: [ScrapeListener] = []
-        var tcp: Receiver?
-        var unix: Receiver?
-        var targets: [PolledTarget] = []
-
-        func abandon() async {
-            for listener in scrape { await listener.drain(within: .zero) }
-            await tcp?.drain(within: .zero)
-            await unix?.drain(within: .zero)
-        }
-    }
-
-    let loaded: LoadedConfig
+    /// The configuration that runs.
+    public private(set) var loaded: LoadedConfig
     let logger: Logger
+    /// What the routes ask of the daemon.
+    let lifecycle: DaemonLifecycle
     private let group: MultiThreadedEventLoopGroup
     private let blockingWork: NIOThreadPool
+    private let store: MetricStore
     private let intake: PushIntake
     private let server: ScrapeServer
     private let poller: Poller
-    private let readiness: Readiness
     /// Beside the contexts, so that clients resume their sessions across a reload.
     private let tickets = SessionTickets()
-    private var open = Prepared()
+    private var listeners: [RunningListener] = []
+    /// Listeners that closed and whose connections have not all ended.
+    private var draining: [ObjectIdentifier: Listener] = [:]
+    private var isStopping = false
 
     /// Makes what needs no port: store, threads, routes.
     public init(_ loaded: LoadedConfig, logger: Logger) {
@@ -50,15 +42,16 @@ public actor Daemon {
         let blockingWork = NIOThreadPool(numberOfThreads: max(2, System.coreCount))
         let store = MetricStore(limits: StoreLimits(config.receiver))
         let poller = Poller(group: group, store: store, clock: SystemClock.now, logger: logger)
-        let readiness = Readiness { poller.firstPollsEnded }
+        let lifecycle = DaemonLifecycle { poller.firstPollsEnded }
         let router = Router(
-            store: store, lifecycle: readiness, offload: ThreadPoolOffload(blockingWork), clock: SystemClock.now)
+            store: store, lifecycle: lifecycle, offload: ThreadPoolOffload(blockingWork), clock: SystemClock.now)
         self.loaded = loaded
         self.logger = logger
         self.group = group
         self.blockingWork = blockingWork
+        self.store = store
         self.poller = poller
-        self.readiness = readiness
+        self.lifecycle = lifecycle
         intake = PushIntake(
             store: store, inflight: InflightBudget(limit: config.receiver.maxInflightSize), clock: SystemClock.now,
             makeDecoder: { format, maxMessageSize in format.makeDecoder(maxMessageSize: maxMessageSize) })
@@ -73,117 +66,241 @@ public actor Daemon {
         for warning in loaded.warnings { logger.warning("\(warning)") }
         blockingWork.start()
         do throws(ConfigProblems) {
-            open = try await prepare()
+            commit(try await prepare(ReloadPlan(from: nil, to: loaded), for: loaded))
         } catch {
             await shutDownThreads()
             throw error
         }
-        commit(open)
+        lifecycle.listenersAreUp()
         return addresses
+    }
+
+    /// Runs another configuration in place of this one, or, when that is not possible, this one as before. One reload at a time.
+    /// - Returns: what was done; empty when nothing differs.
+    /// - Throws: every problem found; nothing has changed then.
+    @discardableResult
+    public func reload(to new: LoadedConfig) async throws(ConfigProblems) -> ReloadPlan {
+        let plan = ReloadPlan(from: loaded, to: new)
+        let prepared = try await prepare(plan, for: new)
+        guard !isStopping else {
+            await prepared.abandon()
+            throw ConfigProblems([ConfigProblem(file: new.origin.file, position: nil, key: nil, message: "exporter-proxy is stopping")])
+        }
+        commit(prepared)
+        return plan
     }
 
     /// Accepts nothing new, lets what is in flight finish within `shutdown_timeout`, and ends every thread.
     public func stop() async {
-        readiness.stopBegins()
+        isStopping = true
+        lifecycle.stopBegins()
         let time = loaded.config.exporter.shutdownTimeout
         let polls = poller.shutdown()
         var cut = 0
         await withTaskGroup(of: Int.self) { drains in
-            for listener in open.scrape { drains.addTask { await listener.drain(within: time) } }
-            for receiver in [open.tcp, open.unix].compactMap(\.self) { drains.addTask { await receiver.drain(within: time) } }
+            for listener in listeners.map(\.listener) + draining.values { drains.addTask { await listener.drain(within: time) } }
             for await count in drains { cut += count }
         }
         try? await polls.get()
         if cut > 0 {
             logger.warning("connections closed unfinished after shutdown_timeout", metadata: [LogKey.count: "\(cut)"])
         }
-        open = Prepared()
+        listeners = []
+        draining = [:]
         await shutDownThreads()
     }
 
-    private var addresses: Addresses {
-        Addresses(scrape: open.scrape.map(\.listener.name), tcp: open.tcp?.listener.name, unix: open.unix?.listener.name)
+    /// Runs what may wait for a disk, where it holds up nobody.
+    func runBlocking<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async throws -> Result {
+        try await blockingWork.runIfActive(body)
     }
 
-    private func prepare() async throws(ConfigProblems) -> Prepared {
-        let groundwork = try Groundwork(loaded, tickets: tickets)
-        for warning in groundwork.contexts.warnings { logger.warning("\(warning)") }
-        var prepared = Prepared()
-        var problems: [ConfigProblem] = []
-        prepared.targets = groundwork.targets
-        await bindScrapeListeners(groundwork.contexts, &prepared, &problems)
-        await bindReceivers(groundwork.contexts, &prepared, &problems)
-        guard problems.isEmpty else {
-            await prepared.abandon()
-            throw ConfigProblems(problems)
-        }
-        return prepared
-    }
-
-    private func bindScrapeListeners(
-        _ contexts: TLSContexts, _ prepared: inout Prepared, _ problems: inout [ConfigProblem]
-    ) async {
-        let config = loaded.config.exporter
-        let settings = ScrapeSettings(config, transport: Transport(config.tls, context: contexts.scrape))
-        for (index, address) in config.scrapeAddresses.enumerated() {
-            do throws(ListenError) {
-                prepared.scrape.append(
-                    try await server.bind(address, settings: settings, v6Only: config.leavesIPv4(besides: address)))
-            } catch {
-                let key = "exporter.scrape_expose_endpoint"
-                let item = "\(key)[\(index)]"
-                problems.append(loaded.origin.problem(loaded.origin.positions[item] == nil ? key : item, "\(key): \(error)"))
+    /// The addresses bound now.
+    public var addresses: Addresses {
+        var addresses = Addresses()
+        for running in listeners {
+            switch running.door {
+            case .scrape: addresses.scrape.append(running.listener.name)
+            case .tcp: addresses.tcp = running.listener.name
+            case .unix: addresses.unix = running.listener.name
             }
         }
+        return addresses
     }
 
-    private func bindReceivers(_ contexts: TLSContexts, _ prepared: inout Prepared, _ problems: inout [ConfigProblem]) async {
-        let config = loaded.config.receiver
-        if let address = config.tcpSocket {
-            let transport = Transport(config.tls, context: contexts.receiver)
-            prepared.tcp = await bind(.tcp(address), transport, key: "receiver.receiver_tcp_socket", &problems)
-        }
-        if let socket = config.unixSocket {
-            prepared.unix = await bind(.unix(socket), .off, key: "receiver.receiver_unix_socket", &problems)
-        }
-    }
+    // MARK: - Everything that can fail
 
-    private func bind(
-        _ address: Receiver.Address, _ transport: Transport, key: String, _ problems: inout [ConfigProblem]
-    ) async -> Receiver? {
-        do throws(ListenError) {
-            return try await Receiver(
-                binding: address, settings: ReceiverSettings(loaded.config, transport: transport),
-                maxConnections: loaded.config.exporter.concurrentRequests, intake: intake, group: group, logger: logger)
-        } catch {
-            problems.append(loaded.problem(ofReceiver: error, key: key))
-            return nil
+    private func prepare(_ plan: ReloadPlan, for new: LoadedConfig) async throws(ConfigProblems) -> PreparedReload {
+        let groundwork = try Groundwork(new, tickets: tickets)
+        var prepared = PreparedReload(plan: plan, loaded: new, groundwork: groundwork)
+        let sharing = listeners.filter { $0.hasPort(of: plan.opens) }
+        for running in sharing { running.listener.setSharesPort(true) }
+        var problems = bind(&prepared, sharesPort: !sharing.isEmpty)
+        // What is bound does not listen before all is bound, and no socket's file is replaced before all listen: nobody's connection is
+        // taken by a listener that will not be.
+        if problems.isEmpty { problems = await listen(prepared.opened) }
+        for running in sharing + prepared.opened { running.listener.setSharesPort(false) }
+        if problems.isEmpty { problems = publish(prepared.opened, new) }
+        guard problems.isEmpty else {
+            await prepared.abandon()
+            throw ConfigProblems(problems.inOrderOfPosition)
         }
-    }
+        return prepared
 
-    private func commit(_ prepared: Prepared) {
-        for listener in prepared.scrape {
-            listener.start()
-            log(listener.listener.name, "scrape", loaded.config.exporter.tls)
-        }
-        if let tcp = prepared.tcp {
-            tcp.start()
-            log(tcp.listener.name, "tcp", loaded.config.receiver.tls)
-        }
-        if let unix = prepared.unix {
-            unix.start()
-            log(unix.listener.name, "unix", .off)
-        }
-        readiness.listenersAreUp()
-        if !prepared.targets.isEmpty {
-            logger.info("polling", metadata: [LogKey.count: "\(prepared.targets.count)"])
-            poller.start(prepared.targets)
+        func listen(_ opened: [RunningListener]) async -> [ConfigProblem] {
+            var problems: [ConfigProblem] = []
+            for running in opened {
+                do throws(ListenError) {
+                    try await running.listener.listen()
+                } catch {
+                    problems.append(new.problem(of: running.door, error))
+                }
+            }
+            return problems
         }
     }
 
-    private func log(_ address: String, _ listener: String, _ tls: ListenerTLS) {
-        var metadata: Logger.Metadata = [LogKey.address: "\(address)", LogKey.listener: "\(listener)", LogKey.tls: "\(tls.word)"]
-        if listener != "scrape" { metadata[LogKey.format] = "\(loaded.config.receiver.format.rawValue)" }
+    private func bind(_ prepared: inout PreparedReload, sharesPort: Bool) -> [ConfigProblem] {
+        var problems: [ConfigProblem] = []
+        for door in prepared.plan.opens {
+            do throws(ListenError) {
+                prepared.opened.append(RunningListener(door: door, kind: try bind(door, for: prepared, sharesPort: sharesPort)))
+            } catch {
+                problems.append(prepared.loaded.problem(of: door, error))
+            }
+        }
+        return problems
+    }
+
+    private func bind(_ door: Door, for prepared: PreparedReload, sharesPort: Bool) throws(ListenError) -> RunningListener.Kind {
+        let receiver: Receiver.Address
+        var replaced: UnixSocketFile?
+        switch door {
+        case .scrape(let address, let leavesIPv4):
+            return .scrape(
+                try server.bind(address, settings: prepared.scrapeSettings, v6Only: leavesIPv4, sharesPort: sharesPort))
+        case .tcp(let address): receiver = .tcp(address)
+        case .unix(let socket):
+            receiver = .unix(socket)
+            replaced = listeners.lazy.compactMap(\.listener.socketFile).first { $0.path == socket.path }
+        }
+        return .receiver(
+            try Receiver(
+                binding: receiver, settings: prepared.receiverSettings(of: door),
+                maxConnections: prepared.loaded.config.exporter.concurrentRequests, sharesPort: sharesPort, replacing: replaced,
+                intake: intake, group: group, logger: logger))
+    }
+
+    private func publish(_ opened: [RunningListener], _ new: LoadedConfig) -> [ConfigProblem] {
+        var problems: [ConfigProblem] = []
+        for running in opened {
+            do throws(ListenError) {
+                try running.listener.publish()
+            } catch {
+                problems.append(new.problem(of: running.door, error))
+            }
+        }
+        return problems
+    }
+
+    // MARK: - What cannot fail
+
+    private func commit(_ prepared: PreparedReload) {
+        for warning in prepared.groundwork.contexts.warnings { logger.warning("\(warning)") }
+        // Whoever stays is asked before the targets of this reload count.
+        lifecycle.remembersReadiness()
+        apply(prepared.loaded.config)
+        let closing = updateListeners(prepared)
+        applyTargets(prepared)
+        // The threads are those of the start: a later reload compares with what runs.
+        let threads = loaded.config.exporter.workerThreads
+        loaded = prepared.loaded
+        loaded.config.exporter.workerThreads = threads
+        for running in closing { drain(running.listener) }
+    }
+
+    /// Settings that belong to no listener and no target. Setting one that is in force already changes nothing.
+    private func apply(_ config: Config) {
+        store.setLimits(StoreLimits(config.receiver))
+        intake.inflight.limit = config.receiver.maxInflightSize
+        server.setMaxConnections(config.exporter.maxConnections)
+        lifecycle.setEnabled(config.exporter.enableLifecycle)
+    }
+
+    /// Lets people in through new doors, gives those that stay their new settings, and takes those that close out of the list.
+    private func updateListeners(_ prepared: PreparedReload) -> [RunningListener] {
+        let (plan, config) = (prepared.plan, prepared.loaded.config)
+        var closes = plan.closes
+        var closing: [RunningListener] = []
+        var kept: [RunningListener] = []
+        for running in listeners {
+            if let index = closes.firstIndex(of: running.door) {
+                closes.remove(at: index)
+                closing.append(running)
+                continue
+            }
+            kept.append(running)
+            switch running.kind {
+            case .scrape(let scrape) where plan.updatesExporter:
+                scrape.update(prepared.scrapeSettings, accessChanged: plan.changesScrapeAccess)
+            // The handshake's time and the number of connections are in the other table.
+            case .receiver(let receiver) where plan.updatesExporter || plan.updatesReceiver:
+                receiver.update(
+                    prepared.receiverSettings(of: running.door), maxConnections: config.exporter.concurrentRequests,
+                    accessChanged: plan.changesReceiverAccess && running.listener.port != nil)
+            case .scrape, .receiver: break
+            }
+        }
+        for running in prepared.opened {
+            switch running.kind {
+            case .scrape(let scrape): scrape.start()
+            case .receiver(let receiver): receiver.start()
+            }
+            log(running, config)
+        }
+        listeners = inOrder(kept + prepared.opened, of: config.doors)
+        return closing
+    }
+
+    private func inOrder(_ running: [RunningListener], of doors: [Door]) -> [RunningListener] {
+        var left = running
+        return doors.compactMap { door in left.firstIndex { $0.door == door }.map { left.remove(at: $0) } }
+    }
+
+    private func applyTargets(_ prepared: PreparedReload) {
+        let plan = prepared.plan
+        guard !plan.starts.isEmpty || !plan.stops.isEmpty || !plan.renames.isEmpty else { return }
+        let starting = Set(plan.starts.map(\.url))
+        poller.change(
+            stopping: plan.stops, renaming: plan.renames, starting: prepared.groundwork.targets.filter { starting.contains($0.target.url) })
+        logger.info("polling", metadata: [LogKey.count: "\(prepared.loaded.config.poll.targets.count)"])
+    }
+
+    private func drain(_ listener: Listener) {
+        let id = ObjectIdentifier(listener)
+        draining[id] = listener
+        let time = loaded.config.exporter.shutdownTimeout
+        Task {
+            let cut = await listener.drain(within: time)
+            draining[id] = nil
+            var metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]
+            if cut > 0 { metadata[LogKey.count] = "\(cut)" }
+            logger.info(
+                cut > 0 ? "listener closed, connections cut unfinished after shutdown_timeout" : "listener closed", metadata: metadata)
+        }
+    }
+
+    private func log(_ running: RunningListener, _ config: Config) {
+        let tls: ListenerTLS =
+            switch running.door {
+            case .scrape: config.exporter.tls
+            case .tcp: config.receiver.tls
+            case .unix: .off
+            }
+        var metadata: Logger.Metadata = [
+            LogKey.address: "\(running.listener.name)", LogKey.listener: "\(running.door.word)", LogKey.tls: "\(tls.word)",
+        ]
+        if case .receiver = running.kind { metadata[LogKey.format] = "\(config.receiver.format.rawValue)" }
         logger.info("listening", metadata: metadata)
     }
 
@@ -199,31 +316,12 @@ extension StoreLimits {
     }
 }
 
-extension ExporterConfig {
-    /// Whether an IPv6 wildcard leaves IPv4 to the wildcard listed beside it.
-    fileprivate func leavesIPv4(besides address: ListenAddress) -> Bool {
-        address.host == "::" && address.port != 0 && scrapeAddresses.contains(ListenAddress(host: "0.0.0.0", port: address.port))
-    }
-}
-
-extension ListenerTLS {
-    /// As in the configuration.
-    fileprivate var word: String {
-        switch self {
-        case .off: "off"
-        case .required: "required"
-        case .optional: "optional"
-        }
-    }
-}
-
-extension Transport {
-    /// - Parameter context: there whenever `tls` is not off.
-    fileprivate init(_ tls: ListenerTLS, context: TLSContext?) {
-        switch (tls, context) {
-        case (.required, let context?): self = .required(context)
-        case (.optional, let context?): self = .optional(context)
-        default: self = .off
-        }
+extension LoadedConfig {
+    /// Why a listener cannot be opened, at the key at fault.
+    fileprivate func problem(of door: Door, _ error: ListenError) -> ConfigProblem {
+        guard case .scrape(let address, _) = door else { return problem(ofReceiver: error, key: door.key) }
+        let index = config.exporter.scrapeAddresses.firstIndex(of: address) ?? 0
+        let item = "\(door.key)[\(index)]"
+        return origin.problem(origin.positions[item] == nil ? door.key : item, "\(door.key): \(error)")
     }
 }

@@ -4,6 +4,8 @@ import Glibc
 struct FileReadError: Error, CustomStringConvertible {
     /// Lower case, without the path.
     var description: String
+    /// Whether it is there and could be read, were it smaller.
+    var isTooLarge = false
 }
 
 /// The whole of a file.
@@ -38,7 +40,7 @@ func readFile(_ path: String, limit: Int) throws(FileReadError) -> FileContents 
         }
         if count == 0 { return FileContents(bytes: bytes, isReadableByOthers: status.st_mode & S_IROTH != 0) }
         bytes += block[..<count]
-        guard bytes.count <= limit else { throw FileReadError(description: "is larger than \(limit) bytes") }
+        guard bytes.count <= limit else { throw FileReadError(description: "is larger than \(limit) bytes", isTooLarge: true) }
     }
 }
 

@@ -26,6 +26,8 @@ enum LogKey {
     static let tls = "tls"
     /// What a receiver speaks: `json` or `capnp`.
     static let format = "format"
+    /// How long something took.
+    static let duration = "duration"
     /// Of exporter-proxy.
     static let version = "version"
 }

@@ -43,7 +43,7 @@ struct FileStateTests {
     func sameStatus() throws {
         try folder.write("one", to: "file")
         // As if read before the write, with the status of after it.
-        let state = Known(FileState(read: Array("two".utf8), from: folder("file"), limit: 100, at: start))
+        let state = Known(FileState(.bytes(Array("two".utf8)), from: folder("file"), limit: 100, at: start))
         #expect(state.look(limit: 100, at: start))
         #expect(!state.look(limit: 100, at: start))
         #expect(state.needsLook())
@@ -63,11 +63,11 @@ struct FileStateTests {
     @Test("compares with what somebody has read, or could not read")
     func read() throws {
         try folder.write("one", to: "file")
-        let same = Known(FileState(read: Array("one".utf8), from: folder("file"), limit: 100, at: start))
+        let same = Known(FileState(.bytes(Array("one".utf8)), from: folder("file"), limit: 100, at: start))
         #expect(!same.look(limit: 100, at: start))
-        let unread = Known(FileState(read: nil, from: folder("file"), limit: 100, at: start))
+        let unread = Known(FileState(.unreadable, from: folder("file"), limit: 100, at: start))
         #expect(unread.look(limit: 100, at: start))
-        let stillMissing = Known(FileState(read: nil, from: folder("none"), limit: 100, at: start))
+        let stillMissing = Known(FileState(.unreadable, from: folder("none"), limit: 100, at: start))
         #expect(!stillMissing.look(limit: 100, at: start))
     }
 

@@ -140,7 +140,7 @@ struct FileWatcherLifeTests {
         // Another one hears of it: then the first would have, too.
         let other = try Means.inotify.watcher(reports)
         defer { other.stop() }
-        other.watch(contents: [folder("file"): Array("two".utf8)])
+        other.watch(read: [folder("file"): .bytes(Array("two".utf8))])
         #expect(await eventually { reports.changes.count >= 2 })
         #expect(reports.changes.count == 2)
     }
@@ -157,7 +157,7 @@ struct FileWatcherLifeTests {
                     watcher = nil
                     return
                 }
-                watcher?.watch(contents: [b: []])
+                watcher?.watch(read: [b: .bytes([])])
             }
         }
         watcher.watch(paths: [folder("a")])

@@ -135,13 +135,13 @@ struct FileWatcherTests {
 
     @Test("tells at once what differs from what was read before")
     func knownContents() async throws {
-        for name in ["same", "other", "appeared"] { try folder.write("one", to: name) }
+        for name in ["same", "other", "appeared", "unread"] { try folder.write("one", to: name) }
         let watcher = try Means.inotify.watcher(reports)
         defer { watcher.stop() }
         let one = Array("one".utf8)
-        watcher.watch(contents: [
-            folder("same"): one, folder("other"): Array("before".utf8), folder("appeared"): nil, folder("missing"): nil,
-            folder("gone"): one,
+        watcher.watch(read: [
+            folder("same"): .bytes(one), folder("other"): .bytes(Array("before".utf8)), folder("appeared"): .unreadable,
+            folder("missing"): .unreadable, folder("gone"): .bytes(one), folder("unread"): .unknown,
         ])
         #expect(await eventually { !reports.changes.isEmpty })
         #expect(reports.changes == [[folder("other"), folder("appeared"), folder("gone")]])

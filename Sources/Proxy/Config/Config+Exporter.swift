@@ -8,6 +8,8 @@ public struct ExporterConfig: Equatable, Sendable {
     public var scrapeAddresses = [ListenAddress(host: "0.0.0.0", port: 6555)]
     /// TLS of the scrape listeners.
     public var tls = ListenerTLS.off
+    /// Whether `POST /-/reload` and the like are allowed.
+    public var enableLifecycle = false
     /// How long a stop, or a listener that closes, waits for what is in flight.
     public var shutdownTimeout = Duration.seconds(5)
     /// Open connections on the scrape side.

@@ -30,9 +30,9 @@ public enum PushFormat: String, Equatable, Sendable, CaseIterable {
 }
 
 /// Where the receiving Unix socket lies and who may use it.
-public struct UnixSocketConfig: Equatable, Sendable {
+public struct UnixSocketConfig: Hashable, Sendable {
     /// The owner or group of the socket file, as configured; looked up when the socket is made.
-    public enum Principal: Equatable, Sendable {
+    public enum Principal: Hashable, Sendable {
         /// That of the running process.
         case current
         /// A user or group name.

@@ -18,8 +18,9 @@ public struct Router: Responder {
             ServiceDiscoveryRoute(store: store, offload: offload),
             HealthyRoute(),
             ReadyRoute(lifecycle: lifecycle),
+            ReloadRoute(lifecycle: lifecycle),
         ]
-        routes = listed + [LandingPage(linking: listed)]
+        routes = listed + [LandingPage(linking: listed.filter { $0.methods.contains(.get) })]
         let paths = routes.map { "\($0.path)  \($0.summary)" }.joined(separator: "\n")
         notFound = .text(404, "nothing here; there is:\n\(paths)")
     }

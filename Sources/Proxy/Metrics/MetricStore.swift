@@ -67,6 +67,18 @@ public final class MetricStore: Sendable {
         withExtendedLifetime((removed, stale)) {}
     }
 
+    /// Forgets some targets and lists others, as `unregister` and `register` do, with nothing to be seen in between: names may move
+    /// from one target to another.
+    public func change(unregistering gone: [TargetURL], registering targets: [Target]) {
+        var removed: [StoredApp?] = []
+        let stale = state.withLock { state in
+            removed = gone.map { state.unregister($0) }
+            for target in targets { state.register(target) }
+            return state.takeSnapshot()
+        }
+        withExtendedLifetime((removed, stale)) {}
+    }
+
     /// Applies new limits to what comes from now on.
     public func setLimits(_ limits: StoreLimits) {
         state.withLock { $0.limits = limits }

@@ -23,6 +23,7 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
 
     private let limit: ConnectionLimit
     private let policy: ConnectionLimitPolicy
+    private let connections: OpenConnections
     private let logger: Logger
     private let refusals = LogLimiter(burst: 1)
     private var isStarted = false
@@ -31,9 +32,11 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     /// `maxMessagesPerRead` as it stands.
     private var currentBatch = 0
 
-    init(limit: ConnectionLimit, policy: ConnectionLimitPolicy, logger: Logger) {
+    /// - Parameter connections: takes every connection at once: one that was accepted just before the listener closes is drained too.
+    init(limit: ConnectionLimit, policy: ConnectionLimitPolicy, connections: OpenConnections, logger: Logger) {
         self.limit = limit
         self.policy = policy
+        self.connections = connections
         self.logger = logger
     }
 
@@ -72,11 +75,12 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let connection = unwrapInboundIn(data)
         switch policy {
         case .wait: limit.take()
         case .refuse:
             guard limit.takeIfAllowed() else {
-                unwrapInboundIn(data).close(mode: .all, promise: nil)
+                connection.close(mode: .all, promise: nil)
                 if let suppressed = refusals.admit() {
                     logger.warning(
                         "connection closed at once: the limit of open connections is reached",
@@ -85,6 +89,7 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
                 return
             }
         }
+        connections.insert(connection)
         context.fireChannelRead(data)
     }
 

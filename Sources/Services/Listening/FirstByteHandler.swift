@@ -9,6 +9,8 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
     private let timeout: TimeAmount
     private var build: ((_ isTLS: Bool) throws -> Void)?
     private var seen = ByteBuffer()
+    /// Handed on to who comes after this handler.
+    private var drain: ConnectionDrainEvent?
     private var timer: DeadlineTimer?
 
     /// - Parameters:
@@ -54,8 +56,12 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
         case ChannelEvent.inputClosed where seen.readableBytes > 0:
             // Too short for TLS; whether it is too short for the other is not ours to say.
             decide(isTLS: false, context, then: event)
-        case ChannelEvent.inputClosed, is ConnectionDrainEvent:
+        case ChannelEvent.inputClosed, ConnectionDrainEvent.accessChanged:
             context.close(promise: nil)
+        case ConnectionDrainEvent.listenerCloses:
+            guard drain == nil else { return }
+            drain = .listenerCloses
+            timer?.set(ConnectionDrainEvent.firstExchangePause)
         default:
             context.fireUserInboundEventTriggered(event)
         }
@@ -69,6 +75,7 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
             return
         }
         context.fireChannelActive()
+        if let drain { context.fireUserInboundEventTriggered(drain) }
         context.fireChannelRead(wrapInboundOut(seen))
         if let event {
             context.fireChannelReadComplete()

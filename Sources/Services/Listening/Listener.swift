@@ -1,42 +1,78 @@
 import Glibc
 import Logging
-public import NIOCore
+import NIOCore
 import NIOPosix
 import Proxy
+import Synchronization
 
 /// Owns one listening socket and the connections that came through it. What happens on them is the business of whoever set up their pipelines.
+///
+/// It opens in steps, so that a reload can take each step for all listeners before it takes the next: bound when made, then `listen`,
+/// `publish`, `start`. Dropping one that is not drained leaves its socket open.
 public final class Listener: Sendable {
     /// As configured (with the port that the system picked, when port 0 was): the name in logs, in `/apps` and in metrics.
     public let name: String
-    /// The address bound; `nil` for a Unix socket.
-    public let localAddress: SocketAddress?
-    /// The listening channel, for socket options that a reload needs.
-    public let channel: any Channel
-    private let socketFile: UnixSocketFile?
-    private let connections: OpenConnections
+    /// The TCP port bound; `nil` for a Unix socket.
+    public let port: UInt16?
 
-    private init(name: String, channel: any Channel, socketFile: UnixSocketFile?, connections: OpenConnections) {
+    private enum Socket {
+        /// Nobody can connect.
+        case bound(descriptor: CInt)
+        /// The channel owns the descriptor, which is kept for socket options that a reload needs.
+        case listening(any Channel, descriptor: CInt, isStarted: Bool)
+        case closed
+    }
+
+    /// The file of a Unix socket.
+    private enum File {
+        case none
+        case pending(UnixSocketFile.Pending)
+        case published(UnixSocketFile)
+    }
+
+    private struct State {
+        var socket: Socket
+        var file: File
+    }
+
+    /// Guards the steps. Held for system calls that do not wait.
+    private let state: Mutex<State>
+    private let setup: Setup
+    private let logger: Logger
+    private let connections = OpenConnections()
+
+    private init(name: String, port: UInt16?, socket: Socket, file: File, setup: Setup) {
         self.name = name
-        self.localAddress = socketFile == nil ? channel.localAddress : nil
-        self.channel = channel
-        self.socketFile = socketFile
-        self.connections = connections
+        self.port = port
+        self.setup = setup
+        logger = setup.logger(for: name)
+        state = Mutex(State(socket: socket, file: file))
     }
 
     /// Connections open now.
     public var openConnections: Int { connections.count }
 
-    /// Accepts connections from now on; those that came since `bind` have waited.
-    public func start() {
-        channel.pipeline.fireUserInboundEventTriggered(StartAcceptingEvent())
+    /// The Unix socket's file, once it is where clients look for it.
+    var socketFile: UnixSocketFile? {
+        state.withLock { if case .published(let file) = $0.file { file } else { nil } }
     }
 
-    /// Stops listening, lets what is in flight finish, and closes what is left at the deadline.
+    /// Accepts connections from now on; those that came since `listen` have waited.
+    public func start() {
+        let channel: (any Channel)? = state.withLock { state in
+            guard case .listening(let channel, let descriptor, false) = state.socket else { return nil }
+            state.socket = .listening(channel, descriptor: descriptor, isStarted: true)
+            return channel
+        }
+        channel?.pipeline.fireUserInboundEventTriggered(StartAcceptingEvent())
+    }
+
+    /// Stops listening, lets what is in flight finish, and closes what is left at the deadline. May be called again with another deadline.
     /// - Returns: how many connections had to be cut.
     @discardableResult
     public func drain(within time: Duration) async -> Int {
-        await stopListening()
-        let eventLoop = channel.eventLoop
+        await stopListening(within: time)
+        let eventLoop = setup.group.any()
         let emptied = connections.drainForGood(on: eventLoop)
         let deadline = eventLoop.scheduleTask(in: TimeAmount(time)) { [connections] in connections.closeAll() }
         try? await emptied.get()
@@ -45,20 +81,64 @@ public final class Listener: Sendable {
         return (try? await deadline.futureResult.get()) ?? 0
     }
 
-    /// Lets every connection open now finish its exchange and closes it; new ones are accepted as before.
-    public func retireConnections() {
-        connections.drain()
+    /// Replaces the settings of connections accepted from now on, and lets those made before finish their exchange and end.
+    func changeAccess(_ replaceSettings: () -> Void) {
+        let generation = connections.changeAccess(replaceSettings)
+        setup.group.any().scheduleTask(in: Self.longestLastExchange) { [connections] in _ = connections.closeAll(before: generation) }
     }
 
-    private func stopListening() async {
-        socketFile?.remove()
-        try? await channel.close()
+    /// Whether another listener of this process may bind an overlapping address now.
+    func setSharesPort(_ shares: Bool) {
+        state.withLock { state in
+            switch state.socket {
+            case .bound(let descriptor): BoundTCPSocket.setSharesPort(shares, of: descriptor)
+            case .listening(let channel, let descriptor, _):
+                // Only a channel that is open still owns the descriptor; it is closed by `stopListening` alone, which takes the state first.
+                if channel.isActive { BoundTCPSocket.setSharesPort(shares, of: descriptor) }
+            case .closed: break
+            }
+        }
+    }
+
+    private func stopListening(within time: Duration) async {
+        let state = state.withLock { state in
+            defer { state = State(socket: .closed, file: .none) }
+            return state
+        }
+        switch state.file {
+        case .pending(let pending): pending.abandon()
+        case .published(let file): file.remove()
+        case .none: break
+        }
+        switch state.socket {
+        case .bound(let descriptor): close(descriptor)
+        case .listening(let channel, let descriptor, true):
+            await closeOnceEmpty(channel, descriptor, within: min(time, Self.longestAccepting))
+        case .listening(let channel, _, false): try? await channel.close()
+        case .closed: break
+        }
+    }
+
+    /// Who has connected and waits to be accepted must not be reset: the kernel would do that to all of them.
+    private func closeOnceEmpty(_ channel: any Channel, _ descriptor: CInt, within time: Duration) async {
+        let eventLoop = channel.eventLoop
+        let closed = eventLoop.makePromise(of: Void.self)
+        let deadline = NIODeadline.now() + TimeAmount(time)
+        @Sendable func look() {
+            if channel.isActive, NIODeadline.now() < deadline, BoundTCPSocket.hasWaitingConnection(descriptor) {
+                eventLoop.scheduleTask(in: .milliseconds(1)) { look() }
+            } else {
+                channel.close(promise: closed)
+            }
+        }
+        eventLoop.execute { look() }
+        try? await closed.futureResult.get()
     }
 }
 
 extension Listener {
-    /// Fills a new connection's pipeline; throwing closes it.
-    typealias SetUpConnection = @Sendable (any Channel) throws -> Void
+    /// Given a connection's channel, fills its pipeline; throwing closes it.
+    typealias SetUpConnection = (any Channel) throws -> Void
 
     /// What every listener has, whatever its address.
     struct Setup: Sendable {
@@ -66,8 +146,8 @@ extension Listener {
         var limit: ConnectionLimit
         var policy: ConnectionLimitPolicy
         var logger: Logger
-        /// Given the listener's name once it is known: what sets up each new connection, on its event loop.
-        var connection: @Sendable (_ name: String, _ logger: Logger) -> SetUpConnection
+        /// Given the listener's name: what reads the settings in force for each new connection, on its event loop.
+        var connection: @Sendable (_ name: String, _ logger: Logger) -> @Sendable () -> SetUpConnection
 
         fileprivate func logger(for name: String) -> Logger {
             var logger = logger
@@ -78,81 +158,78 @@ extension Listener {
 
     /// Connections that the kernel completes and keeps for us; Linux's own default for the most that it allows.
     private static let backlog: Int32 = 4096
+    /// How long a listener that closes goes on accepting what waits, while more comes all the time.
+    private static let longestAccepting = Duration.seconds(1)
+    /// What an exchange may last after access was changed; nobody stays inside for ever by being slow.
+    private static let longestLastExchange = TimeAmount.minutes(1)
 
-    /// Binds a TCP socket, and accepts nothing yet.
-    /// - Parameter v6Only: whether `[::]` leaves IPv4 to a listener beside it.
-    static func bind(_ address: ListenAddress, v6Only: Bool = false, setup: Setup) async throws(ListenError) -> Listener {
-        let socketAddress: SocketAddress
-        do {
-            socketAddress = try SocketAddress(ipAddress: address.host, port: Int(address.port))
-        } catch {
-            throw ListenError("\(address)", "not a numeric IP address")
+    /// Binds a TCP socket; nobody can connect yet.
+    /// - Parameters:
+    ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
+    ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
+    static func bind(
+        _ address: ListenAddress, v6Only: Bool = false, sharesPort: Bool = false, setup: Setup
+    ) throws(ListenError) -> Listener {
+        let socket = try BoundTCPSocket.bind(address, v6Only: v6Only, sharesPort: sharesPort)
+        let name = ListenAddress(host: address.host, port: socket.port).description
+        return Listener(name: name, port: socket.port, socket: .bound(descriptor: socket.descriptor), file: .none, setup: setup)
+    }
+
+    /// Makes a Unix socket under a temporary name, with its owner and mode; nobody can connect yet.
+    /// - Parameter old: the file of a running listener that this one will replace.
+    static func bind(_ config: UnixSocketConfig, replacing old: UnixSocketFile? = nil, setup: Setup) throws(ListenError) -> Listener {
+        let pending = try UnixSocketFile.bind(config, replacing: old)
+        return Listener(
+            name: config.path, port: nil, socket: .bound(descriptor: pending.descriptor), file: .pending(pending), setup: setup)
+    }
+
+    /// The kernel completes connections from now on, and keeps them waiting.
+    func listen() async throws(ListenError) {
+        let descriptor: CInt? = state.withLock { if case .bound(let descriptor) = $0.socket { descriptor } else { nil } }
+        guard let descriptor else { return }
+        guard Glibc.listen(descriptor, Self.backlog) == 0 else {
+            throw port.map { ListenError(name, errno: errno, port: $0) } ?? ListenError(name, errorText(errno))
         }
-        let connections = OpenConnections()
-        let setUp = SettingsInForce<SetUpConnection?>(nil)
-        var bootstrap = bootstrap(setup, connections, setUp, name: "\(address)")
-            .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-            .serverChannelOption(.backlog, value: backlog)
-        if address.isIPv6 {
-            // Not `.socketOption`, whose level is SOL_SOCKET: this number is another option there.
-            bootstrap = bootstrap.serverChannelOption(ChannelOptions.socket(.init(IPPROTO_IPV6), .init(IPV6_V6ONLY)), value: v6Only ? 1 : 0)
-        }
         do {
-            let channel = try await bootstrap.bind(to: socketAddress).get()
-            let port = channel.localAddress?.port.flatMap { UInt16(exactly: $0) } ?? address.port
-            let name = ListenAddress(host: address.host, port: port).description
-            setUp.replace(with: setup.connection(name, setup.logger(for: name)))
-            return Listener(name: name, channel: channel, socketFile: nil, connections: connections)
-        } catch let error as IOError {
-            throw ListenError("\(address)", errno: error.errnoCode, port: address.port)
+            let channel = try await bootstrap.withBoundSocket(descriptor).get()
+            // It has listened again with a shorter queue of its own.
+            _ = Glibc.listen(descriptor, Self.backlog)
+            state.withLock { $0.socket = .listening(channel, descriptor: descriptor, isStarted: false) }
         } catch {
-            throw ListenError("\(address)", "\(error)")
+            // The channel has closed what it was given.
+            state.withLock { $0.socket = .closed }
+            throw ListenError(name, "\(error)")
         }
     }
 
-    /// Makes a Unix socket file, with its owner and mode before anyone can connect, and accepts nothing yet.
-    static func bind(_ config: UnixSocketConfig, setup: Setup) async throws(ListenError) -> Listener {
-        let pending = try UnixSocketFile.bind(config)
-        let connections = OpenConnections()
-        let setUp = SettingsInForce<SetUpConnection?>(setup.connection(config.path, setup.logger(for: config.path)))
-        let channel: any Channel
-        do {
-            channel = try await bootstrap(setup, connections, setUp, name: config.path).withBoundSocket(pending.descriptor).get()
-        } catch {
-            pending.abandon()
-            throw ListenError(config.path, "\(error)")
-        }
-        do {
-            let file = try pending.publish(backlog: backlog)
-            return Listener(name: config.path, channel: channel, socketFile: file, connections: connections)
-        } catch {
-            channel.close(mode: .all, promise: nil)
-            pending.abandon()
-            throw error
+    /// Moves a Unix socket to where clients look for it, over a stale one or one that this replaces, in one step.
+    func publish() throws(ListenError) {
+        try state.withLock { state throws(ListenError) in
+            guard case .pending(let pending) = state.file else { return }
+            state.file = .published(try pending.publish())
         }
     }
 
-    /// - Parameter setUp: filled before the first connection is accepted.
-    private static func bootstrap(
-        _ setup: Setup, _ connections: OpenConnections, _ setUp: SettingsInForce<SetUpConnection?>, name: String
-    ) -> ServerBootstrap {
-        let logger = setup.logger(for: name)
+    private var bootstrap: ServerBootstrap {
+        let (limit, policy, logger, connections) = (setup.limit, setup.policy, logger, connections)
+        let settings = setup.connection(name, logger)
         return ServerBootstrap(group: setup.group)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandlers(
-                        ConnectionLimitHandler(limit: setup.limit, policy: setup.policy, logger: logger),
-                        AcceptBackoffHandler(shouldForwardIOErrorCaught: false, backoffProvider: acceptBackoff(logger)))
+                        ConnectionLimitHandler(limit: limit, policy: policy, connections: connections, logger: logger),
+                        AcceptBackoffHandler(shouldForwardIOErrorCaught: false, backoffProvider: Self.acceptBackoff(logger)))
                 }
             }
             .childChannelInitializer { channel in
                 channel.closeFuture.whenComplete { _ in
                     connections.remove(channel)
-                    setup.limit.release()
+                    limit.release()
                 }
                 return channel.eventLoop.makeCompletedFuture {
-                    guard connections.insert(channel) else { throw ChannelError.ioOnClosedChannel }
-                    try setUp.now?(channel)
+                    let (setUp, isDraining) = connections.begin(channel, with: settings)
+                    try setUp(channel)
+                    if isDraining { channel.pipeline.fireUserInboundEventTriggered(ConnectionDrainEvent.listenerCloses) }
                 }
             }
     }

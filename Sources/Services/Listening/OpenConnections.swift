@@ -3,59 +3,82 @@ import Synchronization
 
 /// The connections of one listener that are open now, so that they can be drained.
 final class OpenConnections: Sendable {
-    private struct State {
-        var channels: [ObjectIdentifier: any Channel] = [:]
-        var isDraining = false
-        var emptied: [EventLoopPromise<Void>] = []
+    private struct Connection {
+        let channel: any Channel
+        /// How often access had changed when its settings were read; `nil` before that.
+        var generation: Int?
     }
 
-    /// Guards the set, and whether it takes new members.
+    private struct State {
+        var connections: [ObjectIdentifier: Connection] = [:]
+        var isDraining = false
+        var emptied: [EventLoopPromise<Void>] = []
+        /// Counts the changes of access.
+        var generation = 0
+    }
+
+    /// Guards the set, and which settings its members began with.
     private let state = Mutex(State())
 
-    var count: Int { state.withLock { $0.channels.count } }
+    var count: Int { state.withLock { $0.connections.count } }
 
-    /// - Returns: `false` when the listener drains already: the connection is to be closed.
-    func insert(_ channel: any Channel) -> Bool {
-        state.withLock { state in
-            guard !state.isDraining else { return false }
-            state.channels[ObjectIdentifier(channel)] = channel
-            return true
+    /// A connection was accepted; nothing has been read of the settings for it.
+    func insert(_ channel: any Channel) {
+        state.withLock { $0.connections[ObjectIdentifier(channel)] = Connection(channel: channel) }
+    }
+
+    /// The settings that a new connection begins with, read so that it is either before a change of access and ends with it, or after it.
+    /// - Returns: and whether the listener drains already.
+    func begin<Settings>(_ channel: any Channel, with settings: () throws -> Settings) rethrows -> (settings: Settings, isDraining: Bool) {
+        try state.withLock { state in
+            state.connections[ObjectIdentifier(channel)]?.generation = state.generation
+            return (try settings(), state.isDraining)
         }
     }
 
     func remove(_ channel: any Channel) {
         let emptied = state.withLock { state -> [EventLoopPromise<Void>] in
-            state.channels[ObjectIdentifier(channel)] = nil
-            guard state.channels.isEmpty else { return [] }
+            state.connections[ObjectIdentifier(channel)] = nil
+            guard state.connections.isEmpty else { return [] }
             defer { state.emptied = [] }
             return state.emptied
         }
         for promise in emptied { promise.succeed() }
     }
 
-    /// Asks every connection to finish its exchange and close.
-    func drain() {
-        for channel in channels { channel.pipeline.fireUserInboundEventTriggered(ConnectionDrainEvent()) }
+    /// Changes the settings, and asks every connection that began with others to finish its exchange and close.
+    /// - Returns: the generation before which connections are to end.
+    func changeAccess(_ replaceSettings: () -> Void) -> Int {
+        let (generation, before) = state.withLock { state in
+            replaceSettings()
+            state.generation += 1
+            return (state.generation, state.connections.values.filter { $0.generation != nil })
+        }
+        for connection in before { connection.channel.pipeline.fireUserInboundEventTriggered(ConnectionDrainEvent.accessChanged) }
+        return generation
     }
 
-    /// Takes no new members, and asks all to finish.
+    /// Asks all to finish, those too that are still being accepted.
     /// - Returns: ends when the last one has closed.
     func drainForGood(on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
         let promise = eventLoop.makePromise(of: Void.self)
-        let isEmpty = state.withLock { state in
+        let channels = state.withLock { state in
             state.isDraining = true
-            if !state.channels.isEmpty { state.emptied.append(promise) }
-            return state.channels.isEmpty
+            if !state.connections.isEmpty { state.emptied.append(promise) }
+            return state.connections.values.map(\.channel)
         }
-        if isEmpty { promise.succeed() }
-        drain()
+        if channels.isEmpty { promise.succeed() }
+        for channel in channels { channel.pipeline.fireUserInboundEventTriggered(ConnectionDrainEvent.listenerCloses) }
         return promise.futureResult
     }
 
     /// Closes all that are left, whatever they do.
+    /// - Parameter generation: only those that began before it.
     /// - Returns: how many there were.
-    func closeAll() -> Int {
-        let channels = channels
+    func closeAll(before generation: Int = .max) -> Int {
+        let channels = state.withLock { state in
+            state.connections.values.filter { $0.generation ?? (.max - 1) < generation }.map(\.channel)
+        }
         for channel in channels {
             channel.close(mode: .all, promise: nil)
             // The first close may still wait for the peer to take what TLS has queued; the second does not.
@@ -63,6 +86,4 @@ final class OpenConnections: Sendable {
         }
         return channels.count
     }
-
-    private var channels: [any Channel] { state.withLock { Array($0.channels.values) } }
 }

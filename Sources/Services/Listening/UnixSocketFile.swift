@@ -15,8 +15,7 @@ struct UnixSocketFile: Sendable {
 
     /// Removes the file, unless another one has taken its place.
     func remove() {
-        guard let status = Self.status(of: path), UInt64(status.st_dev) == device, UInt64(status.st_ino) == inode else { return }
-        unlink(path)
+        if isInPlace { unlink(path) }
     }
 
     /// What is wrong with it that can be told without touching the file system: user, group, and the length of the path.
@@ -54,11 +53,18 @@ struct UnixSocketFile: Sendable {
         }
     }
 
+    /// Whether this very file lies there now.
+    private var isInPlace: Bool {
+        guard let status = Self.status(of: path) else { return false }
+        return UInt64(status.st_dev) == device && UInt64(status.st_ino) == inode
+    }
+
     /// Binds under a temporary name in the same folder, so that nobody connects before owner and mode are right.
-    static func bind(_ config: UnixSocketConfig) throws(ListenError) -> Pending {
+    /// - Parameter old: a file of ours that may be there, and is to be replaced.
+    static func bind(_ config: UnixSocketConfig, replacing old: UnixSocketFile? = nil) throws(ListenError) -> Pending {
         let owner = try Owner(config)
         let temporary = try temporaryPath(for: config.path)
-        try refuseWhatIsThere(config.path)
+        if old?.path != config.path || old?.isInPlace != true { try refuseWhatIsThere(config.path) }
 
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { throw ListenError(config.path, errorText(errno)) }
@@ -84,9 +90,8 @@ struct UnixSocketFile: Sendable {
         fileprivate let path: String
         fileprivate let temporaryPath: String
 
-        /// Listens and takes the place of whatever stale socket is there, in one step.
-        func publish(backlog: Int32) throws(ListenError) -> UnixSocketFile {
-            guard listen(descriptor, backlog) == 0 else { throw ListenError(path, errorText(errno)) }
+        /// Takes the place of whatever stale socket is there, in one step.
+        func publish() throws(ListenError) -> UnixSocketFile {
             guard let status = UnixSocketFile.status(of: temporaryPath) else { throw ListenError(path, "the socket file has vanished") }
             guard rename(temporaryPath, path) == 0 else { throw ListenError(path, errorText(errno)) }
             return UnixSocketFile(path: path, status: status)

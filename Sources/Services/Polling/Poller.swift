@@ -18,6 +18,10 @@ final class Poller: Sendable {
                 return loop.value?.stop() ?? eventLoop.makeSucceededVoidFuture()
             }
         }
+
+        func rename(to name: AppName) {
+            eventLoop.execute { loop.value?.rename(to: name) }
+        }
     }
 
     private struct State {
@@ -51,22 +55,35 @@ final class Poller: Sendable {
     /// Whether the first poll of every target polled now has ended, well or not.
     var firstPollsEnded: Bool { state.withLock { $0.awaitingFirstPoll.isEmpty } }
 
-    /// Registers targets and polls them from now on; a URL that is polled already is replaced.
-    func start(_ targets: [PolledTarget]) {
-        for polled in targets { start(polled) }
-    }
-
-    /// Ends the polls of these targets and removes their metrics; others are not disturbed.
-    func stop(_ urls: [TargetURL]) {
-        for url in urls {
+    /// Ends some polls, names others anew and begins others, all at one moment for who looks at the metrics. Targets that are not named
+    /// are not disturbed.
+    /// - Parameters:
+    ///   - gone: polled no longer; their metrics leave.
+    ///   - renamed: polled already, and now under another name: they keep schedule, connection and metrics.
+    ///   - new: polled from now on; a URL that is polled already is replaced and keeps its metrics.
+    func change(stopping gone: [TargetURL], renaming renamed: [Target], starting new: [PolledTarget]) {
+        for url in gone {
             let running = state.withLock { state in
                 state.awaitingFirstPoll.remove(url)
                 return state.running.removeValue(forKey: url)
             }
-            running?.stop()
             // What a poll that ends meanwhile still records, the store drops.
-            store.unregister(url)
+            running?.stop()
         }
+        guard state.withLock({ !$0.isShutDown }) else { return }
+        store.change(unregistering: gone, registering: renamed + new.map(\.target))
+        for target in renamed { state.withLock { $0.running[target.url] }?.rename(to: target.name) }
+        for polled in new { start(polled) }
+    }
+
+    /// Registers targets and polls them from now on; a URL that is polled already is replaced.
+    func start(_ targets: [PolledTarget]) {
+        change(stopping: [], renaming: [], starting: targets)
+    }
+
+    /// Ends the polls of these targets and removes their metrics; others are not disturbed.
+    func stop(_ urls: [TargetURL]) {
+        change(stopping: urls, renaming: [], starting: [])
     }
 
     /// Ends every poll for good; what is stored stays.
@@ -95,7 +112,6 @@ final class Poller: Sendable {
         }
         guard let new else { return }
         before?.stop()
-        store.register(polled.target)
         let (resolver, logger, store, clock) = (resolver, logger, store, clock)
         new.eventLoop.execute { [weak self] in
             let loop = TargetLoop(polled, on: new.eventLoop, resolver: resolver, logger: logger) { outcome in

@@ -15,7 +15,8 @@ final class TargetLoop {
         case stopped
     }
 
-    private let target: Target
+    /// For the log.
+    private var name: AppName
     private let eventLoop: any EventLoop
     private let schedule: PollSchedule
     private let timeout: TimeAmount
@@ -31,7 +32,7 @@ final class TargetLoop {
         _ polled: PolledTarget, on eventLoop: any EventLoop, resolver: HostResolver, logger: Logger, record: @escaping Record,
         firstPollEnded: @escaping () -> Void
     ) {
-        self.target = polled.target
+        self.name = polled.target.name
         self.eventLoop = eventLoop
         self.schedule = PollSchedule(url: polled.target.url, interval: polled.target.interval)
         self.timeout = TimeAmount(polled.target.timeout)
@@ -58,6 +59,9 @@ final class TargetLoop {
         defer { client = nil }
         return client?.stop() ?? eventLoop.makeSucceededVoidFuture()
     }
+
+    /// The app's name from now on; nothing else changes.
+    func rename(to name: AppName) { self.name = name }
 
     private func wait(until moment: NIODeadline) {
         guard let alarm = setAlarm(moment) else { return }
@@ -104,7 +108,7 @@ final class TargetLoop {
     }
 
     private func log(_ change: PollHealth.Change) {
-        let name: Logger.MetadataValue = .stringConvertible(target.name)
+        let name: Logger.MetadataValue = .stringConvertible(name)
         switch change {
         case .becameFailing(let reason):
             logger.warning("target is failing", metadata: ["target": name, "reason": .string(reason)])

@@ -18,8 +18,6 @@ final class PushHandler: ChannelInboundHandler {
     /// How long and how much is read on after a refusal: enough for a sender that first writes all of a large message.
     static let lingerTime = TimeAmount.seconds(2)
     private static let lingerBytes = 64 << 20
-    /// How long a connection without a message in flight is still read when the listener drains: what the kernel holds is looked at first.
-    private static let drainPause = TimeAmount.milliseconds(50)
 
     private let intake: PushIntake
     private let source: Source
@@ -31,6 +29,8 @@ final class PushHandler: ChannelInboundHandler {
     private var decoder: (any PushDecoder)?
     private var state = State.receiving
     private var isDraining = false
+    /// Whether anything has come at all.
+    private var hasReceived = false
     /// Whether the peer has ended its side.
     private var inputEnded = false
     /// Bytes of an incomplete message that this connection has reserved.
@@ -67,7 +67,8 @@ final class PushHandler: ChannelInboundHandler {
         let bytes = unwrapInboundIn(data)
         switch state {
         case .receiving:
-            timer?.set(isDraining ? Self.drainPause : idleTimeout)
+            hasReceived = true
+            timer?.set(isDraining ? ConnectionDrainEvent.nextExchangePause : idleTimeout)
             decoder?.feed(bytes)
             do {
                 try applyComplete()
@@ -82,14 +83,14 @@ final class PushHandler: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if isDraining, case .receiving = state, heldBytes == 0 { close(context) }
+        if isDraining, hasReceived, case .receiving = state, heldBytes == 0 { close(context) }
         context.fireChannelReadComplete()
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case ChannelEvent.inputClosed: inputClosed(context)
-        case is ConnectionDrainEvent: drain(context)
+        case let event as ConnectionDrainEvent: drain(event, context)
         default: context.fireUserInboundEventTriggered(event)
         }
     }
@@ -143,11 +144,15 @@ final class PushHandler: ChannelInboundHandler {
         }
     }
 
-    private func drain(_ context: ChannelHandlerContext) {
-        guard !isDraining, case .receiving = state else { return }
+    private func drain(_ event: ConnectionDrainEvent, _ context: ChannelHandlerContext) {
+        guard case .receiving = state else { return }
         isDraining = true
+        guard heldBytes == 0 else { return }
         // Not at once: a message that was sent just now may wait in the kernel, unread.
-        if heldBytes == 0 { timer?.set(Self.drainPause) }
+        switch event {
+        case .listenerCloses where !hasReceived: timer?.set(ConnectionDrainEvent.firstExchangePause)
+        case .listenerCloses, .accessChanged: timer?.set(ConnectionDrainEvent.nextExchangePause)
+        }
     }
 
     private func expired(_ context: ChannelHandlerContext) {

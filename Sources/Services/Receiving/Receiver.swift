@@ -1,5 +1,5 @@
-public import Logging
-public import NIOCore
+import Logging
+import NIOCore
 public import Proxy
 
 /// One door for pushes: a listening TCP or Unix socket, and what its connections speak.
@@ -15,24 +15,28 @@ public final class Receiver: Sendable {
         case unix(UnixSocketConfig)
     }
 
-    /// Binds, and accepts nothing before `start()`.
+    /// Binds; nobody can connect before `listen()`.
     /// - Parameters:
     ///   - maxConnections: at the limit, no more are accepted until one ends.
-    ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
-    public init(
-        binding address: Address, settings: ReceiverSettings, maxConnections: Int, v6Only: Bool = false, intake: PushIntake,
-        group: any EventLoopGroup, logger: Logger
-    ) async throws(ListenError) {
+    ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
+    ///   - old: the file of a running receiver that this one will replace.
+    init(
+        binding address: Address, settings: ReceiverSettings, maxConnections: Int, sharesPort: Bool = false,
+        replacing old: UnixSocketFile? = nil, intake: PushIntake, group: any EventLoopGroup, logger: Logger
+    ) throws(ListenError) {
         let limit = ConnectionLimit(maxConnections)
         let settings = SettingsInForce(settings)
         let setup = Listener.Setup(group: group, limit: limit, policy: .wait, logger: logger) { name, logger in
             let source = Source.push(listener: name)
             let log = ConnectionLog(logger: logger)
-            return { channel in try Self.setUp(channel, settings.now, intake: intake, source: source, log: log) }
+            return {
+                let settings = settings.now
+                return { channel in try Self.setUp(channel, settings, intake: intake, source: source, log: log) }
+            }
         }
         switch address {
-        case .tcp(let address): listener = try await Listener.bind(address, v6Only: v6Only, setup: setup)
-        case .unix(let config): listener = try await Listener.bind(config, setup: setup)
+        case .tcp(let address): listener = try Listener.bind(address, sharesPort: sharesPort, setup: setup)
+        case .unix(let config): listener = try Listener.bind(config, replacing: old, setup: setup)
         }
         self.limit = limit
         self.settings = settings
@@ -42,8 +46,13 @@ public final class Receiver: Sendable {
     public func start() { listener.start() }
 
     /// For connections accepted from now on; open ones keep the format, limits and TLS that they began with.
-    public func update(_ settings: ReceiverSettings, maxConnections: Int) {
-        self.settings.replace(with: settings)
+    /// - Parameter accessChanged: open ones end after their current message.
+    func update(_ settings: ReceiverSettings, maxConnections: Int, accessChanged: Bool) {
+        if accessChanged {
+            listener.changeAccess { self.settings.replace(with: settings) }
+        } else {
+            self.settings.replace(with: settings)
+        }
         limit.set(maxConnections)
     }
 

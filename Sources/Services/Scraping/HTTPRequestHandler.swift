@@ -70,7 +70,9 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     private var isReadHeld = false
     /// Whether the peer has ended its side.
     private var inputEnded = false
-    private var isDraining = false
+    private var drain: ConnectionDrainEvent?
+    /// Whether a request has been answered.
+    private var hasAnswered = false
     /// Guards against re-entry: a flush calls `channelWritabilityChanged` before it returns.
     private var isProceeding = false
     /// Whether the time for a head is running since its first byte.
@@ -135,11 +137,12 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
         case ChannelEvent.inputClosed:
             inputEnded = true
             closeIfDone(context)
-        case is ConnectionDrainEvent:
-            isDraining = true
+        case let event as ConnectionDrainEvent:
+            // What has changed once stays so: a listener that closes later is no reason to wait.
+            if drain != .accessChanged { drain = event }
             closeIfDone(context)
         case TLSUserEvent.handshakeCompleted:
-            timer?.set(settings.headerTimeout)
+            timer?.set(drain == nil ? settings.headerTimeout : ConnectionDrainEvent.firstExchangePause)
         default:
             context.fireUserInboundEventTriggered(event)
         }
@@ -219,7 +222,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     }
 
     private func write(_ response: Response, answering head: RequestHead, method: Request.Method? = nil, _ context: ChannelHandlerContext) {
-        let isLast = !head.keepsAlive || isDraining || (inputEnded && waiting.readableBytes == 0)
+        let isLast = !head.keepsAlive || drain != nil || (inputEnded && waiting.readableBytes == 0)
         write(
             response, method: method ?? Request.Method(head.method), isHTTP10: head.isHTTP10, end: isLast ? .close : .keepAlive, context)
     }
@@ -285,6 +288,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
         case .keepAlive:
             state = .reading
             isHeadTimed = false
+            hasAnswered = true
             timer?.set(settings.idleTimeout)
             if isReadHeld {
                 isReadHeld = false
@@ -363,7 +367,14 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
             if inputEnded, case .lingering = state { close(context) }
             return
         }
-        if inputEnded || (isDraining && !isWithinRequest) { close(context) }
+        guard !inputEnded else { return close(context) }
+        guard let drain, !isWithinRequest else { return }
+        switch drain {
+        case .accessChanged: close(context)
+        // Not at once: a request that was sent just now may wait in the kernel, unread.
+        case .listenerCloses where hasAnswered: timer?.set(ConnectionDrainEvent.nextExchangePause)
+        case .listenerCloses: timer?.set(ConnectionDrainEvent.firstExchangePause)
+        }
     }
 
     private func close(_ context: ChannelHandlerContext) {

@@ -27,15 +27,23 @@ public final class ScrapeServer: Sendable {
     /// Applies from now on; open connections stay.
     public func setMaxConnections(_ maximum: Int) { limit.set(maximum) }
 
-    /// Binds one address, and accepts nothing before `start()`.
-    /// - Parameter v6Only: whether `[::]` leaves IPv4 to a listener beside it.
-    public func bind(_ address: ListenAddress, settings: ScrapeSettings, v6Only: Bool = false) async throws(ListenError) -> ScrapeListener {
+    /// Binds one address; nobody can connect before its listener listens.
+    /// - Parameters:
+    ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
+    ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
+    func bind(
+        _ address: ListenAddress, settings: ScrapeSettings, v6Only: Bool = false, sharesPort: Bool = false
+    ) throws(ListenError) -> ScrapeListener {
         let settings = SettingsInForce(settings)
         let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, logger: logger) { [responder, date] _, logger in
             let log = ConnectionLog(logger: logger)
-            return { channel in try Self.setUp(channel, settings.now, responder: responder, date: date, log: log) }
+            return {
+                let settings = settings.now
+                return { channel in try Self.setUp(channel, settings, responder: responder, date: date, log: log) }
+            }
         }
-        return ScrapeListener(listener: try await Listener.bind(address, v6Only: v6Only, setup: setup), settings: settings)
+        return ScrapeListener(
+            listener: try Listener.bind(address, v6Only: v6Only, sharesPort: sharesPort, setup: setup), settings: settings)
     }
 
     private static func setUp(
@@ -72,7 +80,14 @@ public final class ScrapeListener: Sendable {
     public func start() { listener.start() }
 
     /// For connections accepted from now on.
-    public func update(_ settings: ScrapeSettings) { self.settings.replace(with: settings) }
+    /// - Parameter accessChanged: open ones end after their current exchange.
+    func update(_ settings: ScrapeSettings, accessChanged: Bool) {
+        if accessChanged {
+            listener.changeAccess { self.settings.replace(with: settings) }
+        } else {
+            self.settings.replace(with: settings)
+        }
+    }
 
     /// Stops listening, lets exchanges in flight finish, and closes what is left at the deadline.
     /// - Returns: how many connections had to be cut.

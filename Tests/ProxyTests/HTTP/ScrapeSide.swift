@@ -69,6 +69,17 @@ struct Received {
 
 final class SwitchedLifecycle: Lifecycle {
     private let state = Atomic(true)
+    private let enabled = Atomic(false)
+    private let result = Mutex(ReloadResult.failure(reason: "nobody set a result"))
+
+    var isEnabled: Bool {
+        get { enabled.load(ordering: .relaxed) }
+        set { enabled.store(newValue, ordering: .relaxed) }
+    }
+
+    func reload() async -> ReloadResult { result.withLock { $0 } }
+
+    func reloads(with result: ReloadResult) { self.result.withLock { $0 = result } }
 
     var isReady: Bool {
         get { state.load(ordering: .relaxed) }

@@ -16,6 +16,7 @@ enum ConfigSchema {
             ConfigKey("concurrent_requests", .integer(1...65534, example: 2048), \.config.concurrentRequests),
             ConfigKey("scrape_expose_endpoint", .listenAddresses, \.scrapeAddresses),
             ConfigKey("tls", .choice, \.tls),
+            ConfigKey("enable_lifecycle", .boolean, \.config.enableLifecycle),
             ConfigKey("shutdown_timeout", .duration(example: "5s", orZero: true), \.config.shutdownTimeout),
             ConfigKey("max_connections", .integer(1...1_000_000, example: 4096), \.config.maxConnections),
             ConfigKey("handshake_timeout", .duration(example: "10s"), \.config.handshakeTimeout),

@@ -1,0 +1,51 @@
+import Proxy
+import Synchronization
+
+/// What the routes may ask of the daemon. It is there before the daemon and the reloader are, which register themselves.
+final class DaemonLifecycle: Lifecycle {
+    private struct State {
+        var isListening = false
+        var isStopping = false
+        /// Whether it has been ready once: a target that a reload adds takes nothing back.
+        var wasReady = false
+        var isEnabled = false
+        var reload: (@Sendable () async -> ReloadResult)?
+    }
+
+    private let state = Mutex(State())
+    private let polled: @Sendable () -> Bool
+
+    /// - Parameter polled: whether the first poll of each target has ended.
+    init(polled: @escaping @Sendable () -> Bool) {
+        self.polled = polled
+    }
+
+    var isReady: Bool {
+        let polled = polled()
+        return state.withLock { state in
+            guard state.isListening, !state.isStopping else { return false }
+            if polled { state.wasReady = true }
+            return state.wasReady
+        }
+    }
+
+    var isEnabled: Bool { state.withLock { $0.isEnabled } }
+
+    func reload() async -> ReloadResult {
+        guard let reload = state.withLock({ $0.reload }) else { return .failure(reason: "exporter-proxy is starting") }
+        return await reload()
+    }
+
+    /// What `POST /-/reload` does from now on.
+    func onReload(_ reload: @escaping @Sendable () async -> ReloadResult) { state.withLock { $0.reload = reload } }
+
+    /// Whether `POST /-/reload` and the like are allowed from now on.
+    func setEnabled(_ isEnabled: Bool) { state.withLock { $0.isEnabled = isEnabled } }
+
+    /// Before the targets change: notes whether those there are have all been polled.
+    func remembersReadiness() { _ = isReady }
+
+    func listenersAreUp() { state.withLock { $0.isListening = true } }
+
+    func stopBegins() { state.withLock { $0.isStopping = true } }
+}

@@ -1,0 +1,70 @@
+import Glibc
+import NIOCore
+import Proxy
+
+/// A TCP socket that has its address but does not listen: it takes nothing from anyone yet, so that closing it disturbs nobody.
+struct BoundTCPSocket: Sendable {
+    /// Whoever holds this value has to close it, or hand it to a channel.
+    let descriptor: CInt
+    /// The one that the system picked, when port 0 was asked for.
+    let port: UInt16
+
+    private let address: ListenAddress
+
+    /// - Parameters:
+    ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
+    ///   - sharesPort: whether another listener of this process, which shares too, holds an overlapping address now.
+    static func bind(_ address: ListenAddress, v6Only: Bool, sharesPort: Bool) throws(ListenError) -> BoundTCPSocket {
+        let socketAddress: SocketAddress
+        do {
+            socketAddress = try SocketAddress(ipAddress: address.host, port: Int(address.port))
+        } catch {
+            throw ListenError("\(address)", "not a numeric IP address")
+        }
+        let kind = CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue)
+        let descriptor = socket(address.isIPv6 ? AF_INET6 : AF_INET, kind, 0)
+        guard descriptor >= 0 else { throw ListenError("\(address)", errno: errno, port: address.port) }
+        set(SO_REUSEADDR, of: descriptor, true)
+        set(SO_REUSEPORT, of: descriptor, sharesPort)
+        if address.isIPv6 { set(IPV6_V6ONLY, of: descriptor, level: CInt(IPPROTO_IPV6), v6Only) }
+        let result = socketAddress.withSockAddr { Glibc.bind(descriptor, $0, socklen_t($1)) }
+        guard result == 0, let port = boundPort(of: descriptor) else {
+            let error = errno
+            close(descriptor)
+            throw ListenError("\(address)", errno: error, port: address.port)
+        }
+        return BoundTCPSocket(descriptor: descriptor, port: port, address: address)
+    }
+
+    /// The kernel completes connections from now on.
+    func listen(backlog: Int32) throws(ListenError) {
+        guard Glibc.listen(descriptor, backlog) == 0 else { throw ListenError("\(address)", errno: errno, port: address.port) }
+    }
+
+    /// Whether another socket of this user that shares too may bind an overlapping address (socket(7), `SO_REUSEPORT`).
+    static func setSharesPort(_ shares: Bool, of descriptor: CInt) {
+        set(SO_REUSEPORT, of: descriptor, shares)
+    }
+
+    /// Whether a connection waits to be accepted.
+    static func hasWaitingConnection(_ descriptor: CInt) -> Bool {
+        var request = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&request, 1, 0) == 1 && request.revents & Int16(POLLIN) != 0
+    }
+
+    private static func set(_ option: CInt, of descriptor: CInt, level: CInt = SOL_SOCKET, _ on: Bool) {
+        var value: CInt = on ? 1 : 0
+        setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<CInt>.size))
+    }
+
+    private static func boundPort(of descriptor: CInt) -> UInt16? {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
+        }
+        guard result == 0 else { return nil }
+        // The port stands behind the family in both kinds of address, in network order (ip(7), ipv6(7)).
+        return withUnsafeBytes(of: storage) { UInt16(bigEndian: $0.load(fromByteOffset: MemoryLayout<sa_family_t>.size, as: UInt16.self)) }
+    }
+}

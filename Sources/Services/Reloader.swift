@@ -1,0 +1,114 @@
+import ConfigWatch
+import Logging
+import Proxy
+
+/// Why a reload is asked for, as the log says it.
+enum ReloadTrigger: Equatable, Sendable, CustomStringConvertible {
+    /// A watched file has other bytes.
+    case change(of: Set<String>)
+    case signal
+    case request
+
+    var description: String {
+        switch self {
+        case .change(let paths): "change of \(paths.sorted().joined(separator: ", "))"
+        case .signal: "SIGHUP"
+        case .request: "POST /-/reload"
+        }
+    }
+}
+
+/// Every trigger ends here: one reload at a time. Whoever asks while one runs shares the next one with all others who do.
+actor Reloader {
+    private let read: @Sendable () async -> ConfigReading
+    private let apply: @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>
+    private let watch: @Sendable ([String: FileWatcher.Reading]) -> Void
+    private let logger: Logger
+    private var running: Task<ReloadResult, Never>?
+    /// Asked for while another runs, and not begun.
+    private var next: Task<ReloadResult, Never>?
+    /// Why the next one is asked for.
+    private var triggers: [ReloadTrigger] = []
+    /// The part of a reload that changes what runs.
+    private var applying: Task<Result<ReloadPlan, ConfigProblems>, Never>?
+    private var isStopped = false
+
+    /// - Parameters:
+    ///   - read: the configuration and all that it names, as they are now.
+    ///   - apply: all or nothing.
+    ///   - watch: gets what was read last, whatever became of it.
+    init(
+        read: @escaping @Sendable () async -> ConfigReading,
+        apply: @escaping @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>,
+        watch: @escaping @Sendable ([String: FileWatcher.Reading]) -> Void, logger: Logger
+    ) {
+        self.read = read
+        self.apply = apply
+        self.watch = watch
+        self.logger = logger
+    }
+
+    /// Reloads, from a reading that begins after this call.
+    @discardableResult
+    func reload(because trigger: ReloadTrigger) async -> ReloadResult {
+        guard !isStopped else { return .failure(reason: "exporter-proxy is stopping") }
+        triggers.append(trigger)
+        if let next { return await next.value }
+        let before = running
+        let task = Task {
+            _ = await before?.value
+            return await self.run()
+        }
+        next = task
+        return await task.value
+    }
+
+    /// Applies nothing more, and waits for what is being applied; a reading that takes its time holds up no stop.
+    func stop() async {
+        isStopped = true
+        _ = await applying?.value
+    }
+
+    private func run() async -> ReloadResult {
+        running = next
+        next = nil
+        let reason = triggers.map(\.description).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }.joined(separator: "; ")
+        triggers = []
+        let start = ContinuousClock.now
+        let reading = await read()
+        guard !isStopped else { return .failure(reason: "exporter-proxy is stopping") }
+        let result: Result<ReloadPlan, ConfigProblems>
+        switch reading.result {
+        case .success(let loaded):
+            let task = Task { [apply] in await apply(loaded) }
+            applying = task
+            result = await task.value
+            applying = nil
+        case .failure(let problems): result = .failure(problems)
+        }
+        // Last: what changed since it was read is noticed now.
+        watch(reading.files)
+        switch result {
+        case .success(let plan):
+            log(plan, warnings: (try? reading.result.get().warnings) ?? [], reason: reason, took: .now - start)
+            return .success(plan)
+        case .failure(let problems):
+            for problem in problems.problems { logger.log(level: problem.severity == .error ? .error : .warning, "\(problem)") }
+            logger.error("configuration not reloaded: what ran before still runs", metadata: [LogKey.reason: "\(reason)"])
+            return .failure(reason: problems.description)
+        }
+    }
+
+    private func log(_ plan: ReloadPlan, warnings: [ConfigProblem], reason: String, took: Duration) {
+        for warning in warnings { logger.warning("\(warning)") }
+        for change in plan.changes { logger.info("\(change)") }
+        for key in plan.needsRestart { logger.warning("\(key) has changed: it takes effect with the next start") }
+        var metadata: Logger.Metadata = [LogKey.reason: "\(reason)"]
+        if plan.isEmpty {
+            logger.info("configuration read again: nothing to do", metadata: metadata)
+        } else {
+            metadata[LogKey.duration] = "\(took.components.seconds * 1000 + took.components.attoseconds / 1_000_000_000_000_000)ms"
+            logger.info("configuration reloaded", metadata: metadata)
+        }
+    }
+}
