@@ -50,18 +50,19 @@ public struct ProxyFailed: Error, CustomStringConvertible {
 /// - Parameters:
 ///   - config: the text of `config.toml`, with port 0 for each address and paths relative to the folder.
 ///   - certificates: whether `certs/` of the folder holds the development certificates.
+///   - configFile: where the configuration lies in the folder.
 ///   - prepare: puts further files into the folder before the start.
 public func withProxy<Result>(
-    _ config: String, arguments: [String] = [], environment: [String: String] = [:], certificates: Bool = false,
+    _ config: String, configFile: String = "config.toml", arguments: [String] = [], environment: [String: String] = [:], certificates: Bool = false,
     prepare: (TemporaryFolder) async throws -> Void = { _ in },
     _ body: (ProxyProcess) async throws -> Result
 ) async throws -> Result {
     try await withTemporaryFolder { folder in
         if certificates { try await ProxyProcess.makeCertificates(in: folder) }
         try await prepare(folder)
-        try folder.write("config.toml", config)
+        try folder.write(configFile, config)
         let program = try RunningProgram(
-            ProxyProcess.executable, arguments + ["--config", folder.path("config.toml")], environment: environment, folder: folder)
+            ProxyProcess.executable, arguments + ["--config", folder.path(configFile)], environment: environment, folder: folder)
         do {
             let proxy = try await listening(program, config: config, folder: folder)
             let result = try await body(proxy)

@@ -32,6 +32,14 @@ public struct TemporaryFolder: Sendable {
     }
 }
 
+extension TemporaryFolder {
+    /// The permission bits of `name`, links not followed; `nil` when nothing is there.
+    public func mode(of name: String) -> UInt16? {
+        var status = stat()
+        return lstat(path(name), &status) == 0 ? UInt16(status.st_mode & 0o777) : nil
+    }
+}
+
 /// Runs `body` with a new temporary folder and removes the folder afterwards, whatever happens.
 public func withTemporaryFolder<Result>(_ body: (TemporaryFolder) async throws -> Result) async throws -> Result {
     var template = Array("/tmp/exporter-proxy-test.XXXXXX".utf8CString)

@@ -6,11 +6,16 @@ enum ConnectionDrainEvent: Sendable {
     /// The listener closes. A request that was sent just now may still be on its way, and who has just connected is about to send one:
     /// it is waited for, a little.
     case listenerCloses
-    /// The rules of access have changed since the connection was made: it closes at once when there is no exchange.
+    /// The rules of access have changed since the connection was made: only what had come by then is answered.
     case accessChanged
 
-    /// How long a connection without an exchange is kept for the first one.
-    static let firstExchangePause = TimeAmount.seconds(1)
-    /// How long a connection between two exchanges is kept: what the kernel holds is looked at first.
-    static let nextExchangePause = TimeAmount.milliseconds(50)
+    /// How long a connection without an exchange in flight is kept.
+    /// - Parameter isNew: whether it has had none at all.
+    func pause(isNew: Bool) -> TimeAmount {
+        switch self {
+        // Enough for what the kernel holds already to be read.
+        case .accessChanged: .milliseconds(1)
+        case .listenerCloses: isNew ? .seconds(1) : .milliseconds(50)
+        }
+    }
 }

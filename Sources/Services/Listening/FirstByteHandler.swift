@@ -56,12 +56,11 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
         case ChannelEvent.inputClosed where seen.readableBytes > 0:
             // Too short for TLS; whether it is too short for the other is not ours to say.
             decide(isTLS: false, context, then: event)
-        case ChannelEvent.inputClosed, ConnectionDrainEvent.accessChanged:
+        case ChannelEvent.inputClosed:
             context.close(promise: nil)
-        case ConnectionDrainEvent.listenerCloses:
-            guard drain == nil else { return }
-            drain = .listenerCloses
-            timer?.set(ConnectionDrainEvent.firstExchangePause)
+        case let event as ConnectionDrainEvent:
+            drain = event
+            timer?.set(event.pause(isNew: true))
         default:
             context.fireUserInboundEventTriggered(event)
         }

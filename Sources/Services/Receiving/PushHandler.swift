@@ -28,7 +28,7 @@ final class PushHandler: ChannelInboundHandler {
     /// `nil` once it has thrown, or the connection has ended: what it holds is freed then.
     private var decoder: (any PushDecoder)?
     private var state = State.receiving
-    private var isDraining = false
+    private var drain: ConnectionDrainEvent?
     /// Whether anything has come at all.
     private var hasReceived = false
     /// Whether the peer has ended its side.
@@ -68,7 +68,7 @@ final class PushHandler: ChannelInboundHandler {
         switch state {
         case .receiving:
             hasReceived = true
-            timer?.set(isDraining ? ConnectionDrainEvent.nextExchangePause : idleTimeout)
+            timer?.set(drain?.pause(isNew: false) ?? idleTimeout)
             decoder?.feed(bytes)
             do {
                 try applyComplete()
@@ -83,7 +83,7 @@ final class PushHandler: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if isDraining, hasReceived, case .receiving = state, heldBytes == 0 { close(context) }
+        if drain != nil, hasReceived, case .receiving = state, heldBytes == 0 { close(context) }
         context.fireChannelReadComplete()
     }
 
@@ -146,18 +146,14 @@ final class PushHandler: ChannelInboundHandler {
 
     private func drain(_ event: ConnectionDrainEvent, _ context: ChannelHandlerContext) {
         guard case .receiving = state else { return }
-        isDraining = true
-        guard heldBytes == 0 else { return }
+        drain = event
         // Not at once: a message that was sent just now may wait in the kernel, unread.
-        switch event {
-        case .listenerCloses where !hasReceived: timer?.set(ConnectionDrainEvent.firstExchangePause)
-        case .listenerCloses, .accessChanged: timer?.set(ConnectionDrainEvent.nextExchangePause)
-        }
+        if heldBytes == 0 { timer?.set(event.pause(isNew: !hasReceived)) }
     }
 
     private func expired(_ context: ChannelHandlerContext) {
         guard case .receiving = state, heldBytes > 0 else { return close(context) }
-        if isDraining {
+        if drain != nil {
             // A message has begun since: it may take until the listener's own deadline.
             timer?.set(idleTimeout)
         } else {

@@ -142,7 +142,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
             if drain != .accessChanged { drain = event }
             closeIfDone(context)
         case TLSUserEvent.handshakeCompleted:
-            timer?.set(drain == nil ? settings.headerTimeout : ConnectionDrainEvent.firstExchangePause)
+            timer?.set(drain?.pause(isNew: true) ?? settings.headerTimeout)
         default:
             context.fireUserInboundEventTriggered(event)
         }
@@ -368,13 +368,8 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
             return
         }
         guard !inputEnded else { return close(context) }
-        guard let drain, !isWithinRequest else { return }
-        switch drain {
-        case .accessChanged: close(context)
         // Not at once: a request that was sent just now may wait in the kernel, unread.
-        case .listenerCloses where hasAnswered: timer?.set(ConnectionDrainEvent.nextExchangePause)
-        case .listenerCloses: timer?.set(ConnectionDrainEvent.firstExchangePause)
-        }
+        if let drain, !isWithinRequest { timer?.set(drain.pause(isNew: !hasAnswered)) }
     }
 
     private func close(_ context: ChannelHandlerContext) {

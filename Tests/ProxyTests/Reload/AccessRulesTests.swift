@@ -1,0 +1,50 @@
+import Testing
+
+@testable import Proxy
+
+@Suite("Access rules")
+struct AccessRulesTests {
+    private static let config = TLSServerConfig(certFile: "cert.pem", keyFile: "key.pem")
+
+    private func loaded(_ tls: ListenerTLS, files: [String: String] = [:], keys: [String: String] = [:]) -> LoadedConfig {
+        var config = Config()
+        config.exporter.tls = tls
+        return LoadedConfig(
+            config: config, files: files.mapValues { Array($0.utf8) }, references: keys.map { FileReference(key: $0.key, path: $0.value) },
+            origin: ConfigOrigin(file: "config.toml"))
+    }
+
+    @Test("a change of the mode counts, in either direction")
+    func mode() {
+        let modes = [ListenerTLS.off, .optional(Self.config), .required(Self.config)]
+        for (index, mode) in modes.enumerated() {
+            for (other, otherMode) in modes.enumerated() {
+                #expect((AccessRules.scrape(loaded(mode)) == AccessRules.scrape(loaded(otherMode))) == (index == other))
+            }
+        }
+    }
+
+    @Test("another certificate or key does not count, by name or by contents; nor do the versions")
+    func rotation() {
+        var moved = Self.config
+        moved.certFile = "other.pem"
+        moved.keyFile = "other-key.pem"
+        moved.minVersion = .tls13
+        let old = loaded(
+            .required(Self.config), files: ["cert.pem": "a", "key.pem": "a"],
+            keys: ["exporter.tls_server_config.cert_file": "cert.pem", "exporter.tls_server_config.key_file": "key.pem"])
+        let new = loaded(
+            .required(moved), files: ["other.pem": "b", "other-key.pem": "b"],
+            keys: ["exporter.tls_server_config.cert_file": "other.pem", "exporter.tls_server_config.key_file": "other-key.pem"])
+        #expect(AccessRules.scrape(old) == AccessRules.scrape(new))
+    }
+
+    @Test("the contents of authorities and revocation lists count", arguments: ["client_ca_file", "client_crl_file"])
+    func contents(key: String) {
+        let keys = ["exporter.tls_server_config.\(key)": "file.pem"]
+        let old = loaded(.required(Self.config), files: ["file.pem": "old"], keys: keys)
+        #expect(AccessRules.scrape(old) != AccessRules.scrape(loaded(.required(Self.config), files: ["file.pem": "new"], keys: keys)))
+        #expect(AccessRules.scrape(old) == AccessRules.scrape(loaded(.required(Self.config), files: ["file.pem": "old"], keys: keys)))
+        #expect(AccessRules.receiver(old) == AccessRules.receiver(loaded(.off)), "the other side's files are its own")
+    }
+}

@@ -1,0 +1,301 @@
+import Logging
+import Proxy
+import TestSupport
+import Testing
+
+@testable import Services
+
+/// A daemon on loopback, and the file that it was started with.
+private struct LoopbackDaemon {
+    let daemon: Daemon
+    let folder: TemporaryFolder
+
+    func load(_ text: String) throws -> LoadedConfig {
+        try folder.write("config.toml", text)
+        return try ConfigLoader(file: folder.path("config.toml")).load()
+    }
+
+    @discardableResult
+    func reload(_ text: String) async throws -> ReloadPlan { try await daemon.reload(to: load(text)) }
+}
+
+private func withDaemon(_ text: String, _ body: (LoopbackDaemon, Daemon.Addresses) async throws -> Void) async throws {
+    try await withTemporaryFolder { folder in
+        try folder.write("config.toml", text)
+        let loaded = try ConfigLoader(file: folder.path("config.toml")).load()
+        var logger = Logger(label: "test")
+        logger.logLevel = .critical
+        let daemon = Daemon(loaded, logger: logger)
+        let addresses = try await daemon.start()
+        do {
+            try await body(LoopbackDaemon(daemon: daemon, folder: folder), addresses)
+        } catch {
+            await daemon.stop()
+            throw error
+        }
+        await daemon.stop()
+    }
+}
+
+private func exporter(_ addresses: String..., more: String = "") -> String {
+    "[exporter]\nworker_threads = 1\nscrape_expose_endpoint = [\(addresses.map { "\"\($0)\"" }.joined(separator: ", "))]\n\(more)\n"
+}
+
+private func tcp(_ address: String, _ more: String = "") -> String {
+    "[receiver]\nreceive_on_tcp_socket = true\nreceiver_tcp_socket = \"\(address)\"\n\(more)\n"
+}
+
+private func port(of address: String) -> String { address.split(separator: ":").last.map(String.init) ?? "" }
+
+@Suite("Daemon, reloading")
+struct DaemonReloadTests {
+    @Test("the same configuration again touches nothing")
+    func nothing() async throws {
+        let config = exporter("127.0.0.1:0") + tcp("127.0.0.1:0")
+        try await withDaemon(config) { it, addresses in
+            let kept = try RawConnection(to: addresses.scrape[0])
+            #expect(try await kept.get("/-/healthy").status == 200)
+            #expect(try await it.reload(config + "# a comment\n").isEmpty)
+            #expect(await it.daemon.addresses == addresses)
+            #expect(try await kept.get("/-/healthy").status == 200)
+        }
+    }
+
+    @Test("one port, from each kind of address to each other, and back", arguments: ["127.0.0.1", "0.0.0.0", "[::]", "[::1]"])
+    func overlapping(first: String) async throws {
+        try await withDaemon(exporter("\(first):0")) { it, addresses in
+            let port = port(of: addresses.scrape[0])
+            var before = first
+            for host in ["127.0.0.1", "[::]", "0.0.0.0", "[::1]", first] where host != before {
+                let kept = try RawConnection(to: Self.reachable(before, port))
+                #expect(try await kept.get("/-/healthy").status == 200)
+                try await it.reload(exporter("\(host):\(port)"))
+                #expect(try await RawConnection(to: Self.reachable(host, port)).get("/-/healthy").status == 200, "\(before) to \(host)")
+                // The old connection's listener has moved: it ends, and not by a reset.
+                try await wait(for: "the connection of \(before) to end") { try kept.isEnded }
+                before = host
+            }
+        }
+    }
+
+    @Test("[::]:P, then 0.0.0.0:P listed beside it, and back")
+    func besideTheWildcard() async throws {
+        try await withDaemon(exporter("[::]:0")) { it, addresses in
+            let port = port(of: addresses.scrape[0])
+            for (addresses, count) in [
+                (["[::]:\(port)", "0.0.0.0:\(port)"], 2), (["[::]:\(port)"], 1), (["0.0.0.0:\(port)", "[::]:\(port)"], 2),
+            ] {
+                let listed = addresses.map { "\"\($0)\"" }.joined(separator: ", ")
+                try await it.reload("[exporter]\nworker_threads = 1\nscrape_expose_endpoint = [\(listed)]\n")
+                #expect(await it.daemon.addresses.scrape.count == count)
+                for host in ["127.0.0.1", "[::1]"] {
+                    #expect(try await RawConnection(to: "\(host):\(port)").get("/-/healthy").status == 200)
+                }
+            }
+        }
+    }
+
+    @Test("nobody else can take the port that a listener has moved on")
+    func foreign() async throws {
+        try await withDaemon(exporter("127.0.0.1:0")) { it, addresses in
+            let port = port(of: addresses.scrape[0])
+            try await it.reload(exporter("0.0.0.0:\(port)"))
+            // A second daemon stands for another process: it shares nothing with this one's listeners.
+            let second = Daemon(try it.load(exporter("127.0.0.1:\(port)")), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            await #expect(throws: ConfigProblems.self) { try await second.start() }
+        }
+    }
+
+    @Test("scrape side and receiver exchange their ports")
+    func swap() async throws {
+        try await withDaemon(exporter("127.0.0.1:0") + tcp("127.0.0.1:0")) { it, addresses in
+            var (scrape, receiver) = (addresses.scrape[0], addresses.tcp ?? "")
+            for _ in 0..<6 {
+                (scrape, receiver) = (receiver, scrape)
+                try await it.reload(exporter(scrape) + tcp(receiver))
+                let push = try RawConnection(to: receiver)
+                try push.send(#"{"app": "x 1"}"#)
+                push.endOutput()
+                #expect(try await push.receiveToEnd() == "")
+                #expect(try await RawConnection(to: scrape).get("/metrics").body.hasPrefix("x 1\n"))
+            }
+        }
+    }
+
+    @Test("an address that is taken leaves everything as it was, also an exchange of ports")
+    func busy() async throws {
+        try await HTTPTarget.with { _ in
+            []
+        } _: { other in
+            try await withDaemon(exporter("127.0.0.1:0") + tcp("127.0.0.1:0")) { it, addresses in
+                let (scrape, receiver) = (addresses.scrape[0], addresses.tcp ?? "")
+                let kept = try RawConnection(to: scrape)
+                #expect(try await kept.get("/-/healthy").status == 200)
+                let config = exporter(receiver, "127.0.0.1:\(other.port)") + tcp(scrape, "format = \"capnp\"")
+                let problems = await #expect(throws: ConfigProblems.self) { try await it.reload(config) }
+                #expect(
+                    problems?.description.contains("config.toml:3:45: error: exporter.scrape_expose_endpoint") == true,
+                    "\(String(describing: problems))")
+                #expect(problems?.description.contains("address already in use") == true)
+
+                #expect(await it.daemon.addresses == addresses)
+                #expect(try await kept.get("/-/healthy").status == 200)
+                let push = try RawConnection(to: receiver)
+                try push.send(#"{"app": "x 1"}"#)
+                push.endOutput()
+                #expect(try await push.receiveToEnd() == "")
+                // The next good one applies.
+                try await it.reload(exporter(receiver) + tcp(scrape))
+                #expect(try await RawConnection(to: receiver).get("/metrics").body.hasPrefix("x 1\n"))
+            }
+        }
+    }
+
+    @Test("a connection open during a change of format finishes in the old one, a new one speaks the new one")
+    func format() async throws {
+        try await withDaemon(exporter("127.0.0.1:0") + tcp("127.0.0.1:0")) { it, addresses in
+            let old = try RawConnection(to: addresses.tcp ?? "")
+            try old.send(#"{"old": "x 1"} {"cut": "#)
+            try await wait(for: "the old connection to be taken") {
+                try await RawConnection(to: addresses.scrape[0]).get("/metrics?app=old").status == 200
+            }
+            try await it.reload(exporter("127.0.0.1:0") + tcp("127.0.0.1:0", "format = \"capnp\""))
+            #expect(await it.daemon.addresses == addresses)
+            let new = try RawConnection(to: addresses.tcp ?? "")
+            try new.send(#"{"new": "x 1"}"#)
+            #expect(try await new.receiveToEnd().hasPrefix("error: "))
+            try old.send(#""x 2"} {"later": "x 3"}"#)
+            old.endOutput()
+            #expect(try await old.receiveToEnd() == "")
+            #expect(try await RawConnection(to: addresses.scrape[0]).get("/metrics").body.hasPrefix("x 2\nx 3\nx 1\n"))
+        }
+    }
+
+    @Test("both receivers go on and off; one that goes finishes the message in flight")
+    func receiversOnAndOff() async throws {
+        try await withDaemon(exporter("127.0.0.1:0")) { it, addresses in
+            let unix = "receive_on_unix_socket = true\nreceiver_unix_socket = \"r.sock\""
+            try await it.reload(exporter("127.0.0.1:0") + tcp("127.0.0.1:0", unix))
+            let now = await it.daemon.addresses
+            #expect(now.scrape == addresses.scrape)
+            let pushes = try [RawConnection(to: now.tcp ?? ""), RawConnection(to: now.unix ?? "")]
+            for (index, push) in pushes.enumerated() { try push.send("{\"begun\(index)\": \"x 1\"} {\"cut\(index)\": ") }
+            for index in 0..<2 {
+                try await wait(for: "push \(index)") {
+                    try await RawConnection(to: addresses.scrape[0]).get("/metrics?app=begun\(index)").status == 200
+                }
+            }
+            try await it.reload(exporter("127.0.0.1:0"))
+            #expect(await it.daemon.addresses == addresses)
+            #expect(!it.folder.contains("r.sock"))
+            try await wait(for: "the TCP port to be closed") { (try? RawConnection(to: now.tcp ?? "")) == nil }
+            for push in pushes {
+                try push.send(#""x 2"}"#)
+                #expect(try await push.receiveToEnd() == "")
+            }
+            #expect(try await RawConnection(to: addresses.scrape[0]).get("/apps?format=json").body.contains("cut1"))
+        }
+    }
+
+    @Test("a Unix socket's mode changes in place, its path by a new socket; nobody is refused meanwhile")
+    func unixSocket() async throws {
+        func config(_ path: String, _ mode: String) -> String {
+            exporter("127.0.0.1:0")
+                + "[receiver]\nreceive_on_unix_socket = true\nreceiver_unix_socket = \"\(path)\"\nunix_socket_mode = \"\(mode)\"\n"
+        }
+        try await withDaemon(config("a.sock", "0660")) { it, _ in
+            for (path, mode) in [("a.sock", "0600"), ("a.sock", "0666"), ("b.sock", "0666"), ("a.sock", "0660")] {
+                let old = try RawConnection(to: await it.daemon.addresses.unix ?? "")
+                try await it.reload(config(path, mode))
+                #expect(await it.daemon.addresses.unix == it.folder.path(path))
+                #expect(it.folder.mode(of: path) == UInt16(mode, radix: 8))
+                for push in [old, try RawConnection(to: it.folder.path(path))] {
+                    try push.send(#"{"app": "x 1"}"#)
+                    push.endOutput()
+                    #expect(try await push.receiveToEnd() == "")
+                }
+                #expect(!it.folder.contains(path == "a.sock" ? "b.sock" : "a.sock"))
+            }
+        }
+    }
+
+    @Test("a file that is not a socket stays, and so does the old socket")
+    func unixSocketInTheWay() async throws {
+        func config(_ path: String) -> String {
+            exporter("127.0.0.1:0") + "[receiver]\nreceive_on_unix_socket = true\nreceiver_unix_socket = \"\(path)\"\n"
+        }
+        try await withDaemon(config("a.sock")) { it, addresses in
+            try it.folder.write("precious", "do not lose me")
+            await #expect(throws: ConfigProblems.self) { try await it.reload(config("precious")) }
+            #expect(await it.daemon.addresses == addresses)
+            let push = try RawConnection(to: addresses.unix ?? "")
+            try push.send(#"{"app": "x 1"}"#)
+            push.endOutput()
+            #expect(try await push.receiveToEnd() == "")
+        }
+    }
+
+    @Test("limits take effect for what comes from then on")
+    func limits() async throws {
+        let before = exporter("127.0.0.1:0", more: "max_connections = 1") + tcp("127.0.0.1:0", "max_apps = 1\nmax_message_size = 30")
+        try await withDaemon(before) { it, addresses in
+            func push(_ text: String) async throws -> String {
+                let push = try RawConnection(to: addresses.tcp ?? "")
+                try push.send(text)
+                push.endOutput()
+                return try await push.receiveToEnd()
+            }
+            #expect(try await push(#"{"a": "x 1"}"#) == "")
+            #expect(try await push(#"{"b": "x 1"}"#).hasPrefix("error: "))
+            #expect(try await push(#"{"a": "x 1 and more than thirty bytes of it"}"#).hasPrefix("error: "))
+            let only = try RawConnection(to: addresses.scrape[0])
+            #expect(try await only.get("/-/healthy").status == 200)
+            #expect(try await RawConnection(to: addresses.scrape[0]).receiveToEnd() == "")
+            try await it.reload(exporter("127.0.0.1:0", more: "max_connections = 2") + tcp("127.0.0.1:0", "max_apps = 2"))
+            #expect(try await push(#"{"b": "x 1 and more than thirty bytes of it"}"#) == "")
+            #expect(try await RawConnection(to: addresses.scrape[0]).get("/-/healthy").status == 200)
+            #expect(try await only.get("/-/healthy").status == 200)
+        }
+    }
+
+    @Test("worker_threads is said to need a restart, each time, until it is as it runs")
+    func workerThreads() async throws {
+        try await withDaemon(exporter("127.0.0.1:0")) { it, _ in
+            let other = exporter("127.0.0.1:0").replacing("worker_threads = 1", with: "worker_threads = 2")
+            for _ in 0..<2 {
+                let plan = try await it.reload(other)
+                #expect(plan.isEmpty && plan.needsRestart == ["exporter.worker_threads"])
+            }
+            #expect(try await it.reload(exporter("127.0.0.1:0")).needsRestart == [])
+        }
+    }
+
+    @Test("once ready it stays ready, whatever target a reload adds")
+    func readiness() async throws {
+        try await withDaemon(exporter("127.0.0.1:0")) { it, addresses in
+            // Answers nothing: its first poll takes until the timeout.
+            try await HTTPTarget.with { _ in
+                []
+            } _: { slow in
+                let targets = """
+                    [poll_external]
+                    poll_other_scrape_endpoints = true
+                    other_scrape_endpoints = ["http://127.0.0.1:\(slow.port)/"]
+                    poll_interval = 60
+                    client_timeout = 50
+                    """
+                try await it.reload(exporter("127.0.0.1:0") + targets)
+                try await wait(for: "the first poll to begin") { !slow.requests.isEmpty }
+                #expect(try await RawConnection(to: addresses.scrape[0]).get("/-/ready").status == 200)
+            }
+        }
+    }
+
+    private static func reachable(_ host: String, _ port: String) -> String {
+        switch host {
+        case "0.0.0.0": "127.0.0.1:\(port)"
+        case "[::]": "[::1]:\(port)"
+        default: "\(host):\(port)"
+        }
+    }
+}

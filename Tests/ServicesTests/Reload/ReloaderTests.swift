@@ -1,0 +1,111 @@
+import ConfigWatch
+import Logging
+import Proxy
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Services
+
+@Suite("Reloader")
+struct ReloaderTests {
+    /// Stands in for the file and the daemon: counts, and can be held up.
+    private final class Stage: Sendable {
+        struct State {
+            var reads = 0
+            var applied = 0
+            var watched: [[String: FileWatcher.Reading]] = []
+            var result: Result<LoadedConfig, ConfigProblems> = .success(
+                LoadedConfig(config: Config(), origin: ConfigOrigin(file: "config.toml")))
+            var isHeld = false
+        }
+
+        let state = Mutex(State())
+
+        func reloader() -> Reloader {
+            Reloader(
+                read: { [self] in
+                    let result = state.withLock { state in
+                        state.reads += 1
+                        return state.result
+                    }
+                    while state.withLock({ $0.isHeld }) { await Task.yield() }
+                    return ConfigReading(result: result, files: ["config.toml": .unreadable])
+                },
+                apply: { [self] loaded in
+                    state.withLock { $0.applied += 1 }
+                    return .success(ReloadPlan(from: nil, to: loaded))
+                },
+                watch: { [self] files in state.withLock { $0.watched.append(files) } }, logger: Logger(label: "test"))
+        }
+    }
+
+    private let stage = Stage()
+
+    @Test("reads, applies, and watches what was read")
+    func once() async {
+        let result = await stage.reloader().reload(because: .signal)
+        guard case .success = result else { return #expect(Bool(false), "\(result)") }
+        stage.state.withLock { state in
+            #expect(state.reads == 1)
+            #expect(state.applied == 1)
+            #expect(state.watched == [["config.toml": .unreadable]])
+        }
+    }
+
+    @Test("whoever asks while one runs shares the next one")
+    func sharing() async throws {
+        let reloader = stage.reloader()
+        stage.state.withLock { $0.isHeld = true }
+        async let first = reloader.reload(because: .signal)
+        try await wait(for: "the first to read") { stage.state.withLock { $0.reads == 1 } }
+        await withTaskGroup(of: ReloadResult.self) { group in
+            for _ in 0..<50 { group.addTask { await reloader.reload(because: .request) } }
+            // All of them have asked before the first goes on, or at least some: none may cause more than one.
+            await Task.yield()
+            stage.state.withLock { $0.isHeld = false }
+            for await _ in group {}
+        }
+        _ = await first
+        let reads = stage.state.withLock { $0.reads }
+        #expect((2...4).contains(reads), "\(reads)")
+    }
+
+    @Test("a reading that began before the trigger does not answer it")
+    func fresh() async throws {
+        let reloader = stage.reloader()
+        stage.state.withLock { $0.isHeld = true }
+        async let first = reloader.reload(because: .signal)
+        try await wait(for: "the first to read") { stage.state.withLock { $0.reads == 1 } }
+        let problem = ConfigProblem(file: "config.toml", position: nil, key: nil, message: "broken")
+        stage.state.withLock { $0.result = .failure(ConfigProblems([problem])) }
+        async let second = reloader.reload(because: .request)
+        stage.state.withLock { $0.isHeld = false }
+        guard case .success = await first else { return #expect(Bool(false), "the first read the good file") }
+        #expect(await second == .failure(reason: "config.toml: error: broken"))
+    }
+
+    @Test("a configuration that cannot be read is not applied, but watched for the next save")
+    func failure() async {
+        let problem = ConfigProblem(file: "config.toml", position: ConfigPosition(line: 1, column: 2), key: nil, message: "broken")
+        stage.state.withLock { $0.result = .failure(ConfigProblems([problem])) }
+        #expect(await stage.reloader().reload(because: .signal) == .failure(reason: "config.toml:1:2: error: broken"))
+        stage.state.withLock { state in
+            #expect(state.applied == 0)
+            #expect(state.watched.count == 1)
+        }
+    }
+
+    @Test("after a stop nothing is applied, not even what was being read")
+    func stop() async throws {
+        let reloader = stage.reloader()
+        stage.state.withLock { $0.isHeld = true }
+        async let running = reloader.reload(because: .signal)
+        try await wait(for: "it to read") { stage.state.withLock { $0.reads == 1 } }
+        await reloader.stop()
+        stage.state.withLock { $0.isHeld = false }
+        #expect(await running == .failure(reason: "exporter-proxy is stopping"))
+        #expect(await reloader.reload(because: .request) == .failure(reason: "exporter-proxy is stopping"))
+        #expect(stage.state.withLock { $0.applied } == 0)
+    }
+}

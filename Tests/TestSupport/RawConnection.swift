@@ -1,0 +1,125 @@
+import Foundation
+
+/// A plain connection that a test holds open, byte by byte. Used by one test at a time.
+public final class RawConnection {
+    private let descriptor: Int32
+    private var received: [UInt8] = []
+    private var ended = false
+
+    /// Connects to `HOST:PORT`, the host a numeric IP address (IPv6 in brackets), or to a Unix socket's path.
+    public init(to address: String) throws {
+        let isUnix = address.contains("/")
+        let isIPv6 = !isUnix && address.hasPrefix("[")
+        descriptor = socket(isUnix ? AF_UNIX : isIPv6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        let result: Int32
+        if isUnix {
+            var storage = sockaddr_un()
+            storage.sun_family = sa_family_t(AF_UNIX)
+            withUnsafeMutableBytes(of: &storage.sun_path) { $0.copyBytes(from: address.utf8.prefix(107)) }
+            result = Self.connect(descriptor, &storage)
+        } else if isIPv6 {
+            var storage = sockaddr_in6()
+            storage.sin6_family = sa_family_t(AF_INET6)
+            storage.sin6_port = Self.port(of: address).bigEndian
+            inet_pton(AF_INET6, String(address.dropFirst().prefix { $0 != "]" }), &storage.sin6_addr)
+            result = Self.connect(descriptor, &storage)
+        } else {
+            var storage = sockaddr_in()
+            storage.sin_family = sa_family_t(AF_INET)
+            storage.sin_port = Self.port(of: address).bigEndian
+            inet_pton(AF_INET, String(address.prefix { $0 != ":" }), &storage.sin_addr)
+            result = Self.connect(descriptor, &storage)
+        }
+        guard result == 0 else {
+            let error = errno
+            close(descriptor)
+            throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EIO)
+        }
+        _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
+    }
+
+    deinit { close(descriptor) }
+
+    /// Sends all of a text; small enough for the kernel to take at once.
+    public func send(_ text: String) throws {
+        let bytes = Array(text.utf8)
+        guard Foundation.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
+            throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO)
+        }
+    }
+
+    /// Ends our side.
+    public func endOutput() { shutdown(descriptor, Int32(SHUT_WR)) }
+
+    /// Whether the other side has ended; throws when it has reset the connection.
+    public var isEnded: Bool {
+        get throws {
+            try read()
+            return ended
+        }
+    }
+
+    /// Everything received up to the end of the connection.
+    public func receiveToEnd() async throws -> String {
+        try await wait(for: "the connection to end") { try isEnded }
+        return String(decoding: received, as: UTF8.self)
+    }
+
+    /// One GET on this connection, kept alive, and the answer's body.
+    public func get(_ path: String) async throws -> (status: Int, head: String, body: String) {
+        try send("GET \(path) HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return try await response()
+    }
+
+    /// The next response, which must have a length.
+    public func response() async throws -> (status: Int, head: String, body: String) {
+        try await wait(for: "a response") {
+            try read()
+            let text = String(decoding: received, as: UTF8.self)
+            guard let end = text.firstRange(of: "\r\n\r\n") else {
+                if ended { throw RawConnectionEnded(description: "the connection ended before a response; received: \(text)") }
+                return nil
+            }
+            let head = String(text[..<end.lowerBound])
+            let lines = head.split(separator: "\r\n")
+            let length =
+                lines.first { $0.lowercased().hasPrefix("content-length:") }.flatMap { Int($0.split(separator: " ").last ?? "") } ?? 0
+            let body = text[end.upperBound...].utf8
+            guard body.count >= length else { return nil }
+            received.removeFirst(head.utf8.count + 4 + length)
+            return (
+                Int(head.split(separator: " ").dropFirst().first ?? "") ?? 0, head, String(decoding: body.prefix(length), as: UTF8.self)
+            )
+        }
+    }
+
+    private func read() throws {
+        var block = [UInt8](repeating: 0, count: 64 << 10)
+        while !ended {
+            let count = recv(descriptor, &block, block.count, 0)
+            if count > 0 {
+                received += block[..<count]
+            } else if count == 0 {
+                ended = true
+            } else {
+                guard errno == EAGAIN || errno == EINTR else { throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO) }
+                return
+            }
+        }
+    }
+
+    private static func port(of address: String) -> UInt16 { address.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
+
+    private static func connect<Address>(_ descriptor: Int32, _ address: inout Address) -> Int32 {
+        let size = socklen_t(MemoryLayout<Address>.size)
+        return withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Foundation.connect(descriptor, $0, size) }
+        }
+    }
+}
+
+/// The other side ended where a test expected more.
+public struct RawConnectionEnded: Error, CustomStringConvertible {
+    /// What had come by then.
+    public let description: String
+}
