@@ -33,13 +33,19 @@ public struct AccessRules: Equatable, Sendable {
         self.files = files
     }
 
-    /// Who the server is, and how it speaks: not whom it lets in.
+    /// Without who the server is and how it speaks, which says nothing of whom it lets in; files count by their contents.
     private static func withoutIdentity(_ config: TLSServerConfig) -> TLSServerConfig {
         var config = config
         config.certFile = ""
         config.keyFile = ""
+        config.keyPasswordFile = nil
         config.minVersion = .tls12
         config.maxVersion = .tls13
+        config.cipherSuites = []
+        config.prefersServerCipherSuites = true
+        config.curvePreferences = []
+        config.clientCAFile = config.clientCAFile.map { _ in "" }
+        config.clientCRLFile = config.clientCRLFile.map { _ in "" }
         return config
     }
 }

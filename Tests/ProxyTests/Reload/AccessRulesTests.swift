@@ -39,6 +39,28 @@ struct AccessRulesTests {
         #expect(AccessRules.scrape(old) == AccessRules.scrape(new))
     }
 
+    @Test("what is asked of clients counts, suites and curves do not, nor where the authorities' file lies")
+    func clients() {
+        func isAnother(_ change: (inout TLSServerConfig) -> Void) -> Bool {
+            var config = Self.config
+            change(&config)
+            return AccessRules.scrape(loaded(.required(config))) != AccessRules.scrape(loaded(.required(Self.config)))
+        }
+        #expect(isAnother { $0.clientAuthType = .requireAndVerifyClientCert })
+        #expect(isAnother { $0.clientAllowedSANs = ["prometheus.example"] })
+        #expect(isAnother { $0.clientCAFile = "ca.pem" })
+        #expect(!isAnother { $0.cipherSuites = ["TLS_AES_128_GCM_SHA256"] })
+        #expect(!isAnother { $0.curvePreferences = ["X25519"] })
+        #expect(!isAnother { $0.prefersServerCipherSuites = false })
+        func withAuthorities(_ path: String) -> AccessRules {
+            var config = Self.config
+            config.clientCAFile = path
+            return .scrape(
+                loaded(.required(config), files: [path: "same"], keys: ["exporter.tls_server_config.client_ca_file": path]))
+        }
+        #expect(withAuthorities("one.pem") == withAuthorities("two.pem"))
+    }
+
     @Test("the contents of authorities and revocation lists count", arguments: ["client_ca_file", "client_crl_file"])
     func contents(key: String) {
         let keys = ["exporter.tls_server_config.\(key)": "file.pem"]
