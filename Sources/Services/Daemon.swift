@@ -174,20 +174,18 @@ public actor Daemon {
 
     private func bind(_ door: Door, for prepared: PreparedReload, sharesPort: Bool) throws(ListenError) -> RunningListener.Kind {
         let receiver: Receiver.Address
-        var replaced: UnixSocketFile?
         switch door {
         case .scrape(let address, let leavesIPv4):
             return .scrape(
                 try server.bind(address, settings: prepared.scrapeSettings, v6Only: leavesIPv4, sharesPort: sharesPort))
         case .tcp(let address): receiver = .tcp(address)
-        case .unix(let socket):
-            receiver = .unix(socket)
-            replaced = listeners.lazy.compactMap(\.listener.socketFile).first { $0.path == socket.path }
+        case .unix(let socket): receiver = .unix(socket)
         }
         return .receiver(
             try Receiver(
                 binding: receiver, settings: prepared.receiverSettings(of: door),
-                maxConnections: prepared.loaded.config.exporter.concurrentRequests, sharesPort: sharesPort, replacing: replaced,
+                maxConnections: prepared.loaded.config.exporter.concurrentRequests, sharesPort: sharesPort,
+                replacing: listeners.compactMap(\.listener.socketFile),
                 intake: intake, group: group, logger: logger))
     }
 

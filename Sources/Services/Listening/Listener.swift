@@ -176,9 +176,9 @@ extension Listener {
     }
 
     /// Makes a Unix socket under a temporary name, with its owner and mode; nobody can connect yet.
-    /// - Parameter old: the file of a running listener that this one will replace.
-    static func bind(_ config: UnixSocketConfig, replacing old: UnixSocketFile? = nil, setup: Setup) throws(ListenError) -> Listener {
-        let pending = try UnixSocketFile.bind(config, replacing: old)
+    /// - Parameter ours: the files of running listeners, one of which this one may replace.
+    static func bind(_ config: UnixSocketConfig, replacing ours: [UnixSocketFile] = [], setup: Setup) throws(ListenError) -> Listener {
+        let pending = try UnixSocketFile.bind(config, replacing: ours)
         return Listener(
             name: config.path, port: nil, socket: .bound(descriptor: pending.descriptor), file: .pending(pending), setup: setup)
     }

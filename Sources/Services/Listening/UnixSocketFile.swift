@@ -15,7 +15,7 @@ struct UnixSocketFile: Sendable {
 
     /// Removes the file, unless another one has taken its place.
     func remove() {
-        if isInPlace { unlink(path) }
+        if lies(at: path) { unlink(path) }
     }
 
     /// What is wrong with it that can be told without touching the file system: user, group, and the length of the path.
@@ -53,18 +53,18 @@ struct UnixSocketFile: Sendable {
         }
     }
 
-    /// Whether this very file lies there now.
-    private var isInPlace: Bool {
+    /// Whether this very file lies at `path` now, whatever the way there is called.
+    private func lies(at path: String) -> Bool {
         guard let status = Self.status(of: path) else { return false }
         return UInt64(status.st_dev) == device && UInt64(status.st_ino) == inode
     }
 
     /// Binds under a temporary name in the same folder, so that nobody connects before owner and mode are right.
-    /// - Parameter old: a file of ours that may be there, and is to be replaced.
-    static func bind(_ config: UnixSocketConfig, replacing old: UnixSocketFile? = nil) throws(ListenError) -> Pending {
+    /// - Parameter ours: files of running listeners, which may be there and are to be replaced.
+    static func bind(_ config: UnixSocketConfig, replacing ours: [UnixSocketFile] = []) throws(ListenError) -> Pending {
         let owner = try Owner(config)
         let temporary = try temporaryPath(for: config.path)
-        if old?.path != config.path || old?.isInPlace != true { try refuseWhatIsThere(config.path) }
+        if !ours.contains(where: { $0.lies(at: config.path) }) { try refuseWhatIsThere(config.path) }
 
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { throw ListenError(config.path, errorText(errno)) }

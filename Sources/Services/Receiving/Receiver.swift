@@ -19,10 +19,10 @@ public final class Receiver: Sendable {
     /// - Parameters:
     ///   - maxConnections: at the limit, no more are accepted until one ends.
     ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
-    ///   - old: the file of a running receiver that this one will replace.
+    ///   - ours: the files of running receivers, one of which this one may replace.
     init(
         binding address: Address, settings: ReceiverSettings, maxConnections: Int, sharesPort: Bool = false,
-        replacing old: UnixSocketFile? = nil, intake: PushIntake, group: any EventLoopGroup, logger: Logger
+        replacing ours: [UnixSocketFile] = [], intake: PushIntake, group: any EventLoopGroup, logger: Logger
     ) throws(ListenError) {
         let limit = ConnectionLimit(maxConnections)
         let settings = SettingsInForce(settings)
@@ -36,7 +36,7 @@ public final class Receiver: Sendable {
         }
         switch address {
         case .tcp(let address): listener = try Listener.bind(address, sharesPort: sharesPort, setup: setup)
-        case .unix(let config): listener = try Listener.bind(config, replacing: old, setup: setup)
+        case .unix(let config): listener = try Listener.bind(config, replacing: ours, setup: setup)
         }
         self.limit = limit
         self.settings = settings
