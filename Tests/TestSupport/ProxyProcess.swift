@@ -53,7 +53,8 @@ public struct ProxyFailed: Error, CustomStringConvertible {
 ///   - configFile: where the configuration lies in the folder.
 ///   - prepare: puts further files into the folder before the start.
 public func withProxy<Result>(
-    _ config: String, configFile: String = "config.toml", arguments: [String] = [], environment: [String: String] = [:], certificates: Bool = false,
+    _ config: String, configFile: String = "config.toml", arguments: [String] = [], environment: [String: String] = [:],
+    certificates: Bool = false,
     prepare: (TemporaryFolder) async throws -> Void = { _ in },
     _ body: (ProxyProcess) async throws -> Result
 ) async throws -> Result {

@@ -135,7 +135,8 @@ struct DaemonReloadTests {
                 let config = exporter(receiver, "127.0.0.1:\(other.port)") + tcp(scrape, "format = \"capnp\"")
                 let problems = await #expect(throws: ConfigProblems.self) { try await it.reload(config) }
                 #expect(
-                    problems?.description.contains("error: exporter.scrape_expose_endpoint: cannot listen on 127.0.0.1:\(other.port)") == true,
+                    problems?.description.contains("error: exporter.scrape_expose_endpoint: cannot listen on 127.0.0.1:\(other.port)")
+                        == true,
                     "\(String(describing: problems))")
                 #expect(problems?.description.contains("address already in use") == true)
 
