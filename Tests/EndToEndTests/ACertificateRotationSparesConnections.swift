@@ -30,7 +30,9 @@ private func fingerprint(_ proxy: ProxyProcess) async throws -> String {
 
 @Test("tightening tls ends connections made before, an exchange in flight only after its answer")
 func tighteningEndsConnections() async throws {
-    let config = Configurations.scrape(tls: "optional") + Configurations.receivers()
+    let config =
+        Configurations.scrape(tls: "optional").replacing("[exporter]\n", with: "[exporter]\n" + Configurations.patience)
+        + Configurations.receivers(format: "json", "idle_timeout = \"10m\"")
     try await withProxy(config, certificates: true) { proxy in
         let idle = try RawConnection(to: proxy.scrape)
         #expect(try await idle.get("/-/healthy").status == 200)

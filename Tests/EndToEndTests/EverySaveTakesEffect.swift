@@ -83,6 +83,7 @@ func bindMount() async throws {
 func signalAndRequest() async throws {
     try await withProxy(Configurations.scrape + "enable_lifecycle = true\n") { proxy in
         let old = try RawConnection(to: proxy.scrape)
+        #expect(try await old.get("/-/healthy").status == 200)
         try await proxy.reloading { proxy.program.send(signal: SIGHUP) }
         #expect(proxy.log.contains("nothing to do reason=SIGHUP"))
         let url = "http://\(proxy.scrape)/-/reload"

@@ -44,17 +44,18 @@ func listenersMoveOnOnePort() async throws {
 
 @Test("a listener that a reload closed finishes what is in flight")
 func aClosedListenerDrains() async throws {
-    try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
+    let scrape = Configurations.scrape + Configurations.patience
+    try await withProxy(scrape + Configurations.receivers(format: "json", "idle_timeout = \"10m\"")) { proxy in
         let asking = try RawConnection(to: proxy.scrape)
         try asking.send("GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n")
         let pushing = try RawConnection(to: proxy.unixSocket ?? "")
         try pushing.send(#"{"begun": "x 1"} {"cut": "#)
         try await wait(for: "the push to begin") { try await curl("http://\(proxy.scrape)/metrics?app=begun").status == 200 }
         // Another port for the scrape side, and no receiver at all.
-        try await proxy.save(Configurations.scrape.replacing("\"127.0.0.1:0\"", with: "[\"127.0.0.1:0\", \"[::1]:0\"]") + "[receiver]\n")
+        try await proxy.save(scrape.replacing("\"127.0.0.1:0\"", with: "[\"127.0.0.1:0\", \"[::1]:0\"]") + "[receiver]\n")
         #expect(!proxy.folder.contains("receiver.sock"))
         #expect(try await curl("http://\(proxy.scrape)/-/healthy").status == 200, "the same address with port 0 stays")
-        try await proxy.save(Configurations.scrape.replacing("127.0.0.1:0", with: "[::1]:0"))
+        try await proxy.save(scrape.replacing("127.0.0.1:0", with: "[::1]:0"))
         try asking.send("\r\n")
         let answer = try await asking.response()
         #expect(answer.status == 200)

@@ -82,9 +82,10 @@ public final class Listener: Sendable {
     }
 
     /// Replaces the settings of connections accepted from now on, and lets those made before finish their exchange and end.
-    func changeAccess(_ replaceSettings: () -> Void) {
+    /// - Parameter time: what that exchange may last.
+    func changeAccess(within time: Duration = longestLastExchange, _ replaceSettings: () -> Void) {
         let generation = connections.changeAccess(replaceSettings)
-        setup.group.any().scheduleTask(in: Self.longestLastExchange) { [connections] in _ = connections.closeAll(before: generation) }
+        setup.group.any().scheduleTask(in: TimeAmount(time)) { [connections] in _ = connections.closeAll(before: generation) }
     }
 
     /// Whether another listener of this process may bind an overlapping address now.
@@ -161,7 +162,7 @@ extension Listener {
     /// How long a listener that closes goes on accepting what waits, while more comes all the time.
     private static let longestAccepting = Duration.seconds(1)
     /// What an exchange may last after access was changed; nobody stays inside for ever by being slow.
-    private static let longestLastExchange = TimeAmount.minutes(1)
+    static let longestLastExchange = Duration.seconds(60)
 
     /// Binds a TCP socket; nobody can connect yet.
     /// - Parameters:

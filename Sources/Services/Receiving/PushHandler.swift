@@ -71,7 +71,9 @@ final class PushHandler: ChannelInboundHandler {
             timer?.set(drain?.pause(isNew: false) ?? idleTimeout)
             decoder?.feed(bytes)
             do {
-                try applyComplete()
+                let applied = try applyComplete()
+                // What it has begun since is under rules that no longer hold.
+                if applied, drain == .accessChanged { close(context) }
             } catch {
                 refuse(error, context)
             }
@@ -113,12 +115,16 @@ final class PushHandler: ChannelInboundHandler {
 
     // MARK: - Messages
 
-    private func applyComplete() throws(Rejection) {
+    /// - Returns: whether there was any.
+    private func applyComplete() throws(Rejection) -> Bool {
         if let refusal { throw refusal }
+        var applied = false
         while let push = try decoder?.next() {
             try intake.store.apply(push, from: source, at: intake.clock())
+            applied = true
         }
         try reserve(heldBytes)
+        return applied
     }
 
     private func reserve(_ bytes: Int) throws(Rejection) {

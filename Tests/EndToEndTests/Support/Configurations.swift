@@ -8,6 +8,9 @@ enum Configurations {
 
         """
 
+    /// For `[exporter]`: no deadline that a loaded machine could reach while a test holds a request or a message back.
+    static let patience = "header_timeout = \"10m\"\nshutdown_timeout = \"10m\"\n"
+
     /// The scrape side in TLS, with the development certificates.
     static func scrape(tls: String, _ more: String = "") -> String {
         scrape + """

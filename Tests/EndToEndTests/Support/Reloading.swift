@@ -41,10 +41,12 @@ struct HeldTLSConnection {
     private let folder: TemporaryFolder
 
     /// Runs `body` with a connection to the scrape side; the certificate is verified against the development authority.
-    static func with(_ proxy: ProxyProcess, _ body: (HeldTLSConnection) async throws -> Void) async throws {
+    /// - Parameter certificate: a PEM file with the client's certificate and key.
+    static func with(_ proxy: ProxyProcess, certificate: String? = nil, _ body: (HeldTLSConnection) async throws -> Void) async throws {
         let script = """
             import http.client, os, ssl, sys, time
             context = ssl.create_default_context(cafile="\(proxy.folder.path("held-ca.pem"))")
+            \(certificate.map { "context.load_cert_chain(\"\($0)\")" } ?? "")
             connection = http.client.HTTPSConnection("localhost", \(proxy.scrapePort), context=context, timeout=60)
             connection.connect()
             connection.auto_open = False

@@ -38,8 +38,18 @@ private func withDaemon(_ text: String, _ body: (LoopbackDaemon, Daemon.Addresse
     }
 }
 
+/// Without a deadline that a loaded machine could reach.
 private func exporter(_ addresses: String..., more: String = "") -> String {
-    "[exporter]\nworker_threads = 1\nscrape_expose_endpoint = [\(addresses.map { "\"\($0)\"" }.joined(separator: ", "))]\n\(more)\n"
+    let listed = addresses.map { "\"\($0)\"" }.joined(separator: ", ")
+    return """
+        [exporter]
+        worker_threads = 1
+        scrape_expose_endpoint = [\(listed)]
+        shutdown_timeout = 600
+        header_timeout = 600
+        \(more)
+
+        """
 }
 
 private func tcp(_ address: String, _ more: String = "") -> String {

@@ -1,0 +1,117 @@
+import Logging
+import NIOCore
+import NIOPosix
+import Proxy
+import TestSupport
+import Testing
+
+@testable import Services
+
+/// One receiver on a loop of its own.
+private func withReceiver(_ body: (Receiver, MetricStore) async throws -> Void) async throws {
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let store = MetricStore()
+    let intake = PushIntake(
+        store: store, inflight: InflightBudget(limit: .mebibytes(1)), clock: SystemClock.now,
+        makeDecoder: { format, size in format.makeDecoder(maxMessageSize: size) })
+    let receiver = try Receiver(
+        binding: .tcp(ListenAddress(host: "127.0.0.1", port: 0)), settings: ReceiverSettings(Config(), transport: .off),
+        maxConnections: 10, intake: intake, group: group, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    do {
+        try await body(receiver, store)
+    } catch {
+        await receiver.drain(within: .zero)
+        try await group.shutdownGracefully()
+        throw error
+    }
+    await receiver.drain(within: .zero)
+    try await group.shutdownGracefully()
+}
+
+@Suite("Listener")
+struct ListenerTests {
+    @Test("bound it takes nobody, listening it keeps them waiting, started it takes them in")
+    func steps() async throws {
+        try await withReceiver { receiver, store in
+            let address = receiver.listener.name
+            #expect(throws: (any Error).self) { try RawConnection(to: address) }
+            try await receiver.listener.listen()
+            let push = try RawConnection(to: address)
+            try push.send(#"{"app": "x 1"}"#)
+            push.endOutput()
+            #expect(try !push.isEnded)
+            #expect(receiver.listener.openConnections == 0)
+            receiver.start()
+            #expect(try await push.receiveToEnd() == "")
+            #expect(store.snapshot().entries.count == 1)
+        }
+    }
+
+    @Test("one that is closed before it starts, bound or listening, leaves its port", arguments: [true, false])
+    func abandon(listens: Bool) async throws {
+        try await withReceiver { receiver, _ in
+            if listens { try await receiver.listener.listen() }
+            await receiver.drain(within: .zero)
+            #expect(throws: (any Error).self) { try RawConnection(to: receiver.listener.name) }
+        }
+    }
+
+    @Test("who waits to be accepted when it closes is served, not reset")
+    func waiting() async throws {
+        try await withReceiver { receiver, store in
+            try await receiver.listener.listen()
+            let pushes = try (0..<15).map { index in
+                let push = try RawConnection(to: receiver.listener.name)
+                try push.send("{\"app\(index)\": \"x 1\"}")
+                push.endOutput()
+                return push
+            }
+            // The limit is ten: the rest is accepted as those end, while it closes.
+            receiver.start()
+            #expect(await receiver.drain(within: .seconds(60)) == 0)
+            for push in pushes { #expect(try await push.receiveToEnd() == "") }
+        }
+    }
+
+    @Test("after a change of access a message in flight is taken, and what was begun since is not")
+    func lastExchange() async throws {
+        try await withReceiver { receiver, store in
+            let push = try await begin(receiver, store)
+            receiver.listener.changeAccess(within: .seconds(3600)) {}
+            try push.send(#""x 2"} {"more": "#)
+            #expect(try await push.receiveToEnd() == "")
+            #expect(store.snapshot().entries.map(\.name.description) == ["begun", "cut"])
+        }
+    }
+
+    @Test("after a change of access nobody is waited for without end")
+    func longLastExchange() async throws {
+        try await withReceiver { receiver, store in
+            let push = try await begin(receiver, store)
+            receiver.listener.changeAccess(within: .milliseconds(10)) {}
+            #expect(try await push.receiveToEnd() == "")
+            #expect(store.snapshot().entries.count == 1)
+        }
+    }
+
+    /// A connection in the middle of its second message.
+    private func begin(_ receiver: Receiver, _ store: MetricStore) async throws -> RawConnection {
+        try await receiver.listener.listen()
+        receiver.start()
+        let push = try RawConnection(to: receiver.listener.name)
+        try push.send(#"{"begun": "x 1"} {"cut": "#)
+        try await wait(for: "it to have begun") { store.snapshot().entries.count == 1 }
+        return push
+    }
+
+    @Test("a drain under way can be hastened by another")
+    func drainAgain() async throws {
+        try await withReceiver { receiver, store in
+            let push = try await begin(receiver, store)
+            async let first = receiver.drain(within: .seconds(3600))
+            #expect(await receiver.drain(within: .milliseconds(10)) == 1)
+            #expect(await first == 0)
+            #expect(try await push.receiveToEnd() == "")
+        }
+    }
+}
