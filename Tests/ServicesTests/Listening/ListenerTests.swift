@@ -8,7 +8,7 @@ import Testing
 @testable import Services
 
 /// One receiver on a loop of its own.
-private func withReceiver(_ body: (Receiver, MetricStore) async throws -> Void) async throws {
+private func withReceiver(_ body: (Receiver, MetricStore, any EventLoop) async throws -> Void) async throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let store = MetricStore()
     let intake = PushIntake(
@@ -18,7 +18,7 @@ private func withReceiver(_ body: (Receiver, MetricStore) async throws -> Void) 
         binding: .tcp(ListenAddress(host: "127.0.0.1", port: 0)), settings: ReceiverSettings(Config(), transport: .off),
         maxConnections: 10, intake: intake, group: group, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     do {
-        try await body(receiver, store)
+        try await body(receiver, store, group.next())
     } catch {
         await receiver.drain(within: .zero)
         try await group.shutdownGracefully()
@@ -32,7 +32,7 @@ private func withReceiver(_ body: (Receiver, MetricStore) async throws -> Void) 
 struct ListenerTests {
     @Test("bound it takes nobody, listening it keeps them waiting, started it takes them in")
     func steps() async throws {
-        try await withReceiver { receiver, store in
+        try await withReceiver { receiver, store, _ in
             let address = receiver.listener.name
             #expect(throws: (any Error).self) { try RawConnection(to: address) }
             try await receiver.listener.listen()
@@ -49,7 +49,7 @@ struct ListenerTests {
 
     @Test("one that is closed before it starts, bound or listening, leaves its port", arguments: [true, false])
     func abandon(listens: Bool) async throws {
-        try await withReceiver { receiver, _ in
+        try await withReceiver { receiver, _, _ in
             if listens { try await receiver.listener.listen() }
             await receiver.drain(within: .zero)
             #expect(throws: (any Error).self) { try RawConnection(to: receiver.listener.name) }
@@ -58,7 +58,7 @@ struct ListenerTests {
 
     @Test("who waits to be accepted when it closes is served, not reset")
     func waiting() async throws {
-        try await withReceiver { receiver, store in
+        try await withReceiver { receiver, store, _ in
             try await receiver.listener.listen()
             let pushes = try (0..<15).map { index in
                 let push = try RawConnection(to: receiver.listener.name)
@@ -75,9 +75,11 @@ struct ListenerTests {
 
     @Test("after a change of access a message in flight is taken, and what was begun since is not")
     func lastExchange() async throws {
-        try await withReceiver { receiver, store in
+        try await withReceiver { receiver, store, eventLoop in
             let push = try await begin(receiver, store)
             receiver.listener.changeAccess(within: .seconds(3600)) {}
+            // The connection has heard of it by the end of what its event loop had to do.
+            try await eventLoop.submit {}.get()
             try push.send(#""x 2"} {"more": "#)
             #expect(try await push.receiveToEnd() == "")
             #expect(store.snapshot().entries.map(\.name.description) == ["begun", "cut"])
@@ -86,7 +88,7 @@ struct ListenerTests {
 
     @Test("after a change of access nobody is waited for without end")
     func longLastExchange() async throws {
-        try await withReceiver { receiver, store in
+        try await withReceiver { receiver, store, _ in
             let push = try await begin(receiver, store)
             receiver.listener.changeAccess(within: .milliseconds(10)) {}
             #expect(try await push.receiveToEnd() == "")
@@ -106,7 +108,7 @@ struct ListenerTests {
 
     @Test("a drain under way can be hastened by another")
     func drainAgain() async throws {
-        try await withReceiver { receiver, store in
+        try await withReceiver { receiver, store, _ in
             let push = try await begin(receiver, store)
             async let first = receiver.drain(within: .seconds(3600))
             #expect(await receiver.drain(within: .milliseconds(10)) == 1)
