@@ -7,7 +7,7 @@ func listenersMoveOnOnePort() async throws {
         let port = proxy.scrapePort
         // One new connection after another, each with one scrape, as long as `stop` is not there.
         let scraper = """
-            import http.client, os, sys
+            import http.client, os, sys, time
             done = failed = 0
             while not os.path.exists("stop"):
                 try:
@@ -22,6 +22,7 @@ func listenersMoveOnOnePort() async throws {
                     failed += 1
                     print(repr(error), file=sys.stderr, flush=True)
                 if done == 1: print("begun", flush=True)
+                time.sleep(0.002)
             print(done, failed)
             """
         try await withProgram(Tools.python, ["-u", "-c", scraper], workingFolder: proxy.folder.path) { program in

@@ -1,6 +1,6 @@
 import TestSupport
 
-/// Clients that scrape and push without a pause, strict about every answer, until told to stop.
+/// Clients that scrape and push all the time, strict about every answer, until told to stop.
 struct ConstantLoad {
     private let program: RunningProgram
     private let folder: TemporaryFolder
@@ -17,17 +17,19 @@ struct ConstantLoad {
     ///   - steady: `HOST:PORT` of a scrape listener that never moves; one connection to it is kept for ever.
     ///   - moving: `HOST:PORT` where a scrape listener is always there, if not always the same; each scrape has its own connection.
     ///   - expected: what each answer of `/metrics` must hold.
+    ///   - pause: seconds between two exchanges of one client.
     static func with<Result>(
-        steady: String, moving: String, tcp: String, unix: String, expecting expected: String,
+        steady: String, moving: String, tcp: String, unix: String, expecting expected: String, pause: Double,
         _ body: (ConstantLoad) async throws -> Result
     ) async throws -> Result {
         let script = """
-            import http.client, json, os, socket, sys, threading
+            import http.client, json, os, socket, sys, threading, time
             counts = {"scrape": 0, "push": 0}
             lock = threading.Lock()
             running = lambda: not os.path.exists("stop")
 
             def done(what, error=None):
+                time.sleep(\(pause))
                 with lock:
                     if error is None: counts[what] += 1
                     else: print(what, error, file=sys.stderr, flush=True)

@@ -220,11 +220,14 @@ struct DaemonReloadTests {
             try FileManager.default.createSymbolicLink(atPath: it.folder.path("link"), withDestinationPath: ".")
             for (path, mode) in [("a.sock", "0600"), ("a.sock", "0666"), ("b.sock", "0666"), ("a.sock", "0660"), ("link/a.sock", "0660")] {
                 let old = try RawConnection(to: await it.daemon.addresses.unix ?? "")
+                try old.send("{")
                 try await it.reload(config(path, mode))
                 #expect(await it.daemon.addresses.unix == it.folder.path(path))
                 #expect(it.folder.mode(of: path) == UInt16(mode, radix: 8))
-                for push in [old, try RawConnection(to: it.folder.path(path))] {
-                    try push.send(#"{"app": "x 1"}"#)
+                let new = try RawConnection(to: it.folder.path(path))
+                try new.send("{")
+                for push in [old, new] {
+                    try push.send(#""app": "x 1"}"#)
                     push.endOutput()
                     #expect(try await push.receiveToEnd() == "")
                 }
@@ -246,6 +249,40 @@ struct DaemonReloadTests {
             try push.send(#"{"app": "x 1"}"#)
             push.endOutput()
             #expect(try await push.receiveToEnd() == "")
+        }
+    }
+
+    @Test("a TCP receiver that goes over to TLS ends the connections made before; those of the Unix socket stay")
+    func receiverAccess() async throws {
+        let unix = "receive_on_unix_socket = true\nreceiver_unix_socket = \"r.sock\"\nidle_timeout = 600"
+        try await withDaemon(exporter("127.0.0.1:0") + tcp("127.0.0.1:0", unix)) { it, addresses in
+            let certificate = try ThrowawayCA().serverCertificate()
+            try it.folder.write("cert.pem", certificate.chainPEM)
+            try it.folder.write("key.pem", certificate.privateKeyPEM, mode: 0o600)
+            let connections = try [addresses.tcp, addresses.tcp, addresses.unix].map { try RawConnection(to: $0 ?? "") }
+            for (index, connection) in connections.enumerated() { try connection.send("{\"begun\(index)\": \"x 1\"} ") }
+            try connections[1].send(#"{"cut": "#)
+            for index in 0..<3 {
+                try await wait(for: "connection \(index)") {
+                    try await RawConnection(to: addresses.scrape[0]).get("/metrics?app=begun\(index)").status == 200
+                }
+            }
+            let tls = "tls = \"required\"\n[receiver.tls_server_config]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\""
+            try await it.reload(exporter("127.0.0.1:0") + tcp("127.0.0.1:0", "\(unix)\n\(tls)"))
+            #expect(await it.daemon.addresses == addresses)
+            try await wait(for: "the idle connection to end") { try connections[0].isEnded }
+            try connections[1].send(#""x 1"}"#)
+            #expect(try await connections[1].receiveToEnd() == "")
+            try connections[2].send(#"{"later": "x 1"}"#)
+            connections[2].endOutput()
+            #expect(try await connections[2].receiveToEnd() == "")
+            let apps = try await RawConnection(to: addresses.scrape[0]).get("/apps").body
+            #expect(apps.contains("cut") && apps.contains("later"), "\(apps)")
+            // A new one without TLS is refused.
+            let plain = try RawConnection(to: addresses.tcp ?? "")
+            try plain.send(#"{"plain": "x 1"}"#)
+            plain.endOutput()
+            #expect(try await plain.receiveToEnd().hasPrefix("error: "))
         }
     }
 
