@@ -17,7 +17,8 @@ func signalsStopGracefully(signal: Int32) async throws {
 
 @Test("a push that has begun is finished after SIGTERM, and applied")
 func aPushInFlightIsFinished() async throws {
-    try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
+    let config = Configurations.scrape + "shutdown_timeout = \"60s\"\n" + Configurations.receivers()
+    try await withProxy(config) { proxy in
         let script = """
             printf '{"first": "x 1"} {"cut": '
             while [ ! -e go ]; do sleep 0.05; done
