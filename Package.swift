@@ -48,7 +48,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(
             name: "Proxy",
-            dependencies: ["TOML", "CCapnp", "CSimdjson", "CDeflate", nioCore],
+            dependencies: ["TOML", "CCapnp", "CCrypt", "CSimdjson", "CDeflate", nioCore],
             swiftSettings: swiftSettings),
         .target(name: "TLS", dependencies: ["COpenSSL", nioCore, nioTLS], swiftSettings: swiftSettings),
         .target(name: "TOML", dependencies: ["CTomlPlusPlus"], swiftSettings: swiftSettings),
@@ -63,6 +63,7 @@ let package = Package(
         .target(
             name: "CCapnp", cxxSettings: cxxSettings,
             linkerSettings: [.linkedLibrary("capnp"), .linkedLibrary("kj")]),
+        .target(name: "CCrypt", cSettings: cSettings, linkerSettings: [.linkedLibrary("crypt")]),
         .target(name: "CSimdjson", cxxSettings: cxxSettings, linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "CTomlPlusPlus", cxxSettings: cxxSettings),
 

@@ -24,6 +24,10 @@ public actor Daemon {
     private let group: MultiThreadedEventLoopGroup
     private let blockingWork: NIOThreadPool
     private let store: MetricStore
+    /// One thread, for checking passwords alone: a flood of wrong ones takes no time from anything else.
+    private let passwordThread: NIOThreadPool
+    /// Who may scrape; told of new users by a reload.
+    private let basicAuth: BasicAuth
     private let intake: PushIntake
     private let server: ScrapeServer
     private let poller: Poller
@@ -45,9 +49,14 @@ public actor Daemon {
         let lifecycle = DaemonLifecycle { poller.firstPollsEnded }
         let router = Router(
             store: store, lifecycle: lifecycle, offload: ThreadPoolOffload(blockingWork), clock: SystemClock.now)
+        let passwordThread = NIOThreadPool(numberOfThreads: 1)
+        let basicAuth = BasicAuth(
+            users: config.exporter.basicAuthUsers, checker: PasswordThread(passwordThread), routes: router)
         self.loaded = loaded
         self.logger = logger
         self.group = group
+        self.passwordThread = passwordThread
+        self.basicAuth = basicAuth
         self.blockingWork = blockingWork
         self.store = store
         self.poller = poller
@@ -56,7 +65,7 @@ public actor Daemon {
             store: store, inflight: InflightBudget(limit: config.receiver.maxInflightSize), clock: SystemClock.now,
             makeDecoder: { format, maxMessageSize in format.makeDecoder(maxMessageSize: maxMessageSize) })
         server = ScrapeServer(
-            responder: router, clock: SystemClock.now, maxConnections: config.exporter.maxConnections, group: group, logger: logger)
+            responder: basicAuth, clock: SystemClock.now, maxConnections: config.exporter.maxConnections, group: group, logger: logger)
     }
 
     /// Opens every door and begins to poll. Everything that can fail happens before anyone is let in.
@@ -65,6 +74,7 @@ public actor Daemon {
     public func start() async throws(ConfigProblems) -> Addresses {
         for warning in loaded.warnings { logger.warning("\(warning)") }
         blockingWork.start()
+        passwordThread.start()
         do throws(ConfigProblems) {
             commit(try await prepare(ReloadPlan(from: nil, to: loaded), for: loaded))
         } catch {
@@ -223,6 +233,7 @@ public actor Daemon {
         intake.inflight.limit = config.receiver.maxInflightSize
         server.setMaxConnections(config.exporter.maxConnections)
         lifecycle.setEnabled(config.exporter.enableLifecycle)
+        basicAuth.setUsers(config.exporter.basicAuthUsers)
     }
 
     /// Lets people in through new doors, gives those that stay their new settings, and takes those that close out of the list.
@@ -303,6 +314,7 @@ public actor Daemon {
     }
 
     private func shutDownThreads() async {
+        try? await passwordThread.shutdownGracefully()
         try? await blockingWork.shutdownGracefully()
         try? await group.shutdownGracefully()
     }

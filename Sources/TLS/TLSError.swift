@@ -49,6 +49,16 @@ public enum TLSError: Error, Equatable, Sendable {
     case protocolViolation(String)
 }
 
+extension TLSError {
+    /// Whether it ends handshakes; an alert may come later too, and seldom does.
+    public var endsHandshake: Bool {
+        switch self {
+        case .handshakeFailed, .handshakeTimeout, .closedDuringHandshake, .plainHTTPRequest, .peerNotVerified, .alertReceived: true
+        default: false
+        }
+    }
+}
+
 extension TLSError: CustomStringConvertible {
     /// One sentence for a log or a configuration problem.
     public var description: String {

@@ -10,6 +10,8 @@ public struct ExporterConfig: Equatable, Sendable {
     public var tls = ListenerTLS.off
     /// Whether `POST /-/reload` and the like are allowed.
     public var enableLifecycle = false
+    /// Who may scrape, by name; empty admits everyone.
+    public var basicAuthUsers: [String: BcryptHash] = [:]
     /// How long a stop, or a listener that closes, waits for what is in flight.
     public var shutdownTimeout = Duration.seconds(5)
     /// Open connections on the scrape side.

@@ -7,18 +7,20 @@ public struct AccessRules: Equatable, Sendable {
     private let tls: ListenerTLS
     /// By key, the contents of the files that decide who is let in: authorities and revocation lists.
     private let files: [String: [UInt8]]
+    private let users: [String: BcryptHash]
 
     /// The rules of the scrape listeners.
     public static func scrape(_ loaded: LoadedConfig) -> AccessRules {
-        AccessRules(loaded.config.exporter.tls, table: "exporter", loaded)
+        AccessRules(loaded.config.exporter.tls, table: "exporter", users: loaded.config.exporter.basicAuthUsers, loaded)
     }
 
     /// The rules of the TCP receiver.
     public static func receiver(_ loaded: LoadedConfig) -> AccessRules {
-        AccessRules(loaded.config.receiver.tls, table: "receiver", loaded)
+        AccessRules(loaded.config.receiver.tls, table: "receiver", users: [:], loaded)
     }
 
-    private init(_ tls: ListenerTLS, table: String, _ loaded: LoadedConfig) {
+    private init(_ tls: ListenerTLS, table: String, users: [String: BcryptHash], _ loaded: LoadedConfig) {
+        self.users = users
         switch tls {
         case .off: self.tls = .off
         case .required(let config): self.tls = .required(Self.withoutIdentity(config))

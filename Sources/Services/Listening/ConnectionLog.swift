@@ -24,9 +24,12 @@ final class ConnectionLog: Sendable {
         logger.log(level: level, message(), metadata: metadata)
     }
 
-    /// For `errorCaught`: TLS failures are told at `info`, since a scanner can cause them; a reset is not worth more than `debug`.
+    /// For `errorCaught`: TLS failures are told at `info`, since a scanner can cause them; a reset is not worth more than `debug`. How
+    /// handshakes fail is told by `HandshakeAccount`, with the words for people at `debug`.
     func failed(_ error: any Error, peer channel: any Channel) {
         switch error {
+        case let error as TLSError where error.endsHandshake:
+            write(.debug, "TLS handshake failed", peer: channel, [LogKey.error: "\(error)"])
         case let error as TLSError: write(.info, "TLS failed", peer: channel, [LogKey.error: "\(error)"])
         default: write(.debug, "connection failed", peer: channel, [LogKey.error: "\(error)"])
         }
@@ -34,7 +37,7 @@ final class ConnectionLog: Sendable {
 }
 
 /// The other end, for the log: its address, or its process where it came through a Unix socket. Called on the channel's event loop.
-private func peerName(of channel: any Channel) -> String {
+func peerName(of channel: any Channel) -> String {
     if let address = channel.remoteAddress, let ip = address.ipAddress, let port = address.port {
         return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
     }

@@ -24,6 +24,8 @@ struct TransportPipeline: Sendable {
     var handshakeTimeout: TimeAmount
     /// For the first bytes, where they have to be looked at.
     var firstByteTimeout: TimeAmount
+    /// Hears how each handshake ended.
+    var onHandshake: @Sendable (_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void
     /// How long a TLS peer may take nothing of what is left when the connection is closed.
     var closeTimeout: TimeAmount
 
@@ -58,7 +60,8 @@ struct TransportPipeline: Sendable {
     private func addTLS(_ context: TLSContext, answersPlainHTTP: Bool, to channel: any Channel) throws {
         let handler = TLSHandler(
             server: context, handshakeTimeout: handshakeTimeout, closeTimeout: closeTimeout,
-            plainHTTPResponse: answersPlainHTTP ? Self.plainHTTPAnswer : nil)
+            plainHTTPResponse: answersPlainHTTP ? Self.plainHTTPAnswer : nil,
+            onHandshake: onHandshake)
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 

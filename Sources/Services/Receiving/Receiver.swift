@@ -1,11 +1,14 @@
 import Logging
 import NIOCore
 public import Proxy
+import TLS
 
 /// One door for pushes: a listening TCP or Unix socket, and what its connections speak.
 public final class Receiver: Sendable {
     /// The listening socket: its name, its address, its connections.
     public let listener: Listener
+    /// How TLS handshakes ended here.
+    public let handshakes: HandshakeAccount
     private let limit: ConnectionLimit
     private let settings: SettingsInForce<ReceiverSettings>
 
@@ -26,12 +29,17 @@ public final class Receiver: Sendable {
     ) throws(ListenError) {
         let limit = ConnectionLimit(maxConnections)
         let settings = SettingsInForce(settings)
+        let handshakes = HandshakeAccount()
         let setup = Listener.Setup(group: group, limit: limit, policy: .wait, logger: logger) { name, logger in
             let source = Source.push(listener: name)
             let log = ConnectionLog(logger: logger)
             return {
                 let settings = settings.now
-                return { channel in try Self.setUp(channel, settings, intake: intake, source: source, log: log) }
+                return { channel in
+                    try Self.setUp(channel, settings, intake: intake, source: source, log: log) {
+                        handshakes.note($0, channel: $1, logger: logger)
+                    }
+                }
             }
         }
         switch address {
@@ -40,6 +48,7 @@ public final class Receiver: Sendable {
         }
         self.limit = limit
         self.settings = settings
+        self.handshakes = handshakes
     }
 
     /// Accepts connections from now on.
@@ -62,7 +71,8 @@ public final class Receiver: Sendable {
     public func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
 
     private static func setUp(
-        _ channel: any Channel, _ settings: ReceiverSettings, intake: PushIntake, source: Source, log: ConnectionLog
+        _ channel: any Channel, _ settings: ReceiverSettings, intake: PushIntake, source: Source, log: ConnectionLog,
+        onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
         // A sender ends its side and still waits for ours.
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
@@ -73,7 +83,7 @@ public final class Receiver: Sendable {
         try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 4)
         let transport = TransportPipeline(
             transport: settings.transport, inside: .push, handshakeTimeout: settings.handshakeTimeout,
-            firstByteTimeout: settings.idleTimeout, closeTimeout: PushHandler.lingerTime)
+            firstByteTimeout: settings.idleTimeout, onHandshake: onHandshake, closeTimeout: PushHandler.lingerTime)
         let refusesPlain = if case .required = settings.transport { true } else { false }
         try transport.install(on: channel) { channel, isTLS in
             let handler = PushHandler(

@@ -222,6 +222,8 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     }
 
     private func write(_ response: Response, answering head: RequestHead, method: Request.Method? = nil, _ context: ChannelHandlerContext) {
+        // Who asks without a password is about to learn that there is one; who guesses is news.
+        if response.status == 401, head.header("authorization") != nil { log.write(.info, "wrong password", peer: context.channel) }
         let isLast = !head.keepsAlive || drain != nil || (inputEnded && waiting.readableBytes == 0)
         write(
             response, method: method ?? Request.Method(head.method), isHTTP10: head.isHTTP10, end: isLast ? .close : .keepAlive, context)

@@ -1,6 +1,7 @@
 public import Logging
 public import NIOCore
 public import Proxy
+import TLS
 
 /// What all scrape listeners share, whatever reloads do to them: the routes, and one limit of open connections.
 public final class ScrapeServer: Sendable {
@@ -35,19 +36,26 @@ public final class ScrapeServer: Sendable {
         _ address: ListenAddress, settings: ScrapeSettings, v6Only: Bool = false, sharesPort: Bool = false
     ) throws(ListenError) -> ScrapeListener {
         let settings = SettingsInForce(settings)
+        let handshakes = HandshakeAccount()
         let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, logger: logger) { [responder, date] _, logger in
             let log = ConnectionLog(logger: logger)
             return {
                 let settings = settings.now
-                return { channel in try Self.setUp(channel, settings, responder: responder, date: date, log: log) }
+                return { channel in
+                    try Self.setUp(channel, settings, responder: responder, date: date, log: log) {
+                        handshakes.note($0, channel: $1, logger: logger)
+                    }
+                }
             }
         }
         return ScrapeListener(
-            listener: try Listener.bind(address, v6Only: v6Only, sharesPort: sharesPort, setup: setup), settings: settings)
+            listener: try Listener.bind(address, v6Only: v6Only, sharesPort: sharesPort, setup: setup), settings: settings,
+            handshakes: handshakes)
     }
 
     private static func setUp(
-        _ channel: any Channel, _ settings: ScrapeSettings, responder: any Responder, date: DateText, log: ConnectionLog
+        _ channel: any Channel, _ settings: ScrapeSettings, responder: any Responder, date: DateText, log: ConnectionLog,
+        onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
         // A client may end its side after the request and still wait for the answer.
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
@@ -57,7 +65,7 @@ public final class ScrapeServer: Sendable {
         try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
         let transport = TransportPipeline(
             transport: settings.transport, inside: .http, handshakeTimeout: settings.handshakeTimeout,
-            firstByteTimeout: settings.headerTimeout, closeTimeout: settings.writeTimeout)
+            firstByteTimeout: settings.headerTimeout, onHandshake: onHandshake, closeTimeout: settings.writeTimeout)
         try transport.install(on: channel) { channel, isTLS in
             let handler = HTTPRequestHandler(responder: responder, date: date, log: log, settings: settings, isTLS: isTLS)
             try channel.pipeline.syncOperations.addHandler(handler)
@@ -69,10 +77,13 @@ public final class ScrapeServer: Sendable {
 public final class ScrapeListener: Sendable {
     /// The listening socket: its name, its address, its connections.
     public let listener: Listener
+    /// How TLS handshakes ended here.
+    public let handshakes: HandshakeAccount
     private let settings: SettingsInForce<ScrapeSettings>
 
-    fileprivate init(listener: Listener, settings: SettingsInForce<ScrapeSettings>) {
+    fileprivate init(listener: Listener, settings: SettingsInForce<ScrapeSettings>, handshakes: HandshakeAccount) {
         self.listener = listener
+        self.handshakes = handshakes
         self.settings = settings
     }
 

@@ -69,4 +69,20 @@ struct AccessRulesTests {
         #expect(AccessRules.scrape(old) == AccessRules.scrape(loaded(.required(Self.config), files: ["file.pem": "old"], keys: keys)))
         #expect(AccessRules.receiver(old) == AccessRules.receiver(loaded(.off)), "the other side's files are its own")
     }
+
+    @Test("users count on the scrape side alone: who comes, who leaves, whose password changes")
+    func users() throws {
+        let letters = String(repeating: "a", count: 53)
+        func loaded(_ users: [String: String]) throws -> LoadedConfig {
+            var config = Config()
+            config.exporter.basicAuthUsers = try users.mapValues { try BcryptHash(parsing: $0 + letters) }
+            return LoadedConfig(config: config, origin: ConfigOrigin(file: "config.toml"))
+        }
+        let old = try loaded(["a": "$2y$10$", "b": "$2y$10$"])
+        for users in [["a": "$2y$10$"], ["a": "$2y$10$", "b": "$2y$11$"], ["a": "$2y$10$", "b": "$2y$10$", "c": "$2y$10$"], [:]] {
+            #expect(try AccessRules.scrape(old) != AccessRules.scrape(loaded(users)))
+            #expect(try AccessRules.receiver(old) == AccessRules.receiver(loaded(users)))
+        }
+        #expect(try AccessRules.scrape(old) == AccessRules.scrape(loaded(["b": "$2y$10$", "a": "$2y$10$"])))
+    }
 }

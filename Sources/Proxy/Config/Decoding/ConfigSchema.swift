@@ -24,6 +24,7 @@ enum ConfigSchema {
             ConfigKey("idle_timeout", .duration(example: "6m"), \.config.idleTimeout),
             ConfigKey("write_timeout", .duration(example: "60s"), \.config.writeTimeout),
             ConfigKey("tls_server_config", .table(tlsServer) { TLSServerDraft(key: $0) }, \.tlsServer),
+            ConfigKey("basic_auth_users", .users, \.config.basicAuthUsers),
         ]
     }
 

@@ -54,6 +54,45 @@ extension ConfigValue where Value == String {
     }
 }
 
+extension ConfigValue where Value == [String: BcryptHash] {
+    /// A table of names and hashes.
+    static var users: Self {
+        ConfigValue { node, key, reader in
+            guard case .table(let table) = node.value else {
+                let found = ValueText.describe(node.value) { _ in nil }
+                reader.refuse(key, "\(key) must be a table of names and bcrypt hashes, such as prometheus = \"$2y$10$…\", not \(found)")
+                return nil
+            }
+            var users: [String: BcryptHash] = [:]
+            for entry in table.entries {
+                let entryKey = "\(key).\(entry.key)"
+                let shown = ValueText.quoted(entry.key)
+                guard !entry.key.isEmpty, !entry.key.contains(":"), !ValueText.hasControl(entry.key) else {
+                    reader.refuse(
+                        entryKey, "\(key): \(shown) is no name of a user: it has a colon or a control character, or is empty",
+                        at: entry.keyPosition)
+                    continue
+                }
+                guard case .string(let text) = entry.node.value else {
+                    let found = ValueText.describe(entry.node.value) { _ in nil }
+                    reader.refuse(entryKey, "\(key): \(shown) must have a bcrypt hash, not \(found)", at: entry.node.position)
+                    continue
+                }
+                do throws(BcryptHash.Malformed) {
+                    users[entry.key] = try BcryptHash(parsing: text)
+                } catch {
+                    // The text is not shown: it may be the password itself.
+                    reader.refuse(
+                        entryKey,
+                        "\(key): \(shown) must have a bcrypt hash, such as \"htpasswd -nB\" prints after the colon\(error.hint.map { "; \($0)" } ?? "")",
+                        at: entry.node.position)
+                }
+            }
+            return users
+        }
+    }
+}
+
 extension ConfigValue where Value == [Target.Header] {
     /// A table of header names and values, none of them one that the client sets itself.
     static var headers: Self {

@@ -18,7 +18,22 @@ struct ExporterDraft: Sendable {
         if let scrapeAddresses { config.scrapeAddresses = scrapeAddresses.map(\.value) }
         checkOverlaps(beside: receiver, with: &reader)
         config.tls = TLSServerDraft.listenerTLS(tls, tlsServer, of: "exporter", isUsed: true, with: &reader)
+        warnOfPlainPasswords(config, with: &reader)
         return config
+    }
+
+    /// A password that is sent in plain text is one that others can read.
+    private func warnOfPlainPasswords(_ config: ExporterConfig, with reader: inout ConfigReader) {
+        let key = "exporter.basic_auth_users"
+        guard !config.basicAuthUsers.isEmpty else { return }
+        switch tls ?? (tlsServer == nil ? .off : .required) {
+        case .required: break
+        case .optional:
+            reader.warn(key, "\(key): tls is \"optional\", so that passwords may be sent in plain text; did you mean \"required\"?")
+        case .off:
+            guard !config.scrapeAddresses.allSatisfy({ NumericAddress($0.host)?.isLoopback ?? false }) else { break }
+            reader.warn(key, "\(key): without TLS passwords are sent in plain text")
+        }
     }
 
     private func checkOverlaps(beside receiver: ListenAddress?, with reader: inout ConfigReader) {

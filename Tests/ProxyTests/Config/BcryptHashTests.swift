@@ -1,0 +1,55 @@
+import Testing
+
+@testable import Proxy
+
+struct BcryptHashTests {
+    private func hint(_ text: String) -> String? {
+        do {
+            _ = try BcryptHash(parsing: text)
+            return nil
+        } catch {
+            return error.hint ?? "no hint"
+        }
+    }
+
+    private let good = "$2y$04$abcdefghijklmnopqrstuuulwc451dv4LP4yGjbsf9WerSYc6su2O"
+
+    @Test("bcrypt's three spellings are one", arguments: ["2a", "2b", "2y"])
+    func versions(_ version: String) throws {
+        let hash = try BcryptHash(parsing: good.replacing("2y", with: version))
+        #expect(hash.matches(Array("openesame".utf8)))
+        #expect(!hash.matches(Array("openesam".utf8)))
+        #expect(!hash.matches([]))
+    }
+
+    @Test("a NUL byte does not end the password early")
+    func nul() throws {
+        let hash = try BcryptHash(parsing: good)
+        #expect(!hash.matches(Array("openesame\0".utf8)))
+        #expect(!hash.matches(Array("openesame\0more".utf8)))
+        #expect(!hash.matches([0]))
+    }
+
+    @Test("what is no bcrypt is refused with a reason")
+    func malformed() {
+        #expect(hint(good) == nil)
+        #expect(hint("") == "it looks like no hash at all")
+        #expect(hint("secret") == "it looks like no hash at all")
+        #expect(hint("$6$salt$hash") == "only bcrypt is understood")
+        #expect(hint("$2x$" + good.dropFirst(4)) == "only bcrypt is understood")
+        #expect(hint("$apr1$salt$hash") == "only bcrypt is understood")
+        #expect(hint(String(good.dropLast())) == "it is damaged or cut short: bcrypt's have 60 characters")
+        #expect(hint(good + "a") == "it is damaged or cut short: bcrypt's have 60 characters")
+        #expect(hint(good.dropLast() + "!") == "it is damaged or cut short: bcrypt's have 60 characters")
+        #expect(hint(good.replacing("$04$", with: "$4$.")) == "it is damaged or cut short: bcrypt's have 60 characters")
+    }
+
+    @Test("a cost is within reason")
+    func cost() {
+        #expect(hint(good.replacing("$04$", with: "$03$")) == "its cost is not a number from 04 to 31")
+        #expect(hint(good.replacing("$04$", with: "$32$")) == "its cost is not a number from 04 to 31")
+        #expect(hint(good.replacing("$04$", with: "$+9$")) == "its cost is not a number from 04 to 31")
+        #expect(hint(good.replacing("$04$", with: "$20$")) == nil)
+        #expect(hint(good.replacing("$04$", with: "$21$"))?.contains("its cost of 21") == true)
+    }
+}
