@@ -40,7 +40,8 @@ struct Arming: Equatable {
 /// Something happened.
 enum Change: Equatable {
     /// To a watched file, to a watched directory (empty name), or to a name in it.
-    case touched(FileIdentity, name: String)
+    /// `isUnfinished`: somebody writes who has not closed the file yet.
+    case touched(FileIdentity, name: String, isUnfinished: Bool = false)
     /// The kernel dropped events: anything may have happened.
     case overflow
 }

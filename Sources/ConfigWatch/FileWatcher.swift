@@ -4,8 +4,8 @@ import Synchronization
 /// symbolic link on the way replaced, another file mounted over it.
 ///
 /// Events come from inotify on every directory and link on the way and on the file itself; after one, the watcher waits until it is
-/// quiet for 100 ms (at most 500 ms), and reports only paths whose bytes are others than at the last look. Twice a second a `stat` of each file
-/// finds what inotify does not see (network file systems, overlays), and where there is no inotify at all that alone does the work.
+/// quiet for 100 ms and writers have closed their files (at most 500 ms), and reports only paths whose bytes are others than at the
+/// last look. Twice a second a `stat` of each file finds what inotify does not see (network file systems, overlays), and where there is no inotify at all that alone does the work.
 /// Missing, unreadable, and not being a regular file are one content of their own. Files above 16 MiB are not read: their size, modification
 /// time and inode count as their content.
 ///

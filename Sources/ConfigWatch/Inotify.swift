@@ -92,7 +92,9 @@ final class Inotify: ChangeSource {
             watches[identity] = nil
             deadEntries += 1
         }
-        body(.touched(identity, name: cinotify_event_name(event).map { String(cString: $0) } ?? ""))
+        // Both are followed by IN_CLOSE_WRITE once the writer is done, but for a link, which nobody has to close.
+        let isUnfinished = mask & UInt32(IN_MODIFY | IN_CREATE) != 0
+        body(.touched(identity, name: cinotify_event_name(event).map { String(cString: $0) } ?? "", isUnfinished: isUnfinished))
     }
 
     private func add(_ identity: FileIdentity, _ target: WatchTarget, _ arming: inout Arming) {

@@ -42,9 +42,9 @@ struct Subscription {
     }
 
     /// Looks later if the event concerns this one.
-    mutating func hear(of identity: FileIdentity, name: String, at now: ContinuousClock.Instant) {
+    mutating func hear(of identity: FileIdentity, name: String, isUnfinished: Bool, at now: ContinuousClock.Instant) {
         guard let names = concerns[identity], name.isEmpty || names.contains(name) else { return }
-        quiet.touch(at: now)
+        quiet.touch(at: now, isUnfinished: isUnfinished)
     }
 
     /// Looks later, whatever happened.
@@ -60,7 +60,8 @@ struct Subscription {
     mutating func tick(at now: ContinuousClock.Instant) {
         guard now >= nextTick else { return }
         nextTick = now + tickInterval
-        if files.values.contains(where: { $0.needsLook() }) {
+        // A look that is due anyway is not brought forward: somebody may be writing.
+        if quiet.deadline == nil, files.values.contains(where: { $0.needsLook() }) {
             quiet.touch(at: now)
         }
     }

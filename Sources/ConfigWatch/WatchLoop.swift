@@ -122,7 +122,8 @@ final class WatchLoop {
     private func hear(_ change: Change, at now: ContinuousClock.Instant) {
         for id in subscriptions.keys {
             switch change {
-            case .touched(let identity, let name): subscriptions[id]?.hear(of: identity, name: name, at: now)
+            case .touched(let identity, let name, let isUnfinished):
+                subscriptions[id]?.hear(of: identity, name: name, isUnfinished: isUnfinished, at: now)
             case .overflow: subscriptions[id]?.touch(at: now)
             }
         }

@@ -35,6 +35,22 @@ struct QuietPeriodTests {
         #expect(hasEnded(&period, 500))
     }
 
+    @Test("waits for a writer who makes a pause, but not longer than 500 ms")
+    func unfinished() {
+        var period = fresh
+        period.touch(at: at(0), isUnfinished: true)
+        #expect(!hasEnded(&period, 300))
+        period.touch(at: at(300), isUnfinished: true)
+        period.touch(at: at(301))
+        #expect(!hasEnded(&period, 400))
+        #expect(hasEnded(&period, 401))
+        period.touch(at: at(1000), isUnfinished: true)
+        #expect(!hasEnded(&period, 1499))
+        #expect(hasEnded(&period, 1500))
+        period.touch(at: at(2000))
+        #expect(hasEnded(&period, 2100), "what was unfinished then says nothing of later")
+    }
+
     @Test("starts over after its end")
     func again() {
         var period = fresh
