@@ -44,16 +44,20 @@ uint64_t parity_so_far(uint64_t bits) {
 }
 
 // The bytes that a backslash before them escapes; `carry` is such a backslash across the blocks' border.
+// In a run of backslashes each second byte is escaped, and so is the byte after a run of odd length. To add its first bit to a
+// run clears the run and sets the byte after it, so runs that begin at even and at odd places can be told apart without a loop.
 uint64_t escaped_bytes(uint64_t backslashes, bool &carry) {
-  uint64_t escaped = carry ? 1 : 0;
-  carry = false;
-  backslashes &= ~escaped;
-  while (backslashes != 0) {
-    const uint64_t first = backslashes & (~backslashes + 1);
-    escaped |= first << 1;
-    carry = (first >> 63) != 0;
-    backslashes &= ~(first | (first << 1));
-  }
+  constexpr uint64_t even = 0x5555555555555555;
+  const uint64_t before = carry ? 1 : 0;
+  const uint64_t runs = backslashes & ~before;
+  const uint64_t begins = runs & ~(runs << 1);
+  const uint64_t without_even = runs + (begins & even);
+  const uint64_t without_odd = runs + (begins & ~even);
+  // The runs of one kind, and the bytes after them.
+  const uint64_t of_even = (runs & ~without_even) | (without_even & ~runs);
+  const uint64_t of_odd = (runs & ~without_odd) | (without_odd & ~runs);
+  const uint64_t escaped = (of_even & ~even) | (of_odd & even) | before;
+  carry = ((runs & ~escaped) >> 63) != 0;
   return escaped;
 }
 
@@ -110,4 +114,11 @@ size_t csimdjson_scan(csimdjson_scanner *scanner, const uint8_t *bytes, size_t l
   uint8_t rest[64] = {0};
   std::memcpy(rest, bytes + offset, length - offset);
   return offset + scan_block(*scanner, Block(rest), length - offset, *complete);
+}
+
+bool csimdjson_may_escape_unicode(const uint8_t *bytes, size_t length) {
+  uint8_t found = 0;
+  // Without a way out of the loop the compiler makes vectors of it.
+  for (size_t i = 1; i < length; i++) found |= static_cast<uint8_t>((bytes[i - 1] == '\\') & (bytes[i] == 'u'));
+  return found != 0;
 }

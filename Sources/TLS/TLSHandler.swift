@@ -241,7 +241,7 @@ public final class TLSHandler: ChannelDuplexHandler {
             self.negotiation = negotiation
             machine.handshakeCompleted()
             onHandshake?(nil, context.channel)
-            sendAnswers(context)
+            // What TLS has to say now (tickets, the client's Finished) goes out with what the application says to this, or after it.
             context.fireUserInboundEventTriggered(TLSUserEvent.handshakeCompleted(negotiatedProtocol: negotiation.applicationProtocol))
             pump(context)
             return true

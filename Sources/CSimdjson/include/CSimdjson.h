@@ -25,6 +25,9 @@ typedef struct {
 // The first byte of an object must be its opening brace. Brackets are counted, not matched: the parser judges them.
 size_t csimdjson_scan(csimdjson_scanner *scanner, const uint8_t *bytes, size_t length, bool *complete);
 
+// Whether the bytes may hold a `\u` escape: never false when there is one, seldom true when there is none.
+bool csimdjson_may_escape_unicode(const uint8_t *bytes, size_t length);
+
 typedef enum {
     csimdjson_ok,
     csimdjson_malformed,

@@ -9,61 +9,91 @@ public enum ResponseHead {
     ///   - isHTTP10: whether the request was HTTP/1.0, to which staying open must be said (RFC 9112 §C.2.2).
     ///   - date: `Timestamp.httpDate` of now; the caller keeps the text for a second.
     public static func write(_ response: Response, to buffer: inout ByteBuffer, keepAlive: Bool, isHTTP10: Bool, date: String) {
-        buffer.reserveCapacity(minimumWritableBytes: 384)
-        writeStatusLine(response.status, to: &buffer)
-        for header in response.headers {
-            writeField(header.name, header.value, to: &buffer)
+        let size = response.headers.reduce(fixedSize + date.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: size) { room in
+            var head = HeadBytes(room)
+            writeStatusLine(response.status, to: &head)
+            for header in response.headers {
+                head.append(fieldText: header.name)
+                head.append(": ")
+                head.append(fieldText: header.value)
+                head.append("\r\n")
+            }
+            if Response.hasBody(response.status) {
+                head.append("Content-Length: ")
+                head.append(decimal: response.contentLength)
+                head.append("\r\n")
+            }
+            if !keepAlive {
+                head.append("Connection: close\r\n")
+            } else if isHTTP10 {
+                head.append("Connection: keep-alive\r\n")
+            }
+            head.append("Date: ")
+            head.append(fieldText: date)
+            head.append("\r\n\r\n")
+            return head.count
         }
-        if Response.hasBody(response.status) {
-            buffer.writeStaticString("Content-Length: ")
-            writeDecimal(response.contentLength, to: &buffer)
-            buffer.writeStaticString("\r\n")
-        }
-        if !keepAlive {
-            buffer.writeStaticString("Connection: close\r\n")
-        } else if isHTTP10 {
-            buffer.writeStaticString("Connection: keep-alive\r\n")
-        }
-        buffer.writeStaticString("Date: ")
-        buffer.writeString(date)
-        buffer.writeStaticString("\r\n\r\n")
     }
 
-    private static func writeStatusLine(_ status: Int, to buffer: inout ByteBuffer) {
+    /// More than status line, `Content-Length`, `Connection`, the name of `Date` and the empty line ever take.
+    private static let fixedSize = 192
+
+    private static func writeStatusLine(_ status: Int, to head: inout HeadBytes) {
         if status == 200 {
-            buffer.writeStaticString("HTTP/1.1 200 OK\r\n")
+            head.append("HTTP/1.1 200 OK\r\n")
             return
         }
-        buffer.writeStaticString("HTTP/1.1 ")
-        writeDecimal(status, to: &buffer)
-        buffer.writeStaticString(" ")
-        buffer.writeString(Response.reasonPhrase(status))
-        buffer.writeStaticString("\r\n")
+        head.append("HTTP/1.1 ")
+        head.append(decimal: status)
+        head.append(" ")
+        head.append(fieldText: Response.reasonPhrase(status))
+        head.append("\r\n")
+    }
+}
+
+/// A head being written: one check of the room for each part, where `ByteBuffer` looks after its storage at each write.
+private struct HeadBytes {
+    private let room: UnsafeMutableRawBufferPointer
+    private(set) var count = 0
+
+    init(_ room: UnsafeMutableRawBufferPointer) { self.room = room }
+
+    mutating func append(_ text: StaticString) {
+        text.withUTF8Buffer { bytes in take(bytes.count).copyMemory(from: UnsafeRawBufferPointer(bytes)) }
     }
 
-    private static func writeField(_ name: String, _ value: String, to buffer: inout ByteBuffer) {
-        let start = buffer.writerIndex
-        buffer.writeString(name)
-        buffer.writeStaticString(": ")
-        buffer.writeString(value)
-        removeControlCharacters(from: start, in: &buffer)
-        buffer.writeStaticString("\r\n")
-    }
-
-    /// A line break in a value would end the header and begin another, or a second response: it becomes a space (RFC 9110 §5.5).
-    private static func removeControlCharacters(from start: Int, in buffer: inout ByteBuffer) {
-        let isClean = buffer.withUnsafeReadableBytes { bytes in
-            bytes[(start - buffer.readerIndex)...].allSatisfy { $0 >= 0x20 && $0 != 0x7F }
+    /// A line break in a field would end the header and begin another, or a second response: it becomes a space, as all
+    /// control characters do (RFC 9110 §5.5).
+    mutating func append(fieldText text: String) {
+        var text = text
+        text.withUTF8 { bytes in
+            let place = take(bytes.count)
+            for index in 0..<bytes.count {
+                let byte = bytes[index]
+                place[index] = byte < 0x20 || byte == 0x7F ? UInt8(ascii: " ") : byte
+            }
         }
-        if isClean { return }
-        for index in start..<buffer.writerIndex {
-            guard let byte = buffer.getInteger(at: index, as: UInt8.self), byte < 0x20 || byte == 0x7F else { continue }
-            buffer.setInteger(UInt8(ascii: " "), at: index)
+    }
+
+    mutating func append(decimal number: Int) {
+        var digits = 1
+        var rest = number / 10
+        while rest > 0 {
+            digits += 1
+            rest /= 10
+        }
+        let place = take(digits)
+        rest = number
+        for index in (0..<digits).reversed() {
+            place[index] = UInt8(ascii: "0") + UInt8(rest % 10)
+            rest /= 10
         }
     }
 
-    private static func writeDecimal(_ number: Int, to buffer: inout ByteBuffer) {
-        // Up to 15 digits a String lives without an allocation.
-        buffer.writeString(String(number))
+    private mutating func take(_ size: Int) -> UnsafeMutableRawBufferPointer {
+        precondition(size <= room.count - count, "a head is larger than was reserved for it")
+        defer { count += size }
+        return UnsafeMutableRawBufferPointer(rebasing: room[count..<(count + size)])
     }
 }

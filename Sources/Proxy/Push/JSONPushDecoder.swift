@@ -10,6 +10,8 @@ public struct JSONPushDecoder: PushDecoder {
     /// Where `buffer.input` continues an object that `buffer.beginning` begins.
     private var scanner = csimdjson_scanner()
     private var isInMessage = false
+    /// Whether the input has always ended with an object so far.
+    private var endsWithObject = true
 
     /// - Parameter maxMessageSize: bytes of an object from brace to brace; a larger one is refused as soon as that is certain.
     public init(maxMessageSize: ByteCount) {
@@ -27,6 +29,7 @@ public struct JSONPushDecoder: PushDecoder {
     public mutating func next() throws(Rejection) -> Push? {
         if !isInMessage {
             guard try beginMessage() else { return nil }
+            if let push = try takeWholeInput() { return push }
         }
         var isComplete = false
         let length = buffer.input.withUnsafeReadableBytes { bytes in
@@ -51,7 +54,7 @@ public struct JSONPushDecoder: PushDecoder {
     /// Skips white space (RFC 8259 §2). False when nothing else has come.
     private mutating func beginMessage() throws(Rejection) -> Bool {
         let (skipped, first) = buffer.input.withUnsafeReadableBytes { bytes -> (Int, UInt8?) in
-            let index = bytes.firstIndex { $0 != 0x20 && $0 != 0x0A && $0 != 0x0D && $0 != 0x09 }
+            let index = bytes.firstIndex { !JSONPushDecoder.isSpace($0) }
             return (index ?? bytes.count, index.map { bytes[$0] })
         }
         buffer.skip(skipped)
@@ -61,6 +64,8 @@ public struct JSONPushDecoder: PushDecoder {
         isInMessage = true
         return true
     }
+
+    private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
 
     private static func rejection(ofFirst byte: UInt8) -> Rejection {
         switch byte {
@@ -78,9 +83,33 @@ public struct JSONPushDecoder: PushDecoder {
 
     // MARK: One object
 
-    private func parse(_ message: ByteBuffer) throws(Rejection) -> Push {
-        guard let parser = csimdjson_thread_parser() else { throw .malformedJSON("no memory is left to parse it") }
+    /// The push of an input that is one object and nothing else, as a connection for each push gives it: to look for the object's
+    /// end first would cost as much as to parse it.
+    /// - Returns: `nil` for any other input, of which nothing is taken. The parser judges no input twice: it is asked again only when it agreed.
+    private mutating func takeWholeInput() throws(Rejection) -> Push? {
+        guard endsWithObject else { return nil }
+        let length = buffer.input.withUnsafeReadableBytes { bytes in
+            bytes.lastIndex { !JSONPushDecoder.isSpace($0) }.map { bytes[$0] == UInt8(ascii: "}") ? $0 + 1 : 0 } ?? 0
+        }
+        guard length > 0, length <= limit, let parser = csimdjson_thread_parser() else { return nil }
         defer { csimdjson_finish(parser) }
+        var message = buffer.input
+        message.moveWriterIndex(to: message.readerIndex + length)
+        guard parse(message, with: parser).status == csimdjson_ok else {
+            endsWithObject = false
+            return nil
+        }
+        scanner.saw_unicode_escape = message.withUnsafeReadableBytes { bytes in
+            csimdjson_may_escape_unicode(bytes.assumingMemoryBound(to: UInt8.self).baseAddress, bytes.count)
+        }
+        isInMessage = false
+        buffer.skip(buffer.input.readableBytes)
+        return try push(from: parser)
+    }
+
+    private func parse(
+        _ message: ByteBuffer, with parser: OpaquePointer
+    ) -> (status: csimdjson_status, reason: UnsafePointer<CChar>?) {
         var reason: UnsafePointer<CChar>?
         // All of the storage, not only what is readable: simdjson reads some bytes past the end of the object.
         let status = message.withVeryUnsafeBytes { storage in
@@ -89,6 +118,13 @@ public struct JSONPushDecoder: PushDecoder {
                 parser, storage.assumingMemoryBound(to: UInt8.self).baseAddress.map { $0 + start }, message.readableBytes,
                 storage.count - start, &reason)
         }
+        return (status, reason)
+    }
+
+    private func parse(_ message: ByteBuffer) throws(Rejection) -> Push {
+        guard let parser = csimdjson_thread_parser() else { throw .malformedJSON("no memory is left to parse it") }
+        defer { csimdjson_finish(parser) }
+        let (status, reason) = parse(message, with: parser)
         switch status {
         case csimdjson_ok: return try push(from: parser)
         case csimdjson_invalid_utf8: throw .invalidUTF8(app: nil)

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// One deadline of one connection, moved as often as wanted: moving it later, as nearly every read does, only writes a field.
+/// One deadline of one connection or target, moved as often as wanted: moving it later, as nearly every read does, only writes a field.
 /// The scheduled callback finds out on its own whether the time has really come. Belongs to one event loop.
 final class DeadlineTimer: NIOScheduledCallbackHandler {
     private let eventLoop: any EventLoop
@@ -16,9 +16,11 @@ final class DeadlineTimer: NIOScheduledCallbackHandler {
     }
 
     /// Expires after `time` from now, instead of any other deadline.
-    func set(_ time: TimeAmount) {
+    func set(_ time: TimeAmount) { set(eventLoop.now + time) }
+
+    /// Expires at that moment, instead of any other deadline.
+    func set(_ deadline: NIODeadline) {
         guard onExpiry != nil else { return }
-        let deadline = eventLoop.now + time
         self.deadline = deadline
         // A callback that comes too early looks again; only one that would come too late has to go.
         if let scheduled {

@@ -8,9 +8,10 @@ final class TargetLoop {
     typealias Record = @Sendable (PollOutcome) -> PollOutcome
 
     private enum State {
-        case waiting(NIOScheduledCallback)
+        /// The alarm is the next poll's begin.
+        case waiting
         /// The alarm is the poll's deadline.
-        case polling(deadline: NIOScheduledCallback)
+        case polling
         /// Not started, or stopped.
         case stopped
     }
@@ -22,6 +23,8 @@ final class TargetLoop {
     private let timeout: TimeAmount
     private let record: Record
     private let logger: Logger
+    /// Cancels nothing when a poll ends in time: to find one timer among those of all targets costs more than to let it ring in vain.
+    private var alarm: DeadlineTimer?
     private var client: HTTPClient?
     private var health = PollHealth()
     private var state = State.stopped
@@ -39,6 +42,7 @@ final class TargetLoop {
         self.record = record
         self.logger = logger
         self.firstPollEnded = firstPollEnded
+        self.alarm = DeadlineTimer(eventLoop: eventLoop) { [weak self] in self?.alarmRang() }
         self.client = HTTPClient(polled, on: eventLoop, resolver: resolver) { [weak self] in self?.ended($0) }
     }
 
@@ -50,10 +54,8 @@ final class TargetLoop {
     /// Ends it for good; a poll under way is cut off and not recorded.
     /// - Returns: when its connections are closed.
     func stop() -> EventLoopFuture<Void> {
-        switch state {
-        case .waiting(let alarm), .polling(let alarm): alarm.cancel()
-        case .stopped: break
-        }
+        alarm?.stop()
+        alarm = nil
         state = .stopped
         firstPollEnded = nil
         defer { client = nil }
@@ -64,25 +66,15 @@ final class TargetLoop {
     func rename(to name: AppName) { self.name = name }
 
     private func wait(until moment: NIODeadline) {
-        guard let alarm = setAlarm(moment) else { return }
-        state = .waiting(alarm)
+        state = .waiting
+        alarm?.set(moment)
     }
 
-    /// Nothing when the event loop has shut down: the loop is then at its end.
-    private func setAlarm(_ moment: NIODeadline) -> NIOScheduledCallback? {
-        do {
-            return try eventLoop.scheduleCallback(at: moment, handler: Alarm(loop: NIOLoopBound(self, eventLoop: eventLoop)))
-        } catch {
-            state = .stopped
-            return nil
-        }
-    }
-
-    fileprivate func alarmRang() {
+    private func alarmRang() {
         switch state {
         case .waiting:
-            guard let alarm = setAlarm(.now() + timeout) else { return }
-            state = .polling(deadline: alarm)
+            state = .polling
+            alarm?.set(timeout)
             client?.start()
         case .polling:
             client?.timeOut()
@@ -92,8 +84,7 @@ final class TargetLoop {
     }
 
     private func ended(_ result: Result<Exposition, PollFailure>) {
-        guard case .polling(let alarm) = state else { return }
-        alarm.cancel()
+        guard case .polling = state else { return }
         let outcome: PollOutcome
         switch result {
         case .success(let exposition): outcome = record(.success(exposition))
@@ -117,14 +108,5 @@ final class TargetLoop {
         case .recovered:
             logger.notice("target answers again", metadata: ["target": name])
         }
-    }
-}
-
-/// Lets NIO's cheap timers, which want a `Sendable`, reach a loop.
-private struct Alarm: NIOScheduledCallbackHandler, Sendable {
-    let loop: NIOLoopBound<TargetLoop>
-
-    func handleScheduledCallback(eventLoop: some EventLoop) {
-        loop.value.alarmRang()
     }
 }

@@ -57,6 +57,39 @@ struct JSONPushDecoderTests {
         #expect(DecodedStream(" \n\r\t ").rejection == nil)
     }
 
+    @Test("any run of backslashes before a quote, at any place of the 64 bytes that are looked at together")
+    func backslashes() {
+        for padding in 0..<70 {
+            for run in 0...6 {
+                // An even run leaves the quote to end the string, an odd one needs another.
+                let text = String(repeating: "x", count: padding) + String(repeating: "\\", count: run) + (run % 2 == 0 ? "" : "\"}") + "\""
+                let decoded = DecodedStream("{\"a\":\"\(text)}{\"b\":\"}\"}")
+                #expect(decoded.rejection == nil, "\(run) after \(padding)")
+                #expect(decoded.pushes.count == 2 && decoded.pushes.last == ["b": "}\n"], "\(run) after \(padding)")
+            }
+        }
+    }
+
+    @Test("an input that is one object, one that only ends like one, and what follows both", arguments: [false, true])
+    func wholeInputs(beginsWithTwo: Bool) throws {
+        var decoder = JSONPushDecoder(maxMessageSize: .mebibytes(1))
+        func texts(_ input: String) throws -> [String] {
+            decoder.feed(ByteBuffer(string: input))
+            var texts: [String] = []
+            while let push = try decoder.next() { texts += push.apps.map { "\($0.name)=\(String(buffer: $0.exposition.buffer))" } }
+            return texts
+        }
+        if beginsWithTwo { #expect(try texts(#"{"a":"1"} {"b":"2"}"#) == ["a=1\n", "b=2\n"]) }
+        #expect(try texts(" {\"a\":\"\\u00e4\"}\n") == ["a=ä\n"])
+        #expect(try texts(#"{"a":"{x}"#) == [])
+        #expect(decoder.bufferedBytes == 9)
+        #expect(try texts(#"{y}"}"#) == ["a={x}{y}\n"])
+        #expect(try texts(#"{"a":"3"}"#) == ["a=3\n"])
+        #expect(decoder.bufferedBytes == 0)
+        try decoder.finish()
+        #expect(throws: Rejection.nulByte(app: "a")) { try texts(#"{"a":"\u0000"}"#) }
+    }
+
     @Test("what was complete before a mistake stays applied")
     func mistakeLater() {
         let decoded = DecodedStream("{\"a\":\"1\"} {\"b\": 5} {\"c\":\"3\"}")
