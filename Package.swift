@@ -43,7 +43,7 @@ let package = Package(
         .target(
             name: "Services",
             dependencies: [
-                "Proxy", "TLS", "ConfigWatch", nioCore, nioPosix, nioHTTP1, nioTLS, logging, lifecycle, unixSignals,
+                "Proxy", "TLS", "ConfigWatch", "CMalloc", nioCore, nioPosix, nioHTTP1, nioTLS, logging, lifecycle, unixSignals,
             ],
             swiftSettings: swiftSettings),
         .target(
@@ -56,6 +56,7 @@ let package = Package(
 
         // C and C++ libraries of the system, behind headers that Swift can read.
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CMalloc"),
         .systemLibrary(name: "CInotify", providers: [.apt(["libinotifytools0-dev"])]),
         .target(
             name: "CDeflate", cSettings: cSettings,

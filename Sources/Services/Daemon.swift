@@ -33,6 +33,7 @@ public actor Daemon {
     private let poller: Poller
     /// Beside the contexts, so that clients resume their sessions across a reload.
     private let tickets = SessionTickets()
+    private let memoryReturn: MemoryReturn
     private var listeners: [RunningListener] = []
     /// Listeners that closed and whose connections have not all ended.
     private var draining: [ObjectIdentifier: Listener] = [:]
@@ -61,6 +62,7 @@ public actor Daemon {
         self.store = store
         self.poller = poller
         self.lifecycle = lifecycle
+        memoryReturn = MemoryReturn(freedBytes: { store.freedBytes }, pool: blockingWork)
         intake = PushIntake(
             store: store, inflight: InflightBudget(limit: config.receiver.maxInflightSize), clock: SystemClock.now,
             makeDecoder: { format, maxMessageSize in format.makeDecoder(maxMessageSize: maxMessageSize) })
@@ -82,6 +84,7 @@ public actor Daemon {
             throw error
         }
         lifecycle.listenersAreUp()
+        memoryReturn.start(on: group.next())
         return addresses
     }
 

@@ -84,6 +84,9 @@ public final class MetricStore: Sendable {
         state.withLock { $0.limits = limits }
     }
 
+    /// Bytes of metrics that were freed since the begin, or will be when the last reader has let go of them.
+    public var freedBytes: UInt64 { state.withLock { $0.freedBytes } }
+
     /// The app of this name as it is now, without making a snapshot.
     public func app(named name: AppName) -> AppEntry? {
         state.withLock { $0.app(named: name)?.entry }

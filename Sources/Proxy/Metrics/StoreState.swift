@@ -10,6 +10,8 @@ struct StoreState {
     private var totalSize = 0
     /// Those of `records` that count towards `maxApps`.
     private var appCount = 0
+    /// Bytes of expositions that were replaced, removed, or moved into a chunk, since the begin.
+    private(set) var freedBytes: UInt64 = 0
     /// Records with `isChanged`.
     private var changed: [AppRecord] = []
     /// Counts the changes.
@@ -83,6 +85,7 @@ struct StoreState {
     private mutating func forget(_ app: StoredApp?) {
         guard let app else { return }
         totalSize -= app.size
+        freedBytes += UInt64(app.size)
         if app.counts { appCount -= 1 }
     }
 
@@ -192,8 +195,9 @@ struct StoreState {
     }
 
     /// Exchanges the record's version for the same one at its new place, unless it has changed meanwhile.
-    func move(_ record: AppRecord, to app: inout StoredApp?) {
+    mutating func move(_ record: AppRecord, to app: inout StoredApp?) {
         guard !record.isChanged, let moved = app, record.app !== moved else { return }
+        freedBytes += UInt64(moved.size)
         app = record.app
         record.app = moved
     }

@@ -28,6 +28,23 @@ struct MetricStoreTests {
 
     private func names(_ store: MetricStore) -> [String] { store.snapshot().entries.map(\.name.description) }
 
+    @Test("bytes that were replaced, moved into a chunk or removed count as freed")
+    func freedBytes() throws {
+        let store = store()
+        try store.apply(push(("a", "a 1"), ("b", "b 1")), from: source, at: now)
+        #expect(store.freedBytes == 0)
+        // A chunk of two apps joins their bytes: both move.
+        _ = store.snapshot()
+        #expect(store.freedBytes == 8)
+        try store.apply(push(("a", "a 22")), from: source, at: now)
+        #expect(store.freedBytes == 12)
+        let target = try target("t")
+        store.register(target)
+        store.record(success("t 1\n"), for: target.url, at: now)
+        store.unregister(target.url)
+        #expect(store.freedBytes == 16)
+    }
+
     @Test("new metrics replace the old ones whole, with their source and time")
     func replacement() throws {
         let store = store()
