@@ -2,7 +2,7 @@
 import argparse
 import os
 
-from . import bench as benching, guard, others, pushes, report, scrapes, servers
+from . import bench as benching, curves, guard, others, plot, pushes, report, scrapes, servers
 
 
 def main():
@@ -16,6 +16,7 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="write all results there")
     parser.add_argument("--markdown", metavar="FILE", help="write the tables there")
     parser.add_argument("--profile", metavar="FOLDER", help="with --guard: keep callgrind's files there")
+    parser.add_argument("--plot", metavar="FILE.svg", help="draw the ratios and the curves there")
     parser.add_argument("--guard", action="store_true", help="count instructions instead, and fail when a limit is passed")
     parser.add_argument("--root", help=argparse.SUPPRESS)
     a = parser.parse_args()
@@ -33,6 +34,9 @@ def main():
     if a.markdown:
         with open(a.markdown, "w") as file:
             file.write(report.markdown(bench.results))
+    if a.plot:
+        with open(a.plot, "w") as file:
+            file.write(plot.svg(bench.results))
 
 
 def measure(bench, quick):
@@ -42,6 +46,7 @@ def measure(bench, quick):
     scrapes.run(bench, nginx, quick)
     pushes.run(bench)
     others.run(bench, nginx, quick)
+    curves.run(bench, quick)
 
 
 if __name__ == "__main__":

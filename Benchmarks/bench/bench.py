@@ -62,6 +62,10 @@ class Bench:
         command += ["-n", str(count)] if count else ["-d", str(seconds or self.seconds)]
         return self.drive(command)
 
+    def spawn_push(self, mode, address, folder, connections, seconds):
+        command = [self.driver("push_load"), mode, address, folder, "-c", str(connections), "-d", str(seconds), "-S", "16"]
+        return subprocess.Popen(["nice", "-n", "19", *command], stdout=subprocess.DEVNULL)
+
     def get(self, port, path, tls="off", kind="keep", gzip=False, connections=4, count=None, seconds=None, pause_us=0):
         command = [self.driver("http_load"), str(port), path, "-t", tls, "-k", kind, "-c", str(connections), "-p", str(pause_us)]
         command += ["-n", str(count)] if count else ["-d", str(seconds or self.seconds)]
@@ -113,6 +117,10 @@ class Bench:
     def note(self, name, value, unit, limit=None, detail=""):
         """A figure that is no ratio: memory, time to start."""
         self.add({"name": name, "value": value, "unit": unit, "limit": limit, "detail": detail})
+
+    def curve(self, name, axis, unit, samples):
+        """A cost at several points of an axis: {point: [values]}."""
+        self.add({"name": name, "axis": axis, "unit": unit, "points": [[point, spread(values)] for point, values in samples.items()]})
 
     def add(self, result):
         from . import report

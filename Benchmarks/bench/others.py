@@ -9,6 +9,8 @@ import time
 from . import processes, servers
 
 MB = 1_000_000
+# Seconds after which freed memory has gone back to the system, if it ever does.
+SETTLING = 11
 
 
 def run(bench, nginx, quick):
@@ -57,12 +59,14 @@ def memory(bench):
     bench.note("memory/idle, private", idle["private"] / MB, "MB", 8)
     proxy.fill(bench, corpus)
     size = len(servers.fetch(proxy.port, "/metrics", tls=True)[1])
+    time.sleep(SETTLING)
     loaded = processes.memory(proxy.pid)
     bench.note("memory/loaded", loaded["resident"] / MB, "MB", 1.3 * size / MB + idle["resident"] / MB, f"with {size / MB:.1f} MB of metrics")
     # Each app three times more, in another order: what replacing leaves behind.
     for _ in range(3):
         bench.push("conn", f"unix:{proxy.socket}", os.path.join(corpus, "json"), count=2000)
         servers.fetch(proxy.port, "/metrics", tls=True)
+    time.sleep(SETTLING)
     again = processes.memory(proxy.pid)
     bench.note("memory/loaded, all replaced", again["resident"] / MB, "MB", 1.3 * size / MB + idle["resident"] / MB)
     bench.get(proxy.port, "/metrics", "1.3", gzip=True, connections=1, count=2)
@@ -108,6 +112,7 @@ def polling(bench, nginx, seconds):
     load()
     taken = [bench.measure([proxy], load)["cpu_us"] for _ in range(3)]
     bench.note("poll/200 targets", statistics.median(taken), "µs a poll", 28, f"[{min(taken):.1f}–{max(taken):.1f}]")
+    time.sleep(SETTLING)
     used = processes.memory(proxy.pid)["resident"] - idle
     bench.note("memory/target", used / 200 / 1000, "kB a target", 40, "its 20 kB of metrics included")
     bench.finish(proxy)

@@ -24,6 +24,11 @@ def lines(result):
     if "value" in result:
         limit = f"  (goal {amount(result['limit'])}: {'met' if result['value'] <= result['limit'] else 'MISSED'})" if result["limit"] else ""
         return f"{result['name']:42} {amount(result['value']):>9} {result['unit']}{limit}  {result['detail']}"
+    if "points" in result:
+        text = [f"{result['name']}  ({result['unit']}, by {result['axis']})"]
+        for point, values in result["points"]:
+            text.append(f"    {point:>26,} {amount(values['median']):>9}     [{amount(values['min'])}–{amount(values['max'])}]")
+        return "\n".join(text)
     text = [f"{result['name']}  (server's CPU per {result['unit']})"]
     for contender, values in result["contenders"].items():
         cpu = values["cpu_us"]
@@ -44,10 +49,15 @@ def lines(result):
 def markdown(results):
     rows = ["| workload | ours | peer | CPU, ours | CPU, peer | ratio (spread) | goal |", "|---|---|---|---|---|---|---|"]
     figures = ["| figure | value | goal |", "|---|---|---|"]
+    curves = ["| curve | by | values |", "|---|---|---|"]
     for result in results:
         if "value" in result:
             limit = f"≤ {amount(result['limit'])} {result['unit']}" if result["limit"] else ""
             figures.append(f"| {result['name']} | {amount(result['value'])} {result['unit']} {result['detail']} | {limit} |")
+            continue
+        if "points" in result:
+            values = ", ".join(f"{point:,}: {amount(values['median'])}" for point, values in result["points"])
+            curves.append(f"| {result['name']}, {result['unit']} | {result['axis']} | {values} |")
             continue
         ours = next(iter(result["contenders"]))
         for peer, ratio in result["ratios"].items():
@@ -59,7 +69,7 @@ def markdown(results):
             rows.append(
                 f"| {result['name']} | {ours} | {peer} | {amount(mine['cpu_us']['median'])} µs | {amount(theirs['cpu_us']['median'])} µs "
                 f"| {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f}{per_byte}) | {'≤ ' + str(goal) if goal else ''} |")
-    return "\n".join(rows) + "\n\n" + "\n".join(figures) + "\n"
+    return "\n".join(rows) + "\n\n" + "\n".join(figures) + "\n\n" + "\n".join(curves) + "\n"
 
 
 def write_json(path, results, settings):

@@ -125,6 +125,7 @@ class Nginx(Server):
             location /ready/ {{ alias {self.root}/; gzip_static always; }}
             location /fly/ {{ alias {self.root}/; gzip on; gzip_types *; gzip_min_length 0; gzip_comp_level 1; }}
             location /-/ {{ return 200 "ok\\n"; }}
+            location /status {{ stub_status; }}
             '''
         with open(os.path.join(folder, "nginx.conf"), "w") as file:
             file.write(f'''
@@ -145,6 +146,10 @@ class Nginx(Server):
         with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
             self.workers = [int(pid) for pid in file.read().split()]
         self.pid = self.workers[0]
+
+    def requests(self):
+        """How many it has answered, this one not counted."""
+        return int(fetch(self.port, "/status")[1].split(b"\n")[2].split()[2]) - 1
 
     def serve(self, name, body):
         """The file and, beside it, what zlib makes of it at level 1."""
