@@ -7,10 +7,10 @@ enum AppSelection {
     /// None of the names is that of an app.
     case unknown
 
-    init(of names: [String], in snapshot: Snapshot) {
+    /// - Parameter lookUp: those of the names that are known, in their order.
+    init(of names: [String], lookUp: ([AppName]) -> [AppEntry]) {
         // Text that is no valid name cannot be that of an app.
-        let names = Set(names.compactMap(AppName.init)).sorted()
-        let known = names.compactMap(snapshot.entry(named:))
+        let known = lookUp(Set(names.compactMap(AppName.init)).sorted())
         if known.isEmpty {
             self = .unknown
         } else {

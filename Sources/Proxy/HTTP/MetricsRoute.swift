@@ -9,14 +9,22 @@ struct MetricsRoute: Route {
     let offload: any Offload
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
-        let snapshot = store.snapshot()
         let isCompressed = ContentNegotiation.prefersGzip(request.acceptEncoding)
         let names = request.query.filter { $0.name == "app" }.map(\.value)
-        if !names.isEmpty { return respond(withAppsNamed: names, of: snapshot, isCompressed: isCompressed, on: eventLoop) }
-        guard isCompressed else { return .now(MetricsRoute.plain(snapshot.pieces, size: snapshot.size)) }
-        return offload.answer(on: eventLoop, isLarge: snapshot.uncompressedWork > OffloadThreshold.compressedBytes) {
-            MetricsRoute.compressed(snapshot.gzipPieces)
+        if !names.isEmpty { return respond(withAppsNamed: names, isCompressed: isCompressed, on: eventLoop) }
+        // After many pushes to join their bytes is long work, and so is to compress what has been joined.
+        if store.snapshotWork > OffloadThreshold.copiedBytes {
+            return offload.answer(on: eventLoop, isLarge: true) { [store] in
+                MetricsRoute.whole(store.snapshot(), isCompressed: isCompressed)
+            }
         }
+        let snapshot = store.snapshot()
+        let isLarge = isCompressed && snapshot.uncompressedWork > OffloadThreshold.compressedBytes
+        return offload.answer(on: eventLoop, isLarge: isLarge) { MetricsRoute.whole(snapshot, isCompressed: isCompressed) }
+    }
+
+    private static func whole(_ snapshot: Snapshot, isCompressed: Bool) -> Response {
+        isCompressed ? compressed(snapshot.gzipPieces) : plain(snapshot.pieces, size: snapshot.size)
     }
 
     private static func plain(_ pieces: [ByteBuffer], size: Int) -> Response {
@@ -27,10 +35,8 @@ struct MetricsRoute: Route {
         Response(status: 200, headers: gzipHeaders, body: member.pieces, contentLength: member.size)
     }
 
-    private func respond(
-        withAppsNamed names: [String], of snapshot: Snapshot, isCompressed: Bool, on eventLoop: any EventLoop
-    ) -> Answer {
-        switch AppSelection(of: names, in: snapshot) {
+    private func respond(withAppsNamed names: [String], isCompressed: Bool, on eventLoop: any EventLoop) -> Answer {
+        switch AppSelection(of: names, lookUp: store.apps(named:)) {
         case .fresh(let entries):
             let expositions = entries.map(\.exposition)
             guard isCompressed else {

@@ -10,6 +10,8 @@ public protocol Offload: Sendable {
 enum OffloadThreshold {
     /// Apps to be listed.
     static let apps = 1000
+    /// Bytes to be copied.
+    static let copiedBytes = 4 << 20
     /// Bytes to be compressed.
     static let compressedBytes = 256 << 10
 }

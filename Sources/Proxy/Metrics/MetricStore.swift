@@ -92,6 +92,15 @@ public final class MetricStore: Sendable {
         state.withLock { $0.app(named: name)?.entry }
     }
 
+    /// Those of these apps that are known, in the order of the names, all as they were at one moment; without making a snapshot.
+    public func apps(named names: [AppName]) -> [AppEntry] {
+        state.withLock { state in names.compactMap { state.app(named: $0)?.entry } }
+    }
+
+    /// About how many bytes the next call of `snapshot` has to copy; 0 when it is ready. A caller on an event loop moves more than a few
+    /// megabytes elsewhere.
+    public var snapshotWork: Int { state.withLock { $0.snapshotWork } }
+
     /// All apps as they are now; made at most once per change and shared. Pushes go on while it is made.
     public func snapshot() -> Snapshot {
         if let ready = state.withLock({ $0.snapshot }) { return ready }

@@ -177,6 +177,9 @@ struct StoreState {
 
     // MARK: Snapshots
 
+    /// About how many bytes the next snapshot has to copy: a change costs its chunk, however small it is.
+    var snapshotWork: Int { min(totalSize, changed.count * ChunkBuilder.maxWeight) }
+
     /// The snapshot when it is no longer right, for the caller to free after the lock.
     mutating func takeSnapshot() -> Snapshot? {
         guard !changed.isEmpty else { return nil }

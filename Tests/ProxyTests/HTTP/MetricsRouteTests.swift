@@ -115,4 +115,17 @@ struct MetricsRouteTests {
         #expect(received.text == "t 1\nz 1\n")
         #expect(try side.send("GET", "/metrics").text == "t 1\nz 1\n")
     }
+
+    @Test("what many pushes have changed is joined away from the event loop, once; a single app never waits for it")
+    func manyChanges() throws {
+        let text = String(repeating: "x 1\n", count: 75_000)
+        try side.push((0..<20).map { ("app\($0)", text) })
+        #expect(try side.send("GET", "/metrics?app=app7").text == text)
+        #expect(side.offload.count == 0)
+        #expect(try side.send("GET", "/metrics").contentLength == 20 * 300_000)
+        #expect(side.offload.count == 1)
+        try side.push([("app3", "y 1\n")])
+        #expect(try side.send("GET", "/metrics").contentLength == 19 * 300_000 + 4)
+        #expect(side.offload.count == 1)
+    }
 }
