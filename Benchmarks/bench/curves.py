@@ -58,6 +58,7 @@ def idle_connections(bench, counts):
     proxy = bench.start(servers.Proxy(bench, "idle-connections"))
     proxy.fill(bench, folder)
     samples, idle = {}, []
+    scraped(bench, proxy, folder)
     for count in counts:
         while len(idle) < count:
             s = socket.create_connection((servers.HOST, proxy.port))
