@@ -5,6 +5,8 @@ import Proxy
 struct BodyReader {
     /// A length that is only promised does not get more memory than this at once.
     private static let maxReservation = 1 << 20
+    /// What a zipped body may have beyond the limit as it is sent: stored blocks and headers add a little, an endless row of empty blocks a lot.
+    private static let zippedAllowance = 64 << 10
 
     private let limit: Int
     /// `Content-Length`, when there is one.
@@ -12,7 +14,7 @@ struct BodyReader {
     /// Bytes that came, as they were sent.
     private(set) var received = 0
     private var body = ByteBuffer()
-    private var inflater: Inflater?
+    private var gunzip: Gunzip?
 
     /// - Throws: `.bodyTooLarge` when the length already says so; a zipped body's length says nothing.
     init(coding: PollResponseHead.BodyCoding, expected: Int?, limit: ByteCount) throws(PollFailure) {
@@ -20,7 +22,7 @@ struct BodyReader {
         self.expected = expected
         switch coding {
         case .gzip:
-            inflater = Inflater()
+            gunzip = Gunzip(limit: limit.bytes)
         case .identity:
             guard let expected else { return }
             guard expected <= limit.bytes else { throw .bodyTooLarge(limit: limit) }
@@ -32,8 +34,13 @@ struct BodyReader {
     /// Takes the next piece.
     mutating func append(_ piece: consuming ByteBuffer) throws(PollFailure) {
         received += piece.readableBytes
-        guard inflater == nil else {
-            try inflate(piece)
+        if let gunzip {
+            guard received <= limit + BodyReader.zippedAllowance else { throw .bodyTooLarge(limit: ByteCount(limit)) }
+            do throws(GunzipError) {
+                try gunzip.inflate(piece, into: &body)
+            } catch {
+                throw PollFailure(error)
+            }
             return
         }
         guard body.readableBytes + piece.readableBytes <= limit else { throw .bodyTooLarge(limit: ByteCount(limit)) }
@@ -42,7 +49,23 @@ struct BodyReader {
 
     /// The metrics, once the body is whole.
     consuming func finish() throws(PollFailure) -> Exposition {
-        if let inflater, !inflater.isFinished { throw .truncatedGzip }
+        do throws(GunzipError) {
+            try gunzip?.finish()
+        } catch {
+            throw PollFailure(error)
+        }
         return try Exposition(polledBody: body)
+    }
+}
+
+extension PollFailure {
+    fileprivate init(_ error: GunzipError) {
+        switch error {
+        case .tooLarge(let limit): self = .bodyTooLarge(limit: ByteCount(limit))
+        case .truncated: self = .truncatedGzip
+        case .corrupt: self = .corruptGzip("it is not gzip, or its check value is wrong")
+        case .trailingGarbage: self = .corruptGzip("other bytes follow it")
+        case .outOfMemory: self = .corruptGzip("no memory is left to uncompress it")
+        }
     }
 }
