@@ -1,5 +1,11 @@
 #include "CTomlPlusPlus.h"
 
+// What toml++ takes for granted about a text must be an error when it is not so, not the end of the program (its `assert`), nor
+// undefined behaviour (its assumptions without one).
+#undef NDEBUG
+[[noreturn]] static void ctoml_assumption_failed();
+#define TOML_ASSERT(expr) (static_cast<bool>(expr) ? static_cast<void>(0) : ctoml_assumption_failed())
+
 #define TOML_HEADER_ONLY 1
 #define TOML_EXCEPTIONS 1
 #define TOML_ENABLE_FORMATTERS 0
@@ -12,6 +18,12 @@
 #include <sstream>
 #include <string>
 #include <vector>
+
+namespace {
+struct AssumptionFailed {};
+}  // namespace
+
+static void ctoml_assumption_failed() { throw AssumptionFailed{}; }
 
 struct CTomlDocument {
     // Nodes point into the table's strings, and into `texts` for what toml++ does not keep as text.
@@ -116,6 +128,11 @@ CTomlDocument *ctoml_parse(const char *text, size_t length) {
             document->error = std::string(error.description());
             document->error_line = error.source().begin.line;
             document->error_column = error.source().begin.column;
+        } catch (const AssumptionFailed &) {
+            document->nodes.clear();
+            document->error = "something in it is not TOML, but the parser cannot tell where";
+            document->error_line = 1;
+            document->error_column = 1;
         }
         return document;
     } catch (...) {

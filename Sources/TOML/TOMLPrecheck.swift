@@ -51,6 +51,7 @@ enum TOMLPrecheck {
                         position: position(of: index, in: text), message: "a key has more than \(TOMLDocument.maxKeyParts) parts")
                 }
             case UInt8(ascii: "["), UInt8(ascii: "{"):
+                if nesting == 0, text[index] == UInt8(ascii: "["), isFirstOnLine(index, in: text) { try checkTableName(text, at: index) }
                 dots = 0
                 nesting += 1
                 guard nesting <= TOMLDocument.maxNesting else {
@@ -67,6 +68,33 @@ enum TOMLPrecheck {
             }
             index += 1
         }
+    }
+
+    /// toml++ takes for granted that a table's name begins as a key does.
+    private static func checkTableName(_ text: [UInt8], at bracket: Int) throws(TOMLSyntaxError) {
+        func skipSpace(_ index: inout Int) {
+            while index < text.count, text[index] == space || text[index] == tab { index += 1 }
+        }
+        var index = bracket + 1
+        skipSpace(&index)
+        if index < text.count, text[index] == UInt8(ascii: "[") {
+            index += 1
+            skipSpace(&index)
+        }
+        guard index < text.count else { return }
+        switch text[index] {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+            UInt8(ascii: "_"), UInt8(ascii: "-"), quote, apostrophe, UInt8(ascii: "]"):
+            return
+        default:
+            throw TOMLSyntaxError(
+                position: position(of: index, in: text), message: "a table's name begins with a letter, a digit, _ or -, or is in quotes")
+        }
+    }
+
+    private static func isFirstOnLine(_ index: Int, in text: [UInt8]) -> Bool {
+        let before = text[..<index].last { $0 != space && $0 != tab }
+        return before == nil || before == newline || (index <= byteOrderMark.count && text.starts(with: byteOrderMark))
     }
 
     /// The index after the string that begins at `start`, or of the newline that cuts a one-line string short.
@@ -103,6 +131,8 @@ enum TOMLPrecheck {
     }
 
     private static let byteOrderMark: [UInt8] = [0xEF, 0xBB, 0xBF]
+    private static let space = UInt8(ascii: " ")
+    private static let tab = UInt8(ascii: "\t")
     private static let newline = UInt8(ascii: "\n")
     private static let quote = UInt8(ascii: "\"")
     private static let apostrophe = UInt8(ascii: "'")

@@ -104,6 +104,21 @@ import Testing
         #expect(!error.message.hasSuffix("."))
     }
 
+    @Test(
+        "a table's name that begins with no letter is refused at its place",
+        arguments: [
+            ("[!x]", 2), ("[[!x]]", 3), ("[ =]", 3), ("\u{FEFF}[!]", 2), (" \t[é]", 4), ("[\n]", 2), ("[#]", 2), ("[,]", 2), ("[.a]", 2),
+            ("[[[a]]]", 3),
+        ])
+    func tableName(text: String, column: Int) throws {
+        let error = try #require(failure(text))
+        #expect(error.position == TOMLPosition(line: 1, column: column))
+        #expect(error.message.contains("a table's name begins with"))
+        // In its place it is an error too, elsewhere it is none.
+        #expect(failure("a = [\n[1],\n[2]]\nb = \"\"\"\n\(text)\n\"\"\"") == nil)
+        #expect(failure("a = 1\n\(text)\n")?.position.line == 2)
+    }
+
     @Test("bytes that are not UTF-8, and NUL, are refused at their place")
     func encoding() throws {
         for (bytes, word) in [([0xFF], "UTF-8"), ([0xC3], "UTF-8"), ([0xED, 0xA0, 0x80], "UTF-8"), ([0x00], "NUL")] as [([UInt8], String)] {
