@@ -4,14 +4,22 @@ import PackageDescription
 // CI treats every warning of our own targets as an error; a user's newer compiler must still be able to build.
 let strict = Context.environment["CI"] != nil || Context.environment["STRICT"] != nil
 
-let swiftSettings: [SwiftSetting] =
+var swiftSettings: [SwiftSetting] =
     [
         .enableUpcomingFeature("InternalImportsByDefault"),
         .enableUpcomingFeature("MemberImportVisibility"),
         .enableUpcomingFeature("ExistentialAny"),
     ] + (strict ? [.treatAllWarnings(as: .error)] : [])
-let cxxSettings: [CXXSetting] = strict ? [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])] : []
-let cSettings: [CSetting] = strict ? [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])] : []
+var cxxSettings: [CXXSetting] = strict ? [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])] : []
+var cSettings: [CSetting] = strict ? [.unsafeFlags(["-Wall", "-Wextra", "-Werror"])] : []
+
+// `script/fuzz` alone sets this: the library of libFuzzer without its main. Then our own modules are instrumented for it.
+let libFuzzer = Context.environment["EXPORTER_PROXY_LIBFUZZER"]
+if libFuzzer != nil {
+    swiftSettings.append(.unsafeFlags(["-sanitize=fuzzer"]))
+    cxxSettings.append(.unsafeFlags(["-fsanitize=fuzzer-no-link"]))
+    cSettings.append(.unsafeFlags(["-fsanitize=fuzzer-no-link"]))
+}
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
@@ -91,3 +99,13 @@ let package = Package(
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17
 )
+
+if let libFuzzer {
+    package.products.append(.executable(name: "fuzz", targets: ["Fuzz"]))
+    package.targets += [
+        .target(name: "CLibFuzzer", path: "Fuzz/CLibFuzzer"),
+        .executableTarget(
+            name: "Fuzz", dependencies: ["CLibFuzzer", "Services", "Proxy", nioCore], path: "Fuzz/Fuzz", swiftSettings: swiftSettings,
+            linkerSettings: [.unsafeFlags([libFuzzer]), .linkedLibrary("stdc++")]),
+    ]
+}
