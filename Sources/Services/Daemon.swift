@@ -47,7 +47,7 @@ public actor Daemon {
         let blockingWork = NIOThreadPool(numberOfThreads: max(2, System.coreCount))
         let store = MetricStore(limits: StoreLimits(config.receiver))
         let poller = Poller(group: group, store: store, clock: SystemClock.now, logger: logger)
-        let lifecycle = DaemonLifecycle { poller.firstPollsEnded }
+        let lifecycle = DaemonLifecycle(startTime: SystemClock.now()) { poller.firstPollsEnded }
         let router = Router(
             store: store, lifecycle: lifecycle, offload: ThreadPoolOffload(blockingWork), clock: SystemClock.now)
         let passwordThread = NIOThreadPool(numberOfThreads: 1)
@@ -271,6 +271,7 @@ public actor Daemon {
             log(running, config)
         }
         listeners = inOrder(kept + prepared.opened, of: config.doors)
+        lifecycle.show(listeners.map { ShownListener($0, config, prepared.groundwork.contexts) })
         return closing
     }
 

@@ -9,14 +9,20 @@ final class DaemonLifecycle: Lifecycle {
         /// Whether it has been ready once: a target that a reload adds takes nothing back.
         var wasReady = false
         var isEnabled = false
+        var listeners: [ShownListener] = []
+        var lastReload: DaemonStatus.Reload?
         var reload: (@Sendable () async -> ReloadResult)?
     }
 
     private let state = Mutex(State())
+    private let startTime: Timestamp
     private let polled: @Sendable () -> Bool
 
-    /// - Parameter polled: whether the first poll of each target has ended.
-    init(polled: @escaping @Sendable () -> Bool) {
+    /// - Parameters:
+    ///   - startTime: of the program.
+    ///   - polled: whether the first poll of each target has ended.
+    init(startTime: Timestamp, polled: @escaping @Sendable () -> Bool) {
+        self.startTime = startTime
         self.polled = polled
     }
 
@@ -31,6 +37,12 @@ final class DaemonLifecycle: Lifecycle {
 
     var isEnabled: Bool { state.withLock { $0.isEnabled } }
 
+    var status: DaemonStatus {
+        let (listeners, lastReload) = state.withLock { ($0.listeners, $0.lastReload) }
+        // Each listener has a lock of its own: never one within the other.
+        return DaemonStatus(startTime: startTime, listeners: listeners.map(\.status), lastReload: lastReload)
+    }
+
     func reload() async -> ReloadResult {
         guard let reload = state.withLock({ $0.reload }) else { return .failure(reason: "exporter-proxy is starting") }
         return await reload()
@@ -38,6 +50,16 @@ final class DaemonLifecycle: Lifecycle {
 
     /// What `POST /-/reload` does from now on.
     func onReload(_ reload: @escaping @Sendable () async -> ReloadResult) { state.withLock { $0.reload = reload } }
+
+    /// What is shown of the listeners from now on.
+    func show(_ listeners: [ShownListener]) { state.withLock { $0.listeners = listeners } }
+
+    /// Remembers how the last reload went.
+    func reloadEnded(_ result: ReloadResult, at time: Timestamp) {
+        var reload = DaemonStatus.Reload(time: time)
+        if case .failure(let reason) = result { reload.error = reason }
+        state.withLock { $0.lastReload = reload }
+    }
 
     /// Whether `POST /-/reload` and the like are allowed from now on.
     func setEnabled(_ isEnabled: Bool) { state.withLock { $0.isEnabled = isEnabled } }

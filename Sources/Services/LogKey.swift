@@ -30,4 +30,8 @@ enum LogKey {
     static let duration = "duration"
     /// Of exporter-proxy.
     static let version = "version"
+    /// Method and path of an HTTP request.
+    static let request = "request"
+    /// The status code that it was answered with.
+    static let status = "status"
 }

@@ -23,6 +23,7 @@ actor Reloader {
     private let read: @Sendable () async -> ConfigReading
     private let apply: @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>
     private let watch: @Sendable ([String: FileWatcher.Reading]) -> Void
+    private let ended: @Sendable (ReloadResult) -> Void
     private let logger: Logger
     private var running: Task<ReloadResult, Never>?
     /// Asked for while another runs, and not begun.
@@ -37,14 +38,17 @@ actor Reloader {
     ///   - read: the configuration and all that it names, as they are now.
     ///   - apply: all or nothing.
     ///   - watch: gets what was read last, whatever became of it.
+    ///   - ended: gets what came of each reload.
     init(
         read: @escaping @Sendable () async -> ConfigReading,
         apply: @escaping @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>,
-        watch: @escaping @Sendable ([String: FileWatcher.Reading]) -> Void, logger: Logger
+        watch: @escaping @Sendable ([String: FileWatcher.Reading]) -> Void,
+        ended: @escaping @Sendable (ReloadResult) -> Void = { _ in }, logger: Logger
     ) {
         self.read = read
         self.apply = apply
         self.watch = watch
+        self.ended = ended
         self.logger = logger
     }
 
@@ -91,11 +95,14 @@ actor Reloader {
         switch result {
         case .success(let plan):
             log(plan, warnings: (try? reading.result.get().warnings) ?? [], reason: reason, took: .now - start)
+            ended(.success(plan))
             return .success(plan)
         case .failure(let problems):
             for problem in problems.problems { logger.log(level: problem.severity == .error ? .error : .warning, "\(problem)") }
             logger.error("configuration not reloaded: what ran before still runs", metadata: [LogKey.reason: "\(reason)"])
-            return .failure(reason: problems.description)
+            let failure = ReloadResult.failure(reason: problems.description)
+            ended(failure)
+            return failure
         }
     }
 

@@ -87,6 +87,6 @@ extension Reloader {
                     return .failure(error)
                 }
             },
-            watch: { changes.watch($0) }, logger: logger)
+            watch: { changes.watch($0) }, ended: { daemon.lifecycle.reloadEnded($0, at: SystemClock.now()) }, logger: logger)
     }
 }

@@ -1,20 +1,22 @@
 import NIOCore
 
-/// `/apps`: who sent metrics, when, and how it went; as a text table or as JSON.
+/// `/apps`: who sent metrics, when, and how it went; as a text table, as JSON, or as a page for browsers.
 struct AppsRoute: Route {
     let path = "/apps"
-    let summary = "the apps, their last updates and sources; ?format=json for programs"
+    let summary = "the apps, their last updates and sources; a page for browsers, ?format=json for programs"
 
     let store: MetricStore
+    let lifecycle: any Lifecycle
     let offload: any Offload
     let clock: @Sendable () -> Timestamp
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         guard let format = format(for: request) else {
-            return .now(.text(400, "unknown format: it is text or json", headers: [Response.neverStored]))
+            return .now(.text(400, "unknown format: it is text, json or html", headers: [Response.neverStored]))
         }
         let entries = store.snapshot().entries
         let now = clock()
+        let (status, isReady) = (lifecycle.status, lifecycle.isReady)
         return offload.answer(on: eventLoop, isLarge: entries.count > OffloadThreshold.apps) {
             let headers = [(name: "Vary", value: "Accept"), Response.neverStored]
             return switch format {
@@ -22,18 +24,25 @@ struct AppsRoute: Route {
                 Response(
                     status: 200, contentType: "text/plain; charset=utf-8", headers: headers, body: AppsTable.text(of: entries, at: now))
             case .json:
-                Response(status: 200, contentType: "application/json", headers: headers, body: AppsJSON.text(of: entries, at: now))
+                Response(
+                    status: 200, contentType: "application/json", headers: headers,
+                    body: AppsJSON.text(of: entries, status: status, isReady: isReady, at: now))
+            case .html:
+                Response(
+                    status: 200, contentType: "text/html; charset=utf-8", headers: headers + [AppsPage.policy],
+                    body: AppsPage(status: status, isReady: isReady, view: AppsView(query: request.query), now: now).html(of: entries))
             }
         }
     }
 
     private enum Format: String {
-        case text, json
+        case text, json, html
     }
 
     /// `?format=` is said on purpose and wins over `Accept`, which browsers fill in by themselves.
     private func format(for request: Request) -> Format? {
         if let named = request.query.first(where: { $0.name == "format" }) { return Format(rawValue: named.value) }
-        return ContentNegotiation.preferred(of: [("text/plain", Format.text), ("application/json", .json)], accept: request.accept)
+        let offered: [(String, Format)] = [("text/plain", .text), ("application/json", .json), ("text/html", .html)]
+        return ContentNegotiation.preferred(of: offered, accept: request.accept)
     }
 }

@@ -4,6 +4,8 @@ public protocol Lifecycle: Sendable {
     var isReady: Bool { get }
     /// Whether `enable_lifecycle` is set now.
     var isEnabled: Bool { get }
+    /// What people are shown of listeners and reloads, as they are now; never waits.
+    var status: DaemonStatus { get }
 
     /// Reads the configuration again and waits for what comes of it.
     func reload() async -> ReloadResult

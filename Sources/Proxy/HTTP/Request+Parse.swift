@@ -22,7 +22,7 @@ extension Request {
     }
 }
 
-extension Request.Method {
+extension Request.Method: CustomStringConvertible {
     /// Method names are case-sensitive (RFC 9110 §9.1).
     public init(_ name: String) {
         self =
@@ -34,8 +34,9 @@ extension Request.Method {
             default: .other(name)
             }
     }
+
     /// As in the request line.
-    var name: String {
+    public var description: String {
         switch self {
         case .get: "GET"
         case .head: "HEAD"

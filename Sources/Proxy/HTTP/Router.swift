@@ -14,11 +14,12 @@ public struct Router: Responder {
         // The most frequent first. A new route needs its file and a line here.
         let listed: [any Route] = [
             MetricsRoute(store: store, offload: offload),
-            AppsRoute(store: store, offload: offload, clock: clock),
+            AppsRoute(store: store, lifecycle: lifecycle, offload: offload, clock: clock),
             ServiceDiscoveryRoute(store: store, offload: offload),
             HealthyRoute(),
             ReadyRoute(lifecycle: lifecycle),
             ReloadRoute(lifecycle: lifecycle),
+            AppDeletionRoute(store: store, lifecycle: lifecycle),
         ]
         routes = listed + [LandingPage(linking: listed.filter { $0.methods.contains(.get) })]
         let paths = routes.map { "\($0.path)  \($0.summary)" }.joined(separator: "\n")
@@ -27,13 +28,13 @@ public struct Router: Responder {
 
     /// Answers `request`, HEAD like GET.
     public func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
-        guard let route = routes.first(where: { $0.path == request.path }) else { return .now(notFound) }
+        guard let route = routes.first(where: { $0.serves(request) }) else { return .now(notFound) }
         guard route.methods.contains(request.method) else { return .now(methodNotAllowed(on: route)) }
         return route.respond(to: request, on: eventLoop)
     }
 
     private func methodNotAllowed(on route: any Route) -> Response {
-        let methods = route.methods.map(\.name).joined(separator: ", ")
+        let methods = route.methods.map(\.description).joined(separator: ", ")
         return .text(405, "method not allowed: \(route.path) takes \(methods)", headers: [("Allow", methods)])
     }
 }

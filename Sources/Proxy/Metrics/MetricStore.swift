@@ -79,6 +79,13 @@ public final class MetricStore: Sendable {
         withExtendedLifetime((removed, stale)) {}
     }
 
+    /// Forgets an app and its metrics, whoever sent them. A target of this name stays listed, and has metrics again when it next answers.
+    /// - Returns: whether there was such an app.
+    public func remove(_ name: AppName) -> Bool {
+        let (removed, stale) = state.withLock { state in (state.forget(name), state.takeSnapshot()) }
+        return withExtendedLifetime((removed, stale)) { removed != nil }
+    }
+
     /// Applies new limits to what comes from now on.
     public func setLimits(_ limits: StoreLimits) {
         state.withLock { $0.limits = limits }

@@ -175,6 +175,20 @@ struct StoreState {
         return remove(target.name)
     }
 
+    /// Removes an app; the target that is polled under its name is listed as one that never answered.
+    /// - Returns: what was removed.
+    mutating func forget(_ name: AppName) -> StoredApp? {
+        guard let removed = remove(name) else { return nil }
+        if let (url, target) = targets.first(where: { $0.value.name == name }) {
+            targets[url]?.displaced = nil
+            var listed = placeholder(for: Target(url: url, name: name), number: target.number)
+            // Whether it is failing is not forgotten.
+            if removed.target == target.number { listed = listed.with { $0.state = removed.entry.state } }
+            put(listed)
+        }
+        return removed
+    }
+
     // MARK: Snapshots
 
     /// About how many bytes the next snapshot has to copy: a change costs its chunk, however small it is.

@@ -208,6 +208,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
         }
         switch responder.respond(to: request, on: context.eventLoop) {
         case .now(let response):
+            audit(request, response, context)
             write(response, answering: head, method: request.method, context)
         case .later(let future):
             state = .answering
@@ -215,10 +216,17 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
             future.assumeIsolated().whenComplete { [self] result in
                 guard case .answering = state else { return }
                 let response = (try? result.get()) ?? .text(500, "internal server error")
+                audit(request, response, context)
                 write(response, answering: head, method: request.method, context)
                 proceed(context)
             }
         }
+    }
+
+    /// Whoever changes something leaves a line, also when it did not work; whoever may not, or only reads, leaves none.
+    private func audit(_ request: Request, _ response: Response, _ context: ChannelHandlerContext) {
+        guard request.method == .post || request.method == .delete, !(400..<500).contains(response.status) else { return }
+        log.change("\(request.method) \(request.path)", status: response.status, peer: context.channel)
     }
 
     private func write(_ response: Response, answering head: RequestHead, method: Request.Method? = nil, _ context: ChannelHandlerContext) {

@@ -8,6 +8,7 @@ enum Tools {
     /// Has pycapnp.
     static let clientsPython = "\(checkout)/clients/.venv/bin/python"
     static let prometheus = find("prometheus") ?? "prometheus"
+    static let chromium = find("chromium") ?? "chromium"
     static let promtool = find("promtool") ?? "promtool"
 
     private static func find(_ name: String) -> String? {

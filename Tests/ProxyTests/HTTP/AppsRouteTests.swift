@@ -49,7 +49,13 @@ struct AppsRouteTests {
 
     @Test("without apps the JSON has an empty list")
     func noApps() throws {
-        #expect(try side.send("GET", "/apps?format=json").text == "{\"time\": \"2022-05-22T23:51:52.939898700Z\", \"apps\": []}\n")
+        let text = try side.send("GET", "/apps?format=json").text
+        #expect(
+            text == """
+                {"time": "2022-05-22T23:51:52.939898700Z", "apps": [], "listeners": [], "reload": null, "ready": true, \
+                "version": "\(ProgramVersion.current)", "start_time": "2022-05-22T00:00:00Z"}
+
+                """)
     }
 
     @Test("a target is listed from its registration on, with its error while it fails")
@@ -83,11 +89,35 @@ struct AppsRouteTests {
         _ = try side.target(port: 1027)
         let received = try side.send("GET", "/apps?format=json")
         let document = try #require(try JSONSerialization.jsonObject(with: Data(received.bytes)) as? [String: Any])
-        #expect(Set(document.keys) == ["time", "apps"])
+        #expect(Set(document.keys) == ["time", "apps", "listeners", "reload", "ready", "version", "start_time"])
         let app = try #require((document["apps"] as? [[String: Any]])?.first)
         #expect(Set(app.keys) == ["name", "source", "last_update", "bytes", "state", "error"])
         #expect(app["last_update"] is NSNull)
         #expect(app["error"] is NSNull)
+    }
+
+    @Test("JSON tells of listeners and the last reload")
+    func status() throws {
+        side.lifecycle.isReady = false
+        side.lifecycle.status = DaemonStatus(
+            startTime: Timestamp(nanoseconds: 0),
+            listeners: [
+                .init(
+                    name: "0.0.0.0:6555", kind: .scrape, tls: "optional", openConnections: 3,
+                    certificateEnd: Timestamp(nanoseconds: 1_000_000_000)),
+                .init(name: "/run/\"r\".sock", kind: .unix, format: .capnp),
+            ],
+            lastReload: .init(time: Timestamp(nanoseconds: 2_000_000_000), error: "config.toml:1:1: error: \"x\"\nand more"))
+        let text = try side.send("GET", "/apps?format=json").text
+        #expect(
+            text.hasSuffix(
+                #"""
+                "apps": [], "listeners": [
+                {"name": "0.0.0.0:6555", "kind": "scrape", "format": null, "tls": "optional", "open_connections": 3, "certificate_end": "1970-01-01T00:00:01Z"},
+                {"name": "/run/\"r\".sock", "kind": "unix", "format": "capnp", "tls": "off", "open_connections": 0, "certificate_end": null}
+                ], "reload": {"time": "1970-01-01T00:00:02Z", "error": "config.toml:1:1: error: \"x\"\nand more"}, "ready": false, "version": "\#(ProgramVersion.current)", "start_time": "1970-01-01T00:00:00Z"}
+
+                """#), "\(text)")
     }
 
     @Test("many apps are written off the event loop, few on it")

@@ -18,7 +18,9 @@ struct LandingPageTests {
     @Test("it loads nothing, and lets nothing be put into it")
     func policy() throws {
         let page = try side.send("GET", "/")
-        #expect(page[header: "Content-Security-Policy"]?.hasPrefix("default-src 'none'") == true)
-        for word in ["src=", "<script", "<link", "<style", "style=", "http:", "https:"] { #expect(!page.text.contains(word)) }
+        let policy = try #require(page[header: "Content-Security-Policy"])
+        #expect(policy.hasPrefix("default-src 'none'; style-src 'sha256-"))
+        #expect(policy.hasSuffix("'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"))
+        for word in ["src=", "<script", "<link", "style=", "http:", "https:", "@import", "url("] { #expect(!page.text.contains(word)) }
     }
 }

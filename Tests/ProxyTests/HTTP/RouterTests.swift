@@ -6,7 +6,7 @@ import Testing
 struct RouterTests {
     private let side = ScrapeSide()
 
-    static let paths = ["/metrics", "/apps", "/apps?format=json", "/sd", "/", "/-/healthy", "/-/ready"]
+    static let paths = ["/metrics", "/apps", "/apps?format=json", "/apps?format=html", "/sd", "/", "/-/healthy", "/-/ready"]
 
     @Test("every route answers GET", arguments: paths)
     func get(path: String) throws {

@@ -80,6 +80,13 @@ final class SwitchedLifecycle: Lifecycle {
     func reload() async -> ReloadResult { result.withLock { $0 } }
 
     func reloads(with result: ReloadResult) { self.result.withLock { $0 = result } }
+    private let shown = Mutex(DaemonStatus(startTime: Timestamp(nanoseconds: 1_653_177_600_000_000_000)))
+
+    /// By default that of a program that started at 2022-05-22 00:00:00 UTC.
+    var status: DaemonStatus {
+        get { shown.withLock { $0 } }
+        set { shown.withLock { $0 = newValue } }
+    }
 
     var isReady: Bool {
         get { state.load(ordering: .relaxed) }

@@ -1,0 +1,272 @@
+import NIOCore
+
+/// `/apps` for browsers: one file that needs nothing else, whole without its script; with it, it keeps itself up to date.
+struct AppsPage {
+    /// More would be neither read nor shown in good time; the search finds the others.
+    static let maxRows = 2000
+    /// A certificate that ends sooner is pointed out.
+    static let certificateWarning: Int64 = 14 * 86_400
+
+    static let policy = PageAsset.policy(style: PageStyle.asset, script: AppsPageScript.asset)
+
+    let status: DaemonStatus
+    let isReady: Bool
+    let view: AppsView
+    let now: Timestamp
+
+    /// The whole page.
+    func html(of entries: some Collection<AppEntry>) -> ByteBuffer {
+        let shown = view.apply(to: entries)
+        var counts: [AppCondition: Int] = [:]
+        var size = 0
+        for entry in entries {
+            counts[entry.condition, default: 0] += 1
+            size += entry.exposition.size
+        }
+        var html = HTMLWriter(capacity: 24_000 + 400 * min(shown.count, Self.maxRows))
+        writeHead(&html)
+        writeAlerts(&html)
+        writeTiles(&html, counts, count: entries.count, size: size)
+        writeDaemon(&html)
+        html.raw("<section aria-label=\"Apps\">\n<div id=\"bar\"><p id=\"search\" hidden><input type=\"search\" id=\"q\" value=\"")
+        html.text(view.search)
+        html.raw(
+            "\" placeholder=\"Filter by name, source, error\" aria-label=\"Filter the apps\" autocomplete=\"off\" spellcheck=\"false\">")
+        html.raw("<kbd>/</kbd></p>\n<p id=\"shown\" role=\"status\">")
+        writeCount(&html, shown: shown.count, of: entries.count)
+        html.raw("</p></div>\n")
+        writeTable(shown, &html)
+        html.raw("</section>\n</main>\n<footer><p id=\"made\">As of <time datetime=\"")
+        html.text(now.rfc3339)
+        html.raw("\">")
+        html.text(now.tableText)
+        html.raw("</time></p></footer>\n<script>")
+        html.raw(AppsPageScript.asset.text)
+        html.raw("</script>\n</body>\n</html>\n")
+        return html.buffer
+    }
+
+    private func writeHead(_ html: inout HTMLWriter) {
+        html.raw(
+            """
+            <!DOCTYPE html>
+            <html lang="en">
+            <head>
+            <meta charset="utf-8">
+            <meta name="viewport" content="width=device-width, initial-scale=1">
+            <meta name="color-scheme" content="light dark">
+            <meta name="referrer" content="no-referrer">
+            <title>Apps · exporter-proxy</title>
+            <style>
+            """)
+        html.raw(PageStyle.asset.text)
+        html.raw(
+            """
+            </style>
+            </head>
+            <body>
+            <header>
+            <h1><a href="./">exporter-proxy</a></h1>
+            <nav aria-label="Other forms"><a href="metrics">metrics</a> <a href="apps?format=text">text</a> \
+            <a href="apps?format=json">JSON</a> <a href="sd">discovery</a></nav>
+            </header>
+            <main>
+
+            """)
+    }
+
+    // MARK: - What needs attention
+
+    private func writeAlerts(_ html: inout HTMLWriter) {
+        html.raw("<div id=\"alerts\" role=\"status\">")
+        if !isReady { html.raw("<p class=\"warn\">Not ready: starting or stopping.</p>") }
+        if let reload = status.lastReload, let error = reload.error {
+            html.raw("<div class=\"bad\"><p>The last reload failed ")
+            writeTime(reload.time, suffix: " ago", &html)
+            html.raw("; what ran before still runs.</p><pre>")
+            html.text(error, keepsLines: true)
+            html.raw("</pre></div>")
+        }
+        for listener in status.listeners {
+            guard let end = listener.certificateEnd, let grade = grade(of: end) else { continue }
+            html.raw("<p class=\"")
+            html.raw(grade)
+            html.raw("\">The certificate of ")
+            html.text(listener.name)
+            html.raw(" ")
+            html.text(remaining(until: end))
+            html.raw(".</p>")
+        }
+        html.raw("</div>\n")
+    }
+
+    /// How bad it is that a certificate ends then; `nil` when it is not.
+    private func grade(of end: Timestamp) -> StaticString? {
+        let seconds = end.seconds - now.seconds
+        return seconds <= 0 ? "bad" : seconds < Self.certificateWarning ? "warn" : nil
+    }
+
+    private func remaining(until end: Timestamp) -> String {
+        let seconds = end.seconds - now.seconds
+        return seconds > 0 ? "ends in \(ShortText.span(seconds))" : "ended \(ShortText.span(-seconds)) ago"
+    }
+
+    // MARK: - At a glance
+
+    private func writeTiles(_ html: inout HTMLWriter, _ counts: [AppCondition: Int], count: Int, size: Int) {
+        html.raw("<nav id=\"tiles\" aria-label=\"Apps by state\">")
+        writeTile(&html, nil, title: "apps", count: count)
+        for condition in AppCondition.allCases { writeTile(&html, condition, title: condition.word, count: counts[condition] ?? 0) }
+        html.raw("<span><b id=\"size\">")
+        html.text(ShortText.size(size))
+        html.raw("</b> metrics</span></nav>\n")
+    }
+
+    private func writeTile(_ html: inout HTMLWriter, _ state: AppCondition?, title: StaticString, count: Int) {
+        html.raw("<a href=\"")
+        html.markup(view.only(state).link)
+        html.raw("\" class=\"")
+        html.raw(state?.word ?? "all")
+        html.raw(count == 0 ? " none\"" : "\"")
+        if view.state == state { html.raw(" aria-current=\"true\"") }
+        html.raw("><b>")
+        html.number(count)
+        html.raw("</b> ")
+        html.raw(title)
+        html.raw("</a>")
+    }
+
+    private func writeDaemon(_ html: inout HTMLWriter) {
+        html.raw("<ul id=\"daemon\" aria-label=\"Listeners\">")
+        for listener in status.listeners {
+            html.raw("<li><span>")
+            html.raw(listener.kind.title)
+            if let format = listener.format {
+                html.raw(" · ")
+                html.text(format.rawValue)
+            }
+            html.raw("</span><b>")
+            html.text(listener.name)
+            html.raw("</b><span>")
+            if listener.kind != .unix {
+                html.raw("TLS ")
+                html.text(listener.tls)
+                html.raw(" · ")
+            }
+            html.number(listener.openConnections)
+            html.raw(" open</span>")
+            if let end = listener.certificateEnd {
+                html.raw("<span class=\"")
+                html.raw(grade(of: end) ?? "fine")
+                html.raw("\" title=\"")
+                html.text(end.tableText)
+                html.raw("\">certificate ")
+                html.text(remaining(until: end))
+                html.raw("</span>")
+            }
+            html.raw("</li>")
+        }
+        html.raw("<li><span>Configuration</span><b>")
+        if let reload = status.lastReload {
+            html.raw(reload.error == nil ? "reloaded " : "reload failed ")
+            writeTime(reload.time, suffix: " ago", &html)
+        } else {
+            html.raw("as at the start")
+        }
+        html.raw("</b><span>version ")
+        html.text(status.version)
+        html.raw(" · up ")
+        writeTime(status.startTime, suffix: "", &html)
+        html.raw("</span></li></ul>\n")
+    }
+
+    /// Its age, and the moment itself on request. The script keeps it right.
+    private func writeTime(_ time: Timestamp, suffix: StaticString, _ html: inout HTMLWriter) {
+        let age = ShortText.age(of: time, at: now)
+        html.raw("<time datetime=\"")
+        html.text(time.rfc3339)
+        html.raw("\" title=\"")
+        html.text(time.tableText)
+        html.raw("\">")
+        html.text(age)
+        html.raw("</time>")
+        if age != "now" { html.raw(suffix) }
+    }
+
+    // MARK: - The apps
+
+    private func writeCount(_ html: inout HTMLWriter, shown: Int, of count: Int) {
+        html.number(min(shown, Self.maxRows))
+        html.raw(" of ")
+        html.number(count)
+        html.raw(" shown")
+    }
+
+    private func writeTable(_ entries: [AppEntry], _ html: inout HTMLWriter) {
+        html.raw("<table id=\"apps\">\n<thead><tr>")
+        for column in AppsView.Column.allCases {
+            html.raw("<th scope=\"col\"")
+            if column == view.column { html.raw(view.isDescending ? " aria-sort=\"descending\"" : " aria-sort=\"ascending\"") }
+            html.raw("><a href=\"")
+            html.markup(view.sorted(by: column).link)
+            html.raw("\" data-sort=\"")
+            html.text(column.rawValue)
+            html.raw("\">")
+            html.raw(column.title)
+            html.raw("</a></th>")
+        }
+        html.raw("</tr></thead>\n<tbody>\n")
+        for entry in entries.prefix(Self.maxRows) { writeRow(of: entry, &html) }
+        if entries.isEmpty { html.raw("<tr class=\"empty\"><td colspan=\"5\">No apps</td></tr>\n") }
+        html.raw("</tbody>\n</table>\n")
+    }
+
+    private func writeRow(of entry: AppEntry, _ html: inout HTMLWriter) {
+        html.raw("<tr class=\"")
+        html.raw(entry.condition.word)
+        html.raw("\"><td><span>")
+        html.raw(entry.condition.word)
+        html.raw("</span></td><th scope=\"row\">")
+        html.text(entry.name.description)
+        if let error = entry.error {
+            html.raw("<p>")
+            html.text(error)
+            html.raw("</p>")
+        }
+        html.raw("</th><td>")
+        if let time = entry.lastUpdate { writeTime(time, suffix: "", &html) } else { html.raw("never") }
+        html.raw("</td><td title=\"")
+        html.number(entry.exposition.size)
+        html.raw(" bytes\">")
+        html.text(ShortText.size(entry.exposition.size))
+        html.raw("</td><td>")
+        html.text(entry.source.description)
+        html.raw("</td></tr>\n")
+    }
+}
+
+extension Timestamp {
+    /// Whole ones since 1970.
+    fileprivate var seconds: Int64 { nanoseconds / 1_000_000_000 }
+}
+
+extension AppCondition {
+    fileprivate var word: StaticString {
+        switch self {
+        case .failing: "failing"
+        case .expired: "expired"
+        case .waiting: "waiting"
+        case .ok: "ok"
+        }
+    }
+}
+
+extension DaemonStatus.Listener.Kind {
+    fileprivate var title: StaticString {
+        switch self {
+        case .scrape: "Scrape"
+        case .tcp: "Push over TCP"
+        case .unix: "Push over Unix socket"
+        }
+    }
+}

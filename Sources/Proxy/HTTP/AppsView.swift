@@ -1,0 +1,127 @@
+/// Which apps the page lists and in which order, as its address says: `?sort=-size&state=failing&q=foo`. So the page's links work
+/// without a script, and a view can be kept as a bookmark. What makes no sense is the default.
+struct AppsView: Equatable {
+    /// A column, by the name that the address has for it.
+    enum Column: String, CaseIterable {
+        case state, name, age, size, source
+
+        var title: StaticString {
+            switch self {
+            case .state: "State"
+            case .name: "App"
+            case .age: "Updated"
+            case .size: "Size"
+            case .source: "Source"
+            }
+        }
+
+        /// What is looked for first: the oldest and the largest.
+        var startsDescending: Bool { self == .age || self == .size }
+    }
+
+    /// Without anything said, what needs attention comes first.
+    var column = Column.state
+    var isDescending = false
+    /// Only apps in this state; `nil` is all.
+    var state: AppCondition?
+    /// Only apps whose name, source, state or error holds each of its words, in any case.
+    var search = ""
+
+    init() {}
+
+    init(query: [Request.QueryItem]) {
+        for item in query {
+            switch item.name {
+            case "sort":
+                let name = item.value.hasPrefix("-") ? String(item.value.dropFirst()) : item.value
+                guard let column = Column(rawValue: name) else { continue }
+                self.column = column
+                isDescending = item.value.hasPrefix("-")
+            case "state": state = AppCondition(rawValue: item.value)
+            case "q": search = item.value
+            default: continue
+            }
+        }
+    }
+
+    /// This view with another order: that of the column, or its reverse where it is in force already.
+    func sorted(by column: Column) -> AppsView {
+        var view = self
+        view.isDescending = column == self.column ? !isDescending : column.startsDescending
+        view.column = column
+        return view
+    }
+
+    /// This view with apps of one state alone, or of all.
+    func only(_ state: AppCondition?) -> AppsView {
+        var view = self
+        view.state = state
+        return view
+    }
+
+    /// As a query, `?` included; nothing in it needs escaping in HTML.
+    var link: String {
+        var items = ["format=html"]
+        if column != .state || isDescending { items.append("sort=\(isDescending ? "-" : "")\(column.rawValue)") }
+        if let state { items.append("state=\(state.rawValue)") }
+        if !search.isEmpty { items.append("q=\(PercentEncoding.encode(search))") }
+        return "?" + items.joined(separator: "&amp;")
+    }
+
+    /// The entries that it shows, in its order; equals keep the order of their names.
+    func apply(to entries: some Collection<AppEntry>) -> [AppEntry] {
+        let words = search.lowercased().split(separator: " ")
+        let shown = entries.filter { entry in
+            guard state == nil || state == entry.condition else { return false }
+            guard !words.isEmpty else { return true }
+            let text = "\(entry.name) \(entry.source) \(entry.condition.rawValue) \(entry.error ?? "")".lowercased()
+            return words.allSatisfy { text.contains($0) }
+        }
+        switch column {
+        case .name: return isDescending ? shown.reversed() : shown
+        case .state: return sort(shown) { $0.condition.rank }
+        // The youngest has the latest time.
+        case .age: return sort(shown) { -($0.lastUpdate?.nanoseconds ?? .min + 1) }
+        case .size: return sort(shown) { $0.exposition.size }
+        case .source: return sort(shown) { $0.source.description }
+        }
+    }
+
+    private func sort<Key: Comparable>(_ entries: [AppEntry], by key: (AppEntry) -> Key) -> [AppEntry] {
+        let keyed = entries.map { (key: key($0), entry: $0) }
+        // The standard library's sort is stable.
+        return keyed.sorted { isDescending ? $1.key < $0.key : $0.key < $1.key }.map(\.entry)
+    }
+}
+
+/// How it is with an app, in one word.
+enum AppCondition: String, CaseIterable {
+    case failing, expired, waiting, ok
+
+    /// What needs attention comes first.
+    var rank: Int {
+        switch self {
+        case .failing: 0
+        case .expired: 1
+        case .waiting: 2
+        case .ok: 3
+        }
+    }
+}
+
+extension AppEntry {
+    var condition: AppCondition {
+        switch state {
+        case .ok: lastUpdate == nil ? .waiting : .ok
+        case .failing: .failing
+        }
+    }
+
+    /// Why its last poll failed.
+    var error: String? {
+        switch state {
+        case .ok: nil
+        case .failing(let reason): reason
+        }
+    }
+}

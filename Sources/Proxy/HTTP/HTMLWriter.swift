@@ -1,0 +1,49 @@
+import NIOCore
+
+/// Writes HTML piece by piece; whatever is not our own words goes through `text`.
+struct HTMLWriter {
+    private(set) var buffer: ByteBuffer
+
+    init(capacity: Int) {
+        buffer = ByteBuffer()
+        buffer.reserveCapacity(capacity)
+    }
+
+    /// Markup of our own.
+    mutating func raw(_ markup: StaticString) { buffer.writeStaticString(markup) }
+
+    /// The same, put together at run time of our own words and numbers.
+    mutating func markup(_ markup: String) { buffer.writeString(markup) }
+
+    mutating func number(_ number: Int) { buffer.writeString(String(number)) }
+
+    /// Text from anywhere, safe between tags and within quoted attributes; what nobody could see, or what would turn the text
+    /// around it, is written as `\u{1B}`.
+    /// - Parameter keepsLines: whether line breaks stay, for preformatted text.
+    mutating func text(_ text: String, keepsLines: Bool = false) {
+        let lines = keepsLines ? text.split(separator: "\n", omittingEmptySubsequences: false) : [text[...]]
+        let printable = lines.map { PrintableText(String($0)).text }.joined(separator: "\n")
+        if printable.utf8.allSatisfy({ HTMLWriter.reference(for: $0) == nil }) {
+            buffer.writeString(printable)
+            return
+        }
+        for byte in printable.utf8 {
+            if let reference = HTMLWriter.reference(for: byte) {
+                buffer.writeStaticString(reference)
+            } else {
+                buffer.writeInteger(byte)
+            }
+        }
+    }
+
+    private static func reference(for byte: UInt8) -> StaticString? {
+        switch byte {
+        case UInt8(ascii: "&"): "&amp;"
+        case UInt8(ascii: "<"): "&lt;"
+        case UInt8(ascii: ">"): "&gt;"
+        case UInt8(ascii: "\""): "&quot;"
+        case UInt8(ascii: "'"): "&#39;"
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,130 @@
+/// The style of both pages: calm, light or dark as the reader's system is, down to the width of a phone.
+enum PageStyle {
+    static let asset = PageAsset(
+        #"""
+        :root {
+          --page: #f6f7f9; --card: #fff; --line: #e1e5ea; --text: #1b2430; --soft: #5b6675; --link: #1d5fbf;
+          --ok: #1f7a4d; --bad: #b3261e; --warn: #8a5a00; --bad-page: #fcecea; --warn-page: #fdf3dc; --hover: #f0f3f7;
+        }
+        @media (prefers-color-scheme: dark) {
+          :root {
+            --page: #12161c; --card: #1a2028; --line: #2b333e; --text: #e3e8ef; --soft: #97a3b3; --link: #7db4ff;
+            --ok: #57c08b; --bad: #ff8a80; --warn: #e8b860; --bad-page: #38191a; --warn-page: #352a12; --hover: #212933;
+          }
+        }
+        * { box-sizing: border-box; }
+        html { color-scheme: light dark; }
+        body {
+          margin: 0 auto; padding: 20px 24px 40px; max-width: 1180px; background: var(--page); color: var(--text);
+          font: 15px/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "DejaVu Sans", sans-serif;
+        }
+        a { color: var(--link); text-underline-offset: 3px; }
+        a:focus-visible, input:focus-visible { outline: 2px solid var(--link); outline-offset: 2px; border-radius: 6px; }
+        p, pre, ul { margin: 0; }
+        header { display: flex; flex-wrap: wrap; align-items: baseline; justify-content: space-between; gap: 4px 24px; margin-bottom: 16px; }
+        h1 { margin: 0; font-size: 20px; letter-spacing: -.01em; }
+        h1 a { color: inherit; text-decoration: none; }
+        header nav { display: flex; gap: 16px; }
+        header nav a, footer a { text-decoration: none; }
+        header nav a:hover { text-decoration: underline; }
+        .bad { color: var(--bad); }
+        .warn { color: var(--warn); }
+        #alerts > * { margin-bottom: 12px; padding: 10px 14px; border-radius: 10px; }
+        #alerts > .bad { background: var(--bad-page); }
+        #alerts > .warn { background: var(--warn-page); }
+        #alerts pre { margin-top: 4px; font-size: 13px; white-space: pre-wrap; overflow-wrap: anywhere; color: var(--text); }
+        #tiles { display: flex; flex-wrap: wrap; gap: 8px; margin-bottom: 12px; }
+        #tiles > * {
+          padding: 6px 14px; border: 1px solid var(--line); border-radius: 999px; background: var(--card); color: var(--soft);
+          text-decoration: none; white-space: nowrap;
+        }
+        #tiles b { color: var(--text); font-variant-numeric: tabular-nums; }
+        #tiles a:hover { background: var(--hover); }
+        #tiles a[aria-current] { border-color: var(--link); box-shadow: inset 0 0 0 1px var(--link); }
+        #tiles .none:not([aria-current]) { opacity: .6; }
+        #tiles .failing:not(.none) b { color: var(--bad); }
+        #tiles .expired:not(.none) b { color: var(--warn); }
+        #tiles .ok:not(.none) b { color: var(--ok); }
+        #tiles span { margin-left: auto; border-color: transparent; background: none; padding-right: 0; }
+        #daemon { display: flex; flex-wrap: wrap; gap: 8px; margin-bottom: 20px; padding: 0; list-style: none; }
+        #daemon li {
+          display: flex; flex-direction: column; flex: 1 1 200px; min-width: 0; padding: 9px 14px; border: 1px solid var(--line);
+          border-radius: 10px; background: var(--card); font-size: 13px; color: var(--soft);
+        }
+        #daemon b { font-size: 14px; color: var(--text); overflow-wrap: anywhere; }
+        #daemon .bad { color: var(--bad); }
+        #daemon .warn { color: var(--warn); }
+        #bar { display: flex; flex-wrap: wrap; align-items: center; justify-content: space-between; gap: 0 16px; margin-bottom: 8px; }
+        #search { position: relative; flex: 1 1 300px; max-width: 420px; }
+        #search[hidden] { display: none; }
+        #q {
+          width: 100%; padding: 7px 36px 7px 14px; border: 1px solid var(--line); border-radius: 10px; background: var(--card);
+          color: var(--text); font: inherit;
+        }
+        #q::placeholder { color: var(--soft); opacity: 1; }
+        #q::-webkit-search-cancel-button { display: none; }
+        kbd {
+          position: absolute; right: 10px; top: 8px; padding: 0 7px; border: 1px solid var(--line); border-radius: 5px; color: var(--soft);
+          font: 12px/20px ui-monospace, monospace;
+        }
+        #shown { padding: 6px 2px; font-size: 13px; color: var(--soft); }
+        table { width: 100%; border: 1px solid var(--line); border-spacing: 0; border-radius: 10px; background: var(--card); }
+        th, td { padding: 7px 14px; text-align: left; vertical-align: top; font-weight: 400; overflow-wrap: anywhere; unicode-bidi: isolate; }
+        thead th { position: sticky; top: 0; background: var(--card); border-bottom: 1px solid var(--line); white-space: nowrap; z-index: 1; }
+        thead th:first-child { border-top-left-radius: 10px; }
+        thead th:last-child { border-top-right-radius: 10px; }
+        thead a { color: var(--soft); text-decoration: none; font-size: 13px; }
+        thead a:hover { color: var(--text); }
+        thead [aria-sort] a { color: var(--text); font-weight: 600; }
+        [aria-sort=ascending] a::after { content: " ↑"; }
+        [aria-sort=descending] a::after { content: " ↓"; }
+        tbody tr:not(:first-child) > * { border-top: 1px solid var(--line); }
+        tbody tr:hover > * { background: var(--hover); }
+        tbody tr:last-child > :first-child { border-bottom-left-radius: 10px; }
+        tbody tr:last-child > :last-child { border-bottom-right-radius: 10px; }
+        tbody th { font-weight: 500; }
+        tbody th p { font-size: 13px; color: var(--bad); font-weight: 400; }
+        td:nth-child(1), td:nth-child(3), td:nth-child(4) { white-space: nowrap; }
+        td:nth-child(3), td:nth-child(4) { font-variant-numeric: tabular-nums; }
+        td:nth-child(5) { color: var(--soft); }
+        td:nth-child(1) span::before {
+          content: ""; display: inline-block; width: 8px; height: 8px; margin-right: 8px; border-radius: 50%; background: currentColor;
+          border: 1.5px solid currentColor;
+        }
+        .ok td:nth-child(1) { color: var(--ok); }
+        .failing td:nth-child(1) { color: var(--bad); }
+        .failing td:nth-child(1) span::before { border-radius: 1px; transform: rotate(45deg); }
+        .expired td:nth-child(1) { color: var(--warn); }
+        .expired td:nth-child(1) span::before, .waiting td:nth-child(1) span::before { background: none; }
+        .waiting td:nth-child(1), .empty td { color: var(--soft); }
+        .expired td:nth-child(3) { color: var(--warn); }
+        footer { margin-top: 12px; font-size: 13px; color: var(--soft); }
+        #list { padding: 6px 18px; border: 1px solid var(--line); border-radius: 10px; background: var(--card); list-style: none; }
+        #list li { padding: 8px 0; }
+        #list li:not(:first-child) { border-top: 1px solid var(--line); }
+        #list span { display: block; font-size: 13px; color: var(--soft); }
+        @media (max-width: 680px) {
+          body { padding: 14px 12px 32px; }
+          #tiles span { margin-left: 0; padding-left: 4px; }
+          #search { max-width: none; }
+          kbd { display: none; }
+          main { display: flex; flex-direction: column; }
+          #daemon { order: 1; gap: 6px; margin: 16px 0 0; }
+          #q { font-size: 16px; }
+          table, thead, tbody { display: block; }
+          thead tr { display: flex; flex-wrap: wrap; gap: 0 4px; border-bottom: 1px solid var(--line); padding: 2px 8px; }
+          thead th { position: static; border: 0; padding: 0; background: none; }
+          thead th a { display: block; padding: 8px 7px; }
+          tbody tr { display: grid; grid-template-columns: minmax(0, 1fr) auto auto; gap: 0 12px; padding: 8px 14px; }
+          tbody tr:not(:first-child) { border-top: 1px solid var(--line); }
+          tbody tr:not(:first-child) > * { border-top: 0; }
+          tbody tr:hover > * { background: none; }
+          tbody th, tbody td { padding: 0; }
+          tbody th { grid-area: 1 / 1; }
+          td:nth-child(n) { grid-row: 2; font-size: 13px; color: var(--soft); }
+          tr:nth-child(n) td:nth-child(1) { grid-area: 1 / 2 / 2 / 4; text-align: right; }
+          td:nth-child(5) { grid-column: 1; }
+          tr.empty td:nth-child(1) { grid-area: 1 / 1 / 2 / 4; text-align: left; }
+        }
+        """#)
+}

@@ -1,0 +1,151 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// What the page shows, as a reader sees it: each row's cells, and what stands around the table.
+private let readTable = """
+    [...document.querySelectorAll('#apps tbody tr')].map(tr => tr.className + ': ' + [...tr.cells].map(c => c.innerText.replace(/^(\\d+ s|now)$/, 'young')).join(' | ')).join('\\n')
+    """
+private let readRest = """
+    ['#tiles', '#daemon', '#shown', '#alerts'].map(id => document.querySelector(id).innerText.replace(/\\d+ (s|open)|now/g, '')).join('\\n')
+    """
+private let isUpdated =
+    "performance.getEntriesByType('resource').some(e => e.responseEnd && e.name.includes('format=json')) && document.querySelector('#search').hidden === false"
+private let count = "document.querySelectorAll('#apps tbody tr').length"
+
+@Suite struct BrowsersSeeTheApps {
+    private static let hostile = [
+        "<script>window.pwned = 1</script>", "<img src=x onerror='window.pwned = 1'>", "</script><script>window.pwned = 1</script>",
+        "\"' onmouseover=\"window.pwned = 1", "javascript:window.pwned=1", "&lt;b&gt;", "abc\u{202E}txt.exe", "a\u{2028}b", "größe 大",
+        "{{7*7}} ${7*7} `", "__proto__", "constructor", "\\u{41}",
+    ]
+
+    private static func push(_ apps: [String: String], to proxy: ProxyProcess) async throws {
+        let message = try JSONSerialization.data(withJSONObject: apps)
+        #expect(try await pushOverUnixSocket([UInt8](message), to: proxy) == "")
+    }
+
+    @Test("what the script shows is what the server wrote, in every order and selection, and hostile names stay text")
+    func sameWithAndWithoutScript() async throws {
+        let config =
+            Configurations.scrape(tls: "optional") + Configurations.receivers()
+            + Configurations.poll("http://127.0.0.1:1/<b>?x=<script>window.pwned=1</script>")
+        try await withProxy(config, certificates: true) { proxy in
+            let names = Self.hostile.enumerated().map { ($0.element, String(repeating: "x", count: 1 << $0.offset)) }
+            try await Self.push(Dictionary(uniqueKeysWithValues: names), to: proxy)
+            try await wait(for: "the first poll") { try await curl("http://\(proxy.scrape)/-/ready").status == 200 }
+            let queries = [
+                "", "sort=-state", "sort=name", "sort=-name", "sort=-size", "sort=source", "state=failing", "q=%3Cscript",
+                "q=GR%C3%96SSE+ok",
+            ]
+            var steps: [BrowserStep] = []
+            for query in queries {
+                let open = ("open", "http://\(proxy.scrape)/apps?\(query)")
+                steps += [("script", "off"), open, ("eval", readTable), ("eval", readRest)]
+                steps += [("script", "on"), open, ("wait", isUpdated), ("eval", readTable), ("eval", readRest)]
+            }
+            steps += [("eval", "String(window.pwned)"), ("eval", "document.querySelectorAll('script, img, b b').length + ''")]
+            let result = try await browse(steps)
+            // A policy that forbade something, or an exception, would be there.
+            #expect(result.console == "")
+            let texts = result.texts
+            try #require(texts.count == 4 * queries.count + 2, "\(texts)")
+            for (index, query) in queries.enumerated() {
+                let four = Array(texts[(4 * index)..<(4 * index + 4)])
+                #expect(four[0] == four[2], "\(query)")
+                #expect(four[1] == four[3], "\(query)")
+            }
+            #expect(texts.suffix(2) == ["undefined", "1"])
+            let all = texts[0].split(separator: "\n")
+            #expect(all.first?.hasPrefix("failing: failing | external_poll: 127.0.0.1:1") == true, "\(all)")
+            #expect(all.contains("ok: ok | <script>window.pwned = 1</script> | young | 2 B | \(proxy.folder.path("receiver.sock"))"))
+        }
+    }
+
+    @Test("a thousand apps are sorted and filtered by keyboard, and kept up to date while somebody looks")
+    func aThousandApps() async throws {
+        try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
+            let names = (0..<1000).map { "app" + String($0 + 10_000).dropFirst() }
+            let apps = names.enumerated().map { ($0.element, String(repeating: "x", count: ($0.offset * 7919) % 1000 + 1)) }
+            try await Self.push(Dictionary(uniqueKeysWithValues: apps), to: proxy)
+            let firstName = "document.querySelector('#apps tbody th').innerText"
+            let shown = "document.querySelector('#shown').innerText"
+            let sizeOrder = "document.querySelector('[data-sort=size]').parentElement.ariaSort"
+            let beforeNews: [BrowserStep] = [
+                ("size", "1280x900"), ("open", "http://\(proxy.scrape)/apps"), ("wait", isUpdated), ("wait", "\(count) === 1000"),
+                // Sorted by keyboard alone.
+                ("eval", "document.querySelector('[data-sort=name]').focus()"), ("key", "Tab"), ("key", "Tab"), ("key", "Enter"),
+                ("wait", "\(sizeOrder) === 'descending'"), ("eval", firstName), ("key", "Enter"), ("wait", "\(sizeOrder) === 'ascending'"),
+                ("eval", firstName), ("eval", "location.search"),
+                // Filtered likewise.
+                ("key", "/"), ("type", "APP042"), ("wait", "\(count) === 10"), ("eval", shown), ("eval", "location.search"),
+                ("key", "Escape"), ("wait", "\(count) === 1000"),
+                ("eval", "document.querySelector('#tiles .failing').click(), \(shown)"),
+                ("eval", "document.querySelector('#tiles .all').click(), \(shown)"),
+                // While nobody looks nothing is asked for, however late it gets.
+                (
+                    "eval",
+                    """
+                    var asked = 0, ticks = 0, later = 0, ask = fetch, clock = Date.now, kept = document.querySelector('#apps tbody tr');
+                    fetch = (...all) => { asked++; return ask(...all); };
+                    Date.now = () => clock() + later;
+                    setInterval(() => ticks++, 1000); null
+                    """
+                ),
+                ("hidden", "yes"), ("wait", "asked = 0, ticks = 0, later = 3600000"), ("wait", "ticks >= 3"), ("eval", "asked + ' asked'"),
+            ]
+            let afterNews: [BrowserStep] = [
+                ("hidden", "no"), ("wait", "asked > 0"), ("wait", "document.body.innerText.includes('news')"),
+                ("eval", "kept.isConnected + ' kept, ' + \(count)"),
+            ]
+            let afterEnd: [BrowserStep] = [
+                ("wait", "document.querySelector('[role=alert]')?.innerText"), ("eval", "\(count) + ' still there'"),
+            ]
+            let result = try await browse(beforeNews + afterNews + afterEnd) { done in
+                if done >= beforeNews.count { try await Self.push(["news": "1"], to: proxy) }
+                if done >= beforeNews.count + afterNews.count { proxy.program.send(signal: SIGKILL) }
+            }
+            let largest = try #require(apps.max { $0.1.utf8.count < $1.1.utf8.count }).0
+            let smallest = try #require(apps.min { $0.1.utf8.count < $1.1.utf8.count }).0
+            let texts = result.texts
+            #expect(
+                texts.dropLast(2) == [
+                    largest, smallest, "?sort=size", "10 of 1000 shown", "?sort=size&q=APP042", "0 of 1000 shown", "1000 of 1000 shown",
+                    "0 asked", "true kept, 1001",
+                ])
+            #expect(texts.suffix(2).first?.hasPrefix("No answer since 20") == true)
+            #expect(texts.last == "1001 still there")
+        }
+    }
+
+    @Test("the policy stops whatever else would run, load or send; no width of a phone is exceeded")
+    func policy() async throws {
+        try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
+            try await Self.push([String(repeating: "w", count: 256): "1", "a": String(repeating: "x", count: 5000)], to: proxy)
+            let inject = """
+                (() => {
+                const script = document.createElement('script');
+                script.textContent = 'window.pwned = 1';
+                document.body.append(script);
+                document.body.insertAdjacentHTML('beforeend', '<img src="/metrics" onerror="window.pwned = 2"><p id="p" style="position: fixed">');
+                return window.pwned + ' ' + getComputedStyle(document.querySelector('#p')).position;
+                })()
+                """
+            let send = "fetch('http://127.0.0.1:1/').then(() => 'sent', error => error.name)"
+            var steps: [BrowserStep] = []
+            for path in ["apps", ""] {
+                steps += [("open", "http://\(proxy.scrape)/\(path)"), ("eval", inject), ("eval", send)]
+            }
+            steps += [
+                ("size", "360x740"), ("open", "http://\(proxy.scrape)/apps"), ("wait", isUpdated),
+                ("eval", "document.documentElement.scrollWidth + ' wide'"),
+            ]
+            let result = try await browse(steps)
+            #expect(result.texts == ["undefined static", "TypeError", "undefined static", "TypeError", "360 wide"])
+            let refusals = result.console.split(separator: "\n").filter { $0.contains("Content Security Policy") }
+            for directive in ["script-src", "style-src", "connect-src", "default-src"] {
+                #expect(refusals.contains { $0.contains("\(directive) ") }, "\(directive): \(result.console)")
+            }
+        }
+    }
+}
