@@ -78,7 +78,7 @@ struct AppsPage {
     // MARK: - What needs attention
 
     private func writeAlerts(_ html: inout HTMLWriter) {
-        html.raw("<div id=\"alerts\" role=\"status\">")
+        html.raw("<div id=\"alerts\">")
         if !isReady { html.raw("<p class=\"warn\">Not ready: starting or stopping.</p>") }
         if let reload = status.lastReload, let error = reload.error {
             html.raw("<div class=\"bad\"><p>The last reload failed ")

@@ -2,7 +2,7 @@ public import NIOCore
 
 /// Picks the route by its path: 404 without one, 405 for a method that it does not take (SPEC §5). Paths match exactly, `/metrics/` is another.
 public struct Router: Responder {
-    private let routes: [any Route]
+    let routes: [any Route]
     private let notFound: Response
 
     /// - Parameters:
