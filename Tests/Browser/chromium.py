@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 
-PATIENCE = 60
+PATIENCE = 120
 KEYS = {"Enter": ("Enter", 13, "\r"), "Tab": ("Tab", 9, ""), "Escape": ("Escape", 27, "")}
 
 

@@ -13,7 +13,8 @@ private let isUpdated =
     "performance.getEntriesByType('resource').some(e => e.responseEnd && e.name.includes('format=json')) && document.querySelector('#search').hidden === false"
 private let count = "document.querySelectorAll('#apps tbody tr').length"
 
-@Suite struct BrowsersSeeTheApps {
+// One browser at a time: each is as heavy as all the rest.
+@Suite(.serialized) struct BrowsersSeeTheApps {
     private static let hostile = [
         "<script>window.pwned = 1</script>", "<img src=x onerror='window.pwned = 1'>", "</script><script>window.pwned = 1</script>",
         "\"' onmouseover=\"window.pwned = 1", "javascript:window.pwned=1", "&lt;b&gt;", "abc\u{202E}txt.exe", "a\u{2028}b", "größe 大",

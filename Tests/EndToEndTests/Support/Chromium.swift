@@ -27,7 +27,7 @@ func browse(_ steps: [BrowserStep], meanwhile: (Int) async throws -> Void = { _ 
         return try await withProgram(Tools.python, arguments) { program in
             func lines() -> [String] { String(decoding: program.outputBytes, as: UTF8.self).split(separator: "\n").map(String.init) }
             var seen = 0
-            let status = try await wait(for: "the browser", within: .seconds(180)) {
+            let status = try await wait(for: "the browser", within: .seconds(400)) {
                 // Asked first: what it printed before its end is complete then.
                 let status = program.exitStatus
                 let done = lines().count
