@@ -8,9 +8,7 @@ struct CheckCommand: ParsableCommand {
         commandName: "check",
         abstract: "Validate the configuration and every file, user and group that it names.",
         discussion: """
-            Opens no port and starts nothing, so it may run beside a running exporter-proxy.
-            Every problem is a line on standard error: PATH:LINE:COLUMN: error: MESSAGE. Exits with 1 when there is one;
-            warnings alone leave 0.
+            Opens no port and starts nothing, so it may run beside a running exporter-proxy. Every problem is a line on standard error, PATH:LINE:COLUMN: error: MESSAGE. Exits with 1 when there is one; warnings alone leave 0.
             """)
 
     @OptionGroup var config: ConfigOptions

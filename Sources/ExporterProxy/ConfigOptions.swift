@@ -6,7 +6,8 @@ struct ConfigOptions: ParsableArguments {
     @Option(
         name: [.short, .long],
         help: ArgumentHelp(
-            "The configuration file. Without it: ./config.toml, then /etc/exporter-proxy/config.toml.", valueName: "path"))
+            "The configuration file. Without it: ./config.toml, then /etc/exporter-proxy/config.toml.", valueName: "path"),
+        completion: .file(extensions: ["toml"]))
     var config: String?
 
     private static let defaults = ["./config.toml", "/etc/exporter-proxy/config.toml"]

@@ -9,8 +9,7 @@ struct PrometheusConfigCommand: ParsableCommand {
         commandName: "prometheus-config",
         abstract: "Print the scrape_configs entry for Prometheus that fits the configuration.",
         discussion: """
-            With scheme, TLS and basic auth as the configuration has them; files and passwords are placeholders.
-            promtool check config accepts it as it is.
+            With scheme, TLS and basic auth as the configuration has them; files and passwords are placeholders. promtool check config accepts it as it is.
             """)
 
     @OptionGroup var config: ConfigOptions

@@ -8,9 +8,9 @@ struct PushCommand: AsyncParsableCommand {
         commandName: "push",
         abstract: "Send the metrics of one app, from a file or standard input.",
         discussion: """
-            They replace the app's old metrics whole. Exits with 0 when they are applied, silently; otherwise with 1
-            and the reason on standard error.
-              backup-metrics | exporter-proxy push --app backup --to unix:/var/run/exporter-proxy-receiver.sock
+            They replace the app's old metrics whole. Exits with 0 when they are applied, silently; otherwise with 1 and the reason on standard error.
+
+              backup-metrics | exporter-proxy push --app backup --to unix:/run/proxy.sock
             """)
 
     @Option(

@@ -8,8 +8,7 @@ struct RootCommand: AsyncParsableCommand {
         commandName: "exporter-proxy",
         abstract: "Exposes the Prometheus metrics of many applications through one port.",
         discussion: """
-            Without a subcommand it serves:
-              exporter-proxy [serve] [--config PATH] [--log-level LEVEL] [--log-format text|json]
+            Without a subcommand it serves, so the options of serve can be given at once: exporter-proxy --config PATH.
             """,
         version: "exporter-proxy \(ProgramVersion.current)",
         subcommands: [ServeCommand.self, CheckCommand.self, PushCommand.self, PrometheusConfigCommand.self],
