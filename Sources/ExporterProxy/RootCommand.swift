@@ -8,7 +8,9 @@ struct RootCommand: AsyncParsableCommand {
         commandName: "exporter-proxy",
         abstract: "Exposes the Prometheus metrics of many applications through one port.",
         discussion: """
-            Without a subcommand it serves, so the options of serve can be given at once: exporter-proxy --config PATH.
+            Without a subcommand it serves, so the options of serve can be given at once:
+
+              exporter-proxy [--config PATH] [--log-level LEVEL] [--log-format FORMAT]
             """,
         version: "exporter-proxy \(ProgramVersion.current)",
         subcommands: [ServeCommand.self, CheckCommand.self, PushCommand.self, PrometheusConfigCommand.self],

@@ -31,6 +31,7 @@ private func withSecondJob(_ config: String) -> String {
         arguments: [
             Configurations.scrape, Configurations.scrape(tls: "required"), Configurations.scrape(tls: "optional"), "",
             "[exporter]\nscrape_expose_endpoint = \"[::]:6555\"\n",
+            Configurations.scrape(tls: "required", "client_auth_type = \"RequireAndVerifyClientCert\"\nclient_ca_file = \"certs/ca.pem\""),
         ])
     func promtoolAcceptsIt(config: String) async throws {
         try await withTemporaryFolder { folder in
@@ -70,6 +71,28 @@ private func withSecondJob(_ config: String) -> String {
                     try await wait(for: "the target of \(app)") { try await prometheus.query(up) == "1" }
                     try await wait(for: "the sample of \(app)") { try await prometheus.query("\(app)_value") == value }
                 }
+            }
+        }
+    }
+
+    @Test("a real Prometheus scrapes with the client certificate that is printed as a comment")
+    func prometheusBringsItsCertificate() async throws {
+        let server = "client_auth_type = \"RequireAndVerifyClientCert\"\nclient_ca_file = \"certs/ca.pem\""
+        try await withProxy(Configurations.scrape(tls: "required", server), certificates: true) { proxy in
+            let running = Configurations.scrape(tls: "required", server).replacing("127.0.0.1:0", with: proxy.scrape)
+            try proxy.folder.write("config.toml", running)
+            let copied = try await run("sh", ["-c", "cp certs/*.pem ."], workingFolder: proxy.folder.path)
+            #expect(copied.succeeded)
+            let printed = try await prometheusConfig(proxy.folder, "--host", "localhost")
+            let uncommented = printed.replacing("      # cert_file", with: "      cert_file").replacing(
+                "      # key_file", with: "      key_file")
+            #expect(uncommented != printed)
+            try await withPrometheus("global: {scrape_interval: 1s, scrape_timeout: 1s}\n" + uncommented, folder: proxy.folder) {
+                prometheus in
+                try await wait(for: "the scrape") { try await prometheus.query(#"up{job="exporter-proxy"}"#) == "1" }
+            }
+            try await withPrometheus("global: {scrape_interval: 1s, scrape_timeout: 1s}\n" + printed, folder: proxy.folder) { prometheus in
+                try await wait(for: "a scrape without a certificate") { try await prometheus.query(#"up{job="exporter-proxy"}"#) == "0" }
             }
         }
     }

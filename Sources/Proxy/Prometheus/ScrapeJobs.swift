@@ -115,7 +115,12 @@ extension ScrapeJobs.Access {
     init(_ config: ExporterConfig) {
         switch config.tls {
         case .off: break
-        case .required, .optional: isTLS = true
+        case .required(let server), .optional(let server):
+            isTLS = true
+            switch server.clientAuthType {
+            case .requireAnyClientCert, .requireAndVerifyClientCert: needsClientCertificate = true
+            case .noClientCert, .requestClientCert, .verifyClientCertIfGiven: break
+            }
         }
     }
 }

@@ -39,6 +39,19 @@ import Testing
     }
 
     @Test(
+        "a client certificate is asked for where the handshake fails without one",
+        arguments: [
+            ("NoClientCert", false), ("RequestClientCert", false), ("RequireAnyClientCert", true), ("VerifyClientCertIfGiven", false),
+            ("RequireAndVerifyClientCert", true),
+        ])
+    func clientCertificate(type: String, isNeeded: Bool) throws {
+        let authority = type.contains("Verify") ? "client_ca_file = \"c.pem\"\n" : ""
+        let yaml = try yaml("[exporter]\ntls = \"required\"\n" + tls + "client_auth_type = \"\(type)\"\n" + authority)
+        #expect(yaml.contains("# cert_file: client.pem") == isNeeded)
+        #expect(yaml.contains("# key_file: client-key.pem") == isNeeded)
+    }
+
+    @Test(
         "the target is the host that is given, else the address that can be reached",
         arguments: [
             ("\"0.0.0.0:1\"", nil, "this-machine:1"), ("\"[::]:1\"", nil, "this-machine:1"), ("\"10.0.0.1:1\"", nil, "10.0.0.1:1"),
