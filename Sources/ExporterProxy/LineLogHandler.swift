@@ -24,18 +24,22 @@ struct LineLogHandler: LogHandler {
     func log(event: LogEvent) {
         var all = metadata
         if let own = event.metadata { all.merge(own) { $1 } }
-        let pairs = all.sorted { $0.key < $1.key }.map { ($0.key, LineLogHandler.text(of: $0.value)) }
-        let message = event.message.description
-        let time = LineLogHandler.time()
+        writer.write(LineLogHandler.line(format, event.level, event.message.description, all))
+    }
+
+    /// One event as a whole line, its newline included.
+    static func line(_ format: LogFormat, _ level: Logger.Level, _ message: String, _ metadata: Logger.Metadata = [:]) -> String {
+        let pairs = metadata.sorted { $0.key < $1.key }.map { ($0.key, text(of: $0.value)) }
+        let time = time()
         switch format {
         case .text:
-            var line = "\(time) \(event.level.rawValue) \(LineLogHandler.escapingControls(message))"
-            for (key, value) in pairs { line += " \(key)=\(LineLogHandler.quotedIfNeeded(value))" }
-            writer.write(line + "\n")
+            var line = "\(time) \(level.rawValue) \(escapingControls(message))"
+            for (key, value) in pairs { line += " \(key)=\(quotedIfNeeded(value))" }
+            return line + "\n"
         case .json:
-            var line = "{\"time\":\"\(time)\",\"level\":\"\(event.level.rawValue)\",\"message\":\(LineLogHandler.json(message))"
-            for (key, value) in pairs { line += ",\(LineLogHandler.json(key)):\(LineLogHandler.json(value))" }
-            writer.write(line + "}\n")
+            var line = "{\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"message\":\(json(message))"
+            for (key, value) in pairs { line += ",\(json(key)):\(json(value))" }
+            return line + "}\n"
         }
     }
 

@@ -23,8 +23,10 @@ struct LogOptions: ParsableArguments {
     /// Makes standard error the place where all logs go. Call once.
     func bootstrap() -> LogWriter {
         let level = logLevel ?? LogOptions.environmentLevel.flatMap { Logger.Level(argument: $0) } ?? .info
-        let writer = LogWriter()
         let format = logFormat
+        let writer = LogWriter {
+            LineLogHandler.line(format, .warning, "log lines dropped: standard error was not read", ["count": "\($0)"])
+        }
         LoggingSystem.bootstrap { _ in LineLogHandler(format: format, level: level, writer: writer) }
         return writer
     }

@@ -12,8 +12,13 @@ final class LogWriter: Sendable {
         var dropped = 0
     }
 
+    /// A line of the log's own format that says how many are missing.
+    private let notice: @Sendable (_ dropped: Int) -> String
     private let queue = DispatchQueue(label: "exporter-proxy.log")
     private let waiting = Mutex(Waiting())
+
+    /// - Parameter notice: makes the line that says how many are missing.
+    init(notice: @escaping @Sendable (_ dropped: Int) -> String) { self.notice = notice }
 
     /// Hands over one line, its newline included. Never blocks.
     func write(_ line: String) {
@@ -29,7 +34,7 @@ final class LogWriter: Sendable {
         }
         guard let dropped else { return }
         queue.async { [self] in
-            if dropped > 0 { LogWriter.put("(\(dropped) log lines dropped: standard error was not read)\n") }
+            if dropped > 0 { LogWriter.put(notice(dropped)) }
             LogWriter.put(line)
             waiting.withLock { $0.bytes -= size }
         }
@@ -38,7 +43,14 @@ final class LogWriter: Sendable {
     /// Waits until what was handed over is written, for one second at most. Call before the process exits.
     func flush() {
         let done = DispatchSemaphore(value: 0)
-        queue.async { done.signal() }
+        queue.async { [self] in
+            let dropped = waiting.withLock { waiting in
+                defer { waiting.dropped = 0 }
+                return waiting.dropped
+            }
+            if dropped > 0 { LogWriter.put(notice(dropped)) }
+            done.signal()
+        }
         _ = done.wait(timeout: .now() + .seconds(1))
     }
 

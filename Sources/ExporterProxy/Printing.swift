@@ -11,7 +11,17 @@ func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: CInt) {
     var rest = bytes
     while !rest.isEmpty {
         let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
-        if written < 0 && errno != EINTR { return }
+        if written < 0 {
+            switch errno {
+            case EINTR: continue
+            case EAGAIN:
+                // Whoever shares the descriptor with us has made it non-blocking.
+                var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                poll(&ready, 1, -1)
+                continue
+            default: return
+            }
+        }
         if written > 0 { rest = UnsafeRawBufferPointer(rebasing: rest[written...]) }
     }
 }

@@ -19,8 +19,22 @@ struct ServeCommand: AsyncParsableCommand {
         do {
             try await serve(configFile: file, logger: Logger(label: "exporter-proxy"))
         } catch let problems as ConfigProblems {
-            writer.write(problems.description + "\n")
+            switch log.logFormat {
+            // As compilers print them: editors and people jump to the place.
+            case .text: writer.write(problems.description + "\n")
+            // Past the level, as in text: without them nobody would know why it does not run.
+            case .json: for problem in problems.problems { writer.write(LineLogHandler.line(.json, problem.severity.level, "\(problem)")) }
+            }
             throw ExitCode(1)
+        }
+    }
+}
+
+extension ConfigProblem.Severity {
+    fileprivate var level: Logger.Level {
+        switch self {
+        case .error: .error
+        case .warning: .warning
         }
     }
 }

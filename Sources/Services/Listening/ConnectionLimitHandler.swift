@@ -80,12 +80,13 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
         case .wait: limit.take()
         case .refuse:
             guard limit.takeIfAllowed() else {
-                connection.close(mode: .all, promise: nil)
                 if let suppressed = refusals.admit() {
-                    logger.warning(
-                        "connection closed at once: the limit of open connections is reached",
-                        metadata: [LogKey.limit: "\(limit.open)", LogKey.suppressed: "\(suppressed)"])
+                    var metadata: Logger.Metadata = [LogKey.limit: "\(limit.open)"]
+                    if let peer = connection.remoteAddress?.hostAndPort { metadata[LogKey.peer] = "\(peer)" }
+                    if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
+                    logger.warning("connection closed at once: the limit of open connections is reached", metadata: metadata)
                 }
+                connection.close(mode: .all, promise: nil)
                 return
             }
         }

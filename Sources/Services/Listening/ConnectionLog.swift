@@ -45,9 +45,7 @@ final class ConnectionLog: Sendable {
 
 /// The other end, for the log: its address, or its process where it came through a Unix socket. Called on the channel's event loop.
 func peerName(of channel: any Channel) -> String {
-    if let address = channel.remoteAddress, let ip = address.ipAddress, let port = address.port {
-        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
-    }
+    if let address = channel.remoteAddress?.hostAndPort { return address }
     var name = "unknown"
     (channel as? any SocketOptionProvider)?
         .unsafeGetSocketOption(level: .socket, name: NIOBSDSocket.Option(rawValue: SO_PEERCRED))
@@ -55,6 +53,14 @@ func peerName(of channel: any Channel) -> String {
         // On the channel's own event loop the answer is there at once.
         .whenSuccess { (peer: PeerCredentials) in name = "process \(peer.process) of user \(peer.user)" }
     return name
+}
+
+extension SocketAddress {
+    /// `127.0.0.1:6554`, `[::1]:6554`; `nil` for a Unix socket.
+    var hostAndPort: String? {
+        guard let ip = ipAddress, let port else { return nil }
+        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+    }
 }
 
 /// `struct ucred` (unix(7)), which Glibc shows to GNU sources alone.

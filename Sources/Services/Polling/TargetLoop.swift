@@ -102,11 +102,11 @@ final class TargetLoop {
         let name: Logger.MetadataValue = .stringConvertible(name)
         switch change {
         case .becameFailing(let reason):
-            logger.warning("target is failing", metadata: ["target": name, "reason": .string(reason)])
+            logger.warning("target is failing", metadata: [LogKey.target: name, LogKey.error: .string(reason)])
         case .failsDifferently(let reason):
-            logger.debug("target is failing for another reason", metadata: ["target": name, "reason": .string(reason)])
+            logger.debug("target is failing for another reason", metadata: [LogKey.target: name, LogKey.error: .string(reason)])
         case .recovered:
-            logger.notice("target answers again", metadata: ["target": name])
+            logger.notice("target answers again", metadata: [LogKey.target: name])
         }
     }
 }
