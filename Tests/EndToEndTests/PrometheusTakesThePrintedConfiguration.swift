@@ -97,6 +97,22 @@ private func withSecondJob(_ config: String) -> String {
         }
     }
 
+    @Test("a real Prometheus scrapes with the user that is printed, and the password in the file that is named")
+    func prometheusBringsItsPassword() async throws {
+        let hash = try await run(
+            Tools.python, ["-W", "ignore", "-c", "import crypt; print(crypt.crypt('secret', '$2b$04$' + 'a' * 21 + 'u'), end='')"])
+        #expect(hash.output.hasPrefix("$2b$04$"), "\(hash.errors)")
+        let users = "[exporter.basic_auth_users]\nscraper = \"\(hash.output)\"\n"
+        try await withProxy(Configurations.scrape + users) { proxy in
+            try proxy.folder.write("config.toml", Configurations.scrape.replacing("127.0.0.1:0", with: proxy.scrape) + users)
+            try proxy.folder.write("exporter-proxy.password", "secret\n")
+            let printed = try await prometheusConfig(proxy.folder, "--host", "127.0.0.1")
+            try await withPrometheus("global: {scrape_interval: 1s, scrape_timeout: 1s}\n" + printed, folder: proxy.folder) { prometheus in
+                try await wait(for: "the scrape") { try await prometheus.query(#"up{job="exporter-proxy"}"#) == "1" }
+            }
+        }
+    }
+
     @Test("a configuration with a mistake prints its problems, and nothing else")
     func mistakes() async throws {
         let result = try await runProxy("nonsense = 1\n", arguments: ["prometheus-config", "-c", "config.toml"])

@@ -113,6 +113,7 @@ public struct ScrapeJobs: Equatable, Sendable {
 
 extension ScrapeJobs.Access {
     init(_ config: ExporterConfig) {
+        user = config.basicAuthUsers.keys.min()
         switch config.tls {
         case .off: break
         case .required(let server), .optional(let server):

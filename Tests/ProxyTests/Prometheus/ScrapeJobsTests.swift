@@ -64,6 +64,14 @@ import Testing
         #expect(try entry("[exporter]\nscrape_expose_endpoint = \(addresses)\n", host: host).last == "      - targets: [\"\(target)\"]")
     }
 
+    @Test("with users, one of them and a file for the password; never the hash")
+    func basicAuth() throws {
+        let hash = "$2y$10$" + String(repeating: "a", count: 53)
+        let yaml = try yaml("[exporter.basic_auth_users]\n\"b\\\"c\" = \"\(hash)\"\nd = \"\(hash)\"\n")
+        #expect(yaml.contains("    basic_auth:\n      username: \"b\\\"c\"\n      password_file: exporter-proxy.password\n"))
+        #expect(!yaml.contains("$2y$"))
+    }
+
     @Test("what does not fit is said in a comment")
     func notes() throws {
         #expect(
