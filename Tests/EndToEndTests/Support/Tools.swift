@@ -7,6 +7,8 @@ enum Tools {
     static let python = "/usr/bin/python3"
     /// Has pycapnp.
     static let clientsPython = "\(checkout)/clients/.venv/bin/python"
+    /// Has tlslite-ng.
+    static let testsPython = "\(checkout)/Tests/.venv/bin/python"
     static let prometheus = find("prometheus") ?? "prometheus"
     static let chromium = find("chromium") ?? "chromium"
     static let promtool = find("promtool") ?? "promtool"
