@@ -45,7 +45,7 @@ public actor Daemon {
         let threads = config.exporter.workerThreads ?? System.coreCount
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let blockingWork = NIOThreadPool(numberOfThreads: max(2, System.coreCount))
-        let store = MetricStore(limits: StoreLimits(config.receiver))
+        let store = MetricStore(limits: StoreLimits(config))
         let poller = Poller(group: group, store: store, clock: SystemClock.now, logger: logger)
         let lifecycle = DaemonLifecycle(startTime: SystemClock.now()) { poller.firstPollsEnded }
         let router = Router(
@@ -325,8 +325,9 @@ public actor Daemon {
 }
 
 extension StoreLimits {
-    fileprivate init(_ config: ReceiverConfig) {
-        self.init(maxApps: config.maxApps, maxTotalSize: config.maxTotalSize)
+    fileprivate init(_ config: Config) {
+        self.init(
+            maxApps: config.receiver.maxApps, maxTotalSize: config.receiver.maxTotalSize, expireAfter: config.exporter.expireAfter)
     }
 }
 

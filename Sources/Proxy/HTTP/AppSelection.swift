@@ -2,7 +2,7 @@
 enum AppSelection {
     /// At least one of them is fresh.
     case fresh([AppEntry])
-    /// Known, but each failing now or never answered: Prometheus's own `up` shall be 0.
+    /// Known, but each expired, failing now or never answered: Prometheus's own `up` shall be 0.
     case stale([AppEntry])
     /// None of the names is that of an app.
     case unknown

@@ -67,6 +67,10 @@ enum AppsJSON {
         json.raw(", \"bytes\": ")
         json.number(entry.exposition.size)
         switch entry.state {
+        case .expired(let error):
+            json.raw(", \"state\": \"expired\", \"error\": ")
+            json.string(error)
+            json.raw("}")
         case .ok:
             json.raw(", \"state\": \"ok\", \"error\": null}")
         case .failing(let reason):

@@ -14,8 +14,8 @@ struct AppsRoute: Route {
         guard let format = format(for: request) else {
             return .now(.text(400, "unknown format: it is text, json or html", headers: [Response.neverStored]))
         }
-        let entries = store.snapshot().entries
         let now = clock()
+        let entries = store.snapshot(at: now).entries
         let (status, isReady) = (lifecycle.status, lifecycle.isReady)
         return offload.answer(on: eventLoop, isLarge: entries.count > OffloadThreshold.apps) {
             let headers = [(name: "Vary", value: "Accept"), Response.neverStored]

@@ -34,6 +34,7 @@ enum AppsTable {
         let time = entry.lastUpdate?.tableText ?? "never"
         return switch entry.state {
         case .ok: time
+        case .expired: time + " (expired)"
         case .failing: time + " (failing)"
         }
     }

@@ -7,18 +7,20 @@ struct MetricsRoute: Route {
 
     let store: MetricStore
     let offload: any Offload
+    let clock: @Sendable () -> Timestamp
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
+        let now = clock()
         let isCompressed = ContentNegotiation.prefersGzip(request.acceptEncoding)
         let names = request.query.filter { $0.name == "app" }.map(\.value)
-        if !names.isEmpty { return respond(withAppsNamed: names, isCompressed: isCompressed, on: eventLoop) }
+        if !names.isEmpty { return respond(withAppsNamed: names, at: now, isCompressed: isCompressed, on: eventLoop) }
         // After many pushes to join their bytes is long work, and so is to compress what has been joined.
         if store.snapshotWork > OffloadThreshold.copiedBytes {
             return offload.answer(on: eventLoop, isLarge: true) { [store] in
-                MetricsRoute.whole(store.snapshot(), isCompressed: isCompressed)
+                MetricsRoute.whole(store.snapshot(at: now), isCompressed: isCompressed)
             }
         }
-        let snapshot = store.snapshot()
+        let snapshot = store.snapshot(at: now)
         let isLarge = isCompressed && snapshot.uncompressedWork > OffloadThreshold.compressedBytes
         return offload.answer(on: eventLoop, isLarge: isLarge) { MetricsRoute.whole(snapshot, isCompressed: isCompressed) }
     }
@@ -35,8 +37,10 @@ struct MetricsRoute: Route {
         Response(status: 200, headers: gzipHeaders, body: member.pieces, contentLength: member.size)
     }
 
-    private func respond(withAppsNamed names: [String], isCompressed: Bool, on eventLoop: any EventLoop) -> Answer {
-        switch AppSelection(of: names, lookUp: store.apps(named:)) {
+    private func respond(
+        withAppsNamed names: [String], at now: Timestamp, isCompressed: Bool, on eventLoop: any EventLoop
+    ) -> Answer {
+        switch AppSelection(of: names, lookUp: { store.apps(named: $0, at: now) }) {
         case .fresh(let entries):
             let expositions = entries.map(\.exposition)
             guard isCompressed else {
@@ -59,6 +63,7 @@ struct MetricsRoute: Route {
         let name = PrintableText(entry.name.description).text
         return switch entry.state {
         case .ok: "\(name) has not answered yet"
+        case .expired: "\(name) has expired: no update since \(entry.lastUpdate?.tableText ?? "its start")"
         case .failing(let reason): "\(name) is failing: \(PrintableText(reason).text)"
         }
     }

@@ -6,16 +6,16 @@ public struct Router: Responder {
     private let notFound: Response
 
     /// - Parameters:
-    ///   - clock: the time that `/apps` shows.
+    ///   - clock: the time at which the store is looked at, and that `/apps` shows.
     ///   - offload: where large work goes.
     public init(
         store: MetricStore, lifecycle: any Lifecycle, offload: any Offload, clock: @escaping @Sendable () -> Timestamp
     ) {
         // The most frequent first. A new route needs its file and a line here.
         let listed: [any Route] = [
-            MetricsRoute(store: store, offload: offload),
+            MetricsRoute(store: store, offload: offload, clock: clock),
             AppsRoute(store: store, lifecycle: lifecycle, offload: offload, clock: clock),
-            ServiceDiscoveryRoute(store: store, offload: offload),
+            ServiceDiscoveryRoute(store: store, offload: offload, clock: clock),
             HealthyRoute(),
             ReadyRoute(lifecycle: lifecycle),
             ReloadRoute(lifecycle: lifecycle),

@@ -7,6 +7,7 @@ struct ServiceDiscoveryRoute: Route {
 
     let store: MetricStore
     let offload: any Offload
+    let clock: @Sendable () -> Timestamp
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         // Prometheus keeps the targets it had when discovery fails; a guessed address would replace them.
@@ -14,7 +15,7 @@ struct ServiceDiscoveryRoute: Route {
             return .now(
                 .text(400, "bad request: the targets are named after the Host header, and there is none", headers: [Response.neverStored]))
         }
-        let entries = store.snapshot().entries
+        let entries = store.snapshot(at: clock()).entries
         let scheme = request.isTLS ? "https" : "http"
         return offload.answer(on: eventLoop, isLarge: entries.count > OffloadThreshold.apps) {
             let body = ServiceDiscoveryRoute.groups(of: entries, host: host, scheme: scheme)

@@ -5,6 +5,8 @@ public struct AppEntry: Sendable {
         case ok
         /// A polled app whose last poll failed, and why.
         case failing(reason: String)
+        /// Not updated for `expire_after`: its metrics are gone; of a polled app, why its last poll failed, if it did.
+        case expired(error: String?)
     }
 
     /// Its name.
@@ -13,7 +15,7 @@ public struct AppEntry: Sendable {
     public var source: Source
     /// When its metrics were last replaced; `nil` for a target that never answered.
     public var lastUpdate: Timestamp?
-    /// Its metrics; empty for a target that never answered.
+    /// Its metrics; empty for a target that never answered, and once expired.
     public var exposition: Exposition
     /// How its last update went.
     public var state: State

@@ -6,6 +6,8 @@ public final class MetricStore: Sendable {
     private let state: Mutex<StoreState>
     /// The chunks of the last snapshot. Held while the next one is made; taken before `state`, never after it.
     private let builder = Mutex(ChunkBuilder())
+    /// Apps that expire under one hold of the lock.
+    private static let expiryBatch = 1024
 
     /// An empty store.
     public init(limits: StoreLimits = StoreLimits()) {
@@ -16,6 +18,7 @@ public final class MetricStore: Sendable {
     /// - Throws: `.tooManyApps` or `.storeFull`; what was stored stays.
     public func apply(_ push: Push, from source: Source, at time: Timestamp) throws(Rejection) {
         guard !push.apps.isEmpty else { return }
+        expire(at: time)
         var apps = push.apps.map { app in
             StoredApp(
                 AppEntry(name: app.name, source: source, lastUpdate: time, exposition: app.exposition, state: .ok), target: nil)
@@ -46,6 +49,7 @@ public final class MetricStore: Sendable {
     /// - Returns: what was recorded; a success that would pass a limit is recorded as the failure returned.
     @discardableResult
     public func record(_ outcome: PollOutcome, for target: TargetURL, at time: Timestamp) -> PollOutcome {
+        expire(at: time)
         var replaced: StoredApp?
         var stale: Snapshot?
         let recorded = state.withLock { state in
@@ -86,7 +90,7 @@ public final class MetricStore: Sendable {
         return withExtendedLifetime((removed, stale)) { removed != nil }
     }
 
-    /// Applies new limits to what comes from now on.
+    /// Applies new limits to what comes from now on; a new `expire_after` to what is stored, too (what has expired stays so until its next update).
     public func setLimits(_ limits: StoreLimits) {
         state.withLock { $0.limits = limits }
     }
@@ -94,26 +98,28 @@ public final class MetricStore: Sendable {
     /// Bytes of metrics that were freed since the begin, or will be when the last reader has let go of them.
     public var freedBytes: UInt64 { state.withLock { $0.freedBytes } }
 
-    /// The app of this name as it is now, without making a snapshot.
+    /// The app of this name as it was last stored, without making a snapshot, and so without looking at what has expired since.
     public func app(named name: AppName) -> AppEntry? {
         state.withLock { $0.app(named: name)?.entry }
     }
 
-    /// Those of these apps that are known, in the order of the names, all as they were at one moment; without making a snapshot.
-    public func apps(named names: [AppName]) -> [AppEntry] {
-        state.withLock { state in names.compactMap { state.app(named: $0)?.entry } }
+    /// Those of these apps that are known, in the order of the names, all as they are at `now`; without making a snapshot.
+    public func apps(named names: [AppName], at now: Timestamp) -> [AppEntry] {
+        expire(at: now)
+        return state.withLock { state in names.compactMap { state.app(named: $0)?.entry } }
     }
 
     /// About how many bytes the next call of `snapshot` has to copy; 0 when it is ready. A caller on an event loop moves more than a few
     /// megabytes elsewhere.
     public var snapshotWork: Int { state.withLock { $0.snapshotWork } }
 
-    /// All apps as they are now; made at most once per change and shared. Pushes go on while it is made.
-    public func snapshot() -> Snapshot {
-        if let ready = state.withLock({ $0.snapshot }) { return ready }
+    /// All apps as they are at `now`; made at most once per change and shared. Pushes go on while it is made.
+    public func snapshot(at now: Timestamp) -> Snapshot {
+        if let ready = state.withLock({ $0.snapshot(at: now) }) { return ready }
         return builder.withLock { builder in
             // Another thread may have made it while this one waited.
-            if let ready = state.withLock({ $0.snapshot }) { return ready }
+            if let ready = state.withLock({ $0.snapshot(at: now) }) { return ready }
+            expire(at: now)
             let (changes, generation) = state.withLock { $0.takeChanges() }
             builder.update(changes) { node in
                 // The slots now refer to the chunk's bytes; what they referred to before is freed after the lock.
@@ -125,6 +131,22 @@ public final class MetricStore: Sendable {
             let snapshot = Snapshot(chunks: builder.nodes.map(\.chunk))
             state.withLock { $0.keep(snapshot, of: generation) }
             return snapshot
+        }
+    }
+
+    /// Expires what is due; ordinarily nothing is, and this is one look at the queue.
+    private func expire(at now: Timestamp) {
+        var isDue = true
+        while isDue {
+            var freed: [StoredApp] = []
+            var stale: Snapshot?
+            isDue = state.withLock { state in
+                guard state.isExpiryDue(at: now) else { return false }
+                state.expire(at: now, most: Self.expiryBatch, into: &freed)
+                stale = state.takeSnapshot()
+                return state.isExpiryDue(at: now)
+            }
+            withExtendedLifetime((freed, stale)) {}
         }
     }
 }

@@ -1,10 +1,14 @@
 /// What the store's state lock guards: the apps as they are now, and what the next snapshot has yet to hear of.
 struct StoreState {
-    var limits: StoreLimits
+    var limits: StoreLimits {
+        didSet {
+            if limits.expireAfter != oldValue.expireAfter { requeue { $0.target == nil } }
+        }
+    }
     /// The last snapshot, as long as nothing has changed.
-    private(set) var snapshot: Snapshot?
+    private var snapshot: Snapshot?
 
-    private var records: [AppName: AppRecord] = [:]
+    private(set) var records: [AppName: AppRecord] = [:]
     private var targets: [TargetURL: RegisteredTarget] = [:]
     /// Bytes of all expositions in `records`.
     private var totalSize = 0
@@ -17,6 +21,10 @@ struct StoreState {
     /// Counts the changes.
     private var generation: UInt64 = 0
     private var lastTargetNumber = 0
+    /// `expire_after` of each registered target that has one, by its number.
+    private(set) var expireAfterByTarget: [Int: Duration] = [:]
+    var expiries = ExpiryQueue()
+    private var expired = ExpiredApps()
 
     private struct RegisteredTarget {
         let number: Int
@@ -37,12 +45,14 @@ struct StoreState {
     func rejection(of apps: [StoredApp]) -> Rejection? {
         var growth = 0
         var added = 0
+        var revived = 0
         for app in apps {
-            let old = records[app.name]?.app
-            growth += app.size - (old?.size ?? 0)
-            if old?.counts != true { added += 1 }
+            let record = records[app.name]
+            growth += app.size - (record?.app?.size ?? 0)
+            if record?.app?.counts != true { added += 1 }
+            if record?.expiredNumber != nil { revived += 1 }
         }
-        if added > 0, appCount + added > limits.maxApps { return .tooManyApps(limit: limits.maxApps) }
+        if added > 0, appCount + added - (expired.count - revived) > limits.maxApps { return .tooManyApps(limit: limits.maxApps) }
         if growth > 0, totalSize + growth > limits.maxTotalSize.bytes { return .storeFull(limit: limits.maxTotalSize) }
         return nil
     }
@@ -52,6 +62,12 @@ struct StoreState {
         for index in apps.indices {
             if let old = put(apps[index]) { apps[index] = old }
         }
+        makeRoom()
+    }
+
+    /// The longest-expired apps go as long as there are more than `max_apps`.
+    private mutating func makeRoom() {
+        while appCount > limits.maxApps, let record = expired.popFirst() { remove(record.name) }
     }
 
     /// - Returns: what it replaced.
@@ -63,13 +79,21 @@ struct StoreState {
             let record = AppRecord(name: app.name, app: app)
             records[app.name] = record
             noteChange(of: record)
+            noteExpiry(of: record, app)
             return nil
         }
         let old = record.app
         record.app = app
         forget(old)
         noteChange(of: record)
+        noteExpiry(of: record, app)
         return old
+    }
+
+    private mutating func noteExpiry(of record: AppRecord, _ app: StoredApp) {
+        expired.remove(record)
+        if app.isExpired, app.target == nil { expired.append(record) }
+        if let moment = expiry(of: app) { expiries.add(record, at: moment) }
     }
 
     @discardableResult
@@ -77,6 +101,7 @@ struct StoreState {
         guard let record = records.removeValue(forKey: name) else { return nil }
         let old = record.app
         record.app = nil
+        expired.remove(record)
         forget(old)
         noteChange(of: record)
         return old
@@ -100,10 +125,13 @@ struct StoreState {
 
     mutating func register(_ target: Target) {
         if let known = targets[target.url] {
+            expireAfterByTarget[known.number] = target.expireAfter
             rename(known, target)
+            requeue { $0.target == known.number }
             return
         }
         lastTargetNumber += 1
+        expireAfterByTarget[lastTargetNumber] = target.expireAfter
         targets[target.url] = RegisteredTarget(number: lastTargetNumber, name: target.name)
         list(placeholder(for: target, number: lastTargetNumber))
     }
@@ -152,11 +180,13 @@ struct StoreState {
             }
             targets[url]?.displaced = nil
             replaced = put(app)
+            makeRoom()
         case .failure(let reason):
             let marked: StoredApp
             if let held {
-                guard held.target == target.number, held.entry.state != .failing(reason: reason) else { return outcome }
-                marked = held.with { $0.state = .failing(reason: reason) }
+                let state = held.isExpired ? AppEntry.State.expired(error: reason) : .failing(reason: reason)
+                guard held.target == target.number, held.entry.state != state else { return outcome }
+                marked = held.with { $0.state = state }
             } else {
                 marked = StoredApp(entry, target: target.number).with {
                     $0.lastUpdate = nil
@@ -171,6 +201,7 @@ struct StoreState {
     /// - Returns: what was removed.
     mutating func unregister(_ url: TargetURL) -> StoredApp? {
         guard let target = targets.removeValue(forKey: url) else { return nil }
+        expireAfterByTarget[target.number] = nil
         guard let held = app(named: target.name), held.target == target.number else { return target.displaced }
         return remove(target.name)
     }
@@ -193,6 +224,9 @@ struct StoreState {
 
     /// About how many bytes the next snapshot has to copy: a change costs its chunk, however small it is.
     var snapshotWork: Int { min(totalSize, changed.count * ChunkBuilder.maxWeight) }
+
+    /// The last snapshot, if it is still right.
+    func snapshot(at now: Timestamp) -> Snapshot? { isExpiryDue(at: now) ? nil : snapshot }
 
     /// The snapshot when it is no longer right, for the caller to free after the lock.
     mutating func takeSnapshot() -> Snapshot? {

@@ -12,8 +12,12 @@ final class StoredApp: Sendable {
     var name: AppName { entry.name }
     var size: Int { entry.exposition.size }
 
-    /// Whether it takes one of `max_apps`: a target that never answered does not.
-    var counts: Bool { entry.lastUpdate != nil }
+    /// Whether it takes one of `max_apps`: a target that never answered, or has expired, does not.
+    var counts: Bool { entry.lastUpdate != nil && !(isExpired && target != nil) }
+
+    var isExpired: Bool {
+        if case .expired = entry.state { true } else { false }
+    }
 
     /// This version with something else in its entry.
     func with(_ change: (inout AppEntry) -> Void) -> StoredApp {

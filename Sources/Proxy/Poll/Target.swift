@@ -8,6 +8,8 @@ public struct Target: Equatable, Sendable {
     public var interval: Duration
     /// For the whole exchange, redirects included; not above `interval`.
     public var timeout: Duration
+    /// Its metrics leave `/metrics` when it has not answered for this long; `nil` means never.
+    public var expireAfter: Duration?
     /// The largest body, uncompressed.
     public var bodySizeLimit: ByteCount
     /// Sent with each request, in this order; none of those that the client itself must set.
@@ -43,6 +45,7 @@ public struct Target: Equatable, Sendable {
     /// A target; what is left out is at its default.
     public init(
         url: TargetURL, name: AppName, interval: Duration = .seconds(5), timeout: Duration = .seconds(2),
+        expireAfter: Duration? = .seconds(60),
         bodySizeLimit: ByteCount = .mebibytes(64), headers: [Header] = [], followRedirects: Bool = true,
         credentials: Credentials? = nil, tls: TLSClientConfig = TLSClientConfig()
     ) {
@@ -50,6 +53,7 @@ public struct Target: Equatable, Sendable {
         self.name = name
         self.interval = interval
         self.timeout = timeout
+        self.expireAfter = expireAfter
         self.bodySizeLimit = bodySizeLimit
         self.headers = headers
         self.followRedirects = followRedirects

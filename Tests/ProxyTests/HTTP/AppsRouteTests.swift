@@ -84,6 +84,39 @@ struct AppsRouteTests {
         #expect(try side.send("GET", "/apps").text.contains("| 2022-05-22 23:51:52.939898700 UTC (failing) |"))
     }
 
+    @Test("an expired app says so in every form, and ?app= answers 503 and why")
+    func expired() throws {
+        side.store.setLimits(StoreLimits(expireAfter: .seconds(10)))
+        try side.push([("a", "a 1\n")], at: Timestamp(nanoseconds: side.now.nanoseconds - 10_000_000_000))
+        try side.push([("b", "b 1\n")])
+        #expect(try side.send("GET", "/apps").text.contains("| a        | 2022-05-22 23:51:42.939898700 UTC (expired) | 127.0.0.1:6554 |"))
+        let apps = try decode(try side.send("GET", "/apps?format=json")).apps
+        #expect(apps.map(\.state) == ["expired", "ok"])
+        #expect(apps.map(\.bytes) == [0, 4])
+        #expect(apps.map(\.error) == [nil, nil])
+        #expect(apps[0].last_update == "2022-05-22T23:51:42.939898700Z")
+
+        #expect(try side.send("GET", "/metrics").text == "b 1\n")
+        let one = try side.send("GET", "/metrics?app=a")
+        #expect(one.status == 503)
+        #expect(one.text == "no fresh metrics: a has expired: no update since 2022-05-22 23:51:42.939898700 UTC\n")
+        #expect(try side.send("GET", "/metrics?app=a&app=b").text == "b 1\n")
+        // Its target stays, so that its `up` falls to 0.
+        #expect(try side.send("GET", "/sd").text.contains("\"app\": \"a\""))
+    }
+
+    @Test("of a target that fails and expires, expired wins, and the error stays")
+    func expiredTarget() throws {
+        let target = try side.target(port: 1027)
+        let earlier = Timestamp(nanoseconds: side.now.nanoseconds - 60_000_000_000)
+        side.store.record(.success(Exposition(endingInNewline: ByteBuffer(string: "a 1\n"))), for: target.url, at: earlier)
+        side.store.record(.failure(reason: "timed out"), for: target.url, at: earlier)
+        #expect(try side.send("GET", "/apps").text.contains(" UTC (expired) |"))
+        let apps = try decode(try side.send("GET", "/apps?format=json")).apps
+        #expect(apps.map(\.state) == ["expired"])
+        #expect(apps.map(\.error) == ["timed out"])
+    }
+
     @Test("JSON names every member, null included")
     func members() throws {
         _ = try side.target(port: 1027)

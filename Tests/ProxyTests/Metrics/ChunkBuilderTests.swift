@@ -6,6 +6,7 @@ import Testing
 /// The chunks against a plain dictionary, under random changes.
 @Suite("ChunkBuilder")
 struct ChunkBuilderTests {
+    private let now = Timestamp(nanoseconds: 1)
     /// A small generator whose seed a failing test can name.
     struct Random: RandomNumberGenerator {
         var state: UInt64
@@ -103,10 +104,10 @@ struct ChunkBuilderTests {
                 store.unregister(target.url)
                 model[name] = nil
             default:
-                try expect(model, in: store.snapshot(), seed)
+                try expect(model, in: store.snapshot(at: now), seed)
             }
         }
-        try expect(model, in: store.snapshot(), seed)
+        try expect(model, in: store.snapshot(at: now), seed)
     }
 
     private func target(_ name: String) throws -> Target {
@@ -118,10 +119,10 @@ struct ChunkBuilderTests {
     func sharing() throws {
         let line = String(repeating: "x", count: 50_000)
         try push((0..<40).map { ("app\($0 + 10)", line) })
-        let before = store.snapshot()
+        let before = store.snapshot(at: now)
         #expect(before.chunks.count > 5)
         try push([("app25", line + "y")])
-        let after = store.snapshot()
+        let after = store.snapshot(at: now)
         let kept = after.chunks.filter { chunk in before.chunks.contains { $0 === chunk } }
         #expect(kept.count >= after.chunks.count - 2)
         // A snapshot once made stays as it was.
@@ -133,12 +134,12 @@ struct ChunkBuilderTests {
     func stable() throws {
         let line = String(repeating: "x", count: 2000)
         try push((0..<500).map { ("app\($0 + 1000)", line) })
-        let first = store.snapshot().chunks.count
+        let first = store.snapshot(at: now).chunks.count
         for round in 0..<50 {
             try push([("app\(1000 + round * 7)", line)])
-            _ = store.snapshot()
+            _ = store.snapshot(at: now)
         }
-        #expect(store.snapshot().chunks.count <= first + 1)
+        #expect(store.snapshot(at: now).chunks.count <= first + 1)
         #expect(first <= 1 + 500 * 2064 / ChunkBuilder.minWeight)
     }
 }

@@ -24,9 +24,9 @@ struct MetricStoreTests {
 
     private func success(_ text: String) -> PollOutcome { .success(Exposition(endingInNewline: ByteBuffer(string: text))) }
 
-    private func text(_ store: MetricStore) -> String { store.snapshot().pieces.map { String(buffer: $0) }.joined() }
+    private func text(_ store: MetricStore) -> String { store.snapshot(at: now).pieces.map { String(buffer: $0) }.joined() }
 
-    private func names(_ store: MetricStore) -> [String] { store.snapshot().entries.map(\.name.description) }
+    private func names(_ store: MetricStore) -> [String] { store.snapshot(at: now).entries.map(\.name.description) }
 
     @Test("bytes that were replaced, moved into a chunk or removed count as freed")
     func freedBytes() throws {
@@ -270,7 +270,7 @@ struct MetricStoreTests {
                         try store.apply(push(("app\(task)", "\(round)"), ("shared", "\(task)")), from: source, at: now)
                         store.record(success("\(round)\n"), for: targets[task].url, at: now)
                         if round % 3 == 0 {
-                            let snapshot = store.snapshot()
+                            let snapshot = store.snapshot(at: now)
                             #expect(snapshot.size == snapshot.entries.reduce(0) { $0 + $1.exposition.size })
                         }
                     }

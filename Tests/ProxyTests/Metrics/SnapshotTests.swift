@@ -6,6 +6,7 @@ import Testing
 @Suite("Snapshot")
 struct SnapshotTests {
     private let store = MetricStore()
+    private let now = Timestamp(nanoseconds: 1)
 
     private func push(_ apps: [(String, String)]) throws {
         let apps = try apps.map { (try #require(AppName($0.0)), Exposition(addingNewlineTo: ByteBuffer(string: $0.1))) }
@@ -14,7 +15,7 @@ struct SnapshotTests {
 
     @Test("an empty store has an empty snapshot, and a valid empty gzip member")
     func empty() throws {
-        let snapshot = store.snapshot()
+        let snapshot = store.snapshot(at: now)
         #expect(snapshot.entries.isEmpty)
         #expect(snapshot.pieces.isEmpty)
         #expect(snapshot.uncompressedWork == 0)
@@ -28,26 +29,26 @@ struct SnapshotTests {
     @Test("it is made once per change and shared by all who ask")
     func shared() throws {
         try push([("b", "b 1"), ("a", "a 1")])
-        let first = store.snapshot()
-        let second = store.snapshot()
+        let first = store.snapshot(at: now)
+        let second = store.snapshot(at: now)
         #expect(first.chunks.count == 1 && second.chunks.count == 1)
         #expect(first.chunks[0] === second.chunks[0])
         try push([("c", "c 1")])
         #expect(first.entries.map(\.name.description) == ["a", "b"])
-        #expect(store.snapshot().entries.map(\.name.description) == ["a", "b", "c"])
+        #expect(store.snapshot(at: now).entries.map(\.name.description) == ["a", "b", "c"])
     }
 
     @Test("it tells what gzip would still have to compress")
     func work() throws {
         try push([("a", String(repeating: "a 1\n", count: 100))])
-        let snapshot = store.snapshot()
+        let snapshot = store.snapshot(at: now)
         #expect(snapshot.uncompressedWork == 400)
         let (pieces, size) = snapshot.gzipPieces
         #expect(size == pieces.reduce(0) { $0 + $1.readableBytes })
         #expect(snapshot.uncompressedWork == 0)
         // Compressed bytes of what did not change come along.
         try push([("b", "b 1")])
-        #expect(store.snapshot().uncompressedWork <= 404)
+        #expect(store.snapshot(at: now).uncompressedWork <= 404)
     }
 
     @Test("a failing target costs no copy and no compression of its chunk")
@@ -57,10 +58,10 @@ struct SnapshotTests {
         store.register(target)
         store.record(.success(Exposition(endingInNewline: ByteBuffer(string: "t 1\n"))), for: target.url, at: Timestamp(nanoseconds: 1))
         try push([("a", "a 1")])
-        let before = store.snapshot()
+        let before = store.snapshot(at: now)
         _ = before.gzipPieces
         store.record(.failure(reason: "timed out"), for: target.url, at: Timestamp(nanoseconds: 2))
-        let after = store.snapshot()
+        let after = store.snapshot(at: now)
         #expect(after.uncompressedWork == 0)
         #expect(after.chunks[0].content === before.chunks[0].content)
         #expect(after.entry(named: target.name)?.state == .failing(reason: "timed out"))

@@ -16,6 +16,7 @@ enum ConfigSchema {
             ConfigKey("concurrent_requests", .integer(1...65534, example: 2048), \.config.concurrentRequests),
             ConfigKey("scrape_expose_endpoint", .listenAddresses, \.scrapeAddresses),
             ConfigKey("tls", .choice, \.tls),
+            ConfigKey("expire_after", .duration(example: "5m", orZero: true), \.expireAfter),
             ConfigKey("enable_lifecycle", .boolean, \.config.enableLifecycle),
             ConfigKey("shutdown_timeout", .duration(example: "5s", orZero: true), \.config.shutdownTimeout),
             ConfigKey("max_connections", .integer(1...1_000_000, example: 4096), \.config.maxConnections),
@@ -76,6 +77,7 @@ enum ConfigSchema {
             ConfigKey("poll_interval", .duration(example: "5s"), \.interval),
             ConfigKey("client_timeout", .duration(example: "2s"), \.timeout),
             ConfigKey("body_size_limit", .size(upTo: .gibibytes(1), example: "64MiB"), \.bodySizeLimit),
+            ConfigKey("expire_after", .duration(example: "1m", orZero: true), \.expireAfter),
             ConfigKey("tls_config", .table(tlsClient) { TLSClientDraft(key: $0) }, \.tls),
             ConfigKey(
                 "targets",
@@ -102,6 +104,7 @@ enum ConfigSchema {
             ConfigKey("poll_interval", .duration(example: "5s"), \.interval),
             ConfigKey("client_timeout", .duration(example: "2s"), \.timeout),
             ConfigKey("body_size_limit", .size(upTo: .gibibytes(1), example: "64MiB"), \.bodySizeLimit),
+            ConfigKey("expire_after", .duration(example: "1m", orZero: true), \.expireAfter),
             ConfigKey("headers", .headers, \.headers),
             ConfigKey("follow_redirects", .boolean, \.followsRedirects),
             ConfigKey("basic_auth", .table(basicAuth) { BasicAuthDraft(key: $0) }, \.basicAuth),

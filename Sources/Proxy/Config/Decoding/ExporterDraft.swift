@@ -2,6 +2,7 @@
 struct ExporterDraft: Sendable {
     var config = ExporterConfig()
     var scrapeAddresses: [Keyed<ListenAddress>]?
+    var expireAfter: Duration?
     var tls: TLSMode?
     var tlsServer: TLSServerDraft?
 
@@ -16,6 +17,7 @@ struct ExporterDraft: Sendable {
     func config(beside receiver: ListenAddress?, with reader: inout ConfigReader) -> ExporterConfig {
         var config = self.config
         if let scrapeAddresses { config.scrapeAddresses = scrapeAddresses.map(\.value) }
+        config.expireAfter = expireAfter == .zero ? nil : expireAfter
         checkOverlaps(beside: receiver, with: &reader)
         config.tls = TLSServerDraft.listenerTLS(tls, tlsServer, of: "exporter", isUsed: true, with: &reader)
         warnOfPlainPasswords(config, with: &reader)

@@ -6,6 +6,7 @@ struct PollDraft: Sendable {
     var interval: Duration?
     var timeout: Duration?
     var bodySizeLimit = ByteCount.mebibytes(64)
+    var expireAfter: Duration?
     var tls: TLSClientDraft?
     var targets: [TargetDraft] = []
 
@@ -39,7 +40,8 @@ struct PollDraft: Sendable {
             result.append(
                 Target(
                     url: candidate.url, name: name, interval: interval, timeout: timeout,
-                    bodySizeLimit: draft.bodySizeLimit ?? bodySizeLimit, headers: headers,
+                    expireAfter: expireAfter(of: draft, interval: interval), bodySizeLimit: draft.bodySizeLimit ?? bodySizeLimit,
+                    headers: headers,
                     followRedirects: draft.followsRedirects ?? true, credentials: credentials, tls: ownTLS ?? inheritedTLS(generalTLS)))
         }
         // All the same is checked when polling is off, so that switching it on brings no surprise.
@@ -127,6 +129,12 @@ struct PollDraft: Sendable {
         let timeout = draft.timeout ?? self.timeout ?? Self.defaultTimeout
         warnWhenCut(in: draft.key, interval: interval, timeout: timeout, with: &reader)
         return (interval, min(interval, timeout))
+    }
+
+    /// `nil` for never. The default follows the target's own interval, or a slow target would expire between two polls.
+    private func expireAfter(of draft: TargetDraft, interval: Duration) -> Duration? {
+        let given = draft.expireAfter ?? expireAfter
+        return given == .zero ? nil : given ?? max(interval * 5, .seconds(60))
     }
 
     /// Warns in the table `table` when it is the one that makes the timeout longer than the interval.

@@ -7,6 +7,7 @@ struct TargetDraft: Sendable {
     var interval: Duration?
     var timeout: Duration?
     var bodySizeLimit: ByteCount?
+    var expireAfter: Duration?
     var headers: [Target.Header]?
     var followsRedirects: Bool?
     var basicAuth: BasicAuthDraft?
