@@ -19,6 +19,8 @@ public actor Daemon {
     /// The configuration that runs.
     public private(set) var loaded: LoadedConfig
     let logger: Logger
+    /// What all parts count.
+    let metrics: SelfMetrics
     /// What the routes ask of the daemon.
     let lifecycle: DaemonLifecycle
     private let group: MultiThreadedEventLoopGroup
@@ -46,15 +48,18 @@ public actor Daemon {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let blockingWork = NIOThreadPool(numberOfThreads: max(2, System.coreCount))
         let store = MetricStore(limits: StoreLimits(config))
-        let poller = Poller(group: group, store: store, clock: SystemClock.now, logger: logger)
+        let metrics = SelfMetrics(version: ProgramVersion.current, start: SystemClock.now(), readProcess: ProcessReading.now)
+        metrics.isExposed = config.exporter.selfMetrics
+        let poller = Poller(group: group, store: store, metrics: metrics, clock: SystemClock.now, logger: logger)
         let lifecycle = DaemonLifecycle(startTime: SystemClock.now()) { poller.firstPollsEnded }
         let router = Router(
-            store: store, lifecycle: lifecycle, offload: ThreadPoolOffload(blockingWork), clock: SystemClock.now)
+            store: store, lifecycle: lifecycle, metrics: metrics, offload: ThreadPoolOffload(blockingWork), clock: SystemClock.now)
         let passwordThread = NIOThreadPool(numberOfThreads: 1)
         let basicAuth = BasicAuth(
             users: config.exporter.basicAuthUsers, checker: PasswordThread(passwordThread), routes: router)
         self.loaded = loaded
         self.logger = logger
+        self.metrics = metrics
         self.group = group
         self.passwordThread = passwordThread
         self.basicAuth = basicAuth
@@ -67,7 +72,8 @@ public actor Daemon {
             store: store, inflight: InflightBudget(limit: config.receiver.maxInflightSize), clock: SystemClock.now,
             makeDecoder: { format, maxMessageSize in format.makeDecoder(maxMessageSize: maxMessageSize) })
         server = ScrapeServer(
-            responder: basicAuth, clock: SystemClock.now, maxConnections: config.exporter.maxConnections, group: group, logger: logger)
+            responder: basicAuth, metrics: metrics, clock: SystemClock.now, maxConnections: config.exporter.maxConnections, group: group,
+            logger: logger)
     }
 
     /// Opens every door and begins to poll. Everything that can fail happens before anyone is let in.
@@ -232,9 +238,10 @@ public actor Daemon {
 
     /// Settings that belong to no listener and no target. Setting one that is in force already changes nothing.
     private func apply(_ config: Config) {
-        store.setLimits(StoreLimits(config.receiver))
+        store.setLimits(StoreLimits(config))
         intake.inflight.limit = config.receiver.maxInflightSize
         server.setMaxConnections(config.exporter.maxConnections)
+        metrics.isExposed = config.exporter.selfMetrics
         lifecycle.setEnabled(config.exporter.enableLifecycle)
         basicAuth.setUsers(config.exporter.basicAuthUsers)
     }

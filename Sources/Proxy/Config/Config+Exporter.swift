@@ -8,6 +8,8 @@ public struct ExporterConfig: Equatable, Sendable {
     public var scrapeAddresses = [ListenAddress(host: "0.0.0.0", port: 6555)]
     /// TLS of the scrape listeners.
     public var tls = ListenerTLS.off
+    /// Whether `/metrics` shows the proxy's own metrics.
+    public var selfMetrics = true
     /// A pushed app not updated for this long leaves `/metrics`; `nil` means never.
     public var expireAfter: Duration? = nil
     /// Whether `POST /-/reload` and the like are allowed.

@@ -8,6 +8,7 @@ struct MetricsRoute: Route {
     let store: MetricStore
     let offload: any Offload
     let clock: @Sendable () -> Timestamp
+    let metrics: SelfMetrics
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         let now = clock()
@@ -16,17 +17,35 @@ struct MetricsRoute: Route {
         if !names.isEmpty { return respond(withAppsNamed: names, at: now, isCompressed: isCompressed, on: eventLoop) }
         // After many pushes to join their bytes is long work, and so is to compress what has been joined.
         if store.snapshotWork > OffloadThreshold.copiedBytes {
-            return offload.answer(on: eventLoop, isLarge: true) { [store] in
-                MetricsRoute.whole(store.snapshot(at: now), isCompressed: isCompressed)
-            }
+            return offload.answer(on: eventLoop, isLarge: true) { whole(store.snapshot(at: now), at: now, isCompressed: isCompressed) }
         }
         let snapshot = store.snapshot(at: now)
-        let isLarge = isCompressed && snapshot.uncompressedWork > OffloadThreshold.compressedBytes
-        return offload.answer(on: eventLoop, isLarge: isLarge) { MetricsRoute.whole(snapshot, isCompressed: isCompressed) }
+        return offload.answer(on: eventLoop, isLarge: isLarge(snapshot, at: now, isCompressed: isCompressed)) {
+            whole(snapshot, at: now, isCompressed: isCompressed)
+        }
     }
 
-    private static func whole(_ snapshot: Snapshot, isCompressed: Bool) -> Response {
-        isCompressed ? compressed(snapshot.gzipPieces) : plain(snapshot.pieces, size: snapshot.size)
+    private func isLarge(_ snapshot: Snapshot, at now: Timestamp, isCompressed: Bool) -> Bool {
+        guard metrics.isExposed else { return isCompressed && snapshot.uncompressedWork > OffloadThreshold.compressedBytes }
+        return metrics.needsReading(at: now) || snapshot.unwrittenApps > OffloadThreshold.apps
+            || (isCompressed && snapshot.uncompressedWorkWithAppMetrics > OffloadThreshold.compressedBytes)
+    }
+
+    /// The self-metrics come last: first what they say of the apps, which changes with the snapshot, then the rest.
+    private func whole(_ snapshot: Snapshot, at now: Timestamp, isCompressed: Bool) -> Response {
+        guard metrics.isExposed else {
+            return isCompressed
+                ? MetricsRoute.compressed(snapshot.gzipPieces) : MetricsRoute.plain(snapshot.pieces, size: snapshot.size)
+        }
+        let own = metrics.exposition(limits: store.limits, at: now)
+        if isCompressed {
+            var member = snapshot.gzipMemberWithAppMetrics
+            member.append(own.segment)
+            return MetricsRoute.compressed(member.finished())
+        }
+        let appMetrics = snapshot.appMetrics
+        return MetricsRoute.plain(
+            snapshot.pieces + appMetrics.expositions.map(\.buffer) + [own.buffer], size: snapshot.size + appMetrics.size + own.size)
     }
 
     private static func plain(_ pieces: [ByteBuffer], size: Int) -> Response {

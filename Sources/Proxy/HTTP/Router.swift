@@ -2,18 +2,22 @@ public import NIOCore
 
 /// Picks the route by its path: 404 without one, 405 for a method that it does not take (SPEC §5). Paths match exactly, `/metrics/` is another.
 public struct Router: Responder {
+    /// The paths of all routes, for those who count requests.
+    static let paths = ["/metrics", "/apps", "/apps/NAME", "/sd", "/-/healthy", "/-/ready", "/-/reload", "/"]
+
     let routes: [any Route]
     private let notFound: Response
 
     /// - Parameters:
+    ///   - metrics: what `/metrics` shows of the proxy itself.
     ///   - clock: the time at which the store is looked at, and that `/apps` shows.
     ///   - offload: where large work goes.
     public init(
-        store: MetricStore, lifecycle: any Lifecycle, offload: any Offload, clock: @escaping @Sendable () -> Timestamp
+        store: MetricStore, lifecycle: any Lifecycle, metrics: SelfMetrics, offload: any Offload, clock: @escaping @Sendable () -> Timestamp
     ) {
         // The most frequent first. A new route needs its file and a line here.
         let listed: [any Route] = [
-            MetricsRoute(store: store, offload: offload, clock: clock),
+            MetricsRoute(store: store, offload: offload, clock: clock, metrics: metrics),
             AppsRoute(store: store, lifecycle: lifecycle, offload: offload, clock: clock),
             ServiceDiscoveryRoute(store: store, offload: offload, clock: clock),
             HealthyRoute(),

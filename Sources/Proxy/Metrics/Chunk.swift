@@ -1,4 +1,5 @@
 import NIOCore
+import Synchronization
 
 /// Neighbouring apps, joined to one piece of the response; immutable, shared by every snapshot in which nothing of it changed.
 final class Chunk: Sendable {
@@ -6,6 +7,8 @@ final class Chunk: Sendable {
     let apps: [StoredApp]
     /// All expositions, one after another, and their common deflate segment.
     let content: Exposition
+    /// See `lines`; made when first asked for.
+    private let madeLines = Mutex<AppLines?>(nil)
 
     /// Joins the bytes; those of a single app stay where they are.
     convenience init(joining apps: [StoredApp]) {
@@ -40,6 +43,19 @@ final class Chunk: Sendable {
         }
         self.init(apps: moved, content: Exposition(endingInNewline: joined))
     }
+
+    /// What the self-metrics say of these apps.
+    var lines: AppLines {
+        madeLines.withLock { lines in
+            if let lines { return lines }
+            let made = AppLines(of: apps)
+            lines = made
+            return made
+        }
+    }
+
+    /// Apps whose lines are yet to be made.
+    var appsWithoutLines: Int { madeLines.withLock { $0 == nil } ? apps.count : 0 }
 
     init(apps: [StoredApp], content: Exposition) {
         self.apps = apps

@@ -6,6 +6,8 @@ public final class MetricStore: Sendable {
     private let state: Mutex<StoreState>
     /// The chunks of the last snapshot. Held while the next one is made; taken before `state`, never after it.
     private let builder = Mutex(ChunkBuilder())
+    /// What the snapshots share of their self-metrics.
+    private let lineGroups = LineGroups()
     /// Apps that expire under one hold of the lock.
     private static let expiryBatch = 1024
 
@@ -98,6 +100,9 @@ public final class MetricStore: Sendable {
     /// Bytes of metrics that were freed since the begin, or will be when the last reader has let go of them.
     public var freedBytes: UInt64 { state.withLock { $0.freedBytes } }
 
+    /// The limits in force.
+    public var limits: StoreLimits { state.withLock { $0.limits } }
+
     /// The app of this name as it was last stored, without making a snapshot, and so without looking at what has expired since.
     public func app(named name: AppName) -> AppEntry? {
         state.withLock { $0.app(named: name)?.entry }
@@ -128,7 +133,7 @@ public final class MetricStore: Sendable {
                     for (index, slot) in node.slots.enumerated() { state.move(slot.record, to: &apps[index]) }
                 }
             }
-            let snapshot = Snapshot(chunks: builder.nodes.map(\.chunk))
+            let snapshot = Snapshot(chunks: builder.nodes.map(\.chunk), lineGroups: lineGroups)
             state.withLock { $0.keep(snapshot, of: generation) }
             return snapshot
         }

@@ -45,6 +45,12 @@ public enum Rejection: Error, Equatable, Sendable {
         }
     }
 
+    /// Every word that `reason` can be.
+    public static let reasons = [
+        "invalid_name", "invalid_utf8", "malformed", "nul_byte", "store_full", "timed_out", "tls_required", "too_large", "too_many_apps",
+        "too_much_in_flight", "truncated", "wrong_format",
+    ]
+
     /// What follows `error: `, for the sender and the log: one line without its end, whatever the sender sent.
     public var line: String {
         switch self {

@@ -12,9 +12,17 @@ public struct Snapshot: Sendable {
         let size: Int
         let count: Int
         let compressed: Mutex<Compressed?>
+        /// What the self-metrics say of the apps, when somebody has asked for it.
+        let appMetrics: Mutex<AppMetrics?>
+        let lineGroups: LineGroups
+        /// The member with `appMetrics` behind the expositions.
+        let compressedWithAppMetrics: Mutex<GzipMember?>
 
-        init(chunks: [Chunk]) {
+        init(chunks: [Chunk], lineGroups: LineGroups) {
             self.chunks = chunks
+            self.lineGroups = lineGroups
+            self.appMetrics = Mutex(nil)
+            self.compressedWithAppMetrics = Mutex(nil)
             self.pieces = chunks.compactMap { $0.content.size > 0 ? $0.content.buffer : nil }
             self.size = chunks.reduce(0) { $0 + $1.content.size }
             self.count = chunks.reduce(0) { $0 + $1.apps.count }
@@ -28,8 +36,9 @@ public struct Snapshot: Sendable {
         let size: Int
     }
 
-    init(chunks: [Chunk]) {
-        self.content = Content(chunks: chunks)
+    /// - Parameter lineGroups: those of the snapshots before this one.
+    init(chunks: [Chunk], lineGroups: LineGroups) {
+        self.content = Content(chunks: chunks, lineGroups: lineGroups)
     }
 
     /// Every app, in order of name; each is looked up when it is asked for, none copied.
@@ -80,6 +89,49 @@ public struct Snapshot: Sendable {
             let (pieces, size) = member.finished()
             let made = Compressed(member: member, pieces: pieces, size: size)
             compressed = made
+            return made
+        }
+    }
+
+    // MARK: - Self-metrics
+
+    /// What the self-metrics say of the apps; made by the first who asks, and remembered.
+    var appMetrics: AppMetrics {
+        content.appMetrics.withLock { metrics in
+            if let metrics { return metrics }
+            let chunks = content.chunks
+            let apps = chunks.reduce(0) { $0 + $1.apps.count { $0.counts } }
+            let groups = content.lineGroups.update(chunks.map(\.lines))
+            let made = AppMetrics(groups: groups, apps: apps, bytes: content.size)
+            metrics = made
+            return made
+        }
+    }
+
+    /// Apps of which `appMetrics` has yet to write the lines. Never waits for long.
+    var unwrittenApps: Int {
+        if (content.appMetrics.withLockIfAvailable { $0 != nil }) == true { return 0 }
+        return content.chunks.reduce(0) { $0 + $1.appsWithoutLines }
+    }
+
+    /// Bytes that `gzipMemberWithAppMetrics` would still have to compress, as far as they are written. Never waits.
+    var uncompressedWorkWithAppMetrics: Int {
+        if (content.compressedWithAppMetrics.withLockIfAvailable { $0 != nil }) == true { return 0 }
+        let metrics = content.appMetrics.withLockIfAvailable { $0 } ?? nil
+        return uncompressedWork + (metrics?.expositions.reduce(0) { $0 + ($1.needsCompression ? $1.size : 0) } ?? 0)
+    }
+
+    /// `gzipMember` with `appMetrics` behind it, still open for more segments; made once.
+    var gzipMemberWithAppMetrics: GzipMember {
+        content.compressedWithAppMetrics.withLock { member in
+            if let member { return member }
+            var made = gzipMember
+            var deflater: Deflater?
+            for exposition in appMetrics.expositions {
+                if deflater == nil, exposition.needsCompression { deflater = Deflater() }
+                made.append(exposition.segment(using: deflater))
+            }
+            member = made
             return made
         }
     }

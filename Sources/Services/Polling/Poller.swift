@@ -33,6 +33,7 @@ final class Poller: Sendable {
 
     private let group: any EventLoopGroup
     private let store: MetricStore
+    private let metrics: SelfMetrics
     private let clock: @Sendable () -> Timestamp
     private let logger: Logger
     private let resolver: HostResolver
@@ -42,11 +43,12 @@ final class Poller: Sendable {
     ///   - group: where the loops run, dealt out in turn.
     ///   - clock: the wall clock, for the time of an update.
     init(
-        group: any EventLoopGroup, store: MetricStore, clock: @escaping @Sendable () -> Timestamp, logger: Logger,
+        group: any EventLoopGroup, store: MetricStore, metrics: SelfMetrics, clock: @escaping @Sendable () -> Timestamp, logger: Logger,
         resolver: HostResolver = HostResolver()
     ) {
         self.group = group
         self.store = store
+        self.metrics = metrics
         self.clock = clock
         self.logger = logger
         self.resolver = resolver
@@ -69,9 +71,11 @@ final class Poller: Sendable {
             }
             // What a poll that ends meanwhile still records, the store drops.
             running?.stop()
+            metrics.removeTarget(url)
         }
         guard state.withLock({ !$0.isShutDown }) else { return }
         store.change(unregistering: gone, registering: renamed + new.map(\.target))
+        for target in renamed { _ = metrics.addTarget(target) }
         for target in renamed { state.withLock { $0.running[target.url] }?.rename(to: target.name) }
         for polled in new { start(polled) }
     }
@@ -112,10 +116,13 @@ final class Poller: Sendable {
         }
         guard let new else { return }
         before?.stop()
+        let polls = metrics.addTarget(polled.target)
         let (resolver, logger, store, clock) = (resolver, logger, store, clock)
         new.eventLoop.execute { [weak self] in
-            let loop = TargetLoop(polled, on: new.eventLoop, resolver: resolver, logger: logger) { outcome in
-                store.record(outcome, for: url, at: clock())
+            let loop = TargetLoop(polled, on: new.eventLoop, resolver: resolver, logger: logger) { outcome, took in
+                let recorded = store.record(outcome, for: url, at: clock())
+                polls.ended(recorded, after: took)
+                return recorded
             } firstPollEnded: { [weak self] in
                 self?.firstPollEnded(of: url)
             }

@@ -4,8 +4,8 @@ import Proxy
 
 /// Polls one target for as long as it is configured: waits, fetches, records. On its event loop alone; waits for no other loop.
 final class TargetLoop {
-    /// Takes an outcome; returns what became of it (a full store turns a success into a failure).
-    typealias Record = @Sendable (PollOutcome) -> PollOutcome
+    /// Takes an outcome, and how long the poll took; returns what became of it (a full store turns a success into a failure).
+    typealias Record = @Sendable (PollOutcome, Duration) -> PollOutcome
 
     private enum State {
         /// The alarm is the next poll's begin.
@@ -28,6 +28,8 @@ final class TargetLoop {
     private var client: HTTPClient?
     private var health = PollHealth()
     private var state = State.stopped
+    /// When the poll under way, or the last one, began.
+    private var began = NIODeadline.now()
     /// Called when the first poll has ended, then forgotten.
     private var firstPollEnded: (() -> Void)?
 
@@ -75,6 +77,7 @@ final class TargetLoop {
         case .waiting:
             state = .polling
             alarm?.set(timeout)
+            began = .now()
             client?.start()
         case .polling:
             client?.timeOut()
@@ -85,10 +88,11 @@ final class TargetLoop {
 
     private func ended(_ result: Result<Exposition, PollFailure>) {
         guard case .polling = state else { return }
+        let took = Duration.nanoseconds((NIODeadline.now() - began).nanoseconds)
         let outcome: PollOutcome
         switch result {
-        case .success(let exposition): outcome = record(.success(exposition))
-        case .failure(let failure): outcome = record(PollOutcome(failure))
+        case .success(let exposition): outcome = record(.success(exposition), took)
+        case .failure(let failure): outcome = record(PollOutcome(failure), took)
         }
         if let change = health.update(outcome) { log(change) }
         wait(until: schedule.next(after: .now()))

@@ -57,6 +57,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     private static let samples = 4
 
     private let responder: any Responder
+    private let requests: RequestMetrics
     private let date: DateText
     private let log: ConnectionLog
     private let settings: ScrapeSettings
@@ -66,6 +67,8 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     private var waiting = ByteBuffer()
     /// The head of the request whose body is being read past.
     private var head: RequestHead?
+    /// The path of the request that is answered; `nil` when it could not be read.
+    private var path: String?
     private var state = State.reading
     private var isReadHeld = false
     /// Whether the peer has ended its side.
@@ -79,8 +82,9 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     private var isHeadTimed = false
     private var timer: DeadlineTimer?
 
-    init(responder: any Responder, date: DateText, log: ConnectionLog, settings: ScrapeSettings, isTLS: Bool) {
+    init(responder: any Responder, requests: RequestMetrics, date: DateText, log: ConnectionLog, settings: ScrapeSettings, isTLS: Bool) {
         self.responder = responder
+        self.requests = requests
         self.date = date
         self.log = log
         self.settings = settings
@@ -206,6 +210,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
         } catch {
             return write(error.response, answering: head, context)
         }
+        path = request.path
         switch responder.respond(to: request, on: context.eventLoop) {
         case .now(let response):
             audit(request, response, context)
@@ -240,6 +245,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     private func write(
         _ response: Response, method: Request.Method = .get, isHTTP10: Bool, end: End, _ context: ChannelHandlerContext
     ) {
+        requests.count(path: path, code: response.status)
         var pieces = response.pieces(answering: method)
         let size = pieces.isEmpty ? 0 : response.contentLength
         let isJoined = size <= Self.joinedSize
@@ -297,6 +303,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
         switch end {
         case .keepAlive:
             state = .reading
+            path = nil
             isHeadTimed = false
             hasAnswered = true
             timer?.set(settings.idleTimeout)

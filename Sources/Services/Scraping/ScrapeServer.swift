@@ -6,6 +6,7 @@ import TLS
 /// What all scrape listeners share, whatever reloads do to them: the routes, and one limit of open connections.
 public final class ScrapeServer: Sendable {
     private let responder: any Responder
+    private let metrics: SelfMetrics
     private let date: DateText
     private let limit: ConnectionLimit
     private let group: any EventLoopGroup
@@ -13,9 +14,11 @@ public final class ScrapeServer: Sendable {
 
     /// - Parameter maxConnections: open connections of all listeners together; more are closed at once.
     public init(
-        responder: any Responder, clock: @escaping @Sendable () -> Timestamp, maxConnections: Int, group: any EventLoopGroup, logger: Logger
+        responder: any Responder, metrics: SelfMetrics, clock: @escaping @Sendable () -> Timestamp, maxConnections: Int,
+        group: any EventLoopGroup, logger: Logger
     ) {
         self.responder = responder
+        self.metrics = metrics
         date = DateText(clock: clock)
         limit = ConnectionLimit(maxConnections)
         self.group = group
@@ -37,12 +40,13 @@ public final class ScrapeServer: Sendable {
     ) throws(ListenError) -> ScrapeListener {
         let settings = SettingsInForce(settings)
         let handshakes = HandshakeAccount()
-        let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, logger: logger) { [responder, date] _, logger in
+        let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, logger: logger) {
+            [responder, requests = metrics.requests, date] _, logger in
             let log = ConnectionLog(logger: logger)
             return {
                 let settings = settings.now
                 return { channel in
-                    try Self.setUp(channel, settings, responder: responder, date: date, log: log) {
+                    try Self.setUp(channel, settings, responder: responder, requests: requests, date: date, log: log) {
                         handshakes.note($0, channel: $1, logger: logger)
                     }
                 }
@@ -54,8 +58,8 @@ public final class ScrapeServer: Sendable {
     }
 
     private static func setUp(
-        _ channel: any Channel, _ settings: ScrapeSettings, responder: any Responder, date: DateText, log: ConnectionLog,
-        onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
+        _ channel: any Channel, _ settings: ScrapeSettings, responder: any Responder, requests: RequestMetrics, date: DateText,
+        log: ConnectionLog, onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
         // A client may end its side after the request and still wait for the answer.
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
@@ -67,7 +71,8 @@ public final class ScrapeServer: Sendable {
             transport: settings.transport, inside: .http, handshakeTimeout: settings.handshakeTimeout,
             firstByteTimeout: settings.headerTimeout, onHandshake: onHandshake, closeTimeout: settings.writeTimeout)
         try transport.install(on: channel) { channel, isTLS in
-            let handler = HTTPRequestHandler(responder: responder, date: date, log: log, settings: settings, isTLS: isTLS)
+            let handler = HTTPRequestHandler(
+                responder: responder, requests: requests, date: date, log: log, settings: settings, isTLS: isTLS)
             try channel.pipeline.syncOperations.addHandler(handler)
         }
     }

@@ -10,8 +10,12 @@ struct ScrapeSide {
     let store = MetricStore()
     let lifecycle = SwitchedLifecycle()
     let offload = InlineOffload()
+    /// Not exposed unless a test says so.
+    let metrics = SelfMetrics(version: "1.2.3", start: Timestamp(nanoseconds: 1_653_263_500_000_000_000)) { nil }
     /// 2022-05-22 23:51:52.939898700 UTC.
     var now = Timestamp(nanoseconds: 1_653_263_512_939_898_700)
+
+    init() { metrics.isExposed = false }
 
     func push(_ apps: [(String, String)], from listener: String = "127.0.0.1:6554", at time: Timestamp? = nil) throws {
         let push = Push(apps: try apps.map { (try #require(AppName($0.0)), Exposition(endingInNewline: ByteBuffer(string: $0.1))) })
@@ -32,7 +36,7 @@ struct ScrapeSide {
     {
         let request = try Request.parse(method: method, target: target, isTLS: isTLS) { headers[$0] }
         let now = now
-        let router = Router(store: store, lifecycle: lifecycle, offload: offload, clock: { now })
+        let router = Router(store: store, lifecycle: lifecycle, metrics: metrics, offload: offload, clock: { now })
         let response =
             switch router.respond(to: request, on: EmbeddedEventLoop()) {
             case .now(let response): response

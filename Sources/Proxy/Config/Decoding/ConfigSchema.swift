@@ -16,6 +16,7 @@ enum ConfigSchema {
             ConfigKey("concurrent_requests", .integer(1...65534, example: 2048), \.config.concurrentRequests),
             ConfigKey("scrape_expose_endpoint", .listenAddresses, \.scrapeAddresses),
             ConfigKey("tls", .choice, \.tls),
+            ConfigKey("self_metrics", .boolean, \.config.selfMetrics),
             ConfigKey("expire_after", .duration(example: "5m", orZero: true), \.expireAfter),
             ConfigKey("enable_lifecycle", .boolean, \.config.enableLifecycle),
             ConfigKey("shutdown_timeout", .duration(example: "5s", orZero: true), \.config.shutdownTimeout),

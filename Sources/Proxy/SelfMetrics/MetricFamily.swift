@@ -1,0 +1,79 @@
+/// One of the proxy's own metrics: what its samples have in common.
+struct MetricFamily: Sendable {
+    enum Kind: String, Sendable {
+        case counter, gauge
+    }
+
+    /// Begins with `exporter_proxy_`, so that it does not collide with what apps push.
+    let name: String
+    let kind: Kind
+    let labels: [String]
+    let help: String
+    /// The lines before its samples.
+    let header: String
+
+    init(_ kind: Kind, _ shortName: String, _ labels: [String], _ help: String) {
+        self.kind = kind
+        self.labels = labels
+        self.help = help
+        name = "exporter_proxy_\(shortName)"
+        // The texts are our own: nothing in them needs escaping.
+        header = "# HELP \(name) \(help)\n# TYPE \(name) \(kind.rawValue)\n"
+    }
+}
+
+/// All of them, in the order in which they are exposed (SPEC §8).
+extension MetricFamily {
+    static let apps = MetricFamily(.gauge, "apps", "Apps that are stored and count towards max_apps.")
+    static let storedBytes = MetricFamily(.gauge, "stored_bytes", "Bytes of the metrics of all apps.")
+    static let appLastUpdate = MetricFamily(
+        .gauge, "app_last_update_timestamp_seconds", ["app"], "When the app's metrics were last replaced; absent before the first time.")
+    static let appSize = MetricFamily(.gauge, "app_size_bytes", ["app"], "Bytes of the app's metrics, the final newline included.")
+
+    static let buildInfo = MetricFamily(.gauge, "build_info", ["version"], "Always 1; the label says which version runs.")
+    static let reloadSuccessful = MetricFamily(
+        .gauge, "config_last_reload_successful", "Whether the last reload of the configuration succeeded; 1 after the start.")
+    static let reloadSuccessTime = MetricFamily(
+        .gauge, "config_last_reload_success_timestamp_seconds",
+        "When the configuration was last loaded successfully, at the start or by a reload.")
+    static let reloads = MetricFamily(.counter, "config_reloads_total", ["result"], "Reloads of the configuration, by result.")
+    static let appsLimit = MetricFamily(.gauge, "apps_limit", "The limit max_apps.")
+    static let storedBytesLimit = MetricFamily(.gauge, "stored_bytes_limit", "The limit max_total_size.")
+    static let connections = MetricFamily(.gauge, "connections", ["listener"], "Connections open now.")
+    static let connectionsRejected = MetricFamily(
+        .counter, "connections_rejected_total", ["listener"], "Connections closed at once, beyond max_connections.")
+    static let received = MetricFamily(
+        .counter, "received_messages_total", ["listener", "format"], "Pushed messages that were applied.")
+    static let rejected = MetricFamily(
+        .counter, "rejected_messages_total", ["listener", "reason"], "Pushed messages that were refused, by reason.")
+    static let pollUp = MetricFamily(
+        .gauge, "poll_up", ["target"], "Whether the last poll of the target succeeded; absent before its first poll has ended.")
+    static let pollDuration = MetricFamily(.gauge, "poll_duration_seconds", ["target"], "How long the last poll of the target took.")
+    static let polls = MetricFamily(.counter, "polls_total", ["target", "result"], "Polls of the target, by result.")
+    static let requests = MetricFamily(
+        .counter, "http_requests_total", ["path", "code"], "HTTP requests answered on the scrape side, by route and status code.")
+    static let handshakes = MetricFamily(.counter, "tls_handshakes_total", ["listener", "result"], "TLS handshakes, by result.")
+    static let handshakeFailures = MetricFamily(
+        .counter, "tls_handshake_failures_total", ["listener", "reason"], "TLS handshakes that failed, by reason.")
+    static let certificateNotAfter = MetricFamily(
+        .gauge, "tls_certificate_not_after_timestamp_seconds", ["listener"], "When the certificate that the listener shows expires.")
+
+    static let cpuSeconds = MetricFamily(.counter, "process_cpu_seconds_total", "User and system CPU time spent.")
+    static let openFiles = MetricFamily(.gauge, "process_open_fds", "Open file descriptors.")
+    static let maxFiles = MetricFamily(.gauge, "process_max_fds", "The limit of open file descriptors.")
+    static let virtualMemory = MetricFamily(.gauge, "process_virtual_memory_bytes", "Virtual memory size.")
+    static let residentMemory = MetricFamily(.gauge, "process_resident_memory_bytes", "Resident memory size.")
+    static let startTime = MetricFamily(.gauge, "process_start_time_seconds", "When the process started.")
+    static let threads = MetricFamily(.gauge, "process_threads", "Threads of the process.")
+
+    static let all: [MetricFamily] = [
+        apps, storedBytes, appLastUpdate, appSize, buildInfo, reloadSuccessful, reloadSuccessTime, reloads, appsLimit, storedBytesLimit,
+        connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, requests, handshakes, handshakeFailures,
+        certificateNotAfter, cpuSeconds, openFiles, maxFiles, virtualMemory, residentMemory, startTime, threads,
+    ]
+}
+
+extension MetricFamily {
+    /// Without labels.
+    private init(_ kind: Kind, _ shortName: String, _ help: String) { self.init(kind, shortName, [], help) }
+}

@@ -1,0 +1,34 @@
+/// HTTP requests answered, by route and status code.
+public final class RequestMetrics: Sendable {
+    /// Every code that this program answers with.
+    static let codes = [200, 204, 400, 401, 403, 404, 405, 406, 408, 411, 413, 414, 417, 421, 431, 500, 501, 503, 505]
+    static let other = "other"
+
+    private let paths: [String]
+    /// For each path each code.
+    private let counters: [Counter]
+    private let labels: [String]
+
+    /// - Parameter paths: the routes.
+    init(paths: [String]) {
+        self.paths = paths + [Self.other]
+        counters = self.paths.flatMap { _ in Self.codes.map { _ in Counter() } }
+        labels = self.paths.flatMap { path in Self.codes.map { ExpositionWriter.labels(("path", path), ("code", String($0))) } }
+    }
+
+    /// One more request was answered.
+    /// - Parameter path: as it was asked for; `nil` when the request could not be read.
+    public func count(path: String?, code: Int) {
+        let route = path.flatMap { paths.firstIndex(of: $0) } ?? paths.count - 1
+        guard let code = Self.codes.firstIndex(of: code) else { return }
+        counters[route * Self.codes.count + code].increment()
+    }
+
+    /// What was ever counted, and the successful scrapes in any case.
+    var samples: [(labels: String, count: Int)] {
+        zip(labels, counters).enumerated().compactMap { index, counter in
+            let count = counter.1.value
+            return count > 0 || index == 0 ? (counter.0, count) : nil
+        }
+    }
+}

@@ -1,0 +1,189 @@
+import NIOCore
+import Synchronization
+
+/// The proxy's own metrics: handles that each part counts on as it works, and their exposition (SPEC §8). From any thread.
+public final class SelfMetrics: Sendable {
+    /// HTTP requests.
+    public let requests: RequestMetrics
+    /// Reloads of the configuration.
+    public let reloads: ReloadMetrics
+
+    private let version: String
+    private let readProcess: @Sendable () -> ProcessFigures?
+    /// Whether `/metrics` shows them.
+    private let exposed = Atomic(true)
+    /// Listeners by name, each with how many use it.
+    private let listeners = Mutex<[String: (metrics: ListenerMetrics, users: Int)]>([:])
+    private let targets = Mutex<[TargetURL: TargetMetrics]>([:])
+    /// The last reading of the process, and when it was taken.
+    private let process = Mutex<(figures: ProcessFigures?, time: Timestamp)?>(nil)
+    /// The last exposition, and when it was written.
+    private let written = Mutex<(exposition: Exposition, time: Timestamp)?>(nil)
+
+    /// The figures of the process are read again when they are older than this.
+    private static let processAge = Duration.seconds(1)
+    /// Whoever asks within this time gets the same text: thousands of scrapes a second do not write it thousands of times.
+    private static let writtenAge = Duration.milliseconds(2)
+
+    /// - Parameters:
+    ///   - start: when the configuration was loaded.
+    ///   - readProcess: may block for a moment; called at most once a second, and never on an event loop.
+    public init(version: String, start: Timestamp, readProcess: @escaping @Sendable () -> ProcessFigures?) {
+        self.version = version
+        self.readProcess = readProcess
+        requests = RequestMetrics(paths: Router.paths)
+        reloads = ReloadMetrics(start: start)
+    }
+
+    /// Whether `/metrics` shows them; they are counted all the same.
+    public var isExposed: Bool {
+        get { exposed.load(ordering: .relaxed) }
+        set { exposed.store(newValue, ordering: .relaxed) }
+    }
+
+    // MARK: - Handles
+
+    /// What the listener of this name counts, shared with another of that name; each call is ended by one of `remove`.
+    public func addListener(_ name: String, _ kind: ListenerMetrics.Kind) -> ListenerMetrics {
+        listeners.withLock { listeners in
+            let metrics = listeners[name]?.metrics ?? ListenerMetrics(name: name, kind: kind)
+            listeners[name] = (metrics, (listeners[name]?.users ?? 0) + 1)
+            return metrics
+        }
+    }
+
+    /// The listener is gone, and with the last of its name the series.
+    public func remove(_ listener: ListenerMetrics) {
+        listeners.withLock { listeners in
+            guard let known = listeners[listener.name], known.metrics === listener else { return }
+            listeners[listener.name] = known.users > 1 ? (listener, known.users - 1) : nil
+        }
+    }
+
+    /// The listeners there are, in order of name.
+    public var currentListeners: [ListenerMetrics] {
+        listeners.withLock { $0.values.map(\.metrics) }.sorted { $0.name < $1.name }
+    }
+
+    /// What the polls of this target count; of a URL that is known the counts go on, under the target's name.
+    public func addTarget(_ target: Target) -> TargetMetrics {
+        targets.withLock { targets in
+            if let known = targets[target.url] {
+                known.rename(to: target.name)
+                return known
+            }
+            let metrics = TargetMetrics(name: target.name)
+            targets[target.url] = metrics
+            return metrics
+        }
+    }
+
+    /// The target is polled no longer: its series go.
+    public func removeTarget(_ url: TargetURL) {
+        targets.withLock { $0[url] = nil }
+    }
+
+    // MARK: - Exposition
+
+    /// Whether `exposition` would have to read the figures of the process, which is not for an event loop.
+    func needsReading(at now: Timestamp) -> Bool {
+        !isRecent(process.withLock { $0?.time }, Self.processAge, at: now)
+    }
+
+    /// Everything but what is said of single apps; the same for all who ask within two milliseconds.
+    func exposition(limits: StoreLimits, at now: Timestamp) -> Exposition {
+        let figures = figures(at: now)
+        return written.withLock { written in
+            if let written, isRecent(written.time, Self.writtenAge, at: now) { return written.exposition }
+            let exposition = Exposition(endingInNewline: write(limits: limits, figures))
+            written = (exposition, now)
+            return exposition
+        }
+    }
+
+    private func figures(at now: Timestamp) -> ProcessFigures? {
+        process.withLock { process in
+            if let process, isRecent(process.time, Self.processAge, at: now) { return process.figures }
+            let figures = readProcess()
+            process = (figures, now)
+            return figures
+        }
+    }
+
+    /// A clock that was set back makes nothing last longer.
+    private func isRecent(_ time: Timestamp?, _ age: Duration, at now: Timestamp) -> Bool {
+        guard let time else { return false }
+        return time <= now && now < time.advanced(by: age)
+    }
+
+    private func write(limits: StoreLimits, _ figures: ProcessFigures?) -> ByteBuffer {
+        let listeners = currentListeners.map { $0.sample() }
+        let targets = targets.withLock { Array($0.values) }.map { $0.sample() }.sorted { $0.name < $1.name }
+        var writer = ExpositionWriter(capacity: 6144 + 4096 * listeners.count + 512 * targets.count)
+        writer.single(.buildInfo, labels: ExpositionWriter.labels(("version", version)), 1)
+        writer.write(reloads.now)
+        writer.single(.appsLimit, limits.maxApps)
+        writer.single(.storedBytesLimit, limits.maxTotalSize.bytes)
+        writer.write(listeners)
+        writer.write(targets)
+        writer.write(.requests, requests.samples)
+        writer.writeTLS(listeners)
+        if let figures { writer.write(figures) }
+        return writer.buffer
+    }
+}
+
+extension ExpositionWriter {
+    fileprivate mutating func write(_ reloads: ReloadMetrics.State) {
+        single(.reloadSuccessful, reloads.lastFailure == nil ? 1 : 0)
+        begin(.reloadSuccessTime)
+        sample(.reloadSuccessTime, nanoseconds: reloads.lastSuccess.nanoseconds)
+        begin(.reloads)
+        sample(.reloads, labels: #"{result="success"}"#, reloads.successes)
+        sample(.reloads, labels: #"{result="failure"}"#, reloads.failures)
+    }
+
+    fileprivate mutating func write(_ listeners: [ListenerMetrics.Sample]) {
+        write(.connections, listeners.map { ($0.labels, $0.connections) })
+        write(.connectionsRejected, listeners.map { ($0.labels, $0.rejectedConnections) })
+        write(.received, listeners.flatMap(\.received))
+        write(.rejected, listeners.flatMap(\.rejected))
+    }
+
+    fileprivate mutating func write(_ targets: [TargetMetrics.Sample]) {
+        let polled = targets.filter { $0.duration != nil }
+        write(.pollUp, polled.map { ($0.labels.target, $0.isUp ? 1 : 0) })
+        if !polled.isEmpty {
+            begin(.pollDuration)
+            for target in polled { sample(.pollDuration, labels: target.labels.target, nanoseconds: target.duration ?? 0) }
+        }
+        write(.polls, targets.flatMap { [($0.labels.success, $0.successes), ($0.labels.failure, $0.failures)] })
+    }
+
+    fileprivate mutating func writeTLS(_ listeners: [ListenerMetrics.Sample]) {
+        write(.handshakes, listeners.flatMap(\.handshakes))
+        write(.handshakeFailures, listeners.flatMap(\.failures))
+        write(
+            .certificateNotAfter,
+            listeners.compactMap { listener in listener.certificateNotAfter.map { (listener.labels, Int($0)) } })
+    }
+
+    fileprivate mutating func write(_ figures: ProcessFigures) {
+        begin(.cpuSeconds)
+        sample(.cpuSeconds, nanoseconds: figures.cpuNanoseconds)
+        single(.openFiles, figures.openFiles)
+        single(.maxFiles, figures.maxFiles)
+        single(.virtualMemory, figures.virtualBytes)
+        single(.residentMemory, figures.residentBytes)
+        begin(.startTime)
+        sample(.startTime, nanoseconds: figures.startTime.nanoseconds)
+        single(.threads, figures.threads)
+    }
+
+    /// A family without samples is left out.
+    fileprivate mutating func write(_ family: MetricFamily, _ samples: [(labels: String, count: Int)]) {
+        guard !samples.isEmpty else { return }
+        begin(family)
+        for sample in samples { self.sample(family, labels: sample.labels, sample.count) }
+    }
+}

@@ -1,0 +1,60 @@
+import Synchronization
+
+/// What the polls of one target count.
+public final class TargetMetrics: Sendable {
+    struct Sample {
+        var name: AppName
+        /// Ready: `target` alone, and with each result.
+        var labels: (target: String, success: String, failure: String)
+        var isUp = false
+        /// In nanoseconds; `nil` before the first poll has ended.
+        var duration: Int64?
+        var successes = 0
+        var failures = 0
+
+        init(name: AppName) {
+            self.name = name
+            labels = Sample.labels(name)
+        }
+
+        static func labels(_ name: AppName) -> (target: String, success: String, failure: String) {
+            let name = name.description
+            return (
+                ExpositionWriter.labels(("target", name)), ExpositionWriter.labels(("target", name), ("result", "success")),
+                ExpositionWriter.labels(("target", name), ("result", "failure"))
+            )
+        }
+    }
+
+    private let state: Mutex<Sample>
+
+    init(name: AppName) { state = Mutex(Sample(name: name)) }
+
+    /// A poll has ended.
+    /// - Parameter outcome: as it was recorded.
+    public func ended(_ outcome: PollOutcome, after duration: Duration) {
+        let nanoseconds = Timestamp(nanoseconds: 0).advanced(by: duration).nanoseconds
+        state.withLock { state in
+            state.duration = nanoseconds
+            switch outcome {
+            case .success:
+                state.isUp = true
+                state.successes += 1
+            case .failure:
+                state.isUp = false
+                state.failures += 1
+            }
+        }
+    }
+
+    /// The app has another name from now on; the counts go on.
+    func rename(to name: AppName) {
+        state.withLock { state in
+            guard state.name != name else { return }
+            state.name = name
+            state.labels = Sample.labels(name)
+        }
+    }
+
+    func sample() -> Sample { state.withLock { $0 } }
+}
