@@ -69,7 +69,7 @@ public actor Daemon {
         self.lifecycle = lifecycle
         memoryReturn = MemoryReturn(freedBytes: { store.freedBytes }, pool: blockingWork)
         intake = PushIntake(
-            store: store, inflight: InflightBudget(limit: config.receiver.maxInflightSize), clock: SystemClock.now,
+            store: store, metrics: metrics, inflight: InflightBudget(limit: config.receiver.maxInflightSize), clock: SystemClock.now,
             makeDecoder: { format, maxMessageSize in format.makeDecoder(maxMessageSize: maxMessageSize) })
         server = ScrapeServer(
             responder: basicAuth, metrics: metrics, clock: SystemClock.now, maxConnections: config.exporter.maxConnections, group: group,

@@ -24,6 +24,8 @@ actor Reloader {
     private let apply: @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>
     private let watch: @Sendable ([String: FileWatcher.Reading]) -> Void
     private let ended: @Sendable (ReloadResult) -> Void
+    private let metrics: ReloadMetrics
+    private let clock: @Sendable () -> Timestamp
     private let logger: Logger
     private var running: Task<ReloadResult, Never>?
     /// Asked for while another runs, and not begun.
@@ -42,13 +44,16 @@ actor Reloader {
     init(
         read: @escaping @Sendable () async -> ConfigReading,
         apply: @escaping @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>,
-        watch: @escaping @Sendable ([String: FileWatcher.Reading]) -> Void,
-        ended: @escaping @Sendable (ReloadResult) -> Void = { _ in }, logger: Logger
+        watch: @escaping @Sendable ([String: FileWatcher.Reading]) -> Void, metrics: ReloadMetrics,
+        ended: @escaping @Sendable (ReloadResult) -> Void = { _ in }, clock: @escaping @Sendable () -> Timestamp = SystemClock.now,
+        logger: Logger
     ) {
         self.read = read
         self.apply = apply
         self.watch = watch
         self.ended = ended
+        self.metrics = metrics
+        self.clock = clock
         self.logger = logger
     }
 
@@ -94,10 +99,12 @@ actor Reloader {
         watch(reading.files)
         switch result {
         case .success(let plan):
+            metrics.succeeded(at: clock())
             log(plan, warnings: (try? reading.result.get().warnings) ?? [], reason: reason, took: .now - start)
             ended(.success(plan))
             return .success(plan)
         case .failure(let problems):
+            metrics.failed(problems.description, at: clock())
             for problem in problems.problems { logger.log(level: problem.severity == .error ? .error : .warning, "\(problem)") }
             logger.error("configuration not reloaded: what ran before still runs", metadata: [LogKey.reason: "\(reason)"])
             let failure = ReloadResult.failure(reason: problems.description)

@@ -69,8 +69,8 @@ func theProxyCountsWhatHappens() async throws {
             let listener = "listener=\"\(proxy.scrape)\""
             #expect(try await metric("tls_handshakes_total{\(listener),result=\"success\"}", of: proxy) ?? 0 >= 1)
             #expect(try await metric("tls_certificate_not_after_timestamp_seconds{\(listener)}", of: proxy) ?? 0 > 1_700_000_000)
-            // This client trusts nobody, and says so in an alert.
-            _ = try await runCurl(["https://\(proxy.scrape)/", "--cacert", "/dev/null"])
+            // This client does not know the authority, and says so in an alert.
+            _ = try await runCurl(["https://\(proxy.scrape)/"])
             try await wait(for: "the failed handshake") {
                 try await metric("tls_handshakes_total{\(listener),result=\"failure\"}", of: proxy) ?? 0 >= 1
             }
@@ -92,5 +92,36 @@ func selfMetricsCanBeLeftOut() async throws {
         let answer = try await pushOverUnixSocket(#"{"a": "a 1"}"#, to: proxy)
         #expect(answer == "")
         #expect(try await curl("http://\(proxy.scrape)/metrics").body == "a 1\n")
+    }
+}
+
+@Test(
+    "a reload is counted with its result; the series of a listener and of a target that it removes go, a target's counts survive a new name"
+)
+func reloadsAreMeasured() async throws {
+    try await withPageServer(folder: "\(checkout)/clients") { server in
+        let url = "http://127.0.0.1:\(server.port)/1025.html"
+        let before = Configurations.scrape + Configurations.receivers()
+        let named = "\n[[poll_external.targets]]\nurl = \"\(url)\"\nname = "
+        let poll = "[poll_external]\npoll_other_scrape_endpoints = true\n"
+        try await withProxy(before + poll + named + "\"one\"\n") { proxy in
+            try await wait(for: "the first polls") { try await metric(#"polls_total{target="one",result="success"}"#, of: proxy) ?? 0 >= 1 }
+            let tcp = "connections{listener=\"127.0.0.1:\(proxy.tcpPort)\"}"
+            #expect(try await metric(tcp, of: proxy) == 0)
+
+            try proxy.folder.write("config.toml", "nonsense = 1\n")
+            try await wait(for: "the refused reload") { try await metric("config_last_reload_successful", of: proxy) == 0 }
+            #expect(try await metric(#"config_reloads_total{result="failure"}"#, of: proxy) == 1)
+
+            try proxy.folder.write("config.toml", Configurations.scrape + poll + named + "\"two\"\n")
+            try await wait(for: "the reload") { try await metric("config_last_reload_successful", of: proxy) == 1 }
+            #expect(try await metric(#"config_reloads_total{result="success"}"#, of: proxy) == 1)
+            #expect(try await metric(#"polls_total{target="two",result="success"}"#, of: proxy) ?? 0 >= 1)
+            #expect(try await metric(#"polls_total{target="one",result="success"}"#, of: proxy) == nil)
+            try await wait(for: "the receiver's series to go") { try await metric(tcp, of: proxy) == nil }
+
+            try proxy.folder.write("config.toml", Configurations.scrape + "self_metrics = false\n")
+            try await wait(for: "the self-metrics to go") { try await curl("http://\(proxy.scrape)/metrics").body == "" }
+        }
     }
 }

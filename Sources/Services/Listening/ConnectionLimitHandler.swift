@@ -1,5 +1,6 @@
 import Logging
 import NIOCore
+import Proxy
 
 /// Fired into a listening channel's pipeline: accept from now on.
 struct StartAcceptingEvent: Sendable {}
@@ -23,6 +24,7 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
 
     private let limit: ConnectionLimit
     private let policy: ConnectionLimitPolicy
+    private let metrics: ListenerMetrics
     private let connections: OpenConnections
     private let logger: Logger
     private let refusals = LogLimiter(burst: 1)
@@ -33,9 +35,10 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     private var currentBatch = 0
 
     /// - Parameter connections: takes every connection at once: one that was accepted just before the listener closes is drained too.
-    init(limit: ConnectionLimit, policy: ConnectionLimitPolicy, connections: OpenConnections, logger: Logger) {
+    init(limit: ConnectionLimit, policy: ConnectionLimitPolicy, metrics: ListenerMetrics, connections: OpenConnections, logger: Logger) {
         self.limit = limit
         self.policy = policy
+        self.metrics = metrics
         self.connections = connections
         self.logger = logger
     }
@@ -80,6 +83,7 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
         case .wait: limit.take()
         case .refuse:
             guard limit.takeIfAllowed() else {
+                metrics.rejectedConnections.increment()
                 if let suppressed = refusals.admit() {
                     var metadata: Logger.Metadata = [LogKey.limit: "\(limit.open)"]
                     if let peer = connection.remoteAddress?.hostAndPort { metadata[LogKey.peer] = "\(peer)" }

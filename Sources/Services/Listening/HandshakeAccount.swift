@@ -1,5 +1,6 @@
 import Logging
 import NIOCore
+import Proxy
 import Synchronization
 public import TLS
 
@@ -58,5 +59,12 @@ public final class HandshakeAccount: Sendable {
             reason.quietUntil = now + Self.quiet
             return reason.untold
         }
+    }
+}
+
+extension ListenerMetrics {
+    /// Counts the end of a handshake: `nil` when it succeeded.
+    func handshakeEnded(_ failure: TLSHandshakeFailure?) {
+        if let failure { handshakeFailed(reason: failure.rawValue) } else { handshakeSucceeded() }
     }
 }

@@ -40,14 +40,19 @@ public final class Listener: Sendable {
     private let setup: Setup
     private let logger: Logger
     private let connections = OpenConnections()
+    /// What is counted here, until the listener is dropped.
+    let metrics: ListenerMetrics
 
     private init(name: String, port: UInt16?, socket: Socket, file: File, setup: Setup) {
         self.name = name
         self.port = port
         self.setup = setup
         logger = setup.logger(for: name)
+        metrics = setup.metrics.addListener(name, setup.kind)
         state = Mutex(State(socket: socket, file: file))
     }
+
+    deinit { setup.metrics.remove(metrics) }
 
     /// Connections open now.
     public var openConnections: Int { connections.count }
@@ -146,9 +151,11 @@ extension Listener {
         var group: any EventLoopGroup
         var limit: ConnectionLimit
         var policy: ConnectionLimitPolicy
+        var kind: ListenerMetrics.Kind
+        var metrics: SelfMetrics
         var logger: Logger
         /// Given the listener's name: what reads the settings in force for each new connection, on its event loop.
-        var connection: @Sendable (_ name: String, _ logger: Logger) -> @Sendable () -> SetUpConnection
+        var connection: @Sendable (_ metrics: ListenerMetrics, _ logger: Logger) -> @Sendable () -> SetUpConnection
 
         fileprivate func logger(for name: String) -> Logger {
             var logger = logger
@@ -212,18 +219,20 @@ extension Listener {
     }
 
     private var bootstrap: ServerBootstrap {
-        let (limit, policy, logger, connections) = (setup.limit, setup.policy, logger, connections)
-        let settings = setup.connection(name, logger)
+        let (limit, policy, metrics, logger, connections) = (setup.limit, setup.policy, metrics, logger, connections)
+        let settings = setup.connection(metrics, logger)
         return ServerBootstrap(group: setup.group)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try channel.pipeline.syncOperations.addHandlers(
-                        ConnectionLimitHandler(limit: limit, policy: policy, connections: connections, logger: logger),
+                        ConnectionLimitHandler(limit: limit, policy: policy, metrics: metrics, connections: connections, logger: logger),
                         AcceptBackoffHandler(shouldForwardIOErrorCaught: false, backoffProvider: Self.acceptBackoff(logger)))
                 }
             }
             .childChannelInitializer { channel in
+                metrics.connections.add(1)
                 channel.closeFuture.whenComplete { _ in
+                    metrics.connections.add(-1)
                     connections.remove(channel)
                     limit.release()
                 }

@@ -21,6 +21,8 @@ final class PushHandler: ChannelInboundHandler {
 
     private let intake: PushIntake
     private let source: Source
+    private let metrics: ListenerMetrics
+    private let format: PushFormat
     private let log: ConnectionLog
     private let idleTimeout: TimeAmount
     /// Why nothing is taken on this connection, whatever it sends.
@@ -38,11 +40,14 @@ final class PushHandler: ChannelInboundHandler {
     private var timer: DeadlineTimer?
 
     init(
-        intake: PushIntake, source: Source, log: ConnectionLog, format: PushFormat, maxMessageSize: ByteCount, idleTimeout: TimeAmount,
+        intake: PushIntake, source: Source, metrics: ListenerMetrics, log: ConnectionLog, format: PushFormat, maxMessageSize: ByteCount,
+        idleTimeout: TimeAmount,
         refusal: Rejection? = nil
     ) {
         self.intake = intake
         self.source = source
+        self.metrics = metrics
+        self.format = format
         self.log = log
         self.idleTimeout = idleTimeout
         self.refusal = refusal
@@ -121,6 +126,7 @@ final class PushHandler: ChannelInboundHandler {
         var applied = false
         while let push = try decoder?.next() {
             try intake.store.apply(push, from: source, at: intake.clock())
+            metrics.countReceived(format)
             applied = true
         }
         try reserve(heldBytes)
@@ -192,6 +198,7 @@ final class PushHandler: ChannelInboundHandler {
     }
 
     private func report(_ rejection: Rejection, _ context: ChannelHandlerContext) {
+        metrics.countRejected(rejection)
         log.write(
             .warning, "message refused", peer: context.channel,
             [LogKey.reason: "\(rejection.reason)", LogKey.error: "\(rejection.line)"])

@@ -6,15 +6,18 @@ public struct PushIntake: Sendable {
     public typealias MakeDecoder = @Sendable (_ format: PushFormat, _ maxMessageSize: ByteCount) -> any PushDecoder
 
     let store: MetricStore
+    let metrics: SelfMetrics
     let inflight: InflightBudget
     let clock: @Sendable () -> Timestamp
     let makeDecoder: MakeDecoder
 
     /// Where pushes go, and what they are decoded with.
     public init(
-        store: MetricStore, inflight: InflightBudget, clock: @escaping @Sendable () -> Timestamp, makeDecoder: @escaping MakeDecoder
+        store: MetricStore, metrics: SelfMetrics, inflight: InflightBudget, clock: @escaping @Sendable () -> Timestamp,
+        makeDecoder: @escaping MakeDecoder
     ) {
         self.store = store
+        self.metrics = metrics
         self.inflight = inflight
         self.clock = clock
         self.makeDecoder = makeDecoder

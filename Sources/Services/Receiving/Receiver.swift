@@ -30,14 +30,16 @@ public final class Receiver: Sendable {
         let limit = ConnectionLimit(maxConnections)
         let settings = SettingsInForce(settings)
         let handshakes = HandshakeAccount()
-        let setup = Listener.Setup(group: group, limit: limit, policy: .wait, logger: logger) { name, logger in
-            let source = Source.push(listener: name)
+        let setup = Listener.Setup(group: group, limit: limit, policy: .wait, kind: .receiver, metrics: intake.metrics, logger: logger) {
+            metrics, logger in
+            let source = Source.push(listener: metrics.name)
             let log = ConnectionLog(logger: logger)
             return {
                 let settings = settings.now
                 return { channel in
-                    try Self.setUp(channel, settings, intake: intake, source: source, log: log) {
+                    try Self.setUp(channel, settings, intake: intake, source: source, metrics: metrics, log: log) {
                         handshakes.note($0, channel: $1, logger: logger)
+                        metrics.handshakeEnded($0)
                     }
                 }
             }
@@ -49,6 +51,7 @@ public final class Receiver: Sendable {
         self.limit = limit
         self.settings = settings
         self.handshakes = handshakes
+        listener.metrics.setCertificate(notAfter: settings.now.transport.certificateNotAfter)
     }
 
     /// Accepts connections from now on.
@@ -63,6 +66,7 @@ public final class Receiver: Sendable {
             self.settings.replace(with: settings)
         }
         limit.set(maxConnections)
+        listener.metrics.setCertificate(notAfter: settings.transport.certificateNotAfter)
     }
 
     /// Stops listening, lets messages in flight finish, and closes what is left at the deadline.
@@ -71,8 +75,8 @@ public final class Receiver: Sendable {
     public func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
 
     private static func setUp(
-        _ channel: any Channel, _ settings: ReceiverSettings, intake: PushIntake, source: Source, log: ConnectionLog,
-        onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
+        _ channel: any Channel, _ settings: ReceiverSettings, intake: PushIntake, source: Source, metrics: ListenerMetrics,
+        log: ConnectionLog, onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
         // A sender ends its side and still waits for ours.
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
@@ -87,7 +91,8 @@ public final class Receiver: Sendable {
         let refusesPlain = if case .required = settings.transport { true } else { false }
         try transport.install(on: channel) { channel, isTLS in
             let handler = PushHandler(
-                intake: intake, source: source, log: log, format: settings.format, maxMessageSize: settings.maxMessageSize,
+                intake: intake, source: source, metrics: metrics, log: log, format: settings.format,
+                maxMessageSize: settings.maxMessageSize,
                 idleTimeout: settings.idleTimeout, refusal: refusesPlain && !isTLS ? .tlsRequired : nil)
             try channel.pipeline.syncOperations.addHandler(handler)
         }

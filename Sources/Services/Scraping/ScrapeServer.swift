@@ -40,14 +40,17 @@ public final class ScrapeServer: Sendable {
     ) throws(ListenError) -> ScrapeListener {
         let settings = SettingsInForce(settings)
         let handshakes = HandshakeAccount()
-        let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, logger: logger) {
-            [responder, requests = metrics.requests, date] _, logger in
+        let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, kind: .scrape, metrics: metrics, logger: logger) {
+            [responder, requests = metrics.requests, date] metrics, logger in
             let log = ConnectionLog(logger: logger)
             return {
                 let settings = settings.now
                 return { channel in
-                    try Self.setUp(channel, settings, responder: responder, requests: requests, date: date, log: log) {
+                    try Self.setUp(
+                        channel, settings, responder: responder, requests: requests, date: date, metrics: metrics, log: log
+                    ) {
                         handshakes.note($0, channel: $1, logger: logger)
+                        metrics.handshakeEnded($0)
                     }
                 }
             }
@@ -59,7 +62,7 @@ public final class ScrapeServer: Sendable {
 
     private static func setUp(
         _ channel: any Channel, _ settings: ScrapeSettings, responder: any Responder, requests: RequestMetrics, date: DateText,
-        log: ConnectionLog, onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
+        metrics: ListenerMetrics, log: ConnectionLog, onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
         // A client may end its side after the request and still wait for the answer.
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
@@ -90,6 +93,7 @@ public final class ScrapeListener: Sendable {
         self.listener = listener
         self.handshakes = handshakes
         self.settings = settings
+        listener.metrics.setCertificate(notAfter: settings.now.transport.certificateNotAfter)
     }
 
     /// Accepts connections from now on.
@@ -103,6 +107,7 @@ public final class ScrapeListener: Sendable {
         } else {
             self.settings.replace(with: settings)
         }
+        listener.metrics.setCertificate(notAfter: settings.transport.certificateNotAfter)
     }
 
     /// Stops listening, lets exchanges in flight finish, and closes what is left at the deadline.

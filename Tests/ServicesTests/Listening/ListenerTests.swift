@@ -12,7 +12,8 @@ private func withReceiver(_ body: (Receiver, MetricStore, any EventLoop) async t
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let store = MetricStore()
     let intake = PushIntake(
-        store: store, inflight: InflightBudget(limit: .mebibytes(1)), clock: SystemClock.now,
+        store: store, metrics: SelfMetrics(version: "1", start: SystemClock.now()) { nil }, inflight: InflightBudget(limit: .mebibytes(1)),
+        clock: SystemClock.now,
         makeDecoder: { format, size in format.makeDecoder(maxMessageSize: size) })
     let receiver = try Receiver(
         binding: .tcp(ListenAddress(host: "127.0.0.1", port: 0)), settings: ReceiverSettings(Config(), transport: .off),
@@ -43,7 +44,7 @@ struct ListenerTests {
             #expect(receiver.listener.openConnections == 0)
             receiver.start()
             #expect(try await push.receiveToEnd() == "")
-            #expect(store.snapshot().entries.count == 1)
+            #expect(store.snapshot(at: SystemClock.now()).entries.count == 1)
         }
     }
 
@@ -82,7 +83,7 @@ struct ListenerTests {
             try await eventLoop.submit {}.get()
             try push.send(#""x 2"} {"more": "#)
             #expect(try await push.receiveToEnd() == "")
-            #expect(store.snapshot().entries.map(\.name.description) == ["begun", "cut"])
+            #expect(store.snapshot(at: SystemClock.now()).entries.map(\.name.description) == ["begun", "cut"])
         }
     }
 
@@ -92,7 +93,7 @@ struct ListenerTests {
             let push = try await begin(receiver, store)
             receiver.listener.changeAccess(within: .milliseconds(10)) {}
             #expect(try await push.receiveToEnd() == "")
-            #expect(store.snapshot().entries.count == 1)
+            #expect(store.snapshot(at: SystemClock.now()).entries.count == 1)
         }
     }
 
@@ -102,7 +103,7 @@ struct ListenerTests {
         receiver.start()
         let push = try RawConnection(to: receiver.listener.name)
         try push.send(#"{"begun": "x 1"} {"cut": "#)
-        try await wait(for: "it to have begun") { store.snapshot().entries.count == 1 }
+        try await wait(for: "it to have begun") { store.snapshot(at: SystemClock.now()).entries.count == 1 }
         return push
     }
 

@@ -21,6 +21,7 @@ struct ReloaderTests {
         }
 
         let state = Mutex(State())
+        let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
 
         func reloader() -> Reloader {
             Reloader(
@@ -36,7 +37,8 @@ struct ReloaderTests {
                     state.withLock { $0.applied += 1 }
                     return .success(ReloadPlan(from: nil, to: loaded))
                 },
-                watch: { [self] files in state.withLock { $0.watched.append(files) } }, logger: Logger(label: "test"))
+                watch: { [self] files in state.withLock { $0.watched.append(files) } }, metrics: metrics.reloads,
+                logger: Logger(label: "test"))
         }
     }
 
@@ -51,6 +53,27 @@ struct ReloaderTests {
             #expect(state.applied == 1)
             #expect(state.watched == [["config.toml": .unreadable]])
         }
+    }
+
+    @Test("each is counted, with its result, and the reason of the last one when it was refused")
+    func counted() async {
+        let reloader = stage.reloader()
+        await reloader.reload(because: .signal)
+        let problem = ConfigProblem(file: "config.toml", position: nil, key: nil, message: "no")
+        let good = stage.state.withLock { state in
+            defer { state.result = .failure(ConfigProblems([problem])) }
+            return state.result
+        }
+        let first = stage.metrics.reloads.now
+        #expect(first.successes == 1 && first.failures == 0 && first.lastFailure == nil)
+        #expect(first.lastSuccess > Timestamp(nanoseconds: 0))
+        await reloader.reload(because: .signal)
+        let second = stage.metrics.reloads.now
+        #expect(second.successes == 1 && second.failures == 1 && second.lastSuccess == first.lastSuccess)
+        #expect(second.lastFailure?.reason == ConfigProblems([problem]).description)
+        stage.state.withLock { $0.result = good }
+        await reloader.reload(because: .signal)
+        #expect(stage.metrics.reloads.now.lastFailure == nil)
     }
 
     @Test("whoever asks while one runs shares the next one")
