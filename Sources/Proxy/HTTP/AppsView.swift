@@ -114,6 +114,7 @@ extension AppEntry {
         switch state {
         case .ok: lastUpdate == nil ? .waiting : .ok
         case .failing: .failing
+        case .expired: .expired
         }
     }
 
@@ -122,6 +123,7 @@ extension AppEntry {
         switch state {
         case .ok: nil
         case .failing(let reason): reason
+        case .expired(let error): error
         }
     }
 }

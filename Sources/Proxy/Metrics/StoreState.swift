@@ -214,7 +214,12 @@ struct StoreState {
             targets[url]?.displaced = nil
             var listed = placeholder(for: Target(url: url, name: name), number: target.number)
             // Whether it is failing is not forgotten.
-            if removed.target == target.number { listed = listed.with { $0.state = removed.entry.state } }
+            if removed.target == target.number {
+                switch removed.entry.state {
+                case .ok, .expired(error: nil): break
+                case .failing(let reason), .expired(let reason?): listed = listed.with { $0.state = .failing(reason: reason) }
+                }
+            }
             put(listed)
         }
         return removed

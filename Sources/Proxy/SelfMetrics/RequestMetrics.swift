@@ -4,6 +4,9 @@ public final class RequestMetrics: Sendable {
     static let codes = [200, 204, 400, 401, 403, 404, 405, 406, 408, 411, 413, 414, 417, 421, 431, 500, 501, 503, 505]
     static let other = "other"
 
+    /// Whatever its app is called.
+    private static let app = Router.paths.firstIndex(of: "/apps/NAME")
+
     private let paths: [String]
     /// For each path each code.
     private let counters: [Counter]
@@ -19,7 +22,7 @@ public final class RequestMetrics: Sendable {
     /// One more request was answered.
     /// - Parameter path: as it was asked for; `nil` when the request could not be read.
     public func count(path: String?, code: Int) {
-        let route = path.flatMap { paths.firstIndex(of: $0) } ?? paths.count - 1
+        let route = path.flatMap { path in paths.firstIndex(of: path) ?? (path.hasPrefix("/apps/") ? Self.app : nil) } ?? paths.count - 1
         guard let code = Self.codes.firstIndex(of: code) else { return }
         counters[route * Self.codes.count + code].increment()
     }

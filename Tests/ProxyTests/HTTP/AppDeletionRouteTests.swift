@@ -7,7 +7,7 @@ import Testing
 struct AppDeletionRouteTests {
     private let side = ScrapeSide()
 
-    private func names() throws -> [String] { side.store.snapshot().entries.map(\.name.description) }
+    private func names() throws -> [String] { side.store.snapshot(at: side.now).entries.map(\.name.description) }
 
     @Test(
         "an app is forgotten with its metrics, whatever its name",

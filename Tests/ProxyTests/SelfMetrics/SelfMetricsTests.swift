@@ -133,12 +133,14 @@ struct SelfMetricsTests {
         metrics.requests.count(path: "/nothing", code: 404)
         metrics.requests.count(path: "/metrics/", code: 404)
         metrics.requests.count(path: nil, code: 400)
+        metrics.requests.count(path: "/apps/some/app", code: 204)
         let families = try exposed()
         #expect(families[#"http_requests_total{path="/metrics",code="200"}"#] == "1")
         #expect(families[#"http_requests_total{path="/metrics",code="503"}"#] == "1")
         #expect(families[#"http_requests_total{path="other",code="404"}"#] == "2")
         #expect(families[#"http_requests_total{path="other",code="400"}"#] == "1")
-        #expect(families.labels(of: "http_requests_total").count == 4)
+        #expect(families[#"http_requests_total{path="/apps/NAME",code="204"}"#] == "1")
+        #expect(families.labels(of: "http_requests_total").count == 5)
     }
 
     @Test("reloads tell the last result and when the configuration that runs was loaded")
