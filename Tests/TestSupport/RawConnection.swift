@@ -32,7 +32,7 @@ public final class RawConnection {
         }
         guard result == 0 else {
             let error = errno
-            close(descriptor)
+            // deinit runs and closes: all properties have their values.
             throw POSIXError(POSIXErrorCode(rawValue: error) ?? .EIO)
         }
         _ = fcntl(descriptor, F_SETFL, fcntl(descriptor, F_GETFL) | O_NONBLOCK)
