@@ -27,7 +27,9 @@ private func jq(_ filter: String, _ log: String) async throws -> [String] {
                 _ = try await run(Tools.netcat, ["-N", "-U", folder.path("receiver.sock")], input: [UInt8](push))
                 _ = try await run(
                     Tools.netcat, ["-N", "127.0.0.1", String(scrape.split(separator: ":")[1])], input: Array("garbage\r\n\r\n".utf8))
-                try await wait(for: "both failures") { proxy.errors.contains("message refused") && proxy.errors.contains("TLS failed") }
+                try await wait(for: "both failures") {
+                    proxy.errors.contains("message refused") && proxy.errors.contains("TLS handshake failed")
+                }
                 proxy.send(signal: SIGTERM)
                 let ended = try await proxy.exit()
                 #expect(ended.succeeded)
@@ -42,7 +44,7 @@ private func jq(_ filter: String, _ log: String) async throws -> [String] {
                     try await jq(".time | test(\"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[.][0-9]{3}Z$\")", log).allSatisfy { $0 == "true" })
                 #expect(try await jq("select(.message == \"message refused\") | .level + \" \" + .reason", log) == ["warning invalid_name"])
                 #expect(try await jq("select(.message == \"message refused\") | .peer", log)[0].contains("process"))
-                #expect(try await jq("select(.message == \"TLS failed\") | .peer", log)[0].hasPrefix("127.0.0.1:"))
+                #expect(try await jq("select(.message == \"TLS handshake failed\") | .peer", log)[0].hasPrefix("127.0.0.1:"))
                 // Once per change of state, although it is polled each second.
                 #expect(try await jq("select(.message == \"target is failing\") | .target", log) == ["external_poll: 127.0.0.1:1"])
                 #expect(try await jq("select(.message == \"target is failing\") | .error", log)[0].contains("refused"))

@@ -34,7 +34,7 @@ struct MetricStoreTests {
         try store.apply(push(("a", "a 1"), ("b", "b 1")), from: source, at: now)
         #expect(store.freedBytes == 0)
         // A chunk of two apps joins their bytes: both move.
-        _ = store.snapshot()
+        _ = store.snapshot(at: now)
         #expect(store.freedBytes == 8)
         try store.apply(push(("a", "a 22")), from: source, at: now)
         #expect(store.freedBytes == 12)
