@@ -1,0 +1,193 @@
+import NIOCore
+import Proxy
+import TestSupport
+import Testing
+
+@testable import Services
+
+@Suite("PushHandler")
+struct PushHandlerTests {
+    @Test("success is silent: whoever waits for the end knows that all was applied", arguments: [false, true])
+    func success(onUnixSocket: Bool) async throws {
+        try await withReceiver(onUnixSocket: onUnixSocket) { receiver in
+            let answer = try await receiver.push(#"{"a": "a 1", "b": ["b 1", "b 2"]} {"c": ""}"#)
+            #expect(answer == "")
+            #expect(receiver.text == "a 1\nb 1\nb 2\n")
+            let source = receiver.store.snapshot(at: SystemClock.now()).entries.first?.source
+            #expect(source == .push(listener: receiver.receiver.listener.name))
+            #expect(receiver.log.all.isEmpty)
+        }
+    }
+
+    @Test("a message is applied as soon as it is complete, in whatever pieces it comes")
+    func pieces() async throws {
+        try await withReceiver { receiver in
+            let connection = try await receiver.connect()
+            for byte in #"{"a": "a 1"}"#.utf8 { try await connection.send([byte]) }
+            try await wait(for: "the push") { receiver.text == "a 1\n" }
+            try await connection.send(#"{"a": "#)
+            try await connection.send(#""a 2"} "#)
+            try await wait(for: "the next push") { receiver.text == "a 2\n" }
+            #expect(!connection.hasEnded)
+            await connection.close()
+        }
+    }
+
+    @Test("what was complete stays applied when the rest is cut short")
+    func halfClose() async throws {
+        try await withReceiver { receiver in
+            let answer = try await receiver.push(#"{"a": "a 1"} {"b": "b"#)
+            #expect(answer == "error: \(Rejection.truncated.line)\n")
+            #expect(receiver.text == "a 1\n")
+            #expect(receiver.log.all.count == 1)
+        }
+    }
+
+    @Test("the error line survives what the sender still writes", arguments: [false, true])
+    func errorLineSurvives(onUnixSocket: Bool) async throws {
+        try await withReceiver(onUnixSocket: onUnixSocket) { receiver in
+            let connection = try await receiver.connect()
+            try await connection.send("nonsense")
+            try await connection.until("\n")
+            // Had the proxy closed at once, this would be answered by a reset.
+            for _ in 0..<50 { try? await connection.send(String(repeating: "x", count: 60_000)) }
+            try? await connection.endSending()
+            #expect(try await connection.untilEnd().hasPrefix("error: malformed JSON"))
+            #expect(connection.error == nil)
+            await connection.close()
+        }
+    }
+
+    @Test("a large push that is refused is read on until the sender hears of it")
+    func largeRefused() async throws {
+        try await withReceiver(.patient.with { $0.maxMessageSize = .kibibytes(64) }) { receiver in
+            let answer = try await receiver.push("{\"a\": \"" + String(repeating: "x", count: 5_000_000) + "\"}")
+            #expect(answer == "error: \(Rejection.messageTooLarge(limit: .kibibytes(64)).line)\n")
+            #expect(receiver.store.snapshot(at: SystemClock.now()).entries.isEmpty)
+        }
+    }
+
+    @Test("every refusal is one line, is logged, and changes nothing")
+    func refusals() async throws {
+        try await withReceiver(limits: StoreLimits(maxApps: 1, maxTotalSize: ByteCount(10))) { receiver in
+            #expect(try await receiver.push(#"{"a": "a 1"}"#) == "")
+            for push in ["[]", #"{"a": 5}"#, #"{"b": "x"}"#, #"{"a": "1234567890"}"#, #"{"a": "\u0000"}"#, #"{"": "x"}"#, "\u{0}\u{0}"] {
+                let answer = try await receiver.push(push)
+                #expect(
+                    answer.hasPrefix("error: ") && answer.hasSuffix("\n") && answer.filter { $0 == "\n" }.count == 1, "\(push): \(answer)")
+            }
+            #expect(receiver.text == "a 1\n")
+            #expect(receiver.log.all.count == 7)
+            let reasons = receiver.log.all.compactMap { $0.firstMatch(of: #/reason=(\w+)/#).map { String($0.1) } }
+            #expect(reasons == ["malformed", "malformed", "too_many_apps", "store_full", "nul_byte", "invalid_name", "wrong_format"])
+        }
+    }
+
+    @Test("Cap'n Proto comes through in pieces too")
+    func capnp() async throws {
+        // As pycapnp writes `appName="app", data="a 1\n"`.
+        let message: [UInt8] = [
+            0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 5, 0, 0, 0, 0x22, 0, 0, 0, 5, 0, 0, 0, 0x2A, 0, 0, 0, 0x61, 0x70, 0x70, 0, 0, 0,
+            0, 0,
+            0x61, 0x20, 0x31, 0x0A, 0, 0, 0, 0,
+        ]
+        try await withReceiver(.patient.with { $0.format = .capnp }) { receiver in
+            let connection = try await receiver.connect()
+            for byte in message { try await connection.send([byte]) }
+            try await wait(for: "the push") { receiver.text == "a 1\n" }
+            await connection.close()
+            #expect(try await receiver.push(#"{"a": "a 1"}"#).hasPrefix("error: these bytes are not Cap'n Proto"))
+            #expect(try await receiver.push(message.dropLast()) == "error: \(Rejection.truncated.line)\n")
+        }
+    }
+
+    // MARK: Time and memory
+
+    @Test("a connection that sends nothing is closed after idle_timeout: without a word between messages, with one within")
+    func idleTimeout() async throws {
+        try await withReceiver(.patient.with { $0.idleTimeout = .milliseconds(200) }) { receiver in
+            let between = try await receiver.connect()
+            try await between.send(#"{"a": "a 1"}"#)
+            #expect(try await between.untilEnd() == "")
+            await between.close()
+
+            let within = try await receiver.connect()
+            try await within.send(#"{"a": "#)
+            #expect(try await within.untilEnd() == "error: \(Rejection.timedOut.line)\n")
+            await within.close()
+            #expect(receiver.text == "a 1\n")
+        }
+    }
+
+    @Test("incomplete messages of all connections share max_inflight_size: the newest is refused, then there is room again")
+    func inflight() async throws {
+        try await withReceiver(inflight: 1000) { receiver in
+            let first = try await receiver.connect()
+            try await first.send("{\"a\": \"" + String(repeating: "x", count: 700))
+            try await wait(for: "the first to be held") { receiver.inflight.used == 707 }
+            let second = try await receiver.connect()
+            try await second.send("{\"b\": \"" + String(repeating: "y", count: 700))
+            #expect(try await second.untilEnd() == "error: \(Rejection.tooMuchInFlight(limit: ByteCount(1000)).line)\n")
+            await second.close()
+            try await first.send("\"}")
+            try await wait(for: "the first to be applied") { receiver.store.snapshot(at: SystemClock.now()).entries.count == 1 }
+            try await wait(for: "nothing to be held") { receiver.inflight.used == 0 }
+            // A complete message needs no room, however large.
+            #expect(try await receiver.push("{\"c\": \"\(String(repeating: "z", count: 900))\"}") == "")
+            await first.close()
+        }
+    }
+
+    @Test("a connection that breaks gives back what it held")
+    func brokenConnection() async throws {
+        try await withReceiver { receiver in
+            let connection = try await receiver.connect()
+            try await connection.send(#"{"a": "x"#)
+            try await wait(for: "the beginning to be held") { receiver.inflight.used > 0 }
+            await connection.close()
+            try await wait(for: "nothing to be held") { receiver.inflight.used == 0 }
+            try await wait(for: "a line in the log") { receiver.log.all.contains { $0.contains("reason=truncated") } }
+        }
+    }
+
+    @Test("at concurrent_requests further connections wait until one ends, and lose nothing")
+    func backPressure() async throws {
+        try await withReceiver(maxConnections: 2) { receiver in
+            let open = [try await receiver.connect(), try await receiver.connect()]
+            for (index, connection) in open.enumerated() { try await connection.send("{\"open\(index)\": \"1\"}") }
+            try await wait(for: "both to be served") { receiver.store.snapshot(at: SystemClock.now()).entries.count == 2 }
+
+            let third = try await receiver.connect()
+            try await third.send(#"{"third": "3"}"#)
+            try await third.endSending()
+            // The open ones go on while it waits.
+            try await open[0].send(#"{"open0": "2"}"#)
+            try await wait(for: "the open one") { receiver.text.contains("2\n") }
+            #expect(receiver.receiver.listener.openConnections == 2)
+            #expect(!third.hasEnded)
+
+            await open[0].close()
+            #expect(try await third.untilEnd() == "")
+            #expect(receiver.text.contains("3\n"))
+            for connection in [open[1], third] { await connection.close() }
+        }
+    }
+
+    @Test("a drain lets a message in flight finish, and closes who is between messages")
+    func drain() async throws {
+        try await withReceiver { receiver in
+            let idle = try await receiver.connect()
+            try await idle.send(#"{"idle": "1"}"#)
+            let busy = try await receiver.connect()
+            try await busy.send(#"{"busy": "#)
+            try await wait(for: "both to be read") { receiver.inflight.used > 0 && receiver.text == "1\n" }
+            async let cut = receiver.receiver.drain(within: .seconds(60))
+            #expect(try await idle.untilEnd() == "")
+            try await busy.send(#""2"}"#)
+            #expect(try await busy.untilEnd() == "")
+            #expect(await cut == 0)
+            #expect(receiver.text == "2\n1\n")
+            for connection in [idle, busy] { await connection.close() }
+        }
+    }
+}

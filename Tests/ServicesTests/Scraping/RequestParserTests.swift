@@ -1,0 +1,172 @@
+import NIOCore
+import Testing
+
+@testable import Services
+
+@Suite("RequestParser")
+struct RequestParserTests {
+    /// All requests of a stream, and the error that ended it.
+    private struct Parsed: Equatable {
+        var heads: [RequestHead] = []
+        var ends = 0
+        var status: Int?
+        var reason: String?
+    }
+
+    private func parse(_ text: String, cutAt cuts: [Int] = []) -> Parsed {
+        let bytes = Array(text.utf8)
+        var parser = RequestParser()
+        var waiting = ByteBuffer()
+        var parsed = Parsed()
+        var start = 0
+        do throws(RequestError) {
+            for end in cuts + [bytes.count] {
+                waiting.writeBytes(bytes[start..<end])
+                start = end
+                reading: while true {
+                    switch try parser.next(&waiting) {
+                    case .incomplete: break reading
+                    case .head(let head): parsed.heads.append(head)
+                    case .end: parsed.ends += 1
+                    }
+                }
+            }
+        } catch {
+            parsed.status = error.status
+            parsed.reason = error.reason
+        }
+        return parsed
+    }
+
+    private func head(_ text: String) throws -> RequestHead { try #require(parse(text).heads.first) }
+
+    @Test("a request's head, with what routes ask for")
+    func whole() throws {
+        let head = try head(
+            "GET /metrics?app=a HTTP/1.1\r\nHOST: h:1\r\naccept:  text/html \r\nAccept-Encoding: gzip\r\nAccept-Encoding: br\r\nX: y\r\n\r\n"
+        )
+        #expect(head.method == "GET")
+        #expect(head.target == "/metrics?app=a")
+        #expect(!head.isHTTP10 && head.keepsAlive)
+        #expect(head.body == .none)
+        #expect(head.host == "h:1")
+        #expect(head.accept == "text/html")
+        #expect(head.acceptEncoding == "gzip, br" || head.acceptEncoding == "gzip,br")
+    }
+
+    @Test(
+        "whether the connection stays open",
+        arguments: [
+            ("HTTP/1.1", "", true), ("HTTP/1.1", "Connection: close\r\n", false), ("HTTP/1.1", "Connection: Keep-Alive, CLOSE\r\n", false),
+            ("HTTP/1.0", "", false), ("HTTP/1.0", "Connection: keep-alive\r\n", true), ("HTTP/1.1", "Connection: x\r\n", true),
+            ("HTTP/1.0", "Connection: keep-alive, close\r\n", false),
+        ])
+    func keepAlive(version: String, header: String, expected: Bool) throws {
+        #expect(try head("GET / \(version)\r\nHost: h\r\n\(header)\r\n").keepsAlive == expected)
+    }
+
+    @Test("empty lines before a request are passed over, lines may end in a bare LF")
+    func lenient() {
+        let parsed = parse("\r\n\nGET / HTTP/1.1\nHost: h\n\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n")
+        #expect(parsed.heads.count == 2 && parsed.ends == 2 && parsed.status == nil)
+    }
+
+    @Test("bodies are read past, however they are framed")
+    func bodies() {
+        let parsed = parse(
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc"
+                + "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n3;x=\"y\"\r\nabc\r\nA\r\n0123456789\r\n0\r\nT: v\r\n\r\n"
+                + "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n")
+        #expect(parsed.status == nil)
+        #expect(parsed.ends == 3)
+        #expect(
+            parsed.heads.map(\.body) == [.length(3), .chunked, .length(0)] || parsed.heads.map(\.body) == [.length(3), .chunked, .none])
+    }
+
+    @Test(
+        "what could be understood in two ways is refused",
+        arguments: [
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x3\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length:\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501),
+            ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost : h\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\n Host: h\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: h\r\nA: b\r\n c\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: h\r\nA: b\rc\r\n\r\n", 400), ("GET / HTTP/1.1\r\nHost: h\r\nA: b\0\r\n\r\n", 400),
+            ("GET / HTTP/1.1\r\nHost: h\r\nno colon\r\n\r\n", 400), ("GET / HTTP/1.1\r\n: x\r\n\r\n", 400),
+            ("GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 400), ("GET / HTTP/1.1 \r\nHost: h\r\n\r\n", 400), ("GET /\r\n\r\n", 400),
+            ("G@T / HTTP/1.1\r\nHost: h\r\n\r\n", 400), ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 400),
+            ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505), ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505), ("GET / HTTP/1\r\nHost: h\r\n\r\n", 400),
+            ("GET / FTP/1.1\r\nHost: h\r\n\r\n", 400), ("\u{16}\u{3}\u{1}\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabcd\r\n", 400),
+            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n", 400),
+        ])
+    func refused(text: String, status: Int) {
+        let parsed = parse(text)
+        #expect(parsed.status == status, "\(parsed.reason ?? "taken")")
+        #expect(parsed.ends == 0)
+        for cut in 0...text.utf8.count { #expect(parse(text, cutAt: [cut]).status == status) }
+    }
+
+    @Test("100 headers are taken, 101 refused")
+    func headers() {
+        func request(_ count: Int) -> String {
+            "GET / HTTP/1.1\r\nHost: h\r\n" + (1..<count).map { "H\($0): v\r\n" }.joined() + "\r\n"
+        }
+        #expect(parse(request(100)).ends == 1)
+        #expect(parse(request(101)).status == 431)
+    }
+
+    @Test("a request line of 8 KiB is taken, a byte more refused, also before its end has come")
+    func requestLine() {
+        func line(_ length: Int) -> String { "GET /\(String(repeating: "a", count: length - 14)) HTTP/1.1" }
+        #expect(line(8192).utf8.count == 8192)
+        #expect(parse(line(8192) + "\r\nHost: h\r\n\r\n").ends == 1)
+        #expect(parse(line(8193) + "\r\nHost: h\r\n\r\n").status == 414)
+        #expect(parse("GET /" + String(repeating: "a", count: 9000)).status == 414)
+    }
+
+    @Test("a head of 16 KiB is taken, a byte more refused, also before its end has come")
+    func headSize() {
+        func request(_ size: Int) -> String {
+            let start = "GET / HTTP/1.1\r\nHost: h\r\nA: "
+            return start + String(repeating: "a", count: size - start.utf8.count - 4) + "\r\n\r\n"
+        }
+        #expect(parse(request(16384)).ends == 1)
+        #expect(parse(request(16385)).status == 431)
+        #expect(parse(String(request(30_000).dropLast(4))).status == 431)
+    }
+
+    @Test("a body of 64 KiB is read past, a byte more refused")
+    func bodySize() {
+        func plain(_ size: Int) -> String {
+            "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \(size)\r\n\r\n" + String(repeating: "b", count: size)
+        }
+        func chunked(_ size: Int) -> String {
+            "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+                + "\(String(size, radix: 16))\r\n\(String(repeating: "b", count: size))\r\n0\r\n\r\n"
+        }
+        for request in [plain, chunked] {
+            #expect(parse(request(65536)).ends == 1)
+            #expect(parse(request(65537)).status == 413)
+        }
+    }
+
+    @Test("any stream gives the same requests however it is cut")
+    func cuts() {
+        let stream =
+            "\r\nGET /a HTTP/1.1\r\nHost: h\r\n\r\nPOST /b HTTP/1.1\nHost: h\nContent-Length: 4\n\n\r\n\r\n"
+            + "PUT /c HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n0\r\nT: v\r\n\r\nHEAD / HTTP/1.0\r\n\r\n"
+        let whole = parse(stream)
+        #expect(whole.heads.map(\.target) == ["/a", "/b", "/c", "/"])
+        #expect(whole.ends == 4)
+        for cut in 0...stream.utf8.count { #expect(parse(stream, cutAt: [cut]) == whole, "cut at \(cut)") }
+        #expect(parse(stream, cutAt: Array(0...stream.utf8.count)) == whole)
+    }
+}
