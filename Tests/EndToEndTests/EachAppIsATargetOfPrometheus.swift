@@ -40,4 +40,21 @@ import Testing
             }
         }
     }
+
+    @Test("the up of an app that pushes no more falls to 0 when it expires, and comes back with its next push")
+    func expiry() async throws {
+        let start = Configurations.scrape + "expire_after = \"3s\"\n" + Configurations.receivers()
+        try await withProxy(start) { proxy in
+            try await withPrometheus(Self.config(proxy), folder: proxy.folder) { prometheus in
+                for _ in 1...2 {
+                    try await wait(for: "the app to be up while it pushes") {
+                        _ = try await pushOverUnixSocket(#"{"quiet": "value 1"}"#, to: proxy)
+                        return try await prometheus.query(#"up{instance="quiet"}"#) == "1"
+                    }
+                    try await wait(for: "its up to fall") { try await prometheus.query(#"up{instance="quiet"}"#) == "0" }
+                    #expect(try await curl("http://\(proxy.scrape)/apps").body.contains(" (expired) "))
+                }
+            }
+        }
+    }
 }

@@ -103,22 +103,6 @@ struct PushHandlerTests {
 
     // MARK: Time and memory
 
-    @Test("a connection that sends nothing is closed after idle_timeout: without a word between messages, with one within")
-    func idleTimeout() async throws {
-        try await withReceiver(.patient.with { $0.idleTimeout = .milliseconds(200) }) { receiver in
-            let between = try await receiver.connect()
-            try await between.send(#"{"a": "a 1"}"#)
-            #expect(try await between.untilEnd() == "")
-            await between.close()
-
-            let within = try await receiver.connect()
-            try await within.send(#"{"a": "#)
-            #expect(try await within.untilEnd() == "error: \(Rejection.timedOut.line)\n")
-            await within.close()
-            #expect(receiver.text == "a 1\n")
-        }
-    }
-
     @Test("incomplete messages of all connections share max_inflight_size: the newest is refused, then there is room again")
     func inflight() async throws {
         try await withReceiver(inflight: 1000) { receiver in
