@@ -51,7 +51,7 @@ public actor Daemon {
         let metrics = SelfMetrics(version: ProgramVersion.current, start: SystemClock.now(), readProcess: ProcessReading.now)
         metrics.isExposed = config.exporter.selfMetrics
         let poller = Poller(group: group, store: store, metrics: metrics, clock: SystemClock.now, logger: logger)
-        let lifecycle = DaemonLifecycle(startTime: SystemClock.now()) { poller.firstPollsEnded }
+        let lifecycle = DaemonLifecycle(startTime: SystemClock.now(), reloads: metrics.reloads) { poller.firstPollsEnded }
         let router = Router(
             store: store, lifecycle: lifecycle, metrics: metrics, offload: ThreadPoolOffload(blockingWork), clock: SystemClock.now)
         let passwordThread = NIOThreadPool(numberOfThreads: 1)

@@ -10,19 +10,21 @@ final class DaemonLifecycle: Lifecycle {
         var wasReady = false
         var isEnabled = false
         var listeners: [ShownListener] = []
-        var lastReload: DaemonStatus.Reload?
         var reload: (@Sendable () async -> ReloadResult)?
     }
 
     private let state = Mutex(State())
     private let startTime: Timestamp
+    private let reloads: ReloadMetrics
     private let polled: @Sendable () -> Bool
 
     /// - Parameters:
     ///   - startTime: of the program.
+    ///   - reloads: how the last one went.
     ///   - polled: whether the first poll of each target has ended.
-    init(startTime: Timestamp, polled: @escaping @Sendable () -> Bool) {
+    init(startTime: Timestamp, reloads: ReloadMetrics, polled: @escaping @Sendable () -> Bool) {
         self.startTime = startTime
+        self.reloads = reloads
         self.polled = polled
     }
 
@@ -38,9 +40,9 @@ final class DaemonLifecycle: Lifecycle {
     var isEnabled: Bool { state.withLock { $0.isEnabled } }
 
     var status: DaemonStatus {
-        let (listeners, lastReload) = state.withLock { ($0.listeners, $0.lastReload) }
+        let listeners = state.withLock { $0.listeners }
         // Each listener has a lock of its own: never one within the other.
-        return DaemonStatus(startTime: startTime, listeners: listeners.map(\.status), lastReload: lastReload)
+        return DaemonStatus(startTime: startTime, listeners: listeners.map(\.status), lastReload: reloads.now.last)
     }
 
     func reload() async -> ReloadResult {
@@ -53,13 +55,6 @@ final class DaemonLifecycle: Lifecycle {
 
     /// What is shown of the listeners from now on.
     func show(_ listeners: [ShownListener]) { state.withLock { $0.listeners = listeners } }
-
-    /// Remembers how the last reload went.
-    func reloadEnded(_ result: ReloadResult, at time: Timestamp) {
-        var reload = DaemonStatus.Reload(time: time)
-        if case .failure(let reason) = result { reload.error = reason }
-        state.withLock { $0.lastReload = reload }
-    }
 
     /// Whether `POST /-/reload` and the like are allowed from now on.
     func setEnabled(_ isEnabled: Bool) { state.withLock { $0.isEnabled = isEnabled } }

@@ -23,7 +23,6 @@ actor Reloader {
     private let read: @Sendable () async -> ConfigReading
     private let apply: @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>
     private let watch: @Sendable ([String: FileWatcher.Reading]) -> Void
-    private let ended: @Sendable (ReloadResult) -> Void
     private let metrics: ReloadMetrics
     private let clock: @Sendable () -> Timestamp
     private let logger: Logger
@@ -40,18 +39,16 @@ actor Reloader {
     ///   - read: the configuration and all that it names, as they are now.
     ///   - apply: all or nothing.
     ///   - watch: gets what was read last, whatever became of it.
-    ///   - ended: gets what came of each reload.
+    ///   - metrics: hear how each one went, for `/metrics` and `/apps`.
     init(
         read: @escaping @Sendable () async -> ConfigReading,
         apply: @escaping @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>,
         watch: @escaping @Sendable ([String: FileWatcher.Reading]) -> Void, metrics: ReloadMetrics,
-        ended: @escaping @Sendable (ReloadResult) -> Void = { _ in }, clock: @escaping @Sendable () -> Timestamp = SystemClock.now,
-        logger: Logger
+        clock: @escaping @Sendable () -> Timestamp = SystemClock.now, logger: Logger
     ) {
         self.read = read
         self.apply = apply
         self.watch = watch
-        self.ended = ended
         self.metrics = metrics
         self.clock = clock
         self.logger = logger
@@ -101,15 +98,12 @@ actor Reloader {
         case .success(let plan):
             metrics.succeeded(at: clock())
             log(plan, warnings: (try? reading.result.get().warnings) ?? [], reason: reason, took: .now - start)
-            ended(.success(plan))
             return .success(plan)
         case .failure(let problems):
             metrics.failed(problems.description, at: clock())
             for problem in problems.problems { logger.log(level: problem.severity == .error ? .error : .warning, "\(problem)") }
             logger.error("configuration not reloaded: what ran before still runs", metadata: [LogKey.reason: "\(reason)"])
-            let failure = ReloadResult.failure(reason: problems.description)
-            ended(failure)
-            return failure
+            return .failure(reason: problems.description)
         }
     }
 

@@ -87,7 +87,6 @@ extension Reloader {
                     return .failure(error)
                 }
             },
-            watch: { changes.watch($0) }, metrics: daemon.metrics.reloads,
-            ended: { daemon.lifecycle.reloadEnded($0, at: SystemClock.now()) }, logger: logger)
+            watch: { changes.watch($0) }, metrics: daemon.metrics.reloads, logger: logger)
     }
 }

@@ -24,7 +24,8 @@ struct AppsPage {
             size += entry.exposition.size
         }
         var html = HTMLWriter(capacity: 24_000 + 400 * min(shown.count, Self.maxRows))
-        writeHead(&html)
+        html.head(title: "Apps · exporter-proxy")
+        writeHeader(&html)
         writeAlerts(&html)
         writeTiles(&html, counts, count: entries.count, size: size)
         writeDaemon(&html)
@@ -46,25 +47,9 @@ struct AppsPage {
         return html.buffer
     }
 
-    private func writeHead(_ html: inout HTMLWriter) {
+    private func writeHeader(_ html: inout HTMLWriter) {
         html.raw(
             """
-            <!DOCTYPE html>
-            <html lang="en">
-            <head>
-            <meta charset="utf-8">
-            <meta name="viewport" content="width=device-width, initial-scale=1">
-            <meta name="color-scheme" content="light dark">
-            <meta name="referrer" content="no-referrer">
-            <title>Apps · exporter-proxy</title>
-            <style>
-            """)
-        html.raw(PageStyle.asset.text)
-        html.raw(
-            """
-            </style>
-            </head>
-            <body>
             <header>
             <h1><a href="./">exporter-proxy</a></h1>
             <nav aria-label="Other forms"><a href="metrics">metrics</a> <a href="apps?format=text">text</a> \

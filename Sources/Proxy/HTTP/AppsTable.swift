@@ -47,8 +47,7 @@ private struct BoxWriter {
 
     init(inside: Int, capacity: Int) {
         self.inside = inside
-        buffer = ByteBuffer()
-        buffer.reserveCapacity(capacity)
+        buffer = ByteBufferAllocator().buffer(capacity: capacity)
     }
 
     mutating func writeEdge() {

@@ -4,9 +4,25 @@ import NIOCore
 struct HTMLWriter {
     private(set) var buffer: ByteBuffer
 
-    init(capacity: Int) {
-        buffer = ByteBuffer()
-        buffer.reserveCapacity(capacity)
+    init(capacity: Int) { buffer = ByteBufferAllocator().buffer(capacity: capacity) }
+
+    /// How each page begins, with the style that all share; ends after `<body>`.
+    mutating func head(title: StaticString) {
+        raw(
+            """
+            <!DOCTYPE html>
+            <html lang="en">
+            <head>
+            <meta charset="utf-8">
+            <meta name="viewport" content="width=device-width, initial-scale=1">
+            <meta name="color-scheme" content="light dark">
+            <meta name="referrer" content="no-referrer">
+            <title>
+            """)
+        raw(title)
+        raw("</title>\n<style>")
+        raw(PageStyle.asset.text)
+        raw("</style>\n</head>\n<body>\n")
     }
 
     /// Markup of our own.

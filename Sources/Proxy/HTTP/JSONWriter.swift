@@ -4,10 +4,7 @@ import NIOCore
 struct JSONWriter {
     private(set) var buffer: ByteBuffer
 
-    init(capacity: Int) {
-        buffer = ByteBuffer()
-        buffer.reserveCapacity(capacity)
-    }
+    init(capacity: Int) { buffer = ByteBufferAllocator().buffer(capacity: capacity) }
 
     /// Punctuation, names of members, numbers: written as it is.
     mutating func raw(_ text: StaticString) { buffer.writeStaticString(text) }

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// How the loading of the configuration went.
+/// How the loading of the configuration went: the one account of it, for the self-metrics and for `/apps`.
 public final class ReloadMetrics: Sendable {
     /// The state after the last one.
     public struct State: Sendable {
@@ -10,8 +10,8 @@ public final class ReloadMetrics: Sendable {
         public var failures = 0
         /// When the configuration that runs was loaded.
         public var lastSuccess: Timestamp
-        /// When and why the last reload failed; `nil` unless it did.
-        public var lastFailure: (time: Timestamp, reason: String)?
+        /// How the last reload went; `nil` before the first one.
+        public var last: DaemonStatus.Reload?
     }
 
     private let state: Mutex<State>
@@ -26,7 +26,7 @@ public final class ReloadMetrics: Sendable {
         state.withLock { state in
             state.successes += 1
             state.lastSuccess = time
-            state.lastFailure = nil
+            state.last = DaemonStatus.Reload(time: time)
         }
     }
 
@@ -34,7 +34,7 @@ public final class ReloadMetrics: Sendable {
     public func failed(_ reason: String, at time: Timestamp) {
         state.withLock { state in
             state.failures += 1
-            state.lastFailure = (time, reason)
+            state.last = DaemonStatus.Reload(time: time, error: reason)
         }
     }
 }

@@ -135,7 +135,7 @@ public final class SelfMetrics: Sendable {
 
 extension ExpositionWriter {
     fileprivate mutating func write(_ reloads: ReloadMetrics.State) {
-        single(.reloadSuccessful, reloads.lastFailure == nil ? 1 : 0)
+        single(.reloadSuccessful, reloads.last?.error == nil ? 1 : 0)
         begin(.reloadSuccessTime)
         sample(.reloadSuccessTime, nanoseconds: reloads.lastSuccess.nanoseconds)
         begin(.reloads)

@@ -32,7 +32,7 @@ final class ConnectionLog: Sendable {
     }
 
     /// For `errorCaught`: TLS failures are told at `info`, since a scanner can cause them; a reset is not worth more than `debug`. How
-    /// handshakes fail is told by `HandshakeAccount`, with the words for people at `debug`.
+    /// handshakes fail is told by `HandshakeLog`, with the words for people at `debug`.
     func failed(_ error: any Error, peer channel: any Channel) {
         switch error {
         case let error as TLSError where error.endsHandshake:

@@ -7,8 +7,6 @@ import TLS
 public final class Receiver: Sendable {
     /// The listening socket: its name, its address, its connections.
     public let listener: Listener
-    /// How TLS handshakes ended here.
-    public let handshakes: HandshakeAccount
     private let limit: ConnectionLimit
     private let settings: SettingsInForce<ReceiverSettings>
 
@@ -29,17 +27,16 @@ public final class Receiver: Sendable {
     ) throws(ListenError) {
         let limit = ConnectionLimit(maxConnections)
         let settings = SettingsInForce(settings)
-        let handshakes = HandshakeAccount()
         let setup = Listener.Setup(group: group, limit: limit, policy: .wait, kind: .receiver, metrics: intake.metrics, logger: logger) {
             metrics, logger in
             let source = Source.push(listener: metrics.name)
             let log = ConnectionLog(logger: logger)
+            let handshakes = HandshakeLog(metrics: metrics, logger: logger)
             return {
                 let settings = settings.now
                 return { channel in
                     try Self.setUp(channel, settings, intake: intake, source: source, metrics: metrics, log: log) {
-                        handshakes.note($0, channel: $1, logger: logger)
-                        metrics.handshakeEnded($0)
+                        handshakes.ended($0, channel: $1)
                     }
                 }
             }
@@ -50,7 +47,6 @@ public final class Receiver: Sendable {
         }
         self.limit = limit
         self.settings = settings
-        self.handshakes = handshakes
         listener.metrics.setCertificate(notAfter: settings.now.transport.certificateNotAfter)
     }
 

@@ -39,25 +39,23 @@ public final class ScrapeServer: Sendable {
         _ address: ListenAddress, settings: ScrapeSettings, v6Only: Bool = false, sharesPort: Bool = false
     ) throws(ListenError) -> ScrapeListener {
         let settings = SettingsInForce(settings)
-        let handshakes = HandshakeAccount()
         let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, kind: .scrape, metrics: metrics, logger: logger) {
             [responder, requests = metrics.requests, date] metrics, logger in
             let log = ConnectionLog(logger: logger)
+            let handshakes = HandshakeLog(metrics: metrics, logger: logger)
             return {
                 let settings = settings.now
                 return { channel in
                     try Self.setUp(
                         channel, settings, responder: responder, requests: requests, date: date, metrics: metrics, log: log
                     ) {
-                        handshakes.note($0, channel: $1, logger: logger)
-                        metrics.handshakeEnded($0)
+                        handshakes.ended($0, channel: $1)
                     }
                 }
             }
         }
         return ScrapeListener(
-            listener: try Listener.bind(address, v6Only: v6Only, sharesPort: sharesPort, setup: setup), settings: settings,
-            handshakes: handshakes)
+            listener: try Listener.bind(address, v6Only: v6Only, sharesPort: sharesPort, setup: setup), settings: settings)
     }
 
     private static func setUp(
@@ -85,13 +83,10 @@ public final class ScrapeServer: Sendable {
 public final class ScrapeListener: Sendable {
     /// The listening socket: its name, its address, its connections.
     public let listener: Listener
-    /// How TLS handshakes ended here.
-    public let handshakes: HandshakeAccount
     private let settings: SettingsInForce<ScrapeSettings>
 
-    fileprivate init(listener: Listener, settings: SettingsInForce<ScrapeSettings>, handshakes: HandshakeAccount) {
+    fileprivate init(listener: Listener, settings: SettingsInForce<ScrapeSettings>) {
         self.listener = listener
-        self.handshakes = handshakes
         self.settings = settings
         listener.metrics.setCertificate(notAfter: settings.now.transport.certificateNotAfter)
     }

@@ -150,7 +150,7 @@ struct SelfMetricsTests {
         #expect(families["config_last_reload_successful"] == "0")
         #expect(families["config_last_reload_success_timestamp_seconds"] == "1653263500.25")
         #expect(families[#"config_reloads_total{result="failure"}"#] == "1")
-        #expect(metrics.reloads.now.lastFailure?.reason == "no")
+        #expect(metrics.reloads.now.last?.error == "no")
         metrics.reloads.succeeded(at: Self.start.advanced(by: .seconds(10)))
         families = try exposed(after: 1)
         #expect(families["config_last_reload_successful"] == "1")

@@ -65,15 +65,15 @@ struct ReloaderTests {
             return state.result
         }
         let first = stage.metrics.reloads.now
-        #expect(first.successes == 1 && first.failures == 0 && first.lastFailure == nil)
+        #expect(first.successes == 1 && first.failures == 0 && first.last?.error == nil)
         #expect(first.lastSuccess > Timestamp(nanoseconds: 0))
         await reloader.reload(because: .signal)
         let second = stage.metrics.reloads.now
         #expect(second.successes == 1 && second.failures == 1 && second.lastSuccess == first.lastSuccess)
-        #expect(second.lastFailure?.reason == ConfigProblems([problem]).description)
+        #expect(second.last?.error == ConfigProblems([problem]).description)
         stage.state.withLock { $0.result = good }
         await reloader.reload(because: .signal)
-        #expect(stage.metrics.reloads.now.lastFailure == nil)
+        #expect(stage.metrics.reloads.now.last?.error == nil)
     }
 
     @Test("whoever asks while one runs shares the next one")

@@ -54,11 +54,11 @@ func withScrapeServer(
 ) async throws {
     let group = MultiThreadedEventLoopGroup.singleton
     let store = MetricStore()
-    let readiness = DaemonLifecycle(startTime: SystemClock.now()) { true }
-    readiness.listenersAreUp()
-    let pool = NIOThreadPool.singleton
     let metrics = SelfMetrics(version: "1", start: SystemClock.now()) { nil }
     metrics.isExposed = false
+    let readiness = DaemonLifecycle(startTime: SystemClock.now(), reloads: metrics.reloads) { true }
+    readiness.listenersAreUp()
+    let pool = NIOThreadPool.singleton
     let router = Router(store: store, lifecycle: readiness, metrics: metrics, offload: ThreadPoolOffload(pool), clock: SystemClock.now)
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let server = ScrapeServer(
