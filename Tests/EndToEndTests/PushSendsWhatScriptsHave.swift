@@ -112,7 +112,8 @@ extension ProxyProcess {
         // The other way round: TLS to a receiver without it.
         try await withProxy(Configurations.scrape + Configurations.receivers(), certificates: true) { proxy in
             let result = try await push("--ca-file", "certs/ca.pem", to: proxy.tls, input: "a 1\n", in: proxy.folder)
-            #expect(result.status == .exited(1) && result.errors.contains("does this receiver speak TLS?"), "\(result.errors)")
+            #expect(
+                result.status == .exited(1) && result.errors.contains("if this receiver takes no TLS, write tcp://"), "\(result.errors)")
         }
     }
 
@@ -215,12 +216,53 @@ extension ProxyProcess {
         }
     }
 
-    @Test("whoever is no receiver is not taken for one")
-    func noReceiver() async throws {
-        try await withProxy(Configurations.scrape) { proxy in
-            let result = try await push(to: "tcp://\(proxy.scrape)", input: "a 1\n", in: proxy.folder)
-            #expect(result.status == .exited(1))
-            #expect(result.errors.contains("no receiver of exporter-proxy; it answered: HTTP/1.1 400"), "\(result.errors)")
+    @Test("a scrape address is not taken for a receiver, whatever is sent there", arguments: ["json", "capnp"])
+    func scrapeAddress(format: String) async throws {
+        let tls = "\n[exporter.tls_server_config]\ncert_file = \"certs/server.pem\"\nkey_file = \"certs/server-key.pem\"\n"
+        for (config, addresses) in [
+            (Configurations.scrape, ["tcp://127.0.0.1"]), (Configurations.scrape + tls, ["tcp://127.0.0.1", "tls://localhost"]),
+        ] {
+            try await withProxy(config, certificates: true) { proxy in
+                for address in addresses {
+                    let arguments = address.hasPrefix("tls") ? ["--ca-file", "certs/ca.pem"] : []
+                    // Without a newline at its end, so that no line of a request ever ends.
+                    let result = try await run(
+                        ProxyProcess.executable,
+                        ["push", "--app", "a", "--to", "\(address):\(proxy.scrapePort)", "--format", format] + arguments,
+                        input: Array("a 1".utf8), workingFolder: proxy.folder.path)
+                    #expect(result.status == .exited(1), "\(address)")
+                    #expect(
+                        result.errors.contains("HTTP is spoken there") && result.errors.contains("receiver_tcp_socket"), "\(result.errors)")
+                }
+            }
+        }
+    }
+
+    @Test("whoever accepts and closes at once, or cuts the connection, is not taken for a receiver", arguments: ["", "time.sleep(0.05)"])
+    func closesAtOnce(pause: String) async throws {
+        let script = """
+            import socket, time
+            server = socket.create_server(("127.0.0.1", 0))
+            print(server.getsockname()[1], flush=True)
+            while True:
+                connection, _ = server.accept()
+                \(pause)
+                connection.close()
+            """
+        try await withProgram(Tools.python, ["-u", "-c", script]) { other in
+            let port = try await wait(for: "the port") {
+                let text = String(decoding: other.outputBytes, as: UTF8.self)
+                return text.hasSuffix("\n") ? text.filter(\.isNumber) : nil
+            }
+            try await withTemporaryFolder { folder in
+                // Whether the end comes before the message, after it or in between.
+                for size in [1, 1, 1, 100_000, 5_000_000] {
+                    let result = try await push(
+                        to: "tcp://127.0.0.1:\(port)", input: String(repeating: "a 1\n", count: size), in: folder)
+                    #expect(result.status == .exited(1))
+                    #expect(result.errors.contains("does a receiver of exporter-proxy listen there?"), "\(result.errors)")
+                }
+            }
         }
     }
 

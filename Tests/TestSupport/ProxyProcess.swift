@@ -58,20 +58,22 @@ public func withProxy<Result>(
     prepare: (TemporaryFolder) async throws -> Void = { _ in },
     _ body: (ProxyProcess) async throws -> Result
 ) async throws -> Result {
-    try await withTemporaryFolder { folder in
-        if certificates { try await ProxyProcess.makeCertificates(in: folder) }
-        try await prepare(folder)
-        try folder.write(configFile, config)
-        let program = try RunningProgram(
-            ProxyProcess.executable, arguments + ["--config", folder.path(configFile)], environment: environment, folder: folder)
-        do {
-            let proxy = try await listening(program, config: config, folder: folder)
-            let result = try await body(proxy)
-            await program.end()
-            return result
-        } catch {
-            await program.end()
-            throw ProxyFailed(description: "\(error); the proxy's log:\n\(program.errors)")
+    try await Places.proxies.hold {
+        try await withTemporaryFolder { folder in
+            if certificates { try await ProxyProcess.makeCertificates(in: folder) }
+            try await prepare(folder)
+            try folder.write(configFile, config)
+            let program = try RunningProgram(
+                ProxyProcess.executable, arguments + ["--config", folder.path(configFile)], environment: environment, folder: folder)
+            do {
+                let proxy = try await listening(program, config: config, folder: folder)
+                let result = try await body(proxy)
+                await program.end()
+                return result
+            } catch {
+                await program.end()
+                throw ProxyFailed(description: "\(error); the proxy's log:\n\(program.errors)")
+            }
         }
     }
 }

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import NIOTLS
 import Proxy
@@ -94,7 +95,9 @@ final class PushExchangeHandler: ChannelInboundHandler {
             guard case .handshaking = state else { break }
             state = .sending
             send(context)
-        case ChannelEvent.inputClosed: finish(context)
+        case ChannelEvent.inputClosed:
+            if PushExchangeHandler.hasNotReadAll(context.channel) { note(ChannelError.eof) }
+            finish(context)
         default: break
         }
         context.fireUserInboundEventTriggered(event)
@@ -110,7 +113,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // What the receiver said before may still be on its way up; the end of the channel comes after it.
-        if self.error == nil { self.error = error }
+        note(error)
         context.close(promise: nil)
     }
 
@@ -132,7 +135,32 @@ final class PushExchangeHandler: ChannelInboundHandler {
 
     private func endOutput(_ context: ChannelHandlerContext) {
         state = .waiting
-        lastWrite?.assumeIsolated().whenSuccess { context.close(mode: .output, promise: nil) }
+        let ended = context.eventLoop.makePromise(of: Void.self)
+        lastWrite?.assumeIsolated().whenComplete { result in
+            switch result {
+            case .success: context.close(mode: .output, promise: ended)
+            case .failure(let error): ended.fail(error)
+            }
+        }
+        // A peer that has gone already may look like one that has ended its side in good order.
+        ended.futureResult.assumeIsolated().whenFailure { [self] error in note(error) }
+    }
+
+    private func note(_ error: any Error) {
+        if self.error == nil { self.error = error }
+    }
+
+    /// Whether the peer ended its side before ours had come to it, as no receiver does: one that accepts and closes at once.
+    private static func hasNotReadAll(_ channel: any Channel) -> Bool {
+        guard let options = channel as? any SocketOptionProvider else { return false }
+        var hasFailed = false
+        // On the channel's own event loop the answers are there at once.
+        options.unsafeGetSocketOption(level: .socket, name: .so_error).assumeIsolated()
+            .whenSuccess { (error: CInt) in hasFailed = error != 0 }
+        guard channel.remoteAddress?.port != nil else { return hasFailed }
+        options.unsafeGetSocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: TCP_INFO)).assumeIsolated()
+            .whenSuccess { (info: TCPState) in hasFailed = hasFailed || info.isOursUnacknowledged }
+        return hasFailed
     }
 
     private func finish(_ context: ChannelHandlerContext) {
@@ -161,7 +189,12 @@ final class PushExchangeHandler: ChannelInboundHandler {
     private static func failure(_ answer: ByteBuffer) -> Failure {
         let bytes = answer.readableBytesView
         // A TLS record of an alert begins so (RFC 8446 §5.1).
-        if bytes.starts(with: [0x15, 0x03]) { return .other("the receiver speaks TLS: write tls:// in place of tcp://") }
+        if bytes.starts(with: [0x15, 0x03]) {
+            return .other("TLS is spoken there: write tls:// in place of tcp://, if it is a receiver and no scrape address")
+        }
+        if bytes.starts(with: "HTTP/".utf8) {
+            return .other("HTTP is spoken there, as on a scrape address: give the address of a receiver (receiver_tcp_socket)")
+        }
         let line = PrintableText(String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)).text
         guard line.hasPrefix("error: ") else { return .other("that is no receiver of exporter-proxy; it answered: \(line)") }
         return .refused(String(line.dropFirst("error: ".count)))
@@ -170,11 +203,24 @@ final class PushExchangeHandler: ChannelInboundHandler {
     private func words(_ error: any Error) -> String {
         let isUncertain = if case .waiting = state { "; whether the metrics were applied is not known" } else { "" }
         switch error {
-        case TLSError.handshakeFailed(let reason): return "the TLS handshake failed: \(reason); does this receiver speak TLS?"
+        case TLSError.handshakeFailed, TLSError.closedDuringHandshake: return "\(error); if this receiver takes no TLS, write tcp://"
+        case ChannelError.eof, ChannelError.outputClosed, ChannelError.alreadyClosed, ChannelError.ioOnClosedChannel:
+            return "the connection was closed before all was read\(isUncertain); does a receiver of exporter-proxy listen there?"
         case TLSError.truncated: return "the connection was cut\(isUncertain)"
         case let error as TLSError: return "\(error)"
-        case let error as IOError: return "the connection was lost: \(SystemError.words(error.errnoCode))\(isUncertain)"
+        case let error as IOError:
+            let reason = SystemError.words(error.errnoCode)
+            return "the connection was lost: \(reason)\(isUncertain); does a receiver of exporter-proxy listen there?"
         default: return "the connection was lost: \(error)\(isUncertain)"
         }
     }
+}
+
+/// The first field of `struct tcp_info` (tcp(7)), and what comes with it.
+private struct TCPState: Sendable {
+    var state: UInt8 = 0
+    var others: (UInt8, UInt8, UInt8) = (0, 0, 0)
+
+    /// Whether the other side had not had our end when it sent its own: `CLOSE_WAIT`, `LAST_ACK`, `CLOSING`.
+    var isOursUnacknowledged: Bool { [8, 9, 11].contains(state) }
 }

@@ -89,7 +89,13 @@ struct RequestParser {
     // MARK: - Heads
 
     private mutating func nextHead(_ bytes: inout ByteBuffer, scanned: Int) throws(RequestError) -> Step {
-        if scanned == 0 { Self.skipEmptyLines(&bytes) }
+        if scanned == 0 {
+            Self.skipEmptyLines(&bytes)
+            // Whoever speaks something else, a sender of pushes say, learns it at once, although there may never be the end of a line.
+            if let first = bytes.readableBytesView.first, !RequestHeadReader.isTokenByte(first) {
+                throw RequestError(400, "this is no HTTP request")
+            }
+        }
         let result = bytes.withUnsafeReadableBytes { raw in Self.findHead(raw, scanned: scanned) }
         switch result {
         case .failure(let error):

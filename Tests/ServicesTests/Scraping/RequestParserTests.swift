@@ -101,7 +101,7 @@ struct RequestParserTests {
             ("GET  / HTTP/1.1\r\nHost: h\r\n\r\n", 400), ("GET / HTTP/1.1 \r\nHost: h\r\n\r\n", 400), ("GET /\r\n\r\n", 400),
             ("G@T / HTTP/1.1\r\nHost: h\r\n\r\n", 400), ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", 400),
             ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505), ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505), ("GET / HTTP/1\r\nHost: h\r\n\r\n", 400),
-            ("GET / FTP/1.1\r\nHost: h\r\n\r\n", 400), ("\u{16}\u{3}\u{1}\r\n\r\n", 400),
+            ("GET / FTP/1.1\r\nHost: h\r\n\r\n", 400), ("{", 400), ("\0\0\0\0\u{5}", 400), ("\u{16}\u{3}\u{1}\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n-3\r\n", 400),
             ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", 400),
             ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nabcd\r\n", 400),
