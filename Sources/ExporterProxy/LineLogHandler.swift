@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import Proxy
 
 /// Formats each event as one line: `2026-11-23T12:00:00.123Z info listening address=127.0.0.1:6555`, or the same as a JSON object.
 /// Whatever came from outside is escaped, so that an event is one line and looks like nothing else.
@@ -33,7 +34,7 @@ struct LineLogHandler: LogHandler {
         let time = time()
         switch format {
         case .text:
-            var line = "\(time) \(level.rawValue) \(escapingControls(message))"
+            var line = "\(time) \(level.rawValue) \(PrintableText(message).text)"
             for (key, value) in pairs { line += " \(key)=\(quotedIfNeeded(value))" }
             return line + "\n"
         case .json:
@@ -67,21 +68,8 @@ struct LineLogHandler: LogHandler {
         }
     }
 
-    private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
-        scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || scalar.value == 0x2028 || scalar.value == 0x2029
-    }
-
-    private static func escapingControls(_ text: String) -> String {
-        guard text.unicodeScalars.contains(where: isControl) else { return text }
-        var escaped = ""
-        for scalar in text.unicodeScalars {
-            if isControl(scalar) { escaped += "\\u{\(String(scalar.value, radix: 16))}" } else { escaped.unicodeScalars.append(scalar) }
-        }
-        return escaped
-    }
-
     private static func quotedIfNeeded(_ text: String) -> String {
-        let plain = text.unicodeScalars.allSatisfy { $0 != " " && $0 != "\"" && $0 != "=" && !isControl($0) }
+        let plain = text.unicodeScalars.allSatisfy { $0 != " " && $0 != "\"" && $0 != "=" && $0.isSafeToPrint }
         guard !plain || text.isEmpty else { return text }
         return json(text)
     }
@@ -95,7 +83,7 @@ struct LineLogHandler: LogHandler {
             case "\n": quoted += "\\n"
             case "\t": quoted += "\\t"
             case "\r": quoted += "\\r"
-            case _ where isControl(scalar):
+            case _ where !scalar.isSafeToPrint:
                 let hex = String(scalar.value, radix: 16)
                 quoted += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
             default: quoted.unicodeScalars.append(scalar)

@@ -23,18 +23,12 @@ struct ServeCommand: AsyncParsableCommand {
             // As compilers print them: editors and people jump to the place.
             case .text: writer.write(problems.description + "\n")
             // Past the level, as in text: without them nobody would know why it does not run.
-            case .json: for problem in problems.problems { writer.write(LineLogHandler.line(.json, problem.severity.level, "\(problem)")) }
+            case .json:
+                for problem in problems.problems {
+                    writer.write(LineLogHandler.line(.json, problem.logLevel, "\(problem)", problem.logMetadata))
+                }
             }
             throw ExitCode(1)
-        }
-    }
-}
-
-extension ConfigProblem.Severity {
-    fileprivate var level: Logger.Level {
-        switch self {
-        case .error: .error
-        case .warning: .warning
         }
     }
 }

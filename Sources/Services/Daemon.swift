@@ -80,7 +80,7 @@ public actor Daemon {
     /// - Throws: every problem found; nothing is left open then.
     @discardableResult
     public func start() async throws(ConfigProblems) -> Addresses {
-        for warning in loaded.warnings { logger.warning("\(warning)") }
+        for warning in loaded.warnings { logger.log(warning) }
         blockingWork.start()
         passwordThread.start()
         do throws(ConfigProblems) {
@@ -223,7 +223,7 @@ public actor Daemon {
     // MARK: - What cannot fail
 
     private func commit(_ prepared: PreparedReload) {
-        for warning in prepared.groundwork.contexts.warnings { logger.warning("\(warning)") }
+        for warning in prepared.groundwork.contexts.warnings { logger.log(warning) }
         // Whoever stays is asked before the targets of this reload count.
         lifecycle.remembersReadiness()
         apply(prepared.loaded.config)
@@ -318,7 +318,7 @@ public actor Daemon {
             case .unix: .off
             }
         var metadata: Logger.Metadata = [
-            LogKey.address: "\(running.listener.name)", LogKey.listener: "\(running.door.word)", LogKey.tls: "\(tls.word)",
+            LogKey.listener: "\(running.listener.name)", LogKey.kind: "\(running.door.word)", LogKey.tls: "\(tls.word)",
         ]
         if case .receiver = running.kind { metadata[LogKey.format] = "\(config.receiver.format.rawValue)" }
         logger.info("listening", metadata: metadata)

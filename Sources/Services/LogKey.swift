@@ -1,17 +1,19 @@
 /// The metadata keys of log lines, declared once, so that whoever searches a log finds one word per thing.
 enum LogKey {
-    /// The configured address or socket path of a listener.
+    /// The address or socket path of a listener.
     static let listener = "listener"
     /// The other end of a connection.
     static let peer = "peer"
-    /// An app's name.
-    static let app = "app"
     /// A polled target's name.
     static let target = "target"
     /// What went wrong, in words.
     static let error = "error"
-    /// The fixed word of a rejection, as in the self-metrics.
+    /// The fixed word for why a message or a handshake failed, as in the self-metrics.
     static let reason = "reason"
+    /// The dotted key of the configuration that a line is about.
+    static let key = "key"
+    /// What made the configuration be read again.
+    static let trigger = "trigger"
     /// How many of something.
     static let count = "count"
     /// Log lines of the same kind left out since the last one.
@@ -20,8 +22,8 @@ enum LogKey {
     static let file = "file"
     /// A limit in force, under its configuration key's value.
     static let limit = "limit"
-    /// The address bound, or the socket's path.
-    static let address = "address"
+    /// What a listener is: `scrape`, `tcp` or `unix`.
+    static let kind = "kind"
     /// `off`, `required` or `optional`.
     static let tls = "tls"
     /// What a receiver speaks: `json` or `capnp`.

@@ -78,7 +78,7 @@ actor Reloader {
     private func run() async -> ReloadResult {
         running = next
         next = nil
-        let reason = triggers.map(\.description).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }.joined(separator: "; ")
+        let trigger = triggers.map(\.description).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }.joined(separator: "; ")
         triggers = []
         let start = ContinuousClock.now
         let reading = await read()
@@ -97,21 +97,23 @@ actor Reloader {
         switch result {
         case .success(let plan):
             metrics.succeeded(at: clock())
-            log(plan, warnings: (try? reading.result.get().warnings) ?? [], reason: reason, took: .now - start)
+            log(plan, warnings: (try? reading.result.get().warnings) ?? [], trigger: trigger, took: .now - start)
             return .success(plan)
         case .failure(let problems):
             metrics.failed(problems.description, at: clock())
-            for problem in problems.problems { logger.log(level: problem.severity == .error ? .error : .warning, "\(problem)") }
-            logger.error("configuration not reloaded: what ran before still runs", metadata: [LogKey.reason: "\(reason)"])
+            for problem in problems.problems { logger.log(problem) }
+            logger.error("configuration not reloaded: what ran before still runs", metadata: [LogKey.trigger: "\(trigger)"])
             return .failure(reason: problems.description)
         }
     }
 
-    private func log(_ plan: ReloadPlan, warnings: [ConfigProblem], reason: String, took: Duration) {
-        for warning in warnings { logger.warning("\(warning)") }
+    private func log(_ plan: ReloadPlan, warnings: [ConfigProblem], trigger: String, took: Duration) {
+        for warning in warnings { logger.log(warning) }
         for change in plan.changes { logger.info("\(change)") }
-        for key in plan.needsRestart { logger.warning("\(key) has changed: it takes effect with the next start") }
-        var metadata: Logger.Metadata = [LogKey.reason: "\(reason)"]
+        for key in plan.needsRestart {
+            logger.warning("\(key) has changed: it takes effect with the next start", metadata: [LogKey.key: "\(key)"])
+        }
+        var metadata: Logger.Metadata = [LogKey.trigger: "\(trigger)"]
         if plan.isEmpty {
             logger.info("configuration read again: nothing to do", metadata: metadata)
         } else {

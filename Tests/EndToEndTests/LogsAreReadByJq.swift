@@ -19,7 +19,7 @@ private func jq(_ filter: String, _ log: String) async throws -> [String] {
             let file = try folder.write("config.toml", config)
             try await withProgram(ProxyProcess.executable, arguments + ["-c", file]) { proxy in
                 try await wait(for: "the failing target") { proxy.errors.contains("target is failing") }
-                let addresses = try await jq("select(.message == \"listening\") | .listener + \" \" + .address", proxy.errors)
+                let addresses = try await jq("select(.message == \"listening\") | .kind + \" \" + .listener", proxy.errors)
                 let scrape = try #require(addresses.first { $0.hasPrefix("scrape ") }).dropFirst(7)
                 // A name that tries to look like a line of its own.
                 let name = "a\n{\"level\":\"error\"}\r\u{1B}[31m\u{85}\u{2028}\"\\"
@@ -59,6 +59,7 @@ private func jq(_ filter: String, _ log: String) async throws -> [String] {
             "foo = 1\n[receiver]\nformat = \"xml\"\n", arguments: ["--log-format", "json", "-c", "config.toml"])
         #expect(result.status == .exited(1))
         #expect(try await jq(".level", result.errors) == ["error", "error"])
+        #expect(try await jq(".key", result.errors) == ["foo", "receiver.format"])
         let messages = try await jq(".message", result.errors)
         #expect(
             messages.count == 2 && messages[0].hasPrefix("config.toml:1:1: error: ") && messages[1].hasPrefix("config.toml:3:10: error: "))
@@ -67,7 +68,7 @@ private func jq(_ filter: String, _ log: String) async throws -> [String] {
     @Test("as text every event is one line, and nothing from outside can look like another")
     func textIsOneLine() async throws {
         try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
-            let name = "a\n2026-11-24T00:00:00.000Z error forged\u{1B}[31m"
+            let name = "a\n2026-11-24T00:00:00.000Z error forged\u{1B}[31m\u{202E}"
             let push = try JSONSerialization.data(withJSONObject: [name: "a 1"])
             #expect(try await pushOverUnixSocket([UInt8](push), to: proxy).hasPrefix("error: invalid app name"))
             let line = try await wait(for: "the line") {
@@ -75,7 +76,7 @@ private func jq(_ filter: String, _ log: String) async throws -> [String] {
             }
             #expect(line.contains(" warning message refused ") && line.contains("forged") && line.contains(" reason=invalid_name"))
             #expect(!proxy.log.split(separator: "\n").contains { $0.hasPrefix("2026-11-24T00:00:00.000Z error forged") })
-            #expect(!proxy.log.contains("\u{1B}"))
+            #expect(!proxy.log.contains("\u{1B}") && !proxy.log.contains("\u{202E}"))
         }
     }
 

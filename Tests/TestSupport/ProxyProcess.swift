@@ -119,7 +119,7 @@ private struct Listener {
     static func all(in log: String) -> [Listener] {
         // A last line without its newline is still being written.
         log.split(separator: "\n", omittingEmptySubsequences: false).dropLast().compactMap { line in
-            guard line.contains(" listening"), let address = value(of: "address", in: line), let kind = value(of: "listener", in: line)
+            guard line.contains(" listening"), let address = value(of: "listener", in: line), let kind = value(of: "kind", in: line)
             else {
                 return nil
             }

@@ -181,8 +181,9 @@ final class PushExchangeHandler: ChannelInboundHandler {
         switch (error, state) {
         case (let error?, _): return .failure(.other(words(error)))
         case (nil, .waiting): return .success(())
-        case (nil, .handshaking): return .failure(.other("the receiver closed the connection during the TLS handshake"))
-        case (nil, _): return .failure(.other("the receiver closed the connection before all was sent"))
+        case (nil, .handshaking): return .failure(.other(words(TLSError.closedDuringHandshake)))
+        case (nil, .sending), (nil, .ended):
+            return .failure(.other("the connection was closed before all was sent; does a receiver of exporter-proxy listen there?"))
         }
     }
 
