@@ -26,42 +26,32 @@ public final class TLSHandler: ChannelDuplexHandler {
     /// What client and server agreed on; `nil` before the handshake is complete.
     public private(set) var negotiation: TLSNegotiation?
 
-    /// Four records of `PlaintextQueue.pieceSize` make one write of 64 KiB: a system call per record costs a third more.
-    private static let piecesPerWrite = 4
-    /// How many such writes one call may make before others on the event loop have their turn.
-    private static let writesPerTurn = 16
     /// Answers of TLS itself (alerts, key updates) that may wait for a peer that does not read: more is an attack.
     private static let maxHeldAnswers = 16 * 1024
-    /// How long a client that spoke plain HTTP may take to read the answer.
-    private static let lingerTime = TimeAmount.seconds(1)
 
     private let tlsContext: TLSContext
     private let role: TLSConnection.Role
     private let handshakeTimeout: TimeAmount?
-    private let closeTimeout: TimeAmount
-    private let plainHTTPResponse: ByteBuffer?
+    let closeTimeout: TimeAmount
+    let plainHTTPResponse: ByteBuffer?
     /// Hears how the handshake ended; called once at most.
-    private let onHandshake: ((_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void)?
+    let onHandshake: ((_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void)?
 
-    private var machine = TLSStateMachine()
-    private var connection: TLSConnection?
-    private var queue = PlaintextQueue()
+    var machine = TLSStateMachine()
+    var connection: TLSConnection?
+    let output = EncryptingOutput()
     /// For what comes back later; `nil` once the handler has left the pipeline.
-    private var context: ChannelHandlerContext?
+    var context: ChannelHandlerContext?
     /// The handshake's deadline, later that of the close.
-    private var timer: Scheduled<Void>?
-    private var closePromises: [EventLoopPromise<Void>] = []
-    private var closeOutputPromise: EventLoopPromise<Void>?
+    var timer: Scheduled<Void>?
+    var closePromises: [EventLoopPromise<Void>] = []
+    var closeOutputPromise: EventLoopPromise<Void>?
     /// A client's first bytes until they tell TLS from plain HTTP; `nil` when they have.
     private var firstBytes: ByteBuffer?
     /// Someone asked to read and has got nothing yet: a read that yields no plaintext is repeated.
     private var owesRead = false
     private var isReading = false
-    /// `flush` calls back synchronously (writability, promises): one pump at a time, the outer one sees what changed.
-    private var isPumping = false
     private var isPumpScheduled = false
-    private var announcedWritability = true
-    private var missedWritabilityChange = false
 
     /// Accepts a handshake.
     /// - Parameters:
@@ -149,7 +139,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         timer = nil
         connection = nil
         firstBytes = nil
-        for promise in queue.takeAll() { promise.fail(error) }
+        output.fail(with: error)
         let promises = closePromises
         closePromises = []
         for promise in promises { promise.succeed() }
@@ -292,115 +282,35 @@ public final class TLSHandler: ChannelDuplexHandler {
             promise?.fail(refusal)
             return
         }
-        queue.append(unwrapOutboundIn(data), promise: promise)
+        output.append(unwrapOutboundIn(data), promise: promise)
     }
 
     /// Lets go what was written so far.
     public func flush(context: ChannelHandlerContext) {
-        queue.flush()
+        output.flush()
         pump(context)
     }
 
     /// Goes on encrypting.
     public func channelWritabilityChanged(context: ChannelHandlerContext) {
-        guard !isPumping else {
-            missedWritabilityChange = true
-            return
-        }
+        guard output.writabilityChanged() else { return }
         sendAnswers(context)
         pump(context)
     }
 
-    /// Ends one direction or both, with close_notify wherever the peer can still be told.
-    public func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
-        switch mode {
-        case .all:
-            closeAll(context, promise)
-        case .output:
-            switch machine.closeOutput() {
-            case .refuse(let error): promise?.fail(error)
-            case .forward: context.close(mode: .output, promise: promise)
-            case .wait:
-                closeOutputPromise = promise
-            case .drain:
-                closeOutputPromise = promise
-                queue.flush()
-                pump(context)
-            }
-        case .input:
-            machine.closeInput()
-            context.close(mode: .input, promise: promise)
-        }
-    }
-
-    private func closeAll(_ context: ChannelHandlerContext, _ promise: EventLoopPromise<Void>?) {
-        switch machine.closeAll() {
-        case .refuse(let error):
-            promise?.fail(error)
-        case .forward:
-            context.close(promise: promise)
-        case .wait:
-            if let promise { closePromises.append(promise) }
-        case .drain:
-            if let promise { closePromises.append(promise) }
-            queue.flush()
-            limitClose(context)
-            pump(context)
-        }
-    }
-
-    /// A handler above may have closed already when it heard why: doing so again would not let it finish.
-    private func closeUnlessClosing(_ context: ChannelHandlerContext) {
-        guard !machine.isClosing else { return }
-        closeAll(context, nil)
-    }
-
     /// Encrypts and sends while the network takes it.
-    private func pump(_ context: ChannelHandlerContext) {
-        guard !isPumping else { return }
-        isPumping = true
-        missedWritabilityChange = false
-        var writes = 0
-        while machine.encrypts, queue.hasFlushed, context.channel.isWritable {
-            guard writes < Self.writesPerTurn else {
-                schedulePump(context)
-                break
-            }
-            writes += 1
-            guard encryptOneWrite(context) else { break }
-        }
-        isPumping = false
-        if !queue.hasFlushed { finishOutput(context) }
-        announceWritability(context)
-    }
-
-    /// - Returns: whether there is a point in going on.
-    private func encryptOneWrite(_ context: ChannelHandlerContext) -> Bool {
-        guard let connection else { return false }
-        let room = Self.piecesPerWrite * PlaintextQueue.pieceSize
-        connection.reserveCiphertext(min(queue.flushedBytes, room) + 64 * Self.piecesPerWrite, from: context.channel.allocator)
-        var promises: [EventLoopPromise<Void>] = []
+    func pump(_ context: ChannelHandlerContext) {
         do throws(TLSError) {
-            for _ in 0..<Self.piecesPerWrite where queue.hasFlushed {
-                try queue.takePiece(appendingPromisesTo: &promises) { bytes throws(TLSError) in try connection.write(bytes) }
+            let result = try output.run(connection, context, while: { machine.encrypts }, callsAgain: { schedulePump(context) })
+            switch result {
+            case .isRunning: return
+            case .drained: finishOutput(context)
+            case .unfinished: break
             }
         } catch {
-            for promise in promises { promise.fail(error) }
             fail(error, context)
-            return false
         }
-        let ciphertext = connection.takeCiphertext()
-        // Without a byte the peer must be heard before more can be encrypted.
-        guard ciphertext.readableBytes > 0 || !promises.isEmpty else { return false }
-        context.writeAndFlush(wrapOutboundOut(ciphertext), promise: joined(promises))
-        return true
-    }
-
-    /// One promise that completes all, which all stand for the same ciphertext.
-    private func joined(_ promises: [EventLoopPromise<Void>]) -> EventLoopPromise<Void>? {
-        guard let first = promises.first else { return nil }
-        for promise in promises.dropFirst() { first.futureResult.cascade(to: promise) }
-        return first
+        output.announceWritability(context)
     }
 
     private func schedulePump(_ context: ChannelHandlerContext) {
@@ -410,15 +320,6 @@ public final class TLSHandler: ChannelDuplexHandler {
             isPumpScheduled = false
             if let context = self.context { pump(context) }
         }
-    }
-
-    private func announceWritability(_ context: ChannelHandlerContext) {
-        let isWritable = context.channel.isWritable
-        // Who looked while the pump ran may have seen a moment's false that was never announced, and waits for the true.
-        guard isWritable != announcedWritability || (missedWritabilityChange && isWritable) else { return }
-        missedWritabilityChange = false
-        announcedWritability = isWritable
-        context.fireChannelWritabilityChanged()
     }
 
     /// Sends what TLS itself has to say: handshake messages, tickets, alerts, key updates.
@@ -431,100 +332,6 @@ public final class TLSHandler: ChannelDuplexHandler {
             return
         }
         context.writeAndFlush(wrapOutboundOut(connection.takeCiphertext()), promise: nil)
-    }
-
-    // MARK: The end
-
-    /// Everything queued has left: ends the output if that was asked for.
-    private func finishOutput(_ context: ChannelHandlerContext) {
-        switch machine.drained() {
-        case .nothing:
-            return
-        case .sendCloseNotifyAndCloseOutput:
-            connection?.sendCloseNotify()
-            send(takeCiphertext(), context) { handler, context in
-                let promise = handler.closeOutputPromise
-                handler.closeOutputPromise = nil
-                context.close(mode: .output, promise: promise)
-            }
-        case .sendCloseNotifyAndClose(let peerHasEnded):
-            connection?.sendCloseNotify()
-            if let promise = closeOutputPromise { closePromises.append(promise) }
-            closeOutputPromise = nil
-            limitClose(context)
-            send(takeCiphertext(), context) { _, context in context.close(promise: nil) }
-            if peerHasEnded { context.fireUserInboundEventTriggered(TLSUserEvent.shutdownCompleted) }
-        }
-    }
-
-    /// Sends what OpenSSL has to say to the peer, tells the application, closes.
-    /// - Parameter failure: when it is the handshake that failed.
-    private func fail(_ error: TLSError, _ context: ChannelHandlerContext, _ failure: TLSHandshakeFailure? = nil) {
-        let isHandshaking = machine.isHandshaking
-        guard machine.fail() else { return }
-        if isHandshaking { onHandshake?(failure ?? .protocolError, context.channel) }
-        for promise in queue.takeAll() { promise.fail(error) }
-        limitClose(context)
-        let alert = takeCiphertext()
-        // Announced once the alert is on its way, so that a handler above that closes at once does not cut it off, and before the
-        // close, so that the error comes ahead of the end.
-        let sent = send(alert, context)
-        context.fireErrorCaught(error)
-        sent.assumeIsolated().whenComplete { [self] _ in
-            self.context?.close(promise: nil)
-        }
-    }
-
-    private func refusePlainHTTP(_ context: ChannelHandlerContext) {
-        guard let plainHTTPResponse else {
-            fail(.plainHTTPRequest, context, .plainHTTP)
-            return
-        }
-        guard machine.fail(lingers: true) else { return }
-        onHandshake?(.plainHTTP, context.channel)
-        for promise in queue.takeAll() { promise.fail(TLSError.plainHTTPRequest) }
-        // To close with unread bytes of the request at hand would reset the connection, and the reset may overtake the answer.
-        setTimer(Self.lingerTime, context) { _, context in context.close(promise: nil) }
-        send(plainHTTPResponse, context) { _, context in context.close(mode: .output, promise: nil) }
-        context.fireErrorCaught(TLSError.plainHTTPRequest)
-    }
-
-    /// Closes for good when the peer has taken nothing of what is queued for `closeTimeout`.
-    private func limitClose(_ context: ChannelHandlerContext) {
-        let queued = queue.bytes
-        setTimer(closeTimeout, context) { handler, context in
-            guard handler.queue.bytes != queued else {
-                context.close(promise: nil)
-                return
-            }
-            handler.limitClose(context)
-        }
-    }
-
-    private func setTimer(
-        _ delay: TimeAmount, _ context: ChannelHandlerContext, _ body: @escaping (TLSHandler, ChannelHandlerContext) -> Void
-    ) {
-        timer?.cancel()
-        timer = context.eventLoop.assumeIsolated().scheduleTask(in: delay) { [self] in
-            if let context = self.context { body(self, context) }
-        }
-    }
-
-    private func takeCiphertext() -> ByteBuffer {
-        connection?.takeCiphertext() ?? ByteBuffer()
-    }
-
-    /// - Returns: succeeds when `bytes`, and all before them, are written; also without a byte.
-    private func send(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) -> EventLoopFuture<Void> {
-        context.writeAndFlush(wrapOutboundOut(bytes))
-    }
-
-    private func send(
-        _ bytes: ByteBuffer, _ context: ChannelHandlerContext, then body: @escaping (TLSHandler, ChannelHandlerContext) -> Void
-    ) {
-        send(bytes, context).assumeIsolated().whenComplete { [self] _ in
-            if let context = self.context { body(self, context) }
-        }
     }
 }
 

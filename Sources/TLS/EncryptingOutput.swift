@@ -1,0 +1,108 @@
+import NIOCore
+
+/// The way from the application to the network: keeps what is written as references, and encrypts while the channel is writable.
+/// A class, as `flush` calls back synchronously, and what comes back must find it as it is then.
+final class EncryptingOutput {
+    /// How a run ended.
+    enum Result {
+        /// All that may leave has left.
+        case drained
+        /// Something is left for later: for a writable channel, the peer's word, or the next turn.
+        case unfinished
+        /// An outer run goes on.
+        case isRunning
+    }
+
+    /// Four records of `PlaintextQueue.pieceSize` make one write of 64 KiB: a system call per record costs a third more.
+    private static let piecesPerWrite = 4
+    /// How many such writes one run may make before others on the event loop have their turn.
+    private static let writesPerTurn = 16
+
+    private(set) var queue = PlaintextQueue()
+    /// `flush` calls back synchronously (writability, promises): one run at a time, the outer one sees what changed.
+    private var isRunning = false
+    private var announcedWritability = true
+    private var missedWritabilityChange = false
+
+    func append(_ bytes: ByteBuffer, promise: EventLoopPromise<Void>?) {
+        queue.append(bytes, promise: promise)
+    }
+
+    /// All that was written so far may leave.
+    func flush() {
+        queue.flush()
+    }
+
+    /// Gives up what is queued.
+    func fail(with error: any Error) {
+        for promise in queue.takeAll() { promise.fail(error) }
+    }
+
+    /// Encrypts and sends while the network takes it.
+    /// - Parameters:
+    ///   - mayEncrypt: asked before each write, as each may end the connection.
+    ///   - callsAgain: called when others on the event loop must have their turn first.
+    /// - Throws: what broke the connection.
+    func run(
+        _ connection: TLSConnection?, _ context: ChannelHandlerContext, while mayEncrypt: () -> Bool, callsAgain: () -> Void
+    ) throws(TLSError) -> Result {
+        guard !isRunning else { return .isRunning }
+        isRunning = true
+        defer { isRunning = false }
+        missedWritabilityChange = false
+        var writes = 0
+        while mayEncrypt(), queue.hasFlushed, context.channel.isWritable {
+            guard writes < Self.writesPerTurn else {
+                callsAgain()
+                break
+            }
+            writes += 1
+            guard let connection, try encryptOneWrite(connection, context) else { break }
+        }
+        return queue.hasFlushed ? .unfinished : .drained
+    }
+
+    /// - Returns: whether there is a point in going on.
+    private func encryptOneWrite(_ connection: TLSConnection, _ context: ChannelHandlerContext) throws(TLSError) -> Bool {
+        let room = Self.piecesPerWrite * PlaintextQueue.pieceSize
+        connection.reserveCiphertext(min(queue.flushedBytes, room) + 64 * Self.piecesPerWrite, from: context.channel.allocator)
+        var promises: [EventLoopPromise<Void>] = []
+        do throws(TLSError) {
+            for _ in 0..<Self.piecesPerWrite where queue.hasFlushed {
+                try queue.takePiece(appendingPromisesTo: &promises) { bytes throws(TLSError) in try connection.write(bytes) }
+            }
+        } catch {
+            for promise in promises { promise.fail(error) }
+            throw error
+        }
+        let ciphertext = connection.takeCiphertext()
+        // Without a byte the peer must be heard before more can be encrypted.
+        guard ciphertext.readableBytes > 0 || !promises.isEmpty else { return false }
+        context.writeAndFlush(NIOAny(ciphertext), promise: joined(promises))
+        return true
+    }
+
+    /// One promise that completes all, which all stand for the same ciphertext.
+    private func joined(_ promises: [EventLoopPromise<Void>]) -> EventLoopPromise<Void>? {
+        guard let first = promises.first else { return nil }
+        for promise in promises.dropFirst() { first.futureResult.cascade(to: promise) }
+        return first
+    }
+
+    // MARK: Writability
+
+    /// - Returns: whether it may be acted on; during a run it is noted alone.
+    func writabilityChanged() -> Bool {
+        if isRunning { missedWritabilityChange = true }
+        return !isRunning
+    }
+
+    func announceWritability(_ context: ChannelHandlerContext) {
+        let isWritable = context.channel.isWritable
+        // Who looked while the run lasted may have seen a moment's false that was never announced, and waits for the true.
+        guard isWritable != announcedWritability || (missedWritabilityChange && isWritable) else { return }
+        missedWritabilityChange = false
+        announcedWritability = isWritable
+        context.fireChannelWritabilityChanged()
+    }
+}

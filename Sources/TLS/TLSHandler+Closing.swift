@@ -1,0 +1,145 @@
+import NIOCore
+import NIOTLS
+
+/// How a connection ends: by the application's wish, by a failure, or with a word that the peer must be able to read.
+extension TLSHandler {
+    // MARK: By the application
+
+    /// Ends one direction or both, with close_notify wherever the peer can still be told.
+    public func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
+        switch mode {
+        case .all:
+            closeAll(context, promise)
+        case .output:
+            switch machine.closeOutput() {
+            case .refuse(let error): promise?.fail(error)
+            case .forward: context.close(mode: .output, promise: promise)
+            case .wait:
+                closeOutputPromise = promise
+            case .drain:
+                closeOutputPromise = promise
+                output.flush()
+                pump(context)
+            }
+        case .input:
+            machine.closeInput()
+            context.close(mode: .input, promise: promise)
+        }
+    }
+
+    func closeAll(_ context: ChannelHandlerContext, _ promise: EventLoopPromise<Void>?) {
+        switch machine.closeAll() {
+        case .refuse(let error):
+            promise?.fail(error)
+        case .forward:
+            context.close(promise: promise)
+        case .wait:
+            if let promise { closePromises.append(promise) }
+        case .drain:
+            if let promise { closePromises.append(promise) }
+            output.flush()
+            limitClose(context)
+            pump(context)
+        }
+    }
+
+    /// A handler above may have closed already when it heard why: doing so again would not let it finish.
+    func closeUnlessClosing(_ context: ChannelHandlerContext) {
+        guard !machine.isClosing else { return }
+        closeAll(context, nil)
+    }
+
+    // MARK: By itself
+
+    /// Everything queued has left: ends the output if that was asked for.
+    func finishOutput(_ context: ChannelHandlerContext) {
+        switch machine.drained() {
+        case .nothing:
+            return
+        case .sendCloseNotifyAndCloseOutput:
+            connection?.sendCloseNotify()
+            send(takeCiphertext(), context) { handler, context in
+                let promise = handler.closeOutputPromise
+                handler.closeOutputPromise = nil
+                context.close(mode: .output, promise: promise)
+            }
+        case .sendCloseNotifyAndClose(let peerHasEnded):
+            connection?.sendCloseNotify()
+            if let promise = closeOutputPromise { closePromises.append(promise) }
+            closeOutputPromise = nil
+            limitClose(context)
+            send(takeCiphertext(), context) { _, context in context.close(promise: nil) }
+            if peerHasEnded { context.fireUserInboundEventTriggered(TLSUserEvent.shutdownCompleted) }
+        }
+    }
+
+    /// Sends what OpenSSL has to say to the peer, tells the application, closes.
+    /// - Parameter failure: when it is the handshake that failed.
+    func fail(_ error: TLSError, _ context: ChannelHandlerContext, _ failure: TLSHandshakeFailure? = nil) {
+        let isHandshaking = machine.isHandshaking
+        guard machine.fail() else { return }
+        if isHandshaking { onHandshake?(failure ?? .protocolError, context.channel) }
+        output.fail(with: error)
+        limitClose(context)
+        let alert = takeCiphertext()
+        // Announced once the alert is on its way, so that a handler above that closes at once does not cut it off, and before the
+        // close, so that the error comes ahead of the end.
+        let sent = send(alert, context)
+        context.fireErrorCaught(error)
+        sent.assumeIsolated().whenComplete { [self] _ in
+            self.context?.close(promise: nil)
+        }
+    }
+
+    func refusePlainHTTP(_ context: ChannelHandlerContext) {
+        guard let plainHTTPResponse else {
+            fail(.plainHTTPRequest, context, .plainHTTP)
+            return
+        }
+        guard machine.fail(lingers: true) else { return }
+        onHandshake?(.plainHTTP, context.channel)
+        output.fail(with: TLSError.plainHTTPRequest)
+        // To close with unread bytes of the request at hand would reset the connection, and the reset may overtake the answer.
+        setTimer(Self.lingerTime, context) { _, context in context.close(promise: nil) }
+        send(plainHTTPResponse, context) { _, context in context.close(mode: .output, promise: nil) }
+        context.fireErrorCaught(TLSError.plainHTTPRequest)
+    }
+
+    /// Closes for good when the peer has taken nothing of what is queued for `closeTimeout`.
+    private func limitClose(_ context: ChannelHandlerContext) {
+        let queued = output.queue.bytes
+        setTimer(closeTimeout, context) { handler, context in
+            guard handler.output.queue.bytes != queued else {
+                context.close(promise: nil)
+                return
+            }
+            handler.limitClose(context)
+        }
+    }
+
+    func setTimer(
+        _ delay: TimeAmount, _ context: ChannelHandlerContext, _ body: @escaping (TLSHandler, ChannelHandlerContext) -> Void
+    ) {
+        timer?.cancel()
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: delay) { [self] in
+            if let context = self.context { body(self, context) }
+        }
+    }
+
+    private func takeCiphertext() -> ByteBuffer {
+        connection?.takeCiphertext() ?? ByteBuffer()
+    }
+
+    /// - Returns: succeeds when `bytes`, and all before them, are written; also without a byte.
+    private func send(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) -> EventLoopFuture<Void> {
+        context.writeAndFlush(wrapOutboundOut(bytes))
+    }
+
+    private func send(
+        _ bytes: ByteBuffer, _ context: ChannelHandlerContext, then body: @escaping (TLSHandler, ChannelHandlerContext) -> Void
+    ) {
+        send(bytes, context).assumeIsolated().whenComplete { [self] _ in
+            if let context = self.context { body(self, context) }
+        }
+    }
+}
