@@ -7,6 +7,10 @@ final class TLSConnection {
     enum Role {
         case server
         case client(hostname: String)
+
+        var isServer: Bool {
+            if case .server = self { true } else { false }
+        }
     }
 
     /// How a step of the handshake ended.

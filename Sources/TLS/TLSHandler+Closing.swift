@@ -1,8 +1,12 @@
-import NIOCore
+public import NIOCore
 import NIOTLS
 
 /// How a connection ends: by the application's wish, by a failure, or with a word that the peer must be able to read.
 extension TLSHandler {
+    /// How long a peer may take to read why it is refused, and how much it may send meanwhile.
+    static let lingerTime = TimeAmount.seconds(2)
+    static let lingerBytes = 1 << 20
+
     // MARK: By the application
 
     /// Ends one direction or both, with close_notify wherever the peer can still be told.
@@ -77,11 +81,17 @@ extension TLSHandler {
     /// - Parameter failure: when it is the handshake that failed.
     func fail(_ error: TLSError, _ context: ChannelHandlerContext, _ failure: TLSHandshakeFailure? = nil) {
         let isHandshaking = machine.isHandshaking
-        guard machine.fail() else { return }
+        let alert = takeCiphertext()
+        // A client refuses nobody, and whoever waits for its end need not wait longer.
+        let lingers = role.isServer && alert.readableBytes > 0
+        guard machine.fail(discarding: lingers ? Self.lingerBytes : nil) else { return }
         if isHandshaking { onHandshake?(failure ?? .protocolError, context.channel) }
         output.fail(with: error)
+        guard !lingers else {
+            linger(after: alert, error, context)
+            return
+        }
         limitClose(context)
-        let alert = takeCiphertext()
         // Announced once the alert is on its way, so that a handler above that closes at once does not cut it off, and before the
         // close, so that the error comes ahead of the end.
         let sent = send(alert, context)
@@ -96,13 +106,20 @@ extension TLSHandler {
             fail(.plainHTTPRequest, context, .plainHTTP)
             return
         }
-        guard machine.fail(lingers: true) else { return }
+        guard machine.fail(discarding: Self.lingerBytes) else { return }
         onHandshake?(.plainHTTP, context.channel)
         output.fail(with: TLSError.plainHTTPRequest)
-        // To close with unread bytes of the request at hand would reset the connection, and the reset may overtake the answer.
+        linger(after: plainHTTPResponse, .plainHTTPRequest, context)
+    }
+
+    /// Sends the last word, ends the output, and leaves the end to the peer, for a while.
+    private func linger(after word: ByteBuffer, _ error: TLSError, _ context: ChannelHandlerContext) {
+        // Nothing will be encrypted any more, and whoever has many connections refused should not hold memory by it.
+        connection = nil
         setTimer(Self.lingerTime, context) { _, context in context.close(promise: nil) }
-        send(plainHTTPResponse, context) { _, context in context.close(mode: .output, promise: nil) }
-        context.fireErrorCaught(TLSError.plainHTTPRequest)
+        send(word, context) { _, context in context.close(mode: .output, promise: nil) }
+        context.fireErrorCaught(error)
+        context.read()
     }
 
     /// Closes for good when the peer has taken nothing of what is queued for `closeTimeout`.

@@ -6,7 +6,8 @@ import NIOTLS
 /// Fires `TLSUserEvent.handshakeCompleted(negotiatedProtocol:)`. The peer's close_notify is `ChannelEvent.inputClosed`, as a half-closed
 /// TCP connection is without TLS, and `ChannelOptions.allowRemoteHalfClosure` decides as it does there: when it is off, the channel is
 /// closed. `TLSUserEvent.shutdownCompleted` follows when both sides have ended with close_notify.
-/// A failure is a `TLSError` by `errorCaught`, then a close. An end without close_notify is `TLSError.truncated`, and no `inputClosed`.
+/// A failure is a `TLSError` by `errorCaught`, then a close; a server that has said why, by an alert or in plain text, first gives its
+/// peer a moment to read it. An end without close_notify is `TLSError.truncated`, and no `inputClosed`.
 ///
 /// Writes are kept as references and encrypted only while the channel is writable, so a slow reader costs some 100 KiB. Whoever heeds
 /// `Channel.isWritable` and `channelWritabilityChanged` is never ahead by more than that; before the handshake is complete
@@ -30,7 +31,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     private static let maxHeldAnswers = 16 * 1024
 
     private let tlsContext: TLSContext
-    private let role: TLSConnection.Role
+    let role: TLSConnection.Role
     private let handshakeTimeout: TimeAmount?
     let closeTimeout: TimeAmount
     let plainHTTPResponse: ByteBuffer?
@@ -151,7 +152,11 @@ public final class TLSHandler: ChannelDuplexHandler {
 
     /// Decrypts.
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard machine.wantsCiphertext, let connection, let bytes = afterFirstBytes(unwrapInboundIn(data), context) else { return }
+        guard machine.wantsCiphertext, let connection else {
+            if machine.discard(unwrapInboundIn(data).readableBytes) { context.close(promise: nil) }
+            return
+        }
+        guard let bytes = afterFirstBytes(unwrapInboundIn(data), context) else { return }
         connection.receive(bytes)
         advance(context)
     }

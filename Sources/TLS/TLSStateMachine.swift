@@ -28,8 +28,9 @@ struct TLSStateMachine {
         case open(Input, Output)
         /// What is queued still leaves, then close_notify, then the transport is closed.
         case closing(peerHasEnded: Bool)
-        /// A plain text answer was given; the transport stays a moment, so that a reset does not overtake it.
-        case lingering
+        /// The peer was told why it is refused. What it still sends is discarded for a moment: to close with unread bytes at hand
+        /// would reset the connection, and the reset may overtake the word.
+        case lingering(discardable: Int, isCloseAsked: Bool)
         /// Nothing is left to do but to close the transport.
         case closed
     }
@@ -168,9 +169,10 @@ struct TLSStateMachine {
         case .open(let input, .open), .open(let input, .closing):
             state = .closing(peerHasEnded: input == .closedByPeer)
             return .drain
-        case .lingering:
+        case .lingering(let discardable, isCloseAsked: false):
+            state = .lingering(discardable: discardable, isCloseAsked: true)
             return .wait
-        case .idle, .handshaking, .open(_, .closed), .closing, .closed:
+        case .idle, .handshaking, .open(_, .closed), .closing, .lingering, .closed:
             state = .closed
             return .forward
         }
@@ -221,14 +223,26 @@ struct TLSStateMachine {
     }
 
     /// Something went wrong for good.
-    /// - Parameter lingers: whether an answer was written that the peer should be able to read.
+    /// - Parameter discardable: when the peer is being told and should be able to read it: how many bytes of it are discarded meanwhile.
     /// - Returns: whether it is news to the application.
-    mutating func fail(lingers: Bool = false) -> Bool {
+    mutating func fail(discarding discardable: Int? = nil) -> Bool {
         switch state {
         case .closed, .lingering: return false
         case .idle, .handshaking, .open, .closing:
-            state = lingers ? .lingering : .closed
+            state = discardable.map { .lingering(discardable: $0, isCloseAsked: false) } ?? .closed
             return true
         }
+    }
+
+    /// More came that nobody wants.
+    /// - Returns: whether that is too much, and the transport is to be closed at once.
+    mutating func discard(_ count: Int) -> Bool {
+        guard case .lingering(let discardable, let isCloseAsked) = state else { return false }
+        guard count <= discardable else {
+            state = .closed
+            return true
+        }
+        state = .lingering(discardable: discardable - count, isCloseAsked: isCloseAsked)
+        return false
     }
 }

@@ -107,6 +107,13 @@ final class End {
     /// The other end's last byte came.
     func receiveFIN() { channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
     func loseTransport() { channel.pipeline.fireChannelInactive() }
+
+    /// Closes without waiting for what TLS may wait for; EmbeddedChannel insists on being closed.
+    func finish() {
+        guard channel.isActive else { return }
+        channel.close(promise: nil)
+        _ = try? channel.finish(acceptAlreadyClosed: true)
+    }
 }
 
 /// A client and a server, each one's ciphertext given to the other.
@@ -127,8 +134,8 @@ final class BackToBack {
     }
 
     deinit {
-        // EmbeddedChannel insists on being closed.
-        for end in [client, server] where end.channel.isActive { _ = try? end.channel.finish(acceptAlreadyClosed: true) }
+        client.finish()
+        server.finish()
     }
 
     func connect() throws {
@@ -137,7 +144,7 @@ final class BackToBack {
         try interact()
     }
 
-    /// Hands over until both are silent.
+    /// Hands over until both are silent; a refused client that has closed is heard to have ended.
     /// - Parameter pieceSize: how many bytes at a time.
     func interact(pieceSize: Int = .max) throws {
         var moved = true
@@ -153,6 +160,7 @@ final class BackToBack {
             }
             loop.run()
         }
+        if !client.channel.isActive, server.tls.machine.isLingering { server.receiveFIN() }
     }
 }
 

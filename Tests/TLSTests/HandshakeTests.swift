@@ -166,7 +166,7 @@ struct HandshakeTests {
         #expect(pair.server.bottom.closes == [.output])
         pair.server.receive(ByteBuffer(string: "Host: x\r\n\r\n"))
         #expect(pair.server.channel.isActive)
-        pair.loop.advanceTime(by: .seconds(1))
+        pair.loop.advanceTime(by: TLSHandler.lingerTime)
         #expect(pair.server.recorder.seen == [.active, .error(.plainHTTPRequest), .inactive])
     }
 

@@ -35,12 +35,14 @@ struct ServedClient {
             var toClient: [UInt8] = []
             while let bytes = try server.takeOutbound() { toClient += bytes.readableBytesView }
             toServer = client.step(toClient)
-            if toServer.isEmpty { return }
+            if toServer.isEmpty { break }
         }
+        // A client that was refused goes away.
+        if client.failure != nil, server.channel.isActive { server.receiveFIN() }
     }
 
     func end() {
-        _ = try? server.channel.finish(acceptAlreadyClosed: true)
+        server.finish()
     }
 }
 

@@ -29,7 +29,7 @@ struct ProtocolConductTests {
             try body(server, loop)
             loop.advanceTime(by: .seconds(10))
             if server.channel.isActive { server.loseTransport() }
-            _ = try? server.channel.finish(acceptAlreadyClosed: true)
+            server.finish()
             return outcomes
         }
         #expect(try outcome { _, loop in loop.advanceTime(by: .seconds(2)) } == [.timeout])

@@ -9,7 +9,6 @@ import socket
 import ssl
 import struct
 import sys
-import threading
 import time
 
 from tlslite.api import HandshakeSettings, TLSConnection
@@ -42,8 +41,8 @@ def honest(version=None):
     return answer.startswith(b"HTTP/1.1 200 ")
 
 
-def end_of(sock):
-    """How the server ended the connection: reads until it closes."""
+def end_of(sock, reset="closed"):
+    """How the server ended the connection: reads until it closes, or resets."""
     data = b""
     try:
         while True:
@@ -52,7 +51,8 @@ def end_of(sock):
                 break
             data += piece
     except ConnectionError:
-        pass
+        if reset != "closed":
+            return reset
     except TimeoutError:
         return "nothing"
     # The last record tells, when it is an alert that is not encrypted.
@@ -184,6 +184,20 @@ def truncation():
     return "answered" if sum(1 for _ in data) > 1200 else "closed"
 
 
+def unread():
+    """Sends on after a hello that is refused: a reset, caused by bytes that nobody read, must not overtake the alert."""
+    with connect() as sock:
+        try:
+            sock.sendall(record(22, hello(version=0x0302, extensions=SIGNATURES + GROUPS + extension(21, bytes(12000)))))
+            for _ in range(20):
+                sock.sendall(bytes(20_000))
+                time.sleep(0.01)
+            sock.shutdown(socket.SHUT_WR)
+        except ConnectionError:
+            return "reset"
+        return end_of(sock, reset="reset")
+
+
 def corrupted():
     """A record with a wrong authentication tag."""
     with connect() as sock:
@@ -245,6 +259,7 @@ attack("SSL 2 hello", REFUSED, raw(b"\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x1
 attack("SSL 3 hello", {"alert protocol_version", "alert handshake_failure"}, raw(record(22, hello(version=0x0300, extensions=None), 0x0300)))
 attack("TLS 1.0 alone", {"alert protocol_version"}, raw(record(22, hello(version=0x0301, extensions=SIGNATURES + GROUPS))))
 attack("TLS 1.1 alone", {"alert protocol_version"}, raw(record(22, hello(version=0x0302, extensions=SIGNATURES + GROUPS))))
+attack("refused, with much behind it", {"alert protocol_version"}, unread)
 attack("TLS 1.1 by tlslite", {"alert protocol_version"}, client(minVersion=(3, 1), maxVersion=(3, 2)))
 attack("downgrade (fallback SCSV)", {"alert inappropriate_fallback", "alert protocol_version"},
        raw(record(22, hello(suites=(0xC02B, 0x5600), extensions=SIGNATURES + GROUPS))))

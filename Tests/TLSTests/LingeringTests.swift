@@ -1,0 +1,101 @@
+import NIOCore
+import NIOEmbedded
+import TestSupport
+import Testing
+
+@testable import TLS
+
+/// A server that refused and said why stays a moment, so that no reset overtakes the word.
+struct LingeringTests {
+    /// A server that has just refused a client, which is left out: what it sends is the test's to say.
+    private final class Refused {
+        let loop = EmbeddedEventLoop()
+        let server: End
+
+        init(_ change: (inout TLSServerSettings) -> Void = { $0.minVersion = .tls13 }) throws {
+            server = try End(TLSHandler(server: Contexts.server(Contexts.serverCertificate, change)), loop: loop)
+            // As a handler above does with any error: the word must not be cut off by it.
+            server.recorder.onEvent = { event, context in if case .error = event { context.close(promise: nil) } }
+            try server.activate()
+            let client = try OpenSSLClient(version: 0x0303)
+            server.receive(ByteBuffer(bytes: client.step()))
+        }
+
+        deinit { server.finish() }
+    }
+
+    @Test("after the alert the output ends, and the peer may send on and end when it likes")
+    func alert() throws {
+        let refused = try Refused()
+        let server = refused.server
+        // A fatal alert, protocol_version (RFC 8446 section 6).
+        #expect(try server.takeOutbound() == ByteBuffer(bytes: [0x15, 0x03, 0x03, 0x00, 0x02, 0x02, 0x46]))
+        #expect(server.bottom.closes == [.output])
+        #expect(server.recorder.seen == [.active, .error(.handshakeFailed("unsupported protocol"))])
+        server.receive(ByteBuffer(repeating: 0x16, count: 100_000))
+        #expect(server.channel.isActive)
+        server.receiveFIN()
+        #expect(!server.channel.isActive)
+        #expect(server.recorder.seen.last == .inactive)
+        #expect(try server.takeOutbound() == nil)
+        #expect(server.recorder.received.readableBytes == 0)
+    }
+
+    @Test("it does not wait for ever")
+    func timeLimit() throws {
+        let refused = try Refused()
+        refused.loop.advanceTime(by: TLSHandler.lingerTime - .milliseconds(1))
+        #expect(refused.server.channel.isActive)
+        refused.loop.advanceTime(by: .milliseconds(1))
+        #expect(!refused.server.channel.isActive)
+    }
+
+    @Test("it does not read for ever", arguments: [0, 1])
+    func byteLimit(_ excess: Int) throws {
+        let refused = try Refused()
+        refused.server.receive(ByteBuffer(repeating: 0, count: 1000))
+        refused.server.receive(ByteBuffer(repeating: 0, count: TLSHandler.lingerBytes - 1000 + excess))
+        #expect(refused.server.channel.isActive == (excess == 0))
+    }
+
+    @Test("whoever closes once more does not wait")
+    func cut() throws {
+        let refused = try Refused()
+        #expect(refused.server.channel.isActive)
+        refused.server.channel.close(promise: nil)
+        #expect(!refused.server.channel.isActive)
+    }
+
+    @Test("a connection that breaks after the handshake is told so too")
+    func afterTheHandshake() throws {
+        let pair = try BackToBack()
+        try pair.connect()
+        pair.server.receive(ByteBuffer(bytes: [0x17, 0x03, 0x03, 0x00, 0x20] + [UInt8](repeating: 7, count: 0x20)))
+        #expect(pair.server.bottom.closes == [.output])
+        #expect(pair.server.channel.isActive)
+        try pair.interact()
+        #expect(pair.client.recorder.errors == [.alertReceived("bad record mac")])
+        #expect(!pair.client.channel.isActive)
+        #expect(!pair.server.channel.isActive)
+    }
+
+    @Test("where there is nothing to say the end comes at once")
+    func nothingToSay() throws {
+        let loop = EmbeddedEventLoop()
+        let server = try End(TLSHandler(server: Contexts.server), loop: loop)
+        try server.activate()
+        server.receive(ByteBuffer(string: "SSH-2.0-OpenSSH_9\r\n"))
+        loop.run()
+        #expect(server.bottom.closes == [.all])
+    }
+
+    @Test("a client that refuses its server says so and leaves at once")
+    func client() throws {
+        let pair = try BackToBack(client: TLSContext(client: Contexts.clientSettings(trusting: Contexts.otherCA)))
+        try pair.connect()
+        #expect(!pair.client.channel.isActive)
+        #expect(pair.client.bottom.closes == [.all])
+        #expect(pair.server.recorder.errors == [.alertReceived("unknown CA")])
+        #expect(pair.server.bottom.closes == [.all])
+    }
+}
