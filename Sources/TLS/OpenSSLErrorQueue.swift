@@ -44,6 +44,17 @@ enum OpenSSLErrorQueue {
         let reason = ERR_GET_REASON(code)
         // OpenSSL gives an alert the reason 1000 + its number; alerts are one byte.
         guard ERR_GET_LIB(code) == ERR_LIB_SSL, reason >= SSL_AD_REASON_OFFSET, reason < SSL_AD_REASON_OFFSET + 256 else { return nil }
-        return SSL_alert_desc_string_long(reason - SSL_AD_REASON_OFFSET).map { String(cString: $0) }
+        return alertName(reason - SSL_AD_REASON_OFFSET)
+    }
+
+    private static func alertName(_ number: Int32) -> String {
+        switch number {
+        // Those of TLS 1.3 that OpenSSL 3.0 has no words for, the one that clients hear most among them.
+        case SSL_AD_MISSING_EXTENSION: return "missing extension"
+        case SSL_AD_CERTIFICATE_REQUIRED: return "certificate required"
+        default:
+            let name = SSL_alert_desc_string_long(number).map { String(cString: $0) } ?? "unknown"
+            return name == "unknown" ? "number \(number)" : name
+        }
     }
 }

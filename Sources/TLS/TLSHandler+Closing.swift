@@ -72,8 +72,12 @@ extension TLSHandler {
             if let promise = closeOutputPromise { closePromises.append(promise) }
             closeOutputPromise = nil
             limitClose(context)
-            send(takeCiphertext(), context) { _, context in context.close(promise: nil) }
+            let sent = send(takeCiphertext(), context)
+            // Between the two for the reason given in `fail`.
             if peerHasEnded { context.fireUserInboundEventTriggered(TLSUserEvent.shutdownCompleted) }
+            sent.assumeIsolated().whenComplete { [self] _ in
+                self.context?.close(promise: nil)
+            }
         }
     }
 

@@ -21,7 +21,7 @@ struct TLSStateMachine {
         case closed
     }
 
-    private enum State {
+    enum State: Equatable {
         /// The channel is not active yet.
         case idle
         case handshaking
@@ -35,7 +35,7 @@ struct TLSStateMachine {
         case closed
     }
 
-    private var state = State.idle
+    private(set) var state = State.idle
     private var closesOutputAfterHandshake = false
 
     // MARK: What is possible now

@@ -93,17 +93,6 @@ struct HandshakeTests {
         #expect(pair.server.tls.negotiation?.applicationProtocol == "http/1.1")
     }
 
-    @Test("a client that offers only other protocols is refused with the alert of RFC 7301")
-    func alpnMismatch() throws {
-        let pair = try BackToBack(
-            client: Contexts.client { $0.applicationProtocols = ["h2"] }, server: Contexts.server { $0.applicationProtocols = ["http/1.1"] }
-        )
-        try pair.connect()
-        #expect(pair.client.recorder.errors == [.alertReceived("no application protocol")])
-        #expect(pair.server.recorder.errors.count == 1)
-        #expect(!pair.server.channel.isActive)
-    }
-
     @Test("a server without ALPN leaves it aside, and so does a client")
     func alpnUnused() throws {
         let silentServer = try BackToBack(client: Contexts.client { $0.applicationProtocols = ["h2"] })
@@ -112,17 +101,6 @@ struct HandshakeTests {
         let silentClient = try BackToBack(server: Contexts.server { $0.applicationProtocols = ["http/1.1"] })
         try silentClient.connect()
         #expect(silentClient.client.recorder.story == [.handshake(nil)])
-    }
-
-    @Test("without a common version both sides hear why")
-    func versionMismatch() throws {
-        let pair = try BackToBack(
-            client: Contexts.client { $0.minVersion = .tls13 }, server: Contexts.server { $0.maxVersion = .tls12 })
-        try pair.connect()
-        #expect(pair.server.recorder.errors == [.handshakeFailed("unsupported protocol")])
-        #expect(pair.client.recorder.errors == [.alertReceived("protocol version")])
-        #expect(!pair.server.channel.isActive)
-        #expect(!pair.client.channel.isActive)
     }
 
     @Test("garbage instead of a ClientHello is refused, and the connection closed")
