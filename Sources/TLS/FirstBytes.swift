@@ -4,6 +4,8 @@ import NIOCore
 enum FirstBytes: Equatable {
     /// A request in plain HTTP.
     case plainHTTP
+    /// Neither TLS nor HTTP.
+    case notTLS
     /// TLS, or something that OpenSSL will refuse.
     case other
     /// Too few to tell.
@@ -12,12 +14,16 @@ enum FirstBytes: Equatable {
     private static let methods = ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE ", "PRI "]
 
     init(_ bytes: ByteBufferView) {
-        // Records of TLS start with a number from 20 to 24, so a letter never does.
-        guard let first = bytes.first, (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(first) else {
-            self = bytes.isEmpty ? .undecided : .other
+        guard let first = bytes.first else {
+            self = .undecided
             return
         }
-        self = .other
+        // Records of TLS begin with a number from 20 to 24 (RFC 8446 §5.1), the hello of SSL 2.0 with its highest bit set.
+        guard !(20...24).contains(first), first < 0x80 else {
+            self = .other
+            return
+        }
+        self = .notTLS
         for method in Self.methods {
             if bytes.starts(with: method.utf8) { self = .plainHTTP }
             if bytes.count < method.utf8.count, method.utf8.starts(with: bytes) { self = .undecided }

@@ -105,15 +105,16 @@ extension TLSHandler {
         }
     }
 
-    func refusePlainHTTP(_ context: ChannelHandlerContext) {
+    /// Answers a client that does not speak TLS in plain text, if there are words for it.
+    func refusePlain(_ error: TLSError, _ failure: TLSHandshakeFailure, _ context: ChannelHandlerContext) {
         guard let plainHTTPResponse else {
-            fail(.plainHTTPRequest, context, .plainHTTP)
+            fail(error, context, failure)
             return
         }
         guard machine.fail(discarding: Self.lingerBytes) else { return }
-        onHandshake?(.plainHTTP, context.channel)
-        output.fail(with: TLSError.plainHTTPRequest)
-        linger(after: plainHTTPResponse, .plainHTTPRequest, context)
+        onHandshake?(failure, context.channel)
+        output.fail(with: error)
+        linger(after: plainHTTPResponse, error, context)
     }
 
     /// Sends the last word, ends the output, and leaves the end to the peer, for a while.

@@ -58,7 +58,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     /// - Parameters:
     ///   - handshakeTimeout: after it, an unfinished handshake fails with `TLSError.handshakeTimeout`; `nil` waits for ever.
     ///   - closeTimeout: how long a peer may take nothing of what is queued when the connection is being closed.
-    ///   - plainHTTPResponse: what a client reads that speaks plain HTTP here, a whole response; without it the connection just ends.
+    ///   - plainHTTPResponse: what a client reads that does not speak TLS, a whole response of plain HTTP; without it the connection just ends.
     ///   - onHandshake: called on the event loop once the handshake has ended, with `nil` when it succeeded; before the pipeline hears of it.
     public init(
         server context: TLSContext, handshakeTimeout: TimeAmount? = nil, closeTimeout: TimeAmount = .seconds(30),
@@ -190,7 +190,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Looks whether a client speaks plain HTTP.
+    /// Looks whether a client speaks TLS at all.
     /// - Returns: what is for OpenSSL; `nil` while it cannot be told yet, or when it is nothing for OpenSSL.
     private func afterFirstBytes(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) -> ByteBuffer? {
         guard var seen = firstBytes else { return bytes }
@@ -199,13 +199,18 @@ public final class TLSHandler: ChannelDuplexHandler {
         case .undecided:
             firstBytes = seen
             return nil
-        case .other:
-            firstBytes = nil
-            return seen
         case .plainHTTP:
             firstBytes = nil
-            refusePlainHTTP(context)
+            refusePlain(.plainHTTPRequest, .plainHTTP, context)
             return nil
+        case .notTLS where plainHTTPResponse != nil:
+            firstBytes = nil
+            // OpenSSL would say nothing at all, which a sender of pushes takes for success.
+            refusePlain(.handshakeFailed("the peer does not speak TLS"), .notTLS, context)
+            return nil
+        case .notTLS, .other:
+            firstBytes = nil
+            return seen
         }
     }
 

@@ -220,7 +220,7 @@ extension ProxyProcess {
     func scrapeAddress(format: String) async throws {
         let tls = "\n[exporter.tls_server_config]\ncert_file = \"certs/server.pem\"\nkey_file = \"certs/server-key.pem\"\n"
         for (config, addresses) in [
-            (Configurations.scrape, ["tcp://127.0.0.1"]), (Configurations.scrape + tls, ["tls://localhost"]),
+            (Configurations.scrape, ["tcp://127.0.0.1"]), (Configurations.scrape + tls, ["tcp://127.0.0.1", "tls://localhost"]),
         ] {
             try await withProxy(config, certificates: true) { proxy in
                 for address in addresses {

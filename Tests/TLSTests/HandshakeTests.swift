@@ -155,11 +155,13 @@ struct HandshakeTests {
         #expect(judge("G") == .undecided)
         #expect(judge("GET") == .undecided)
         #expect(judge("GET ") == .plainHTTP)
-        #expect(judge("GEX") == .other)
+        #expect(judge("GEX") == .notTLS)
         #expect(judge("P") == .undecided)
         #expect(judge("PR") == .undecided)
         #expect(judge("PRI * HTTP/2.0") == .plainHTTP)
-        #expect(judge("get ") == .other)
+        #expect(judge("get ") == .notTLS)
+        #expect(judge("{") == .notTLS)
+        #expect(judge("\0") == .notTLS)
         #expect(judge("\u{16}\u{3}\u{1}") == .other)
     }
 

@@ -1,0 +1,187 @@
+import NIOCore
+import NIOEmbedded
+import NIOPosix
+import Proxy
+import Testing
+
+@testable import Services
+
+/// The time limits of one connection, on a clock that the test moves.
+@Suite("HTTPRequestHandler, time")
+struct HTTPTimeoutTests {
+    private static let get = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n"
+    private static let second = TimeAmount.seconds(1)
+
+    /// Between the handler and a reader: takes one piece after another, when the test says so.
+    private final class Reader: ChannelOutboundHandler {
+        typealias OutboundIn = ByteBuffer
+        typealias OutboundOut = ByteBuffer
+
+        private(set) var taken = ByteBuffer()
+        private var waiting: [(piece: ByteBuffer, promise: EventLoopPromise<Void>?)] = []
+        private var context: ChannelHandlerContext?
+        /// Takes whatever comes.
+        var isFast = true
+
+        func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+        func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+        func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+            waiting.append((unwrapOutboundIn(data), promise))
+            if !isFast, let channel = context.channel as? EmbeddedChannel { channel.isWritable = false }
+        }
+
+        func flush(context: ChannelHandlerContext) {
+            if isFast { while take() {} }
+        }
+
+        /// - Returns: whether there was a piece to take.
+        @discardableResult
+        func take() -> Bool {
+            guard !waiting.isEmpty else { return false }
+            var (piece, promise) = waiting.removeFirst()
+            taken.writeBuffer(&piece)
+            promise?.succeed()
+            if waiting.isEmpty, let context, let channel = context.channel as? EmbeddedChannel {
+                channel.isWritable = true
+                context.pipeline.fireChannelWritabilityChanged()
+            }
+            return true
+        }
+    }
+
+    private let channel = EmbeddedChannel()
+    private let reader = Reader()
+    private let lines = LogLines()
+    private let store = MetricStore()
+
+    private var loop: EmbeddedEventLoop { channel.embeddedEventLoop }
+    private var text: String { String(buffer: reader.taken) }
+    private var statuses: [String] { text.matches(of: #/HTTP/1.1 (\d+)/#).map { String($0.1) } }
+
+    /// Connects with all times but those of the test out of reach.
+    private func connect(_ change: (inout ScrapeSettings) -> Void) throws {
+        let metrics = SelfMetrics(version: "1", start: SystemClock.now()) { nil }
+        metrics.isExposed = false
+        let router = Router(
+            store: store, lifecycle: DaemonLifecycle(startTime: SystemClock.now(), reloads: metrics.reloads) { true }, metrics: metrics,
+            offload: ThreadPoolOffload(.singleton), clock: SystemClock.now)
+        let handler = HTTPRequestHandler(
+            responder: router, requests: metrics.requests, date: DateText(clock: SystemClock.now), log: ConnectionLog(logger: lines.logger),
+            settings: ScrapeSettings.patient.with(change), isTLS: false)
+        try channel.pipeline.syncOperations.addHandlers([reader, handler])
+        try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+    }
+
+    private func send(_ text: String) throws { try channel.writeInbound(ByteBuffer(string: text)) }
+
+    private func pass(_ seconds: Int64) { loop.advanceTime(by: .seconds(seconds)) }
+
+    @Test("a silent connection is closed after header_timeout, without a word")
+    func silent() throws {
+        try connect { $0.headerTimeout = .seconds(10) }
+        pass(9)
+        #expect(channel.isActive)
+        pass(1)
+        #expect(!channel.isActive && text == "")
+    }
+
+    @Test("a head that does not end is answered with 408, and no byte that trickles in buys time")
+    func slowHead() throws {
+        try connect { $0.headerTimeout = .seconds(10) }
+        pass(9)
+        // The first byte of a request begins its own time.
+        try send("GET / HTTP/1.1\r\n")
+        for _ in 0..<9 {
+            pass(1)
+            try send("A: b\r\n")
+        }
+        #expect(channel.isActive && text == "")
+        pass(1)
+        #expect(statuses == ["408"])
+        #expect(text.contains("\r\nConnection: close\r\n"))
+        pass(60)
+        #expect(!channel.isActive)
+    }
+
+    @Test("each request on a kept connection has header_timeout for itself")
+    func eachHead() throws {
+        try connect { $0.headerTimeout = .seconds(10) }
+        for count in 1...5 {
+            try send("GET /-/heal")
+            pass(9)
+            try send("thy HTTP/1.1\r\nHost: h\r\n\r\n")
+            #expect(statuses == Array(repeating: "200", count: count))
+            // Within idle_timeout.
+            pass(200)
+        }
+        try send("GET /-/heal")
+        pass(10)
+        #expect(statuses.last == "408")
+    }
+
+    @Test("a kept connection without a request is closed after idle_timeout, each answer beginning anew")
+    func idle() throws {
+        try connect {
+            $0.headerTimeout = .seconds(10)
+            $0.idleTimeout = .seconds(30)
+        }
+        for _ in 0..<3 {
+            try send(Self.get)
+            pass(29)
+            #expect(channel.isActive)
+        }
+        pass(1)
+        #expect(!channel.isActive && statuses == ["200", "200", "200"])
+    }
+
+    /// Apps whose text is one piece each, or more.
+    private func pushPieces() throws -> String {
+        let texts = (0..<8).map { String(repeating: "large\($0) 1\n", count: 40_000) }
+        for (index, text) in texts.enumerated() {
+            let app = (name: try AppName.named("app\(index)"), exposition: Exposition(endingInNewline: ByteBuffer(string: text)))
+            try store.apply(Push(apps: [app]), from: .push(listener: "test"), at: SystemClock.now())
+        }
+        return texts.joined()
+    }
+
+    @Test("a reader that takes nothing is cut after write_timeout, and the log says so")
+    func stuckReader() throws {
+        _ = try pushPieces()
+        try connect {
+            $0.writeTimeout = .seconds(60)
+            $0.idleTimeout = .seconds(5)
+        }
+        reader.isFast = false
+        try send(Self.get)
+        reader.take()
+        pass(59)
+        #expect(channel.isActive)
+        // It is looked at four times within the timeout, the first of which may have come just before the last byte was taken.
+        pass(16)
+        #expect(!channel.isActive)
+        #expect(lines.all.contains { $0.hasPrefix("info connection cut: its reader takes no bytes") }, "\(lines.all)")
+    }
+
+    @Test("a reader that is slow but takes something within each write_timeout gets all of it, however long that takes")
+    func slowReader() throws {
+        let body = try pushPieces()
+        try connect { $0.writeTimeout = .seconds(60) }
+        reader.isFast = false
+        try send(Self.get)
+        var takes = 0
+        while reader.take() {
+            takes += 1
+            pass(50)
+            #expect(channel.isActive)
+        }
+        #expect(takes >= 8)
+        #expect(text.hasSuffix("\r\n\r\n" + body))
+        // And it is an ordinary connection afterwards.
+        reader.isFast = true
+        try send("GET /-/healthy HTTP/1.1\r\nHost: h\r\n\r\n")
+        #expect(text.hasSuffix("exporter-proxy is healthy\n"))
+        #expect(lines.all == [])
+    }
+}
