@@ -18,7 +18,7 @@ extension Request {
             acceptEncoding: header("accept-encoding"),
             // The authority of an absolute target wins over Host (RFC 9112 §3.2.2). An empty Host says nothing.
             host: target.authority ?? (host == "" ? nil : host),
-            authorization: header("authorization"), isTLS: isTLS)
+            authorization: header("authorization"), isTLS: isTLS, instance: header(ProgramInstance.header))
     }
 }
 

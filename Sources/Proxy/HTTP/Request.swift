@@ -22,6 +22,8 @@ public struct Request: Sendable {
     public var authorization: String?
     /// Whether it came over TLS.
     public var isTLS: Bool
+    /// The exporter-proxy that polls with it; `nil` for anybody else.
+    public var instance: String?
 
     /// One `name=value` of the query.
     public struct QueryItem: Equatable, Sendable {
@@ -40,7 +42,7 @@ public struct Request: Sendable {
     /// A request made of its parts; `Request.parse` makes one of what a client sent.
     public init(
         method: Method = .get, path: String, query: [QueryItem] = [], accept: String? = nil, acceptEncoding: String? = nil,
-        host: String? = nil, authorization: String? = nil, isTLS: Bool = false
+        host: String? = nil, authorization: String? = nil, isTLS: Bool = false, instance: String? = nil
     ) {
         self.method = method
         self.path = path
@@ -50,5 +52,6 @@ public struct Request: Sendable {
         self.host = host
         self.authorization = authorization
         self.isTLS = isTLS
+        self.instance = instance
     }
 }

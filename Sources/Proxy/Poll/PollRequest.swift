@@ -7,7 +7,7 @@ public struct PollRequest: Sendable {
 
     /// The header fields that the client itself sets, in lower case; configured ones of these names are left out.
     public static let ownHeaders: Set<String> = [
-        "host", "user-agent", "accept", "accept-encoding", "x-prometheus-scrape-timeout-seconds",
+        "host", "user-agent", "accept", "accept-encoding", "x-prometheus-scrape-timeout-seconds", ProgramInstance.header,
         "connection", "keep-alive", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect",
     ]
 
@@ -24,11 +24,15 @@ public struct PollRequest: Sendable {
     /// - Parameters:
     ///   - files: the contents of the files that `target` names, by path.
     ///   - version: of exporter-proxy, for `User-Agent`.
+    ///   - instance: who asks.
     /// - Throws: what is wrong with a header, a password or a token; never shows its value.
-    public init(target: Target, files: [String: [UInt8]], version: String) throws(InvalidRequest) {
+    public init(
+        target: Target, files: [String: [UInt8]], version: String, instance: String = ProgramInstance.id
+    ) throws(InvalidRequest) {
         guard target.url.isFitForRequest else { throw InvalidRequest("the URL of target \(target.name) has spaces or control characters") }
         var common = "User-Agent: exporter-proxy/\(version)\r\nAccept: \(PollRequest.accept)\r\nAccept-Encoding: gzip\r\n"
         common += "X-Prometheus-Scrape-Timeout-Seconds: \(target.timeout.decimalSeconds)\r\n"
+        common += "X-Exporter-Proxy-Instance: \(instance)\r\n"
         self.commonFields = common
         self.privateFields = try PollRequest.privateFields(of: target, files: files)
         self.url = target.url

@@ -1,3 +1,5 @@
+import Proxy
+
 /// What a connection needs of one request's head; framing already checked.
 struct RequestHead: Equatable {
     enum Body: Equatable {
@@ -20,6 +22,7 @@ struct RequestHead: Equatable {
     var accept: String?
     var acceptEncoding: String?
     var authorization: String?
+    var instance: String?
 
     /// Those headers that any route asks for, by lower-case name.
     func header(_ name: String) -> String? {
@@ -28,6 +31,7 @@ struct RequestHead: Equatable {
         case "accept": accept
         case "accept-encoding": acceptEncoding
         case "authorization": authorization
+        case ProgramInstance.header: instance
         default: nil
         }
     }

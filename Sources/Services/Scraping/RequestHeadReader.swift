@@ -117,6 +117,8 @@ struct RequestHeadReader {
             guard !head.isHTTP10, !isChunked else { throw RequestError(400, "unexpected Transfer-Encoding") }
             guard Self.matches(value, "chunked") else { throw RequestError(501, "the only Transfer-Encoding known here is chunked") }
             isChunked = true
+        case 25 where Self.matches(name, "x-exporter-proxy-instance"):
+            head.instance = try Self.text(value)
         default: break
         }
     }

@@ -36,6 +36,13 @@ struct MetricsRouteTests {
         }
     }
 
+    @Test("another proxy's poll is answered, one's own is not")
+    func polls() throws {
+        try side.push([("a", "a 1\n")])
+        #expect(try side.send("GET", "/metrics", headers: [ProgramInstance.header: "f00"]).text == "a 1\n")
+        #expect(try side.send("GET", "/metrics", headers: [ProgramInstance.header: ProgramInstance.id]).status == 508)
+    }
+
     @Test("without apps the answer is empty, and a success")
     func empty() throws {
         let received = try side.send("GET", "/metrics")

@@ -10,7 +10,7 @@ struct PollRequestTests {
     }
 
     private func text(_ target: Target, files: [String: [UInt8]] = [:]) throws -> String {
-        String(buffer: try PollRequest(target: target, files: files, version: "1.2.3").bytes)
+        String(buffer: try PollRequest(target: target, files: files, version: "1.2.3", instance: "f00").bytes)
     }
 
     @Test("the whole request, byte for byte")
@@ -23,6 +23,7 @@ struct PollRequestTests {
                 Accept: text/plain;version=0.0.4;q=1,*/*;q=0.1\r
                 Accept-Encoding: gzip\r
                 X-Prometheus-Scrape-Timeout-Seconds: 2\r
+                X-Exporter-Proxy-Instance: f00\r
                 \r
 
                 """)

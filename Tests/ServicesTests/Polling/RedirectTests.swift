@@ -23,6 +23,17 @@ struct RedirectTests {
         }
     }
 
+    @Test("who is led to one's own scrape address finds out, before its own metrics grow with each poll")
+    func ownAddress() async throws {
+        try await withScrapeServer { own in
+            try own.push("a", "a 1\n")
+            let port = try #require(own.listener.listener.port)
+            try await HTTPTarget.with(answer: { _ in [.redirect(to: "http://127.0.0.1:\(port)/metrics")] }) { server in
+                try await withClient(Target(port: server.port)) { client in try await client.expect(failure: "status 508 Loop Detected") }
+            }
+        }
+    }
+
     @Test("credentials and configured headers do not follow to another origin, nor come back from there")
     func otherOrigin() async throws {
         let home = Ports()
