@@ -107,7 +107,8 @@ if let libFuzzer {
     package.targets += [
         .target(name: "CLibFuzzer", path: "Fuzz/CLibFuzzer"),
         .executableTarget(
-            name: "Fuzz", dependencies: ["CLibFuzzer", "Services", "Proxy", nioCore], path: "Fuzz/Fuzz", swiftSettings: swiftSettings,
+            name: "Fuzz", dependencies: ["CLibFuzzer", "Services", "Proxy", "TLS", "TestSupport", nioCore, nioTLS, nioEmbedded],
+            path: "Fuzz/Fuzz", swiftSettings: swiftSettings,
             linkerSettings: [.unsafeFlags([libFuzzer]), .linkedLibrary("stdc++")]),
     ]
 }

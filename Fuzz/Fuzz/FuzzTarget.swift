@@ -9,6 +9,9 @@ enum FuzzTarget: String, CaseIterable {
     case request
     case gunzip
     case url
+    case tlsServer = "tls-server"
+    case tlsClient = "tls-client"
+    case tlsRecords = "tls-records"
 
     /// Set once, before the first input.
     nonisolated(unsafe) static var current = FuzzTarget.json
@@ -21,6 +24,9 @@ enum FuzzTarget: String, CaseIterable {
         case .request: RequestFuzzer.run(input)
         case .gunzip: GunzipFuzzer.run(input)
         case .url: URLFuzzer.run(String(decoding: input, as: UTF8.self))
+        case .tlsServer: TLSBytesFuzzer.runServer(input)
+        case .tlsClient: TLSBytesFuzzer.runClient(input)
+        case .tlsRecords: TLSRecordsFuzzer.run(input)
         }
     }
 }
