@@ -11,6 +11,7 @@ enum Tools {
     static let testsPython = "\(checkout)/Tests/.venv/bin/python"
     static let prometheus = find("prometheus") ?? "prometheus"
     static let chromium = find("chromium") ?? "chromium"
+    static let testssl = find("testssl") ?? "testssl"
     static let promtool = find("promtool") ?? "promtool"
 
     private static func find(_ name: String) -> String? {
