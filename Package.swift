@@ -23,7 +23,6 @@ if libFuzzer != nil {
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
-let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
@@ -51,7 +50,7 @@ let package = Package(
         .target(
             name: "Services",
             dependencies: [
-                "Proxy", "TLS", "ConfigWatch", "CMalloc", nioCore, nioPosix, nioHTTP1, nioTLS, logging, lifecycle, unixSignals,
+                "Proxy", "TLS", "ConfigWatch", "CMalloc", nioCore, nioPosix, nioTLS, logging, lifecycle, unixSignals,
             ],
             swiftSettings: swiftSettings),
         .target(
@@ -90,7 +89,7 @@ let package = Package(
         .testTarget(
             name: "ServicesTests",
             dependencies: [
-                "Services", "Proxy", "TLS", "ConfigWatch", "TestSupport", nioCore, nioEmbedded, nioHTTP1, nioPosix, logging,
+                "Services", "Proxy", "TLS", "ConfigWatch", "TestSupport", nioCore, nioEmbedded, nioPosix, logging,
             ],
             swiftSettings: swiftSettings),
         .testTarget(name: "ConfigWatchTests", dependencies: ["ConfigWatch", "TestSupport"], swiftSettings: swiftSettings),

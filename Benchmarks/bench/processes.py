@@ -1,23 +1,12 @@
 """What the kernel says about a process: CPU time, memory, threads."""
-import os
 import re
+import time
 
 
 def cpu_ns(pid):
-    """CPU time of all threads, user and system, in nanoseconds."""
-    total = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        try:
-            with open(f"/proc/{pid}/task/{task}/schedstat") as file:
-                total += int(file.read().split()[0])
-        except FileNotFoundError:  # A thread that has just ended.
-            pass
-    if total:
-        return total
-    # A kernel without schedstat: ticks of 10 ms.
-    with open(f"/proc/{pid}/stat") as file:
-        fields = file.read().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+    """CPU time of all threads there ever were, user and system, in nanoseconds."""
+    # The clock of a process, whichever its number (clock_getcpuclockid(3), CPUCLOCK_SCHED).
+    return time.clock_gettime_ns((~pid << 3) | 2)
 
 
 def memory(pid):

@@ -7,6 +7,7 @@ enum FuzzTarget: String, CaseIterable {
     case capnp
     case config
     case request
+    case response
     case gunzip
     case url
     case tlsServer = "tls-server"
@@ -22,6 +23,7 @@ enum FuzzTarget: String, CaseIterable {
         case .capnp: PushFuzzer.run(input, format: .capnp)
         case .config: ConfigFuzzer.run(Array(input))
         case .request: RequestFuzzer.run(input)
+        case .response: ResponseFuzzer.run(input)
         case .gunzip: GunzipFuzzer.run(input)
         case .url: URLFuzzer.run(String(decoding: input, as: UTF8.self))
         case .tlsServer: TLSBytesFuzzer.runServer(input)

@@ -1,5 +1,5 @@
 import Glibc
-@_spi(CustomByteBufferAllocator) import NIOCore
+@_spi(CustomByteBufferAllocator) public import NIOCore
 
 extension ByteBuffer {
     /// A buffer of exactly `size` bytes, all of which `fill` must write.
@@ -11,6 +11,15 @@ extension ByteBuffer {
         let memory = UnsafeMutableRawBufferPointer(start: bytes, count: size)
         fill(memory)
         return ByteBuffer(takingOwnershipOf: memory, allocator: ByteBufferAllocator())
+    }
+
+    /// An empty buffer with room for exactly `capacity` bytes; writing more makes it grow as any other.
+    public static func withExactCapacity(_ capacity: Int) -> ByteBuffer {
+        guard capacity > 0, let bytes = malloc(capacity) else { return ByteBuffer() }
+        var buffer = ByteBuffer(
+            takingOwnershipOf: UnsafeMutableRawBufferPointer(start: bytes, count: capacity), allocator: ByteBufferAllocator())
+        buffer.clear()
+        return buffer
     }
 
     private init(repeating byte: UInt8, count: Int, filledBy fill: (UnsafeMutableRawBufferPointer) -> Void) {

@@ -26,10 +26,12 @@ public struct Exposition: Sendable {
         self.content = Content(buffer: buffer, segment: nil)
     }
 
-    /// A final newline is added where it is missing. Copied only for that, or when `buffer` holds much more memory than its bytes need.
-    public init(addingNewlineTo buffer: ByteBuffer) {
+    /// A final newline is added where it is missing. Copied only for that, if there is no room for it, or when `buffer` holds much more
+    /// memory than its bytes need.
+    public init(addingNewlineTo buffer: consuming ByteBuffer) {
         let isEnded = buffer.readableBytes == 0 || buffer.getInteger(at: buffer.writerIndex - 1, as: UInt8.self) == UInt8(ascii: "\n")
-        if isEnded, buffer.storageCapacity <= buffer.readableBytes + buffer.readableBytes / 8 {
+        if isEnded || buffer.writableBytes > 0, buffer.storageCapacity <= buffer.readableBytes + buffer.readableBytes / 8 + 1 {
+            if !isEnded { buffer.writeInteger(UInt8(ascii: "\n")) }
             self.init(endingInNewline: buffer)
         } else {
             self = buffer.withUnsafeReadableBytes { Exposition(copying: $0) }

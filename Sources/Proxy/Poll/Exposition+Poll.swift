@@ -10,10 +10,7 @@ extension Exposition {
 
         let length = body.withUnsafeReadableBytes(Exposition.lengthWithoutEOFLine)
         body.moveWriterIndex(to: body.readerIndex + length)
-        if length > 0, body.getInteger(at: body.writerIndex - 1, as: UInt8.self) != UInt8(ascii: "\n") {
-            body.writeInteger(UInt8(ascii: "\n"))
-        }
-        self.init(endingInNewline: body)
+        self.init(addingNewlineTo: body)
     }
 
     /// How many bytes there are before a last line that reads `# EOF`; all of them without one.

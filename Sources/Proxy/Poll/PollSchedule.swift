@@ -2,32 +2,48 @@ public import NIOCore
 
 /// When a target is polled: once soon after the start, then at moments an interval apart whose offset comes from the URL,
 /// so that targets with one interval spread over it, and each keeps its moments whatever the others do.
+///
+/// Moments are whole slots of some milliseconds: with hundreds of targets a few are polled one right after the other, from one wake-up of
+/// the processor and with caches that the first one has warmed, instead of each from the cold.
 public struct PollSchedule: Sendable {
+    /// Targets whose moments fall within this long share one; short intervals have slots of their own size.
+    static let longestSlot: UInt64 = 50_000_000
+    /// An interval has at least so many slots.
+    static let leastSlots: UInt64 = 20
     /// The first polls of all targets are spread over this long; with it `/-/ready` need not wait for a long interval.
     static let firstPollSpread: UInt64 = 1_000_000_000
 
     /// Nanoseconds, never zero.
     private let interval: UInt64
+    /// Nanoseconds, never zero.
+    private let slot: UInt64
     private let hash: UInt64
 
     /// - Parameter interval: how far the polls are apart; less than a millisecond counts as one.
     public init(url: TargetURL, interval: Duration) {
         self.interval = UInt64(max(TimeAmount(interval).nanoseconds, 1_000_000))
+        self.slot = min(PollSchedule.longestSlot, self.interval / PollSchedule.leastSlots)
         self.hash = PollSchedule.hash(of: url.description)
     }
 
     /// The moment of the first poll: within a second of `start`, and within the interval.
     public func first(from start: NIODeadline) -> NIODeadline {
-        NIODeadline.uptimeNanoseconds(start.uptimeNanoseconds &+ hash % min(interval, PollSchedule.firstPollSpread))
+        NIODeadline.uptimeNanoseconds(start.uptimeNanoseconds &+ offset(within: min(interval, PollSchedule.firstPollSpread)))
     }
 
     /// The first of the target's moments that lies after `now`. Moments missed meanwhile (a slow poll, a suspended machine) are skipped, not caught up.
     public func next(after now: NIODeadline) -> NIODeadline {
-        let offset = hash % interval
+        let offset = offset(within: interval)
         let uptime = now.uptimeNanoseconds
         guard uptime >= offset else { return .uptimeNanoseconds(offset) }
         let missed = (uptime - offset) / interval
         return .uptimeNanoseconds(offset + (missed + 1) * interval)
+    }
+
+    /// The begin of one of the slots of `time`.
+    private func offset(within time: UInt64) -> UInt64 {
+        let offset = hash % time
+        return offset - offset % slot
     }
 
     /// FNV-1a with a final mix: the same in every process, unlike `Hasher`, and spread in all bits, since the remainder is what counts.

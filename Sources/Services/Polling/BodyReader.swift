@@ -27,7 +27,7 @@ struct BodyReader {
             guard let expected else { return }
             guard expected <= limit.bytes else { throw .bodyTooLarge(limit: limit) }
             // One more for the newline that may be missing.
-            body.reserveCapacity(min(expected + 1, BodyReader.maxReservation))
+            body = .withExactCapacity(min(expected + 1, BodyReader.maxReservation))
         }
     }
 

@@ -1,12 +1,11 @@
 import NIOCore
-import NIOHTTP1
 import NIOTLS
 import Proxy
 
 /// One connection of a target: sends a request, reads the response, and is then free for the next. On its channel's event loop alone.
 final class ExchangeHandler: ChannelInboundHandler {
-    typealias InboundIn = HTTPClientResponsePart
-    typealias OutboundOut = HTTPClientRequestPart
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
 
     /// A request under way, and who waits for its end.
     private struct Exchange {
@@ -25,16 +24,13 @@ final class ExchangeHandler: ChannelInboundHandler {
         case closed(PollFailure)
     }
 
-    /// Tells the decoder which kind of response to expect; what is sent are the ready-made bytes.
-    private static let requestHead = HTTPRequestHead(version: .http1_1, method: .GET, uri: "/")
-
     private var state: State
-    private let wire: RequestBytesHandler
+    /// Whether any byte has come since the last request.
+    private var hasReceived = false
     private var context: ChannelHandlerContext?
 
     /// - Parameter awaitsHandshake: whether a TLS handler lies below.
-    init(wire: RequestBytesHandler, awaitsHandshake: Bool) {
-        self.wire = wire
+    init(awaitsHandshake: Bool) {
         self.state = awaitsHandshake ? .opening : .idle
     }
 
@@ -53,7 +49,7 @@ final class ExchangeHandler: ChannelInboundHandler {
     }
 
     /// Whether the exchange under way has had no byte of a response.
-    var hasReceivedNothing: Bool { wire.received == 0 }
+    var hasReceivedNothing: Bool { !hasReceived }
 
     /// Sends `request` as soon as the connection is ready; `owner` is told the end, once.
     func begin(_ request: ByteBuffer, reader: ResponseReader, for owner: HTTPClient) {
@@ -104,6 +100,7 @@ final class ExchangeHandler: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        hasReceived = true
         guard case .exchanging(var exchange) = state else {
             // Nobody asked: the peer does not speak HTTP as we do.
             fail(.notHTTP("unexpected data"), context: context)
@@ -119,13 +116,6 @@ final class ExchangeHandler: ChannelInboundHandler {
         finish(exchange, end, context: context)
     }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
-        if case .exchanging(let exchange) = state, exchange.reader.phase == .awaitingHead, wire.received > ResponseReader.maxHead.bytes {
-            fail(.headTooLarge(limit: ResponseReader.maxHead), context: context)
-        }
-        context.fireChannelReadComplete()
-    }
-
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         fail(PollFailure(connectionError: error, phase: phase), context: context)
     }
@@ -138,8 +128,8 @@ final class ExchangeHandler: ChannelInboundHandler {
     private func send(_ exchange: Exchange) {
         guard let context else { return }
         state = .exchanging(exchange)
-        context.write(wrapOutboundOut(.head(ExchangeHandler.requestHead)), promise: nil)
-        context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(exchange.request))), promise: nil)
+        hasReceived = false
+        context.writeAndFlush(wrapOutboundOut(exchange.request), promise: nil)
     }
 
     private func finish(_ exchange: Exchange, _ end: ResponseReader.End, context: ChannelHandlerContext) {

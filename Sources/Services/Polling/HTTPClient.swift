@@ -1,14 +1,10 @@
 import NIOCore
-import NIOHTTP1
 import NIOPosix
 import Proxy
 import TLS
 
 /// Fetches one target's metrics, one poll after another, over one kept connection. On its event loop alone.
 final class HTTPClient {
-    /// Bodies come in pieces of this size; each connection keeps a buffer as large.
-    private static let readSize = 8 << 10
-
     /// One poll under way.
     private struct Fetch {
         var redirects: RedirectPolicy
@@ -173,15 +169,13 @@ final class HTTPClient {
     private func bootstrap(tls: (context: TLSContext, name: String)?) -> ClientBootstrap {
         ClientBootstrap(group: eventLoop)
             .connectTimeout(TimeAmount(polled.target.timeout))
-            .channelOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: HTTPClient.readSize))
+            .channelOption(.recvAllocator, value: PassingReadBuffers())
+            .channelOption(.maxMessagesPerRead, value: PassingReadBuffers.readsAtOnce)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     if let tls { try pipeline.addHandler(TLSHandler(client: tls.context, hostname: tls.name)) }
-                    let wire = RequestBytesHandler()
-                    try pipeline.addHandler(wire)
-                    try pipeline.addHandler(ByteToMessageHandler(HTTPResponseDecoder.forTargets()))
-                    try pipeline.addHandler(ExchangeHandler(wire: wire, awaitsHandshake: tls != nil))
+                    try pipeline.addHandler(ExchangeHandler(awaitsHandshake: tls != nil))
                 }
             }
     }
@@ -211,15 +205,5 @@ final class HTTPClient {
         attempt += 1
         fetch = nil
         ended(result)
-    }
-}
-
-extension HTTPDecoder where In == HTTPClientResponsePart, Out == HTTPClientRequestPart {
-    /// Informational responses are forwarded so that they can be counted.
-    fileprivate static func forTargets() -> HTTPResponseDecoder {
-        var limits = NIOHTTPDecoderLimitConfiguration()
-        limits.maxHeaderFieldSize = ResponseReader.maxHead.bytes
-        limits.maxHeaderListSize = ResponseReader.maxHead.bytes
-        return HTTPResponseDecoder(leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .forward, limitConfiguration: limits)
     }
 }

@@ -1,6 +1,5 @@
 import Glibc
 import NIOCore
-import NIOHTTP1
 import NIOPosix
 import Proxy
 import TLS
@@ -10,10 +9,6 @@ extension PollFailure {
     init?(connectionError error: any Error, phase: Phase) {
         switch error {
         case let error as TLSError: self.init(error)
-        case HTTPParserError.invalidEOFState: return nil
-        case HTTPParserError.headerOverflow: self = .headTooLarge(limit: ResponseReader.maxHead)
-        case let error as HTTPParserError: self = .notHTTP(error.words)
-        case is NIOHTTPDecoderError: self = .notHTTP("more than one response")
         case let error as IOError: self = .connectionEnded(phase, reason: SystemError.words(error.errnoCode))
         case let error as ChannelError where error == .eof || error == .alreadyClosed || error == .ioOnClosedChannel: return nil
         default: self = .connectionEnded(phase, reason: "\(error)")
@@ -50,20 +45,6 @@ extension PollFailure {
         case .peerNotVerified(let reason): self = .certificateNotTrusted(reason)
         case .truncated: self = .truncatedByPeer
         default: self = .tlsFailed("\(error)")
-        }
-    }
-}
-
-extension HTTPParserError {
-    fileprivate var words: String {
-        switch self {
-        case .invalidVersion: "unsupported version"
-        case .invalidStatus: "invalid status"
-        case .invalidContentLength, .unexpectedContentLength: "invalid Content-Length"
-        case .invalidChunkSize: "invalid chunk size"
-        case .invalidHeaderToken: "invalid header"
-        case .invalidConstant: "it does not begin with HTTP/"
-        default: "malformed"
         }
     }
 }

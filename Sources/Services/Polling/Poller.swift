@@ -7,8 +7,10 @@ import Synchronization
 final class Poller: Sendable {
     /// A running loop and where it lives.
     private struct Running {
-        let eventLoop: any EventLoop
+        let home: Home
         let loop: NIOLoopBoundBox<TargetLoop?>
+
+        private var eventLoop: any EventLoop { home.eventLoop }
 
         /// Ends the loop, after whatever was begun on its event loop before.
         @discardableResult
@@ -26,9 +28,23 @@ final class Poller: Sendable {
 
     private struct State {
         var running: [TargetURL: Running] = [:]
+        var homes: [ObjectIdentifier: Home] = [:]
         /// Targets whose first poll has not ended.
         var awaitingFirstPoll: Set<TargetURL> = []
         var isShutDown = false
+
+        mutating func home(on eventLoop: any EventLoop) -> Home {
+            let key = ObjectIdentifier(eventLoop)
+            let home = homes[key] ?? Home(eventLoop: eventLoop, alarms: .makeEmptyBox(valueType: AlarmClock.self, eventLoop: eventLoop))
+            homes[key] = home
+            return home
+        }
+    }
+
+    /// An event loop, and what rings there for all its target loops.
+    private struct Home {
+        let eventLoop: any EventLoop
+        let alarms: NIOLoopBoundBox<AlarmClock?>
     }
 
     private let group: any EventLoopGroup
@@ -108,8 +124,8 @@ final class Poller: Sendable {
             guard !state.isShutDown else { return (nil, nil) }
             let before = state.running[url]
             // On the same event loop the old loop is gone before the new one begins.
-            let eventLoop = before?.eventLoop ?? group.next()
-            let new = Running(eventLoop: eventLoop, loop: .makeEmptyBox(valueType: TargetLoop.self, eventLoop: eventLoop))
+            let home = before?.home ?? state.home(on: group.next())
+            let new = Running(home: home, loop: .makeEmptyBox(valueType: TargetLoop.self, eventLoop: home.eventLoop))
             state.running[url] = new
             if before == nil { state.awaitingFirstPoll.insert(url) }
             return (before, new)
@@ -118,8 +134,11 @@ final class Poller: Sendable {
         before?.stop()
         let polls = metrics.addTarget(polled.target)
         let (resolver, logger, store, clock) = (resolver, logger, store, clock)
-        new.eventLoop.execute { [weak self] in
-            let loop = TargetLoop(polled, on: new.eventLoop, resolver: resolver, logger: logger) { outcome, took in
+        let home = new.home
+        home.eventLoop.execute { [weak self] in
+            let alarms = home.alarms.value ?? AlarmClock(eventLoop: home.eventLoop)
+            home.alarms.value = alarms
+            let loop = TargetLoop(polled, on: home.eventLoop, alarms: alarms, resolver: resolver, logger: logger) { outcome, took in
                 let recorded = store.record(outcome, for: url, at: clock())
                 polls.ended(recorded, after: took)
                 return recorded

@@ -1,8 +1,7 @@
 import NIOCore
-import NIOHTTP1
 import Proxy
 
-/// Reads one response: parts in, an answer out. A value that knows no channel.
+/// Reads one response: bytes in, an answer out. A value that knows no channel.
 struct ResponseReader {
     /// What the response means for the poll.
     enum Answer {
@@ -18,8 +17,6 @@ struct ResponseReader {
         let isReusable: Bool
     }
 
-    /// The head's bound, in bytes; informational responses count in.
-    static let maxHead = ByteCount.kibibytes(64)
     /// Informational responses before the real one.
     static let maxInformational = 16
     /// A body that does not matter is read to its end to keep the connection, but not beyond this.
@@ -27,12 +24,15 @@ struct ResponseReader {
 
     private enum State {
         case awaitingHead(informational: Int)
-        case reading(BodyReader, isKeptAlive: Bool, isChunked: Bool)
+        case reading(BodyReader, isKeptAlive: Bool, framing: FramedResponseHead.Framing)
         case discarding(Answer, left: Int, isKeptAlive: Bool)
         case ended
     }
 
     private var state = State.awaitingHead(informational: 0)
+    private var parser = ResponseParser()
+    /// Bytes that came and are not parsed yet; without an owner besides while they grow.
+    private var waiting = ByteBuffer()
     private let limit: ByteCount
     private let followsRedirects: Bool
 
@@ -52,13 +52,26 @@ struct ResponseReader {
         if case .discarding(.failure(let failure), _, _) = state { failure } else { nil }
     }
 
-    /// Takes the next part.
+    /// Takes what has come.
     /// - Returns: the end, or `nil` when more must come.
-    mutating func take(_ part: HTTPClientResponsePart) -> End? {
-        switch part {
-        case .head(let head): takeHead(head)
-        case .body(let piece): takeBody(piece)
-        case .end: takeEnd()
+    mutating func take(_ bytes: consuming ByteBuffer) -> End? {
+        if waiting.readableBytes == 0 { waiting = bytes } else { waiting.writeBuffer(&bytes) }
+        while true {
+            let step: ResponseParser.Step
+            do throws(PollFailure) {
+                step = try parser.next(&waiting)
+            } catch {
+                return broken(error)
+            }
+            switch step {
+            case .incomplete:
+                // The channel's buffer is free for its next read.
+                if waiting.readableBytes == 0 { waiting = ByteBuffer() }
+                return nil
+            case .head(let head): if let end = takeHead(head) { return end }
+            case .body(let piece): if let end = takeBody(piece) { return end }
+            case .end: return takeEnd()
+            }
         }
     }
 
@@ -69,8 +82,10 @@ struct ResponseReader {
         switch state {
         case .awaitingHead:
             return End(answer: .failure(failure ?? .connectionEnded(.awaitingHead, reason: nil)), isReusable: false)
-        case .reading(let body, _, let isChunked):
-            let isIncomplete = isChunked || body.expected != nil
+        case .reading(let body, _, .untilEnd) where failure == nil:
+            return finish(body, isKeptAlive: false)
+        case .reading(let body, _, let framing):
+            let isIncomplete = framing != .untilEnd
             let says = failure == nil || failure == .truncatedByPeer
             let failure = says && isIncomplete ? .incompleteBody(received: body.received, expected: body.expected) : failure
             return End(answer: .failure(failure ?? .connectionEnded(.readingBody, reason: nil)), isReusable: false)
@@ -81,21 +96,19 @@ struct ResponseReader {
         }
     }
 
-    private mutating func takeHead(_ head: HTTPResponseHead) -> End? {
+    private mutating func takeHead(_ head: FramedResponseHead) -> End? {
         guard case .awaitingHead(let informational) = state else { return nil }
-        let status = Int(head.status.code)
-        if (100..<200).contains(status), status != 101 {
+        if head.isInformational {
             guard informational < ResponseReader.maxInformational else { return fail(.tooManyInformationalResponses) }
             state = .awaitingHead(informational: informational + 1)
             return nil
         }
-        let response = PollResponseHead(head)
-        let expected = head.headers.first(name: "content-length").flatMap { Int($0) }
-        switch response.verdict(followingRedirects: followsRedirects) {
+        let expected: Int? = if case .length(let length) = head.framing { length } else { nil }
+        switch head.fields.verdict(followingRedirects: followsRedirects) {
         case .read(let coding):
             do throws(PollFailure) {
                 let body = try BodyReader(coding: coding, expected: expected, limit: limit)
-                state = .reading(body, isKeptAlive: head.isKeepAlive, isChunked: response.transferEncoding != nil)
+                state = .reading(body, isKeptAlive: head.keepsAlive, framing: head.framing)
                 return nil
             } catch {
                 return fail(error)
@@ -107,8 +120,8 @@ struct ResponseReader {
         }
     }
 
-    private mutating func discard(_ answer: Answer, _ head: HTTPResponseHead, _ expected: Int?) -> End? {
-        guard head.isKeepAlive, head.status != .switchingProtocols, expected ?? 0 <= ResponseReader.maxDiscarded else {
+    private mutating func discard(_ answer: Answer, _ head: FramedResponseHead, _ expected: Int?) -> End? {
+        guard head.keepsAlive, expected ?? 0 <= ResponseReader.maxDiscarded else {
             state = .ended
             return End(answer: answer, isReusable: false)
         }
@@ -118,7 +131,7 @@ struct ResponseReader {
 
     private mutating func takeBody(_ piece: ByteBuffer) -> End? {
         switch state {
-        case .reading(var body, let isKeptAlive, let isChunked):
+        case .reading(var body, let isKeptAlive, let framing):
             // Two owners of the body's buffer would copy it with each piece.
             state = .ended
             do throws(PollFailure) {
@@ -126,7 +139,7 @@ struct ResponseReader {
             } catch {
                 return fail(error)
             }
-            state = .reading(body, isKeptAlive: isKeptAlive, isChunked: isChunked)
+            state = .reading(body, isKeptAlive: isKeptAlive, framing: framing)
             return nil
         case .discarding(let answer, let left, let isKeptAlive):
             guard piece.readableBytes <= left else {
@@ -144,52 +157,34 @@ struct ResponseReader {
         switch state {
         case .reading(let body, let isKeptAlive, _):
             state = .ended
-            do throws(PollFailure) {
-                return End(answer: .metrics(try body.finish()), isReusable: isKeptAlive)
-            } catch {
-                return End(answer: .failure(error), isReusable: isKeptAlive)
-            }
+            return finish(body, isKeptAlive: isKeptAlive)
         case .discarding(let answer, _, let isKeptAlive):
             state = .ended
-            return End(answer: answer, isReusable: isKeptAlive)
+            return End(answer: answer, isReusable: isKeptAlive && isAtEnd)
         case .awaitingHead, .ended:
             return nil
         }
     }
 
+    private func finish(_ body: BodyReader, isKeptAlive: Bool) -> End {
+        do throws(PollFailure) {
+            return End(answer: .metrics(try body.finish()), isReusable: isKeptAlive && isAtEnd)
+        } catch {
+            return End(answer: .failure(error), isReusable: isKeptAlive && isAtEnd)
+        }
+    }
+
+    /// Whether nothing came after the response. For what did nobody has asked: such a peer is not understood.
+    private var isAtEnd: Bool { waiting.readableBytes == 0 }
+
+    /// The bytes cannot be understood any further; a failure that was certain before stays the reason.
+    private mutating func broken(_ failure: PollFailure) -> End {
+        guard let certainFailure else { return fail(failure) }
+        return fail(certainFailure)
+    }
+
     private mutating func fail(_ failure: PollFailure) -> End {
         state = .ended
         return End(answer: .failure(failure), isReusable: false)
-    }
-}
-
-extension PollResponseHead {
-    fileprivate init(_ head: HTTPResponseHead) {
-        let headers = head.headers
-        self.init(status: Int(head.status.code), reason: head.status.reasonPhrase)
-        for (name, value) in headers {
-            // By length first: this runs for each field of each poll.
-            switch name.utf8.count {
-            case 12 where name.isSameFieldName(as: "content-type"): contentType = joined(contentType, value)
-            case 16 where name.isSameFieldName(as: "content-encoding"): contentEncoding = joined(contentEncoding, value)
-            case 17 where name.isSameFieldName(as: "transfer-encoding"): transferEncoding = joined(transferEncoding, value)
-            case 8 where name.isSameFieldName(as: "location"): location = location ?? value
-            default: continue
-            }
-        }
-    }
-}
-
-/// A repeated field counts as one list (RFC 9110 §5.3).
-private func joined(_ before: String?, _ value: String) -> String {
-    before.map { "\($0), \(value)" } ?? value
-}
-
-extension String {
-    /// Whether it is `other`, which is in lower case, but for case.
-    fileprivate func isSameFieldName(as other: String) -> Bool {
-        utf8.elementsEqual(other.utf8) { byte, expected in
-            (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 == expected : byte == expected
-        }
     }
 }

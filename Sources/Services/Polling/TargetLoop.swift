@@ -23,8 +23,8 @@ final class TargetLoop {
     private let timeout: TimeAmount
     private let record: Record
     private let logger: Logger
-    /// Cancels nothing when a poll ends in time: to find one timer among those of all targets costs more than to let it ring in vain.
-    private var alarm: DeadlineTimer?
+    private let alarms: AlarmClock
+    private var alarm: AlarmClock.Alarm?
     private var client: HTTPClient?
     private var health = PollHealth()
     private var state = State.stopped
@@ -34,7 +34,8 @@ final class TargetLoop {
     private var firstPollEnded: (() -> Void)?
 
     init(
-        _ polled: PolledTarget, on eventLoop: any EventLoop, resolver: HostResolver, logger: Logger, record: @escaping Record,
+        _ polled: PolledTarget, on eventLoop: any EventLoop, alarms: AlarmClock, resolver: HostResolver, logger: Logger,
+        record: @escaping Record,
         firstPollEnded: @escaping () -> Void
     ) {
         self.name = polled.target.name
@@ -44,7 +45,8 @@ final class TargetLoop {
         self.record = record
         self.logger = logger
         self.firstPollEnded = firstPollEnded
-        self.alarm = DeadlineTimer(eventLoop: eventLoop) { [weak self] in self?.alarmRang() }
+        self.alarms = alarms
+        self.alarm = AlarmClock.Alarm { [weak self] in self?.alarmRang() }
         self.client = HTTPClient(polled, on: eventLoop, resolver: resolver) { [weak self] in self?.ended($0) }
     }
 
@@ -69,15 +71,20 @@ final class TargetLoop {
 
     private func wait(until moment: NIODeadline) {
         state = .waiting
-        alarm?.set(moment)
+        set(moment)
+    }
+
+    private func set(_ moment: NIODeadline) {
+        if let alarm { alarms.set(alarm, to: moment) }
     }
 
     private func alarmRang() {
         switch state {
         case .waiting:
             state = .polling
-            alarm?.set(timeout)
             began = .now()
+            // In whole milliseconds, so that polls which begin together share the moment of their deadline too.
+            set((began + timeout).roundedUpToMilliseconds)
             client?.start()
         case .polling:
             client?.timeOut()
@@ -112,5 +119,13 @@ final class TargetLoop {
         case .recovered:
             logger.notice("target answers again", metadata: [LogKey.target: name])
         }
+    }
+}
+
+extension NIODeadline {
+    fileprivate var roundedUpToMilliseconds: NIODeadline {
+        let millisecond: UInt64 = 1_000_000
+        let rest = uptimeNanoseconds % millisecond
+        return rest == 0 ? self : .uptimeNanoseconds(uptimeNanoseconds - rest + millisecond)
     }
 }

@@ -1,4 +1,3 @@
-import Glibc
 import NIOCore
 
 /// Reads HTTP/1 requests from the bytes of a connection (RFC 9112): heads are checked strictly, bodies are counted and thrown away.
@@ -12,9 +11,6 @@ struct RequestParser {
     static let maxHeaders = 100
     /// No route takes a body: what comes is read past, up to this.
     static let maxBody = 64 << 10
-    /// A chunk's size with its extensions; and all trailers together.
-    private static let maxChunkLine = 256
-    private static let maxTrailers = 8 << 10
 
     enum Step: Equatable {
         /// More bytes are needed.
@@ -29,15 +25,10 @@ struct RequestParser {
         /// The bytes looked at without finding the end of the head.
         case head(scanned: Int)
         case body(left: Int)
-        case chunkSize
-        case chunkData(left: Int)
-        case chunkEnd
-        case trailers(left: Int)
+        case chunks(ChunkedBody)
     }
 
     private var state = State.head(scanned: 0)
-    /// Body bytes of a chunked request so far.
-    private var chunkedBytes = 0
 
     /// Takes what it can from the front of `bytes`, which must hold what was left the last time.
     /// - Throws: for a request that is malformed or beyond a limit; nothing more can be read then.
@@ -54,36 +45,32 @@ struct RequestParser {
                     return .incomplete
                 }
                 return end()
-            case .chunkSize:
-                guard let line = try nextLine(&bytes, limit: Self.maxChunkLine) else { return .incomplete }
-                let size = try Self.chunkSize(line)
-                chunkedBytes += size
-                guard chunkedBytes <= Self.maxBody else { throw RequestError(413, "the request's body is too large") }
-                state = size == 0 ? .trailers(left: Self.maxTrailers) : .chunkData(left: size)
-            case .chunkData(let left):
-                let taken = min(left, bytes.readableBytes)
-                bytes.moveReaderIndex(forwardBy: taken)
-                guard taken == left else {
-                    state = .chunkData(left: left - taken)
-                    return .incomplete
+            case .chunks(var body):
+                let step = try Self.nextChunk(&bytes, of: &body)
+                state = .chunks(body)
+                switch step {
+                case .data: continue
+                case .incomplete: return .incomplete
+                case .end: return end()
                 }
-                state = .chunkEnd
-            case .chunkEnd:
-                guard let line = try nextLine(&bytes, limit: 2) else { return .incomplete }
-                guard line.readableBytes == 0 else { throw RequestError(400, "malformed chunked body") }
-                state = .chunkSize
-            case .trailers(let left):
-                guard let line = try nextLine(&bytes, limit: left) else { return .incomplete }
-                if line.readableBytes == 0 { return end() }
-                state = .trailers(left: left - line.readableBytes - 1)
             }
         }
     }
 
     private mutating func end() -> Step {
         state = .head(scanned: 0)
-        chunkedBytes = 0
         return .end
+    }
+
+    private static func nextChunk(_ bytes: inout ByteBuffer, of body: inout ChunkedBody) throws(RequestError) -> ChunkedBody.Step {
+        do throws(ChunkedBody.Malformed) {
+            let step = try body.next(&bytes)
+            // As soon as a chunk says how large it is.
+            if body.announced <= maxBody { return step }
+        } catch {
+            throw RequestError(400, error == .size ? "malformed chunk size" : "malformed chunked body")
+        }
+        throw RequestError(413, "the request's body is too large")
     }
 
     // MARK: - Heads
@@ -92,7 +79,7 @@ struct RequestParser {
         if scanned == 0 {
             Self.skipEmptyLines(&bytes)
             // Whoever speaks something else, a sender of pushes say, learns it at once, although there may never be the end of a line.
-            if let first = bytes.readableBytesView.first, !RequestHeadReader.isTokenByte(first) {
+            if let first = bytes.readableBytesView.first, !HeadText.isTokenByte(first) {
                 throw RequestError(400, "this is no HTTP request")
             }
         }
@@ -109,7 +96,7 @@ struct RequestParser {
                 switch head.body {
                 case .none: .body(left: 0)
                 case .length(let length): .body(left: length)
-                case .chunked: .chunkSize
+                case .chunked: .chunks(ChunkedBody())
                 }
             return .head(head)
         }
@@ -128,61 +115,25 @@ struct RequestParser {
 
     private static func findHead(_ raw: UnsafeRawBufferPointer, scanned: Int) -> Result<Found, RequestError> {
         let tooLong = RequestError(431, "the request's head is longer than \(maxHead) bytes")
-        var position = scanned
-        while let newline = lineFeed(in: raw, from: position) {
-            position = newline
-            guard newline + 1 < raw.count else { break }
-            let afterReturn = raw[newline + 1] == UInt8(ascii: "\r") ? newline + 2 : newline + 1
-            guard afterReturn < raw.count else { break }
-            guard raw[afterReturn] == UInt8(ascii: "\n") else {
-                position = newline + 1
-                continue
-            }
-            let length = afterReturn + 1
-            guard length <= maxHead else { return .failure(isRequestLineTooLong(raw) ?? tooLong) }
+        switch HeadEnd(in: raw, scanned: scanned) {
+        case .found(let lines, let total):
+            guard total <= maxHead else { return .failure(isRequestLineTooLong(raw) ?? tooLong) }
             do throws(RequestError) {
-                var reader = RequestHeadReader(UnsafeRawBufferPointer(rebasing: raw[..<(newline + 1)]))
-                return .success(.complete(try reader.read(), length: length))
+                var reader = RequestHeadReader(UnsafeRawBufferPointer(rebasing: raw[..<lines]))
+                return .success(.complete(try reader.read(), length: total))
             } catch {
                 return .failure(error)
             }
+        case .incomplete(let scanned):
+            if raw.count > maxRequestLine, let error = isRequestLineTooLong(raw) { return .failure(error) }
+            if raw.count >= maxHead { return .failure(tooLong) }
+            return .success(.incomplete(scanned: scanned))
         }
-        if raw.count > maxRequestLine, let error = isRequestLineTooLong(raw) { return .failure(error) }
-        if raw.count >= maxHead { return .failure(tooLong) }
-        // Without a line feed in it, the rest need not be looked at again.
-        if lineFeed(in: raw, from: position) == nil { position = raw.count }
-        return .success(.incomplete(scanned: position))
     }
 
     private static func isRequestLineTooLong(_ raw: UnsafeRawBufferPointer) -> RequestError? {
-        let end = lineFeed(in: raw, from: 0) ?? raw.count
+        let end = HeadLines.lineFeed(in: raw, from: 0) ?? raw.count
         let length = end > 0 && raw[end - 1] == UInt8(ascii: "\r") ? end - 1 : end
         return length > maxRequestLine ? RequestError(414, "the request line is longer than \(maxRequestLine) bytes") : nil
-    }
-
-    private static func lineFeed(in raw: UnsafeRawBufferPointer, from start: Int) -> Int? {
-        guard start < raw.count, let base = raw.baseAddress, let found = memchr(base + start, 0x0A, raw.count - start) else { return nil }
-        return UnsafeRawPointer(found) - base
-    }
-
-    // MARK: - Chunked bodies (RFC 9112 §7.1)
-
-    /// - Returns: the next line without its end; `nil` when it is not complete.
-    private func nextLine(_ bytes: inout ByteBuffer, limit: Int) throws(RequestError) -> ByteBuffer? {
-        let length = bytes.withUnsafeReadableBytes { Self.lineFeed(in: $0, from: 0) }
-        guard (length ?? bytes.readableBytes) <= limit else { throw RequestError(400, "malformed chunked body") }
-        guard let length, var line = bytes.readSlice(length: length) else { return nil }
-        bytes.moveReaderIndex(forwardBy: 1)
-        if line.readableBytesView.last == UInt8(ascii: "\r") { line = line.getSlice(at: line.readerIndex, length: length - 1) ?? line }
-        return line
-    }
-
-    private static func chunkSize(_ line: ByteBuffer) throws(RequestError) -> Int {
-        let digits = line.readableBytesView.prefix { $0 != UInt8(ascii: ";") && $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") }
-        // Fifteen digits do not overflow; the limit on bodies comes after. A sign, which `Int` would take, is no digit.
-        guard (1...15).contains(digits.count), digits.allSatisfy({ isxdigit(CInt($0)) != 0 }),
-            let size = Int(String(decoding: digits, as: UTF8.self), radix: 16)
-        else { throw RequestError(400, "malformed chunk size") }
-        return size
     }
 }
