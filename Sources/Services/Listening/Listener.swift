@@ -154,6 +154,8 @@ extension Listener {
         var kind: ListenerMetrics.Kind
         var metrics: SelfMetrics
         var logger: Logger
+        /// Sees each accepted connection before anyone else, and may keep it from the others.
+        var door: @Sendable (_ metrics: ListenerMetrics, _ connections: OpenConnections) -> (any ChannelInboundHandler)? = { _, _ in nil }
         /// Given the listener's name: what reads the settings in force for each new connection, on its event loop.
         var connection: @Sendable (_ metrics: ListenerMetrics, _ logger: Logger) -> @Sendable () -> SetUpConnection
 
@@ -221,9 +223,11 @@ extension Listener {
     private var bootstrap: ServerBootstrap {
         let (limit, policy, metrics, logger, connections) = (setup.limit, setup.policy, metrics, logger, connections)
         let settings = setup.connection(metrics, logger)
+        let door = setup.door
         return ServerBootstrap(group: setup.group)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
+                    if let handler = door(metrics, connections) { try channel.pipeline.syncOperations.addHandler(handler) }
                     try channel.pipeline.syncOperations.addHandlers(
                         ConnectionLimitHandler(limit: limit, policy: policy, metrics: metrics, connections: connections, logger: logger),
                         AcceptBackoffHandler(shouldForwardIOErrorCaught: false, backoffProvider: Self.acceptBackoff(logger)))
@@ -237,7 +241,8 @@ extension Listener {
                     limit.release()
                 }
                 return channel.eventLoop.makeCompletedFuture {
-                    let (setUp, isDraining) = connections.begin(channel, with: settings)
+                    let (setUp, isDraining, received) = connections.begin(channel, with: settings)
+                    if let received { try channel.pipeline.syncOperations.addHandler(ReceivedBytesHandler(received)) }
                     try setUp(channel)
                     if isDraining { channel.pipeline.fireUserInboundEventTriggered(ConnectionDrainEvent.listenerCloses) }
                 }

@@ -11,6 +11,8 @@ final class OpenConnections: Sendable {
 
     private struct State {
         var connections: [ObjectIdentifier: Connection] = [:]
+        /// What was read of connections before they had a pipeline.
+        var received: [ObjectIdentifier: ByteBuffer] = [:]
         var isDraining = false
         var emptied: [EventLoopPromise<Void>] = []
         /// Counts the changes of access.
@@ -27,18 +29,27 @@ final class OpenConnections: Sendable {
         state.withLock { $0.connections[ObjectIdentifier(channel)] = Connection(channel: channel) }
     }
 
+    /// These bytes of it were read before anything else; its pipeline is to begin with them.
+    func keep(_ bytes: ByteBuffer, of channel: any Channel) {
+        state.withLock { $0.received[ObjectIdentifier(channel)] = bytes }
+    }
+
     /// The settings that a new connection begins with, read so that it is either before a change of access and ends with it, or after it.
-    /// - Returns: and whether the listener drains already.
-    func begin<Settings>(_ channel: any Channel, with settings: () throws -> Settings) rethrows -> (settings: Settings, isDraining: Bool) {
+    /// - Returns: and whether the listener drains already, and what was kept of the connection's bytes.
+    func begin<Settings>(
+        _ channel: any Channel, with settings: () throws -> Settings
+    ) rethrows -> (settings: Settings, isDraining: Bool, received: ByteBuffer?) {
         try state.withLock { state in
-            state.connections[ObjectIdentifier(channel)]?.generation = state.generation
-            return (try settings(), state.isDraining)
+            let id = ObjectIdentifier(channel)
+            state.connections[id]?.generation = state.generation
+            return (try settings(), state.isDraining, state.received.isEmpty ? nil : state.received.removeValue(forKey: id))
         }
     }
 
     func remove(_ channel: any Channel) {
         let emptied = state.withLock { state -> [EventLoopPromise<Void>] in
             state.connections[ObjectIdentifier(channel)] = nil
+            state.received[ObjectIdentifier(channel)] = nil
             guard state.connections.isEmpty else { return [] }
             defer { state.emptied = [] }
             return state.emptied

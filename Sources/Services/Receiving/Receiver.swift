@@ -27,7 +27,7 @@ public final class Receiver: Sendable {
     ) throws(ListenError) {
         let limit = ConnectionLimit(maxConnections)
         let settings = SettingsInForce(settings)
-        let setup = Listener.Setup(group: group, limit: limit, policy: .wait, kind: .receiver, metrics: intake.metrics, logger: logger) {
+        var setup = Listener.Setup(group: group, limit: limit, policy: .wait, kind: .receiver, metrics: intake.metrics, logger: logger) {
             metrics, logger in
             let source = Source.push(listener: metrics.name)
             let log = ConnectionLog(logger: logger)
@@ -40,6 +40,9 @@ public final class Receiver: Sendable {
                     }
                 }
             }
+        }
+        setup.door = { metrics, connections in
+            WholePushHandler(intake: intake, metrics: metrics, connections: connections) { settings.now }
         }
         switch address {
         case .tcp(let address): listener = try Listener.bind(address, sharesPort: sharesPort, setup: setup)

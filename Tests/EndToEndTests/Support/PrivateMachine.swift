@@ -33,5 +33,7 @@ enum PrivateMachine {
         (try? await TestSupport.run("unshare", options + ["mount", "-t", "tmpfs", "tmpfs", "/run"]))?.succeeded ?? false
     }
 
-    private static let options = (getuid() == 0 ? [] : ["--map-root-user"]) + ["--net", "--mount", "--pid", "--fork", "--kill-child"]
+    /// With a `/proc` of its own: the Swift runtime reads there what its threads do, and stops when it finds another's.
+    private static let options =
+        (getuid() == 0 ? [] : ["--map-root-user"]) + ["--net", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child"]
 }

@@ -52,7 +52,7 @@ extension ReceiverSettings {
 /// A receiver on 127.0.0.1, or on a Unix socket in a temporary folder.
 func withReceiver(
     _ settings: ReceiverSettings = .patient, onUnixSocket: Bool = false, maxConnections: Int = 100, inflight: Int = 1 << 20,
-    limits: StoreLimits = StoreLimits(), _ body: (TestReceiver) async throws -> Void
+    limits: StoreLimits = StoreLimits(), starts: Bool = true, _ body: (TestReceiver) async throws -> Void
 ) async throws {
     try await withTemporaryFolder { folder in
         let store = MetricStore(limits: limits)
@@ -69,7 +69,7 @@ func withReceiver(
             maxConnections: maxConnections, intake: intake, group: MultiThreadedEventLoopGroup.singleton, logger: log.logger)
         try await receiver.listener.listen()
         try receiver.listener.publish()
-        receiver.start()
+        if starts { receiver.start() }
         do {
             let address =
                 try receiver.listener.port.map { try SocketAddress(ipAddress: "127.0.0.1", port: Int($0)) }
