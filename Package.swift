@@ -94,7 +94,8 @@ let package = Package(
             swiftSettings: swiftSettings),
         .testTarget(name: "ConfigWatchTests", dependencies: ["ConfigWatch", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "EndToEndTests", dependencies: ["TestSupport"], exclude: ["Support/hostile_handshakes.py"],
+            name: "EndToEndTests", dependencies: ["TestSupport"],
+            exclude: ["Support/hostile_handshakes.py", "Support/redirecting_targets.py"],
             swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6],
