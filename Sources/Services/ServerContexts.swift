@@ -39,6 +39,8 @@ struct ServerContexts {
             settings.cipherSuites = []
             settings.curves = []
         }
+        // Told already, at the type that needs them.
+        if settings.clientAuthentication.verifies, settings.clientAuthorities == nil { settings.clientAuthentication = .none }
         do throws(TLSError) {
             let context = try TLSContext(server: settings)
             warn(of: context, config, table)

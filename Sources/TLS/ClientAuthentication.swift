@@ -15,5 +15,5 @@ public enum ClientAuthentication: UInt8, Sendable, CaseIterable {
     var asks: Bool { self != .none }
     var requires: Bool { self == .requireAny || self == .requireAndVerify }
     /// Whether chain, time and revocation count.
-    var verifies: Bool { self == .verifyIfGiven || self == .requireAndVerify }
+    public var verifies: Bool { self == .verifyIfGiven || self == .requireAndVerify }
 }

@@ -122,3 +122,12 @@ func namesAndLists() async throws {
     #expect(lists.succeeded)
     #expect(lists.errors.contains("config.toml:8:19: warning: ") && lists.errors.contains("out of date since 20"), "\(lists.errors)")
 }
+
+@Test("authorities that are missing are told once, at the type that needs them")
+func missingAuthoritiesAreToldOnce() async throws {
+    let ca = try ThrowawayCA()
+    let result = try await check("client_auth_type = \"RequireAndVerifyClientCert\"") { try write(ca.serverCertificate(), $0) }
+    #expect(result.status == .exited(1))
+    let lines = result.errors.split(separator: "\n")
+    #expect(lines.count == 1 && result.errors.hasPrefix("config.toml:6:20: error: "), "\(result.errors)")
+}
