@@ -45,7 +45,8 @@ def run(bench, root, profiles):
 def scenarios(bench):
     """Name: (TLS, format, corpus, requests, load)."""
     def scrape(tls, gzip=False, kind="keep"):
-        return lambda proxy, count: bench.get(proxy.port, "/metrics", tls, kind, gzip=gzip, connections=1, count=count)
+        # Longer apart than scrapes share what the proxy says of itself: each has it written anew, as in real life.
+        return lambda proxy, count: bench.get(proxy.port, "/metrics", tls, kind, gzip=gzip, connections=1, count=count, pause_us=3000)
 
     def handshake(version, kind):
         return lambda proxy, count: bench.get(proxy.port, "/-/healthy", version, kind, connections=1, count=count)

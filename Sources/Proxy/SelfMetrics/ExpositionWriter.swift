@@ -10,43 +10,32 @@ struct ExpositionWriter {
 
     /// - Parameter labels: ready, in braces; none for a family without.
     mutating func sample(_ family: MetricFamily, labels: String = "", _ value: Int) {
-        buffer.writeString(family.name)
-        buffer.writeString(labels)
-        buffer.writeStaticString(" ")
-        buffer.writeString(String(value))
-        buffer.writeStaticString("\n")
+        line(family.name, labels) { $0.append(decimal: value) }
     }
 
     /// A value in seconds, exact to the nanosecond.
     mutating func sample(_ family: MetricFamily, labels: String = "", nanoseconds: Int64) {
-        buffer.writeString(family.name)
-        buffer.writeString(labels)
-        buffer.writeStaticString(" ")
-        writeSeconds(nanoseconds)
-        buffer.writeStaticString("\n")
+        line(family.name, labels) { $0.append(seconds: nanoseconds) }
+    }
+
+    /// In one step: a scrape writes a hundred lines, and each step of its own looks at the buffer anew.
+    private mutating func line(_ name: String, _ labels: String, value: (inout LineBytes) -> Void) {
+        let room = name.utf8.count + labels.utf8.count + LineBytes.maxValue + 2
+        buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { free in
+            var line = LineBytes(free)
+            line.append(name)
+            line.append(labels)
+            line.append(UInt8(ascii: " "))
+            value(&line)
+            line.append(UInt8(ascii: "\n"))
+            return line.count
+        }
     }
 
     /// A family of one sample.
     mutating func single(_ family: MetricFamily, labels: String = "", _ value: Int) {
         begin(family)
         sample(family, labels: labels, value)
-    }
-
-    private mutating func writeSeconds(_ nanoseconds: Int64) {
-        if nanoseconds < 0 { buffer.writeStaticString("-") }
-        let (whole, rest) = nanoseconds.magnitude.quotientAndRemainder(dividingBy: 1_000_000_000)
-        buffer.writeString(String(whole))
-        guard rest > 0 else { return }
-        var digits = rest
-        var count = 9
-        while digits % 10 == 0 {
-            digits /= 10
-            count -= 1
-        }
-        let text = String(digits)
-        buffer.writeStaticString(".")
-        buffer.writeRepeatingByte(UInt8(ascii: "0"), count: count - text.utf8.count)
-        buffer.writeString(text)
     }
 
     /// `{name="value",…}`, the values escaped.
@@ -69,5 +58,55 @@ struct ExpositionWriter {
             }
         }
         return String(decoding: result, as: UTF8.self)
+    }
+}
+
+/// The bytes of one line, in memory that has room for them.
+private struct LineBytes {
+    /// What a value may take: a sign, twenty digits and a point.
+    static let maxValue = 22
+
+    private let memory: UnsafeMutableRawBufferPointer
+    private(set) var count = 0
+
+    init(_ memory: UnsafeMutableRawBufferPointer) {
+        self.memory = memory
+    }
+
+    mutating func append(_ byte: UInt8) {
+        memory[count] = byte
+        count += 1
+    }
+
+    mutating func append(_ text: String) {
+        var text = text
+        text.withUTF8 { UnsafeMutableRawBufferPointer(rebasing: memory[count...]).copyMemory(from: UnsafeRawBufferPointer($0)) }
+        count += text.utf8.count
+    }
+
+    mutating func append(decimal value: Int) {
+        if value < 0 { append(UInt8(ascii: "-")) }
+        append(digits: UInt64(value.magnitude))
+    }
+
+    /// With as many digits behind the point as are needed.
+    mutating func append(seconds nanoseconds: Int64) {
+        if nanoseconds < 0 { append(UInt8(ascii: "-")) }
+        let (whole, rest) = nanoseconds.magnitude.quotientAndRemainder(dividingBy: 1_000_000_000)
+        append(digits: whole)
+        guard rest > 0 else { return }
+        append(UInt8(ascii: "."))
+        append(digits: rest, atLeast: 9)
+        while memory[count - 1] == UInt8(ascii: "0") { count -= 1 }
+    }
+
+    private mutating func append(digits value: UInt64, atLeast least: Int = 1) {
+        let start = count
+        var rest = value
+        while rest > 0 || count - start < least {
+            append(UInt8(ascii: "0") + UInt8(rest % 10))
+            rest /= 10
+        }
+        memory[start..<count].reverse()
     }
 }
