@@ -16,14 +16,22 @@ public final class ListenerMetrics: Sendable {
     /// Connections closed at once, beyond the limit.
     public let rejectedConnections = Counter()
 
-    private let receivedCounts: [PushFormat: Counter]
-    private let rejectedCounts: [String: Counter]
-    private let handshakes = Counter()
+    /// Ready, as all labels here: a scrape writes dozens of them.
+    private let labels: String
+    private let received: [PushFormat: Series]
+    private let rejected: [String: Series]
+    private let handshakes: Series
+    private let failedHandshakes: String
     /// Guards what only TLS has.
     private let tls = Mutex(TLS())
 
+    private struct Series {
+        let labels: String
+        let count = Counter()
+    }
+
     private struct TLS {
-        var failures: [String: Int] = [:]
+        var failures: [String: (labels: String, count: Int)] = [:]
         var certificateNotAfter: Int64?
     }
 
@@ -31,23 +39,34 @@ public final class ListenerMetrics: Sendable {
         self.name = name
         self.kind = kind
         let isReceiver = kind == .receiver
-        receivedCounts = Dictionary(uniqueKeysWithValues: (isReceiver ? PushFormat.allCases : []).map { ($0, Counter()) })
-        rejectedCounts = Dictionary(uniqueKeysWithValues: (isReceiver ? Rejection.reasons : []).map { ($0, Counter()) })
+        labels = ExpositionWriter.labels(("listener", name))
+        received = Dictionary(
+            uniqueKeysWithValues: (isReceiver ? PushFormat.allCases : []).map {
+                ($0, Series(labels: ListenerMetrics.labels(name, "format", $0.rawValue)))
+            })
+        rejected = Dictionary(
+            uniqueKeysWithValues: (isReceiver ? Rejection.reasons : []).map {
+                ($0, Series(labels: ListenerMetrics.labels(name, "reason", $0)))
+            })
+        handshakes = Series(labels: ListenerMetrics.labels(name, "result", "success"))
+        failedHandshakes = ListenerMetrics.labels(name, "result", "failure")
     }
 
     /// A message was applied.
-    public func countReceived(_ format: PushFormat) { receivedCounts[format]?.increment() }
+    public func countReceived(_ format: PushFormat) { received[format]?.count.increment() }
 
     /// A message was refused.
-    public func countRejected(_ rejection: Rejection) { rejectedCounts[rejection.reason]?.increment() }
+    public func countRejected(_ rejection: Rejection) { rejected[rejection.reason]?.count.increment() }
 
     /// A TLS handshake succeeded.
-    public func handshakeSucceeded() { handshakes.increment() }
+    public func handshakeSucceeded() { handshakes.count.increment() }
 
     /// A TLS handshake came to nothing.
     /// - Parameter reason: one of a fixed set of words.
     public func handshakeFailed(reason: String) {
-        tls.withLock { $0.failures[reason, default: 0] += 1 }
+        tls.withLock { tls in
+            tls.failures[reason, default: (ListenerMetrics.labels(name, "reason", reason), 0)].count += 1
+        }
     }
 
     /// The certificate that is shown from now on: when it expires, in seconds since 1970-01-01 UTC; `nil` without TLS.
@@ -57,6 +76,10 @@ public final class ListenerMetrics: Sendable {
 
     /// When the certificate that is shown expires, in seconds since 1970-01-01 UTC; `nil` without TLS.
     public var certificateNotAfter: Int64? { tls.withLock { $0.certificateNotAfter } }
+
+    private static func labels(_ listener: String, _ label: String, _ value: String) -> String {
+        ExpositionWriter.labels(("listener", listener), (label, value))
+    }
 }
 
 extension ListenerMetrics {
@@ -75,19 +98,14 @@ extension ListenerMetrics {
 
     func sample() -> Sample {
         let tls = tls.withLock { $0 }
-        let failed = tls.failures.values.reduce(0, +)
-        let speaksTLS = tls.certificateNotAfter != nil || handshakes.value + failed > 0
-        func labels(_ label: String, _ value: String) -> String { ExpositionWriter.labels(("listener", name), (label, value)) }
+        let failed = tls.failures.values.reduce(0) { $0 + $1.count }
+        let speaksTLS = tls.certificateNotAfter != nil || handshakes.count.value + failed > 0
         return Sample(
-            labels: ExpositionWriter.labels(("listener", name)), connections: connections.value,
-            rejectedConnections: rejectedConnections.value,
-            received: PushFormat.allCases.compactMap { format in
-                receivedCounts[format].map { (labels("format", format.rawValue), $0.value) }
-            },
-            rejected: Rejection.reasons.compactMap { reason in rejectedCounts[reason].map { (labels("reason", reason), $0.value) } },
-            handshakes: speaksTLS
-                ? [(labels("result", "success"), handshakes.value), (labels("result", "failure"), failed)] : [],
-            failures: tls.failures.sorted { $0.key < $1.key }.map { (labels("reason", $0.key), $0.value) },
+            labels: labels, connections: connections.value, rejectedConnections: rejectedConnections.value,
+            received: PushFormat.allCases.compactMap { received[$0] }.map { ($0.labels, $0.count.value) },
+            rejected: Rejection.reasons.compactMap { rejected[$0] }.map { ($0.labels, $0.count.value) },
+            handshakes: speaksTLS ? [(handshakes.labels, handshakes.count.value), (failedHandshakes, failed)] : [],
+            failures: tls.failures.sorted { $0.key < $1.key }.map { ($0.value.labels, $0.value.count) },
             certificateNotAfter: tls.certificateNotAfter)
     }
 }
