@@ -29,13 +29,16 @@ public func serve(configFile: String, logger: Logger) async throws {
 }
 
 /// The daemon and what makes it reload, from the start to the signal to stop.
-private struct Server: Service {
+private struct Server: Service, CustomStringConvertible {
     let daemon: Daemon
     let reloader: Reloader
     let changes: ConfigChanges
     /// What the daemon starts with.
     let firstRead: [String: FileWatcher.Reading]
     let logger: Logger
+
+    /// The service group logs it at `debug`: by default every property in full, the contents of key and password files too.
+    var description: String { "exporter-proxy" }
 
     func run() async throws {
         let file = await daemon.loaded.origin.file

@@ -49,6 +49,10 @@ private func jq(_ filter: String, _ log: String) async throws -> [String] {
                 #expect(try await jq("select(.message == \"target is failing\") | .target", log) == ["external_poll: 127.0.0.1:1"])
                 #expect(try await jq("select(.message == \"target is failing\") | .error", log)[0].contains("refused"))
                 #expect(try await jq(".message", log).contains("stopped"))
+                // Nor does any line hold a file that was read, be it as a list of its bytes: keys and passwords are among them.
+                let key = Array(try Data(contentsOf: URL(fileURLWithPath: folder.path("certs/server-key.pem"))).dropFirst(40).prefix(8))
+                #expect(!log.contains(key.map(String.init).joined(separator: ", ")))
+                #expect(lines.allSatisfy { $0.utf8.count < 1000 }, "\(lines.max { $0.utf8.count < $1.utf8.count } ?? "")")
             }
         }
     }

@@ -27,7 +27,7 @@ final class ConnectionLog: Sendable {
     /// Writes a line about a request that changed something; none of them is left out, however many there are.
     func change(_ request: String, status: Int, peer channel: any Channel) {
         logger.info(
-            "changed by request",
+            "change requested",
             metadata: [LogKey.request: "\(request)", LogKey.status: "\(status)", LogKey.peer: "\(peerName(of: channel))"])
     }
 

@@ -120,7 +120,7 @@ extension ConfigValue where Value == [Target.Header] {
                     continue
                 }
                 guard case .string(let text) = entry.node.value else {
-                    let found = ValueText.describe(entry.node.value)
+                    let found = ValueText.describe(entry.node.value) { _ in nil }
                     reader.refuse(entryKey, "\(key): \(shown) must be a string, such as \"a\", not \(found)", at: entry.node.position)
                     continue
                 }

@@ -2,16 +2,16 @@ import TOML
 
 /// How messages show what stands in the file.
 enum ValueText {
-    /// `the integer 5`, `the string "abc"`, `an array`; a string whose text is a secret is just `a string`.
+    /// `the integer 5`, `the string "abc"`, `an array`; what is a secret is just `a string` or `an integer`: a password may be a number.
     static func describe(_ value: TOMLNode.Value, shown: (String) -> String? = { $0 }) -> String {
         switch value {
         case .table: "a table"
         case .array: "an array"
         case .string(let text): shown(text).map { "the string \(quoted($0))" } ?? "a string"
-        case .integer(let number): "the integer \(number)"
-        case .float(let number): "the float \(number)"
+        case .integer(let number): shown("\(number)").map { "the integer \($0)" } ?? "an integer"
+        case .float(let number): shown("\(number)").map { "the float \($0)" } ?? "a float"
         case .boolean(let flag): "the boolean \(flag)"
-        case .datetime(let text): "the date or time \(text)"
+        case .datetime(let text): shown(text).map { "the date or time \($0)" } ?? "a date or time"
         }
     }
 
