@@ -18,43 +18,18 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
         /// The responder has promised an answer.
         case answering
         /// The response is on its way.
-        case writing(Outgoing)
+        case writing(OutgoingResponse)
         /// After an error: what still comes is thrown away, so that a reset does not eat the answer.
         case lingering(discardable: Int)
         case closed
     }
 
-    /// A response on its way.
-    private struct Outgoing {
-        var pieces: [ByteBuffer]
-        /// The next piece to hand to the channel.
-        var index = 0
-        /// Whether the kernel has taken all of it.
-        var isTaken = false
-        var end: End
-        /// The last sample, and how often it was the same.
-        var progress: WriteProgress?
-        var stalls = 0
-    }
-
-    /// What follows a response.
-    private enum End {
-        case keepAlive
-        case close
-        /// The rest of what the client sends is not understood: read on for a while, then close.
-        case linger
-    }
-
-    /// Up to this, head and body go out as one buffer: a copy is cheaper than a second piece.
-    private static let joinedSize = 64 << 10
     /// The channel's own buffer: enough pieces for a good `writev`, little enough for thousands of slow readers.
-    static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 256 << 10, high: 1 << 20)
+    static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 128 << 10, high: 512 << 10)
     private static let lingerTime = TimeAmount.seconds(2)
     private static let lingerBytes = 1 << 20
     /// What may wait to be read while an answer is on its way; the kernel hands over more only when the client has ended its side.
     private static let maxWaiting = 256 << 10
-    /// How often progress is sampled within the write timeout.
-    private static let samples = 4
 
     private let responder: any Responder
     private let requests: RequestMetrics
@@ -243,48 +218,34 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     }
 
     private func write(
-        _ response: Response, method: Request.Method = .get, isHTTP10: Bool, end: End, _ context: ChannelHandlerContext
+        _ response: Response, method: Request.Method = .get, isHTTP10: Bool, end: OutgoingResponse.End, _ context: ChannelHandlerContext
     ) {
         requests.count(path: path, code: response.status)
-        var pieces = response.pieces(answering: method)
-        let size = pieces.isEmpty ? 0 : response.contentLength
-        let isJoined = size <= Self.joinedSize
-        var first = context.channel.allocator.buffer(capacity: 384 + (isJoined ? size : 0))
-        let keepAlive = if case .keepAlive = end { true } else { false }
-        ResponseHead.write(response, to: &first, keepAlive: keepAlive, isHTTP10: isHTTP10, date: date.now)
-        if isJoined {
-            for piece in pieces { first.writeImmutableBuffer(piece) }
-            pieces = [first]
-        } else {
-            pieces.insert(first, at: 0)
-        }
-        state = .writing(Outgoing(pieces: pieces, end: end))
+        state = .writing(
+            OutgoingResponse(
+                response, answering: method, isHTTP10: isHTTP10, end: end, date: date, allocator: context.channel.allocator))
     }
 
     /// - Returns: whether there may be more to do at once.
     private func writeMore(_ context: ChannelHandlerContext) -> Bool {
         guard case .writing(var outgoing) = state else { return false }
         if outgoing.isTaken { return finish(outgoing.end, context) }
-        guard outgoing.index < outgoing.pieces.count, context.channel.isWritable else {
+        guard outgoing.hasMore, context.channel.isWritable else {
             awaitReader(outgoing, context)
             return false
         }
-        let last = outgoing.pieces.count - 1
         // Out of the state, so that the pieces are not copied when one is given up.
         state = .answering
         repeat {
-            let piece = wrapOutboundOut(outgoing.pieces[outgoing.index])
-            // Already written pieces would otherwise be held until the last one is.
-            outgoing.pieces[outgoing.index] = ByteBuffer()
-            if outgoing.index == last {
+            let piece = wrapOutboundOut(outgoing.takePiece())
+            if outgoing.hasMore {
+                context.write(piece, promise: nil)
+            } else {
                 let promise = context.eventLoop.makePromise(of: Void.self)
                 promise.futureResult.assumeIsolated().whenSuccess { [self] in taken(context) }
                 context.write(piece, promise: promise)
-            } else {
-                context.write(piece, promise: nil)
             }
-            outgoing.index += 1
-        } while outgoing.index <= last && context.channel.isWritable
+        } while outgoing.hasMore && context.channel.isWritable
         state = .writing(outgoing)
         context.flush()
         return true
@@ -299,7 +260,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     }
 
     /// - Returns: whether there may be more to do at once.
-    private func finish(_ end: End, _ context: ChannelHandlerContext) -> Bool {
+    private func finish(_ end: OutgoingResponse.End, _ context: ChannelHandlerContext) -> Bool {
         switch end {
         case .keepAlive:
             state = .reading
@@ -339,15 +300,14 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     }
 
     /// A response that the kernel did not take at once: from now on its reader has to take something now and then.
-    private func awaitReader(_ outgoing: Outgoing, _ context: ChannelHandlerContext) {
-        guard outgoing.progress == nil else { return }
+    private func awaitReader(_ outgoing: OutgoingResponse, _ context: ChannelHandlerContext) {
         var outgoing = outgoing
-        outgoing.progress = WriteProgress(of: context.channel, pieces: outgoing.index)
+        guard outgoing.beginSampling(context.channel) else { return }
         state = .writing(outgoing)
         timer?.set(sampleTime)
     }
 
-    private var sampleTime: TimeAmount { .nanoseconds(max(settings.writeTimeout.nanoseconds / Int64(Self.samples), 1_000_000)) }
+    private var sampleTime: TimeAmount { .nanoseconds(max(settings.writeTimeout.nanoseconds / Int64(OutgoingResponse.samples), 1_000_000)) }
 
     private func expired(_ context: ChannelHandlerContext) {
         switch state {
@@ -355,11 +315,9 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
             write(.text(408, "the request took too long"), isHTTP10: false, end: .linger, context)
             proceed(context)
         case .writing(var outgoing):
-            let progress = WriteProgress(of: context.channel, pieces: outgoing.index)
-            outgoing.stalls = progress == outgoing.progress ? outgoing.stalls + 1 : 0
-            outgoing.progress = progress
+            let isStalled = outgoing.sample(context.channel)
             state = .writing(outgoing)
-            guard outgoing.stalls < Self.samples else { return cut(context) }
+            guard !isStalled else { return cut(context) }
             timer?.set(sampleTime)
         case .reading, .answering, .lingering, .closed:
             close(context)
