@@ -95,7 +95,7 @@ let package = Package(
         .testTarget(name: "ConfigWatchTests", dependencies: ["ConfigWatch", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport"],
-            exclude: ["Support/hostile_handshakes.py", "Support/redirecting_targets.py"],
+            exclude: ["Support/hostile_handshakes.py", "Support/redirecting_targets.py", "Support/truncating_targets.py"],
             swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6],
