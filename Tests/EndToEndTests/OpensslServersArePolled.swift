@@ -34,7 +34,7 @@ func opensslServersArePolled(version: String, alert: String) async throws {
                 Configurations.scrape + """
                     [poll_external]
                     poll_other_scrape_endpoints = true
-                    poll_interval = "60s"
+                    poll_interval = "10m"
                     client_timeout = "20s"
 
                     """

@@ -19,7 +19,7 @@ func aCutPollIsNoMetrics() async throws {
                     [poll_external]
                     poll_other_scrape_endpoints = true
                     other_scrape_endpoints = [\(urls)]
-                    poll_interval = "60s"
+                    poll_interval = "10m"
                     client_timeout = "20s"
                     [poll_external.tls_config]
                     ca_file = "\(folder.path("certs/ca.pem"))"
