@@ -96,6 +96,19 @@ public struct TOMLDocument: Equatable, Sendable {
         if bareText.contains(where: { message.contains($0) }) {
             message += "; text and durations stand in quotes, such as \"5s\""
         }
-        return message
+        return oneLine(message)
+    }
+
+    /// A word that the end of its line cuts short, `tru`, is shown with that end: a message is one line all the same.
+    private static func oneLine(_ text: String) -> String {
+        var line = ""
+        for scalar in text.unicodeScalars {
+            switch scalar.properties.generalCategory {
+            case _ where scalar == "\n": line += "\\n"
+            case .control, .lineSeparator, .paragraphSeparator: line += "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
+            default: line.unicodeScalars.append(scalar)
+            }
+        }
+        return line
     }
 }

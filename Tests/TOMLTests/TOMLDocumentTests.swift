@@ -105,6 +105,14 @@ import Testing
     }
 
     @Test(
+        "a message is one line, whatever it shows of the file",
+        arguments: ["a = tru\n", "a = fals\r\n", "a = in\nb", "a\n", "a = 1\u{2028}"])
+    func oneLine(text: String) throws {
+        let error = try #require(failure(text))
+        #expect(!error.message.isEmpty && !error.message.contains(where: \.isNewline), "\(error)")
+    }
+
+    @Test(
         "a table's name that begins with no letter is refused at its place",
         arguments: [
             ("[!x]", 2), ("[[!x]]", 3), ("[ =]", 3), ("\u{FEFF}[!]", 2), (" \t[é]", 4), ("[\n]", 2), ("[#]", 2), ("[,]", 2), ("[.a]", 2),
