@@ -20,6 +20,15 @@ extension ProxyProcess {
         try await reloading { try writeInPlace("config.toml", config) }
     }
 
+    /// Writes the same bytes over themselves: at no moment is the file another one.
+    func writeAgain(_ name: String) throws {
+        let url = URL(fileURLWithPath: folder.path(name))
+        let bytes = try Data(contentsOf: url)
+        let handle = try FileHandle(forWritingTo: url)
+        try handle.write(contentsOf: bytes)
+        try handle.close()
+    }
+
     /// Opens the file, cuts it to nothing, and writes it.
     func writeInPlace(_ name: String, _ text: String) throws {
         let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: folder.path(name)))
