@@ -39,12 +39,12 @@ struct MetricsRoute: Route {
             return isCompressed
                 ? MetricsRoute.compressed(snapshot.gzipPieces) : MetricsRoute.plain(snapshot.pieces, size: snapshot.size)
         }
-        let own = metrics.exposition(limits: store.limits, at: now)
         if isCompressed {
             var member = snapshot.gzipMemberWithAppMetrics
-            member.append(own.segment)
+            member.append(metrics.segment(limits: store.limits, at: now))
             return MetricsRoute.compressed(member.finished())
         }
+        let own = metrics.exposition(limits: store.limits, at: now)
         let appMetrics = snapshot.appMetrics
         return MetricsRoute.plain(
             snapshot.pieces + appMetrics.expositions.map(\.buffer) + [own.buffer], size: snapshot.size + appMetrics.size + own.size)

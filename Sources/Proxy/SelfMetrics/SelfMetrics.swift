@@ -17,8 +17,15 @@ public final class SelfMetrics: Sendable {
     private let targets = Mutex<[TargetURL: TargetMetrics]>([:])
     /// The last reading of the process, and when it was taken.
     private let process = Mutex<(figures: ProcessFigures?, time: Timestamp)?>(nil)
-    /// The last exposition, and when it was written.
-    private let written = Mutex<(exposition: Exposition, time: Timestamp)?>(nil)
+    /// What was written last.
+    private let written = Mutex(Written())
+
+    private struct Written {
+        /// The last exposition, and when it was written.
+        var last: (exposition: Exposition, time: Timestamp)?
+        /// Kept, unlike all others: making its memory anew for each scrape would cost more than to compress these few bytes.
+        var deflater: Deflater?
+    }
 
     /// The figures of the process are read again when they are older than this.
     private static let processAge = Duration.seconds(1)
@@ -93,12 +100,25 @@ public final class SelfMetrics: Sendable {
     /// Everything but what is said of single apps; the same for all who ask within two milliseconds.
     func exposition(limits: StoreLimits, at now: Timestamp) -> Exposition {
         let figures = figures(at: now)
+        return written.withLock { current(&$0, limits, figures, at: now) }
+    }
+
+    /// `exposition`, compressed.
+    func segment(limits: StoreLimits, at now: Timestamp) -> DeflateSegment {
+        let figures = figures(at: now)
         return written.withLock { written in
-            if let written, isRecent(written.time, Self.writtenAge, at: now) { return written.exposition }
-            let exposition = Exposition(endingInNewline: write(limits: limits, figures))
-            written = (exposition, now)
-            return exposition
+            let exposition = current(&written, limits, figures, at: now)
+            let deflater = written.deflater ?? Deflater()
+            written.deflater = deflater
+            return exposition.segment(using: deflater)
         }
+    }
+
+    private func current(_ written: inout Written, _ limits: StoreLimits, _ figures: ProcessFigures?, at now: Timestamp) -> Exposition {
+        if let last = written.last, isRecent(last.time, Self.writtenAge, at: now) { return last.exposition }
+        let exposition = Exposition(endingInNewline: write(limits: limits, figures))
+        written.last = (exposition, now)
+        return exposition
     }
 
     private func figures(at now: Timestamp) -> ProcessFigures? {
