@@ -109,6 +109,7 @@ func unchangedBytes() async throws {
         for _ in 0..<3 { try proxy.writeAgain("config.toml") }
         // Whatever the watcher makes of them it makes before this one.
         try await proxy.reloading { proxy.program.send(signal: SIGHUP) }
+        // Nothing announces what does not come: twice as long as the watcher ever waits for quiet.
         try await Task.sleep(for: .seconds(1))
         #expect(proxy.reloads == 1, "\(proxy.log)")
     }

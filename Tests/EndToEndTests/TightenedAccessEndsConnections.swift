@@ -47,17 +47,17 @@ func tightenedAccess(what: String, file: String, isStillAdmitted: Bool) async th
         try await HeldTLSConnection.with(proxy, certificate: proxy.folder.path("client.pem")) { held in
             #expect(try await held.ask() == "exporter-proxy is healthy")
             // What concerns nobody's access ends nothing.
-            try await proxy.reloading { try proxy.writeInPlace("config.toml", "\(text)# a comment\n[receiver]\nmax_apps = 7\n") }
+            try await proxy.reloading { try proxy.replaceFile("config.toml", "\(text)# a comment\n[receiver]\nmax_apps = 7\n") }
             #expect(proxy.log.contains("receiver.max_apps: 100000 -> 7"))
             #expect(try await held.ask() == "exporter-proxy is healthy")
             try await proxy.reloading {
                 switch what {
-                case "another authority": try proxy.writeInPlace(file, ThrowawayCA(name: "Another").certificatePEM)
+                case "another authority": try proxy.replaceFile(file, ThrowawayCA(name: "Another").certificatePEM)
                 case "an authority more":
-                    try proxy.writeInPlace(file, ThrowawayCA(name: "Another").certificatePEM + parties.authority.certificatePEM)
-                case "revocation": try proxy.writeInPlace(file, parties.authority.revocationList(revoking: [parties.client]))
-                case "SANs": try proxy.writeInPlace(file, text + "client_allowed_sans = [\"other.example\"]\n")
-                default: try proxy.writeInPlace(file, text.replacing("RequireAndVerifyClientCert", with: "VerifyClientCertIfGiven"))
+                    try proxy.replaceFile(file, ThrowawayCA(name: "Another").certificatePEM + parties.authority.certificatePEM)
+                case "revocation": try proxy.replaceFile(file, parties.authority.revocationList(revoking: [parties.client]))
+                case "SANs": try proxy.replaceFile(file, text + "client_allowed_sans = [\"other.example\"]\n")
+                default: try proxy.replaceFile(file, text.replacing("RequireAndVerifyClientCert", with: "VerifyClientCertIfGiven"))
                 }
             }
             #expect(try await held.ask().hasPrefix("failed "))

@@ -32,8 +32,8 @@ extension HeadText {
     /// Whether no byte of it could end a line, or is another control character (RFC 9110 §5.5).
     var isFieldValue: Bool { allSatisfy { ($0 >= 0x20 && $0 != 0x7F) || $0 == 0x09 } }
 
-    /// The number of a `Content-Length` (RFC 9112 §6.3): digits alone, and few enough not to overflow.
-    var contentLength: Int? {
+    /// The number that it is: digits alone, as in `Content-Length` (RFC 9110 §8.6), and few enough not to overflow.
+    var decimal: Int? {
         guard (1...18).contains(count), allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
         return reduce(0) { $0 * 10 + Int($1 - 0x30) }
     }

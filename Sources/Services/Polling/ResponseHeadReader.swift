@@ -37,7 +37,7 @@ struct ResponseHeadReader {
         isHTTP10 = version.matches("1.0 ")
         let code = line.dropFirst(9).prefix(3)
         let rest = line.dropFirst(12)
-        guard code.count == 3, let status = code.contentLength, status >= 100, rest.isEmpty || rest.first == UInt8(ascii: " ") else {
+        guard code.count == 3, let status = code.decimal, status >= 100, rest.isEmpty || rest.first == UInt8(ascii: " ") else {
             throw .notHTTP("invalid status")
         }
         let words = rest.trimmed.prefix(Self.maxReason)
@@ -62,7 +62,7 @@ struct ResponseHeadReader {
             Self.append(value, to: &fields.contentType)
         case 14 where name.matches("content-length"):
             // Repeated, it must say the same (RFC 9112 §6.3).
-            guard let length = value.contentLength, contentLength ?? length == length else { throw .notHTTP("invalid Content-Length") }
+            guard let length = value.decimal, contentLength ?? length == length else { throw .notHTTP("invalid Content-Length") }
             contentLength = length
         case 16 where name.matches("content-encoding"):
             Self.append(value, to: &fields.contentEncoding)

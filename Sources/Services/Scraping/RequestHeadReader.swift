@@ -108,7 +108,7 @@ struct RequestHeadReader {
     /// One number, once: anything else may be an attempt to smuggle (RFC 9112 §6.3).
     private mutating func readContentLength(_ value: HeadText) throws(RequestError) {
         guard contentLength == nil else { throw RequestError(400, "more than one Content-Length") }
-        guard let length = value.contentLength else { throw RequestError(400, "malformed Content-Length") }
+        guard let length = value.decimal else { throw RequestError(400, "malformed Content-Length") }
         contentLength = length
     }
 

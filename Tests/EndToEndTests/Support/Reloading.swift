@@ -29,6 +29,11 @@ extension ProxyProcess {
         try handle.close()
     }
 
+    /// Puts another file in its place, in one step: at no moment is there less than one of the two.
+    func replaceFile(_ name: String, _ text: String) throws {
+        try Data(text.utf8).write(to: URL(fileURLWithPath: folder.path(name)), options: .atomic)
+    }
+
     /// Opens the file, cuts it to nothing, and writes it.
     func writeInPlace(_ name: String, _ text: String) throws {
         let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: folder.path(name)))
