@@ -3,8 +3,8 @@ import Testing
 
 @Test("the scrape side moves between 127.0.0.1 and 0.0.0.0 on one port, and no scrape fails meanwhile")
 func listenersMoveOnOnePort() async throws {
-    try await withProxy(Configurations.scrape) { proxy in
-        let port = proxy.scrapePort
+    let port = try reservePort()
+    try await withProxy(Configurations.scrape.replacing("127.0.0.1:0", with: "127.0.0.1:\(port)")) { proxy in
         // One new connection after another, each with one scrape, as long as `stop` is not there.
         let scraper = """
             import http.client, os, sys, time

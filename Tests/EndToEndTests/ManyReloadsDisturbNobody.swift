@@ -12,8 +12,7 @@ func manyReloadsDisturbNobody() async throws {
         [.respond("target\(request.path.dropFirst()) 1\n")]
     } _: { target in
         try await withProxy(Configurations.scrape.replacing("127.0.0.1:0", with: "[::1]:0"), certificates: true) { probe in
-            // Ports that the system has just given to one who leaves again; what runs keeps them from here on.
-            let (moving, tcp) = try (freePort(), freePort())
+            let (moving, tcp) = try ("\(reservePort())", "\(reservePort())")
             var edits = Edits(moving: moving, tcp: tcp, target: target.port, busy: probe.scrapePort)
             try await withProxy(edits.first, certificates: true) { proxy in
                 try await waitUntilReady(proxy)
@@ -47,21 +46,6 @@ func manyReloadsDisturbNobody() async throws {
             }
         }
     }
-}
-
-private func freePort() throws -> String {
-    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
-    defer { close(descriptor) }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    var length = socklen_t(MemoryLayout<sockaddr_in>.size)
-    let result = withUnsafeMutablePointer(to: &address) {
-        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) {
-            bind(descriptor, $0, length) == 0 ? getsockname(descriptor, $0, &length) : -1
-        }
-    }
-    guard result == 0 else { throw POSIXError(.EADDRINUSE) }
-    return "\(UInt16(bigEndian: address.sin_port))"
 }
 
 /// What a process holds.

@@ -171,10 +171,7 @@ extension ProxyProcess {
                 #expect(result.errors.hasPrefix("error: ") && result.errors.split(separator: "\n").count == 1, "\(result.errors)")
                 return result.errors
             }
-            // A port that was free a moment ago.
-            let picked = try await run(
-                Tools.python, ["-c", "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1])"])
-            let port = picked.output.filter(\.isNumber)
+            let port = try reservePort()
             #expect(try await failure([], to: "tcp://127.0.0.1:\(port)").contains("tcp://127.0.0.1:\(port): connection refused"))
             #expect(try await failure([], to: "tcp://localhost:\(port)").contains("connection refused"))
             #expect(try await failure([], to: "tcp://no-such-host.invalid:1").contains("cannot look up no-such-host.invalid"))

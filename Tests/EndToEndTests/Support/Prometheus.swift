@@ -31,13 +31,12 @@ private struct QueryAnswer: Decodable {
     var data: Contents
 }
 
-/// Runs Prometheus with its data in the folder, on a port that was free a moment ago.
+/// Runs Prometheus with its data in the folder, on a port of its own.
 func withPrometheus(_ config: String, folder: TemporaryFolder, _ body: (Prometheus) async throws -> Void) async throws {
     try folder.write("prometheus.yml", config)
     // Prometheus cannot say which port it got for 0, so one is picked for it.
-    let picked = try await run(
-        Tools.python, ["-c", "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1])"])
-    let address = "127.0.0.1:\(picked.output.filter(\.isNumber))"
+    let port = try reservePort()
+    let address = "127.0.0.1:\(port)"
     let arguments = [
         "--config.file", folder.path("prometheus.yml"), "--storage.tsdb.path", folder.path("data"), "--web.listen-address", address,
     ]

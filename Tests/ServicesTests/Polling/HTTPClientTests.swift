@@ -288,9 +288,7 @@ struct HTTPClientTests {
 
     @Test("nobody listens: connection refused")
     func refused() async throws {
-        let server = try await HTTPTarget.start { _ in [] }
-        let port = server.port
-        await server.stop()
+        let port = try reservePort()
         try await withClient(Target(port: port)) { try await $0.expect(failure: "connection refused") }
     }
 

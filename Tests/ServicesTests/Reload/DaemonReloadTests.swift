@@ -56,8 +56,6 @@ private func tcp(_ address: String, _ more: String = "") -> String {
     "[receiver]\nreceive_on_tcp_socket = true\nreceiver_tcp_socket = \"\(address)\"\n\(more)\n"
 }
 
-private func port(of address: String) -> String { address.split(separator: ":").last.map(String.init) ?? "" }
-
 @Suite("Daemon, reloading")
 struct DaemonReloadTests {
     @Test("the same configuration again touches nothing")
@@ -74,8 +72,8 @@ struct DaemonReloadTests {
 
     @Test("one port, from each kind of address to each other, and back", arguments: ["127.0.0.1", "0.0.0.0", "[::]", "[::1]"])
     func overlapping(first: String) async throws {
-        try await withDaemon(exporter("\(first):0")) { it, addresses in
-            let port = port(of: addresses.scrape[0])
+        let port = try reservePort()
+        try await withDaemon(exporter("\(first):\(port)")) { it, _ in
             var before = first
             for host in ["127.0.0.1", "[::]", "0.0.0.0", "[::1]", first] where host != before {
                 let kept = try RawConnection(to: Self.reachable(before, port))
@@ -91,8 +89,8 @@ struct DaemonReloadTests {
 
     @Test("[::]:P, then 0.0.0.0:P listed beside it, and back")
     func besideTheWildcard() async throws {
-        try await withDaemon(exporter("[::]:0")) { it, addresses in
-            let port = port(of: addresses.scrape[0])
+        let port = try reservePort()
+        try await withDaemon(exporter("[::]:\(port)")) { it, _ in
             for (addresses, count) in [
                 (["[::]:\(port)", "0.0.0.0:\(port)"], 2), (["[::]:\(port)"], 1), (["0.0.0.0:\(port)", "[::]:\(port)"], 2),
             ] {
@@ -108,8 +106,8 @@ struct DaemonReloadTests {
 
     @Test("nobody else can take the port that a listener has moved on")
     func foreign() async throws {
-        try await withDaemon(exporter("127.0.0.1:0")) { it, addresses in
-            let port = port(of: addresses.scrape[0])
+        let port = try reservePort()
+        try await withDaemon(exporter("127.0.0.1:\(port)")) { it, _ in
             try await it.reload(exporter("0.0.0.0:\(port)"))
             // A second daemon stands for another process: it shares nothing with this one's listeners.
             let second = Daemon(try it.load(exporter("127.0.0.1:\(port)")), logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -187,7 +185,8 @@ struct DaemonReloadTests {
     func receiversOnAndOff() async throws {
         try await withDaemon(exporter("127.0.0.1:0")) { it, addresses in
             let unix = "receive_on_unix_socket = true\nreceiver_unix_socket = \"r.sock\""
-            try await it.reload(exporter("127.0.0.1:0") + tcp("127.0.0.1:0", unix))
+            let port = try reservePort()
+            try await it.reload(exporter("127.0.0.1:0") + tcp("127.0.0.1:\(port)", unix))
             let now = await it.daemon.addresses
             #expect(now.scrape == addresses.scrape)
             let pushes = try [RawConnection(to: now.tcp ?? ""), RawConnection(to: now.unix ?? "")]
@@ -342,7 +341,7 @@ struct DaemonReloadTests {
         }
     }
 
-    private static func reachable(_ host: String, _ port: String) -> String {
+    private static func reachable(_ host: String, _ port: UInt16) -> String {
         switch host {
         case "0.0.0.0": "127.0.0.1:\(port)"
         case "[::]": "[::1]:\(port)"
