@@ -45,8 +45,11 @@ func listenersMoveOnOnePort() async throws {
 
 @Test("a listener that a reload closed finishes what is in flight")
 func aClosedListenerDrains() async throws {
-    let scrape = Configurations.scrape + Configurations.patience
+    // One event loop: when one connection has heard of the reload, the other has too.
+    let scrape = Configurations.scrape.replacing("worker_threads = 0", with: "worker_threads = 1") + Configurations.patience
     try await withProxy(scrape + Configurations.receivers(format: "json", "idle_timeout = \"10m\"")) { proxy in
+        let idle = try RawConnection(to: proxy.scrape)
+        #expect(try await idle.get("/-/healthy").status == 200)
         let asking = try RawConnection(to: proxy.scrape)
         try asking.send("GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n")
         let pushing = try RawConnection(to: proxy.unixSocket ?? "")
@@ -57,6 +60,7 @@ func aClosedListenerDrains() async throws {
         #expect(!proxy.folder.contains("receiver.sock"))
         #expect(try await curl("http://\(proxy.scrape)/-/healthy").status == 200, "the same address with port 0 stays")
         try await proxy.save(scrape.replacing("127.0.0.1:0", with: "[::1]:0"))
+        try await wait(for: "the idle connection to end") { try idle.isEnded }
         try asking.send("\r\n")
         let answer = try await asking.response()
         #expect(answer.status == 200)

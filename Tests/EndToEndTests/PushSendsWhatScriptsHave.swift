@@ -71,7 +71,7 @@ extension ProxyProcess {
             let metrics = String(repeating: line, count: 12_000_000 / line.utf8.count)
             try proxy.folder.write("large.prom", metrics)
             for address in [proxy.unix, proxy.tcp] {
-                let result = try await push("--format", format, "large.prom", to: address, in: proxy.folder)
+                let result = try await push("--format", format, "--timeout", "10m", "large.prom", to: address, in: proxy.folder)
                 #expect(result.succeeded, "\(result.errors)")
                 #expect(try await proxy.metrics() == metrics)
                 #expect(try await push("--format", format, to: address, input: "a 1\n", in: proxy.folder).succeeded)
