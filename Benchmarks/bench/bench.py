@@ -11,7 +11,7 @@ from . import corpus, servers
 
 class Bench:
     def __init__(self, root, program, rounds, seconds, threads, only):
-        self.program = program
+        self.program = os.path.abspath(program)
         self.rounds, self.seconds, self.threads, self.only = rounds, seconds, threads, only
         self.build = os.path.join(root, ".build", "bench")
         self.corpora = os.path.join(self.build, "corpora")
