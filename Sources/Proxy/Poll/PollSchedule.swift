@@ -7,9 +7,9 @@ public import NIOCore
 /// the processor and with caches that the first one has warmed, instead of each from the cold.
 public struct PollSchedule: Sendable {
     /// Targets whose moments fall within this long share one; short intervals have slots of their own size.
-    static let longestSlot: UInt64 = 50_000_000
+    static let longestSlot: UInt64 = 250_000_000
     /// An interval has at least so many slots.
-    static let leastSlots: UInt64 = 20
+    static let leastSlots: UInt64 = 4
     /// The first polls of all targets are spread over this long; with it `/-/ready` need not wait for a long interval.
     static let firstPollSpread: UInt64 = 1_000_000_000
 
