@@ -55,7 +55,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(
             name: "Proxy",
-            dependencies: ["TOML", "CCapnp", "CCrypt", "CSimdjson", "CDeflate", nioCore],
+            dependencies: ["TOML", "CCapnp", "CCrypt", "CSimdjson", "CText", "CDeflate", nioCore],
             swiftSettings: swiftSettings),
         .target(name: "TLS", dependencies: ["COpenSSL", nioCore, nioTLS], swiftSettings: swiftSettings),
         .target(name: "TOML", dependencies: ["CTomlPlusPlus"], swiftSettings: swiftSettings),
@@ -74,6 +74,9 @@ let package = Package(
         .target(name: "CCrypt", cSettings: cSettings, linkerSettings: [.linkedLibrary("crypt")]),
         .target(name: "CSimdjson", cxxSettings: cxxSettings, linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "CTomlPlusPlus", cxxSettings: cxxSettings),
+
+        // C of our own, where Swift has no words for what a processor can do.
+        .target(name: "CText", cSettings: cSettings),
 
         .target(
             name: "TestSupport",

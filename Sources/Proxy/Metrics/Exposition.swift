@@ -40,14 +40,26 @@ public struct Exposition: Sendable {
 
     /// A copy of `bytes`, with a final newline where it is missing.
     init(copying bytes: UnsafeRawBufferPointer) {
-        guard let last = bytes.last else {
+        self.init(size: bytes.count, last: bytes.last) { $0.copyMemory(from: bytes) }
+    }
+
+    /// A copy of `text`, which is looked at on the way, with a final newline where it is missing.
+    init(copyingText text: UnsafeRawBufferPointer) throws(TextFault) {
+        var fault: TextFault?
+        self.init(size: text.count, last: text.last) { fault = $0.copyText(from: text) }
+        if let fault { throw fault }
+    }
+
+    /// Of `size` bytes that `fill` writes, the last of which is known beforehand, and a final newline where it is missing.
+    private init(size: Int, last: UInt8?, fill: (UnsafeMutableRawBufferPointer) -> Void) {
+        guard let last else {
             self = .empty
             return
         }
         let isEnded = last == UInt8(ascii: "\n")
-        let buffer = ByteBuffer.exactly(isEnded ? bytes.count : bytes.count + 1) { destination in
-            destination.copyMemory(from: bytes)
-            if !isEnded { destination[bytes.count] = UInt8(ascii: "\n") }
+        let buffer = ByteBuffer.exactly(isEnded ? size : size + 1) { destination in
+            fill(destination)
+            if !isEnded { destination[size] = UInt8(ascii: "\n") }
         }
         self.init(endingInNewline: buffer)
     }

@@ -43,6 +43,8 @@ struct StoreState {
 
     /// Why these apps cannot be put all together; names are unique. What does not grow is always possible.
     func rejection(of apps: [StoredApp]) -> Rejection? {
+        // Far from the limits, as nearly always, it is enough to take all of them for new ones.
+        if appCount + apps.count <= limits.maxApps, totalSize + apps.reduce(0, { $0 + $1.size }) <= limits.maxTotalSize.bytes { return nil }
         var growth = 0
         var added = 0
         var revived = 0

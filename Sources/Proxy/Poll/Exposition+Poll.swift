@@ -4,10 +4,11 @@ extension Exposition {
     /// The metrics of a complete body: checked, without a trailing `# EOF` line, ending in a newline (SPEC §6). An empty body has none.
     /// - Throws: `.invalidUTF8` or `.nulByte`.
     public init(polledBody body: consuming ByteBuffer) throws(PollFailure) {
-        let (isUTF8, holdsNUL) = body.withUnsafeReadableBytes { ($0.isUTF8, $0.holdsNUL) }
-        guard isUTF8 else { throw .invalidUTF8 }
-        guard !holdsNUL else { throw .nulByte }
-
+        switch body.withUnsafeReadableBytes({ $0.textFault }) {
+        case .invalidUTF8: throw .invalidUTF8
+        case .nulByte: throw .nulByte
+        case nil: break
+        }
         let length = body.withUnsafeReadableBytes(Exposition.lengthWithoutEOFLine)
         body.moveWriterIndex(to: body.readerIndex + length)
         self.init(addingNewlineTo: body)

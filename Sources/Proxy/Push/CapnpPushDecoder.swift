@@ -134,8 +134,13 @@ public struct CapnpPushDecoder: PushDecoder {
             return .failure(.invalidAppName(String(decoding: nameBytes.prefix(AppName.maxLength), as: UTF8.self)))
         }
         let metrics = UnsafeRawBufferPointer(start: data.bytes, count: data.length)
-        guard metrics.isUTF8 else { return .failure(.invalidUTF8(app: name.description)) }
-        guard !metrics.holdsNUL else { return .failure(.nulByte(app: name.description)) }
-        return .success(Push(apps: [(name, Exposition(copying: metrics))]))
+        do throws(TextFault) {
+            return .success(Push(apps: [(name, try Exposition(copyingText: metrics))]))
+        } catch {
+            switch error {
+            case .invalidUTF8: return .failure(.invalidUTF8(app: name.description))
+            case .nulByte: return .failure(.nulByte(app: name.description))
+            }
+        }
     }
 }

@@ -172,11 +172,14 @@ public struct JSONPushDecoder: PushDecoder {
         }
         // The parser has checked the text for UTF-8 and raw control characters; escapes can still make what it did not see.
         if scanner.saw_unicode_escape {
-            let (isUTF8, holdsNUL) = buffer.withUnsafeReadableBytes { ($0.isUTF8, $0.holdsNUL) }
-            guard isUTF8 else {
+            switch buffer.withUnsafeReadableBytes({ $0.textFault }) {
+            case .invalidUTF8:
                 throw .malformedJSON("the metrics of app \(Rejection.quoted(name.description)) hold half of a surrogate pair")
+            case .nulByte:
+                throw .nulByte(app: name.description)
+            case nil:
+                break
             }
-            guard !holdsNUL else { throw .nulByte(app: name.description) }
         }
         return Exposition(endingInNewline: buffer)
     }

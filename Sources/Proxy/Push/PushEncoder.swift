@@ -125,9 +125,11 @@ public struct PushEncoder: Sendable {
     // MARK: Faults
 
     private static func fault(in bytes: UnsafeRawBufferPointer) -> InvalidMetrics? {
-        guard bytes.isUTF8 else { return .notUTF8(line: line(in: bytes) { !$0.isUTF8 }) }
-        guard !bytes.holdsNUL else { return .nulByte(line: line(in: bytes) { $0.holdsNUL }) }
-        return nil
+        switch bytes.textFault {
+        case .invalidUTF8: .notUTF8(line: line(in: bytes) { $0.textFault == .invalidUTF8 })
+        case .nulByte: .nulByte(line: line(in: bytes) { $0.textFault == .nulByte })
+        case nil: nil
+        }
     }
 
     /// The number of the first line, from 1, that `isFaulty`; no character of UTF-8 has a line break within it.

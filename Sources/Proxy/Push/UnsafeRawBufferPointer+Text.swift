@@ -1,10 +1,25 @@
 import CSimdjson
-import Glibc
+import CText
 
 extension UnsafeRawBufferPointer {
     /// Whether the bytes are UTF-8.
     var isUTF8: Bool { isEmpty || csimdjson_validate_utf8(assumingMemoryBound(to: UInt8.self).baseAddress, count) }
 
-    /// Whether one of the bytes is 0.
-    var holdsNUL: Bool { baseAddress.map { memchr($0, 0, count) != nil } ?? false }
+    /// What is wrong with the bytes as text; `nil` when nothing is.
+    var textFault: TextFault? { fault(seen: ctext_look(assumingMemoryBound(to: UInt8.self).baseAddress, count)) }
+
+    fileprivate func fault(seen: UInt32) -> TextFault? {
+        if seen & UInt32(ctext_not_ascii) != 0, !isUTF8 { return .invalidUTF8 }
+        return seen & UInt32(ctext_nul) != 0 ? .nulByte : nil
+    }
+}
+
+extension UnsafeMutableRawBufferPointer {
+    /// Copies `text`, for which there must be room, and looks at it while it passes by.
+    /// - Returns: what is wrong with it; it is copied nevertheless.
+    func copyText(from text: UnsafeRawBufferPointer) -> TextFault? {
+        precondition(count >= text.count)
+        let source = text.assumingMemoryBound(to: UInt8.self).baseAddress
+        return text.fault(seen: ctext_copy(assumingMemoryBound(to: UInt8.self).baseAddress, source, text.count))
+    }
 }

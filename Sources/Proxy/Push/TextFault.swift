@@ -1,0 +1,5 @@
+/// What no text from outside may be.
+enum TextFault: Error {
+    case invalidUTF8
+    case nulByte
+}
