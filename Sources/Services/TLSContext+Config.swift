@@ -12,7 +12,8 @@ struct TLSContexts: Sendable {
     /// What is wrong with certificates and stops nothing: one that has expired, say.
     let warnings: [ConfigProblem]
 
-    /// Builds all contexts from contents already read: touches no file but the system's certificate authorities.
+    /// Builds all contexts from contents already read: touches no file but the system's certificate authorities. Those of a target that needs none
+    /// until a redirect leads to `https`, and in which nothing can be wrong, are built then.
     /// - Parameters:
     ///   - tickets: the keys of session tickets, kept across reloads.
     ///   - now: what certificates are judged by.
@@ -25,7 +26,7 @@ struct TLSContexts: Sendable {
         receiver = servers.context(loaded.config.receiver.tls, of: "receiver", protocols: [])
         var clients = ClientContexts(loaded: loaded, now: now)
         var problems = servers.problems
-        targets = loaded.config.poll.targets.map { clients.client(for: $0.tls, &problems) }
+        targets = loaded.config.poll.targets.map { clients.client(for: $0, &problems) }
         warnings = problems.filter { $0.severity == .warning }
         guard warnings.count == problems.count else { throw ConfigProblems(problems) }
     }
@@ -39,51 +40,60 @@ private struct ClientContexts {
         var keyFile: String?
         var insecureSkipVerify: Bool
         var minVersion: TLSVersion
+
+        var namesFiles: Bool { caFile != nil || certFile != nil || keyFile != nil }
     }
 
     let loaded: LoadedConfig
     let now: Timestamp
-    private var made: [Key: TLSContext?] = [:]
+    private var made: [Key: ClientContext] = [:]
+    /// Whether those that must be right are; each is checked once, so that what is wrong is told once.
+    private var checked: [Key: Bool] = [:]
 
     init(loaded: LoadedConfig, now: Timestamp) {
         self.loaded = loaded
         self.now = now
     }
 
-    mutating func client(for config: TLSClientConfig, _ problems: inout [ConfigProblem]) -> ClientTLS? {
+    mutating func client(for target: Target, _ problems: inout [ConfigProblem]) -> ClientTLS? {
+        let config = target.tls
         var key = Key(
             caFile: config.caFile, certFile: config.certFile, keyFile: config.keyFile, insecureSkipVerify: config.insecureSkipVerify,
             minVersion: config.minVersion)
-        let own = context(key, &problems)
+        let own = context(key, isNeeded: target.url.origin.isHTTPS, &problems)
         key.certFile = nil
         key.keyFile = nil
-        let foreign = context(key, &problems)
+        let foreign = context(key, isNeeded: false, &problems)
         guard let own, let foreign else { return nil }
         return ClientTLS(own: own, foreign: foreign, serverName: config.serverName)
     }
 
-    private mutating func context(_ key: Key, _ problems: inout [ConfigProblem]) -> TLSContext? {
-        if let made = made[key] { return made }
-        let new = make(key, &problems)
-        // A failure too is remembered, so that it is reported once.
-        made[key] = .some(new)
-        return new
+    private mutating func context(_ key: Key, isNeeded: Bool, _ problems: inout [ConfigProblem]) -> ClientContext? {
+        let context = made[key] ?? ClientContext(settings(key))
+        made[key] = context
+        guard isNeeded || key.namesFiles else { return context }
+        let isRight = checked[key] ?? check(context, key, &problems)
+        checked[key] = isRight
+        return isRight ? context : nil
     }
 
-    private func make(_ key: Key, _ problems: inout [ConfigProblem]) -> TLSContext? {
-        let settings = TLSClientSettings(
+    private func settings(_ key: Key) -> TLSClientSettings {
+        TLSClientSettings(
             trustRoots: key.caFile.map { .certificates(loaded.contents(of: $0)) } ?? .system,
             certificateChain: key.certFile.map(loaded.contents), privateKey: key.keyFile.map(loaded.contents),
             verifiesPeer: !key.insecureSkipVerify, minVersion: TLSProtocolVersion(key.minVersion),
             applicationProtocols: ["http/1.1"])
+    }
+
+    private func check(_ client: ClientContext, _ key: Key, _ problems: inout [ConfigProblem]) -> Bool {
         do throws(TLSError) {
-            let context = try TLSContext(client: settings)
+            let context = try client.get()
             if let path = key.certFile, let reference = loaded.references.first(where: { $0.path == path }) {
                 problems += context.problemsOfChain(at: now).map {
                     loaded.origin.problem(reference.key, "\(reference.key): \(path): \($0)", severity: .warning)
                 }
             }
-            return context
+            return true
         } catch {
             let path: String?
             switch error {
@@ -92,7 +102,7 @@ private struct ClientContexts {
             default: path = key.certFile
             }
             problems.append(loaded.problem(withFile: path, error))
-            return nil
+            return false
         }
     }
 }

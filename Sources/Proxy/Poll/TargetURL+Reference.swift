@@ -120,12 +120,6 @@ extension TargetURL {
     }
 }
 
-extension TargetURL.Origin {
-    fileprivate var isHTTPS: Bool {
-        if case .https = self { true } else { false }
-    }
-}
-
 extension UInt8 {
     fileprivate var isLetter: Bool { (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(self | 0x20) }
     fileprivate var isDigit: Bool { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(self) }

@@ -6,6 +6,11 @@ public struct TargetURL: Hashable, Sendable, CustomStringConvertible {
         case http(host: String, port: UInt16)
         case https(host: String, port: UInt16)
         case unix(path: String)
+
+        /// Whether a connection begins with TLS.
+        public var isHTTPS: Bool {
+            if case .https = self { true } else { false }
+        }
     }
 
     /// Whom to connect to.

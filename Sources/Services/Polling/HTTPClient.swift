@@ -141,7 +141,12 @@ final class HTTPClient {
                 return
             }
             let name = hop.isTrusted ? tls.serverName ?? host : host
-            connect(to: host, port: port, bootstrap(tls: (hop.isTrusted ? tls.own : tls.foreign, name)), for: hop)
+            do throws(TLSError) {
+                let context = try (hop.isTrusted ? tls.own : tls.foreign).get()
+                connect(to: host, port: port, bootstrap(tls: (context, name)), for: hop)
+            } catch {
+                finish(.failure(.tlsFailed("\(error)")))
+            }
         }
     }
 

@@ -1,5 +1,4 @@
 import Proxy
-import TLS
 
 /// A target with all that polling it needs, made before anything changes: what can fail has not failed.
 struct PolledTarget: Sendable {
@@ -16,14 +15,4 @@ struct PolledTarget: Sendable {
         self.request = try PollRequest(target: target, files: files, version: version)
         self.tls = tls
     }
-}
-
-/// A target's TLS settings as contexts, which targets of equal settings share.
-struct ClientTLS: Sendable {
-    /// For the target's own origin.
-    let own: TLSContext
-    /// For wherever redirects lead: the same without the client certificate.
-    let foreign: TLSContext
-    /// The name to send and to verify in place of the URL's host, at the target's own origin.
-    let serverName: String?
 }

@@ -1,7 +1,7 @@
 """Targets that redirect elsewhere: python redirecting_targets.py CERTIFICATES_FOLDER
 
 `home` speaks HTTPS and insists on a client certificate; its paths redirect to `away` (HTTPS, asks for a certificate), to `plain` (HTTP),
-and to what cannot be followed. Prints the ports, then a line of JSON for each request: which server, path, whether there was a client
+and to what cannot be followed; one of `plain` leads to `away`. Prints the ports, then a line of JSON for each request: which server, path, whether there was a client
 certificate, and the fields that must stay at home.
 """
 
@@ -61,6 +61,9 @@ home.redirects = {
     "/scheme": "ftp://mallory:location-s3cret@localhost/",
     "/nonsense": "https://mallory:location-s3cret@localhost:0/",
 }
-plain.redirects = {"/back": f"https://localhost:{home.server_port}/came-back"}
+plain.redirects = {
+    "/back": f"https://localhost:{home.server_port}/came-back",
+    "/upgrade": f"https://localhost:{away.server_port}/upgraded",
+}
 print(home.server_port, away.server_port, plain.server_port, flush=True)
 threading.Event().wait()
