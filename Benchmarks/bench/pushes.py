@@ -1,9 +1,10 @@
 """Pushes, against a sink that only reads: the floor of what a receiver can cost."""
 import os
+import statistics
 
 from . import servers
 
-# µs above the sink's: what the goal leaves for decoding and storing 20 KB, on the machine that the goals were set on.
+# µs of the sink on the machine that the goals were set on.
 FLOOR_JSON_UNIX, FLOOR_STREAM = 12.1, 2.2
 MODES = (("a connection each", ("json", "array", "capnp")), ("stream", ("capnp", "json")))
 
@@ -35,3 +36,12 @@ def run(bench):
                     {"exporter-proxy": load(proxy, address(proxy), mode, form), "sink": load(sinks[kind], sinks[kind].address, mode, form)},
                     goal, unit="push")
     bench.finish(json, capnp, *sinks.values())
+
+
+def slowness(bench):
+    """How many times longer this machine takes than the one that goals in µs were set on, by the sink's cost of a connection with 20 KB."""
+    sink = bench.start(servers.Sink(bench, "unix"))
+    folder = os.path.join(bench.corpus("b"), "json")
+    taken = [bench.measure([sink], lambda: bench.push("conn", sink.address, folder))["cpu_us"] for _ in range(bench.rounds)]
+    bench.finish(sink)
+    return statistics.median(taken) / FLOOR_JSON_UNIX
