@@ -12,21 +12,13 @@ private struct Seen: Decodable {
 @Test("credentials, headers and the client certificate of a target never follow a redirect elsewhere, and no secret is ever shown")
 func secretsOfTargetsStayAtHome() async throws {
     try await withTemporaryFolder { folder in
-        try await ProxyProcess.makeCertificates(in: folder)
         try folder.write("password", "file-s3cret\n")
-        try await withProgram(
-            Tools.python, ["\(checkout)/Tests/EndToEndTests/Support/redirecting_targets.py", folder.path("certs")],
-            workingFolder: folder.path
-        ) { servers in
-            let home = try await wait(for: "the ports of the targets") {
-                let output = String(decoding: servers.outputBytes, as: UTF8.self)
-                return output.contains("\n") ? output.split(separator: " ").first.map(String.init) : nil
-            }
-            let config = configuration(home: home, folder: folder)
+        try await withRedirectingTargets(in: folder) { targets in
+            let config = configuration(home: targets.home, folder: folder)
             let settings = ["--log-level", "trace"]
             try await withProxy(config, arguments: settings) { proxy in
                 try await waitUntilReady(proxy)
-                try expectNothingLeft(requests(String(decoding: servers.outputBytes, as: UTF8.self)))
+                try expectNothingLeft(requests(targets.output()))
                 try await expectNothingShown(proxy)
                 let check = try await run(ProxyProcess.executable, ["check", "--config", proxy.folder.path("config.toml")])
                 #expect(!(check.output + check.errors).contains("s3cret"), "\(check.output)\(check.errors)")
