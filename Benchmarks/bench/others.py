@@ -98,6 +98,8 @@ def polling(bench, nginx, seconds):
     for name in os.listdir(os.path.join(corpus, "apps")):
         os.symlink(os.path.join(corpus, "apps", name), os.path.join(nginx.root, f"target-{name}"))
     targets = [f"http://{servers.HOST}:{nginx.port}/plain/target-app{index:05d}" for index in range(200)]
+    # Beside nothing else.
+    slowness = pushes.slowness(bench)
     none = bench.start(servers.Proxy(bench, "no-targets"))
     idle = processes.memory(none.pid)["resident"]
     bench.finish(none)
@@ -111,7 +113,6 @@ def polling(bench, nginx, seconds):
 
     load()
     taken = [bench.measure([proxy], load)["cpu_us"] for _ in range(3)]
-    slowness = pushes.slowness(bench)
     bench.note(
         "poll/200 targets", statistics.median(taken), "µs a poll", 28 * slowness,
         f"[{min(taken):.1f}–{max(taken):.1f}]; 28 on a machine {slowness:.2f} times as fast")

@@ -30,14 +30,7 @@ func opensslServersArePolled(version: String, alert: String) async throws {
             let identity = """
                 , cert_file = "\(folder.path("certs/client.pem"))", key_file = "\(folder.path("certs/client-key.pem"))"
                 """
-            let config =
-                Configurations.scrape + """
-                    [poll_external]
-                    poll_other_scrape_endpoints = true
-                    poll_interval = "10m"
-                    client_timeout = "20s"
-
-                    """
+            let config = Configurations.scrape + Configurations.polledOnce
             try await withProxy(config + target("known", identity) + target("stranger", "")) { proxy in
                 try await waitUntilReady(proxy)
                 let known = try await curl("http://\(proxy.scrape)/metrics?app=known")

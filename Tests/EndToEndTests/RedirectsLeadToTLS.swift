@@ -5,17 +5,12 @@ import Testing
 func redirectsLeadToTLS(trustsTheAuthority: Bool) async throws {
     try await withTemporaryFolder { folder in
         try await withRedirectingTargets(in: folder) { targets in
-            let config =
-                Configurations.scrape + """
-                    [poll_external]
-                    poll_other_scrape_endpoints = true
-                    poll_interval = "10m"
-                    client_timeout = "20s"
-                    [[poll_external.targets]]
-                    url = "http://localhost:\(targets.plain)/upgrade"
-                    \(trustsTheAuthority ? "tls_config = { ca_file = \"\(folder.path("certs/ca.pem"))\" }" : "")
-                    """
-            try await withProxy(config) { proxy in
+            let target = """
+                [[poll_external.targets]]
+                url = "http://localhost:\(targets.plain)/upgrade"
+                \(trustsTheAuthority ? "tls_config = { ca_file = \"\(folder.path("certs/ca.pem"))\" }" : "")
+                """
+            try await withProxy(Configurations.scrape + Configurations.polledOnce + target) { proxy in
                 try await waitUntilReady(proxy)
                 let apps = try await curl("http://\(proxy.scrape)/apps?format=json").body
                 let metrics = try await curl("http://\(proxy.scrape)/metrics").body

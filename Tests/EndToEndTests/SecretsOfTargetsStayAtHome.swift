@@ -47,13 +47,7 @@ private func configuration(home: String, folder: TemporaryFolder) -> String {
         """
     }
     let basic = "basic_auth = { username = \"scraper\", password = \"literal-s3cret\" }"
-    return Configurations.scrape + """
-        [poll_external]
-        poll_other_scrape_endpoints = true
-        poll_interval = "10m"
-        client_timeout = "20s"
-
-        """ + target("/port", basic)
+    return Configurations.scrape + Configurations.polledOnce + target("/port", basic)
         + target("/host", "authorization = { credentials = \"token-s3cret\" }")
         + target("/downgrade", "basic_auth = { username = \"scraper\", password_file = \"\(folder.path("password"))\" }")
         + target("/userinfo", "", userInfo: "scraper:url-s3cret@")

@@ -15,12 +15,8 @@ func aCutPollIsNoMetrics() async throws {
             let paths = ["until-close/close_notify", "until-close/cut", "length/cut", "chunked/cut"]
             let urls = paths.map { "\"https://localhost:\(port)/\($0)\"" }.joined(separator: ", ")
             let config =
-                Configurations.scrape + """
-                    [poll_external]
-                    poll_other_scrape_endpoints = true
+                Configurations.scrape + Configurations.polledOnce + """
                     other_scrape_endpoints = [\(urls)]
-                    poll_interval = "10m"
-                    client_timeout = "20s"
                     [poll_external.tls_config]
                     ca_file = "\(folder.path("certs/ca.pem"))"
 

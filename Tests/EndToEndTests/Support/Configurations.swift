@@ -37,6 +37,15 @@ enum Configurations {
         """
     }
 
+    /// `[poll_external]`, for more of it to follow: each target is polled once while a test runs.
+    static let polledOnce = """
+        [poll_external]
+        poll_other_scrape_endpoints = true
+        poll_interval = "10m"
+        client_timeout = "20s"
+
+        """
+
     /// Polls these URLs each second.
     static func poll(_ urls: String..., more: String = "") -> String {
         """

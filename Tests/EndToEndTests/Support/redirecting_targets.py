@@ -1,8 +1,8 @@
 """Targets that redirect elsewhere: python redirecting_targets.py CERTIFICATES_FOLDER
 
 `home` speaks HTTPS and insists on a client certificate; its paths redirect to `away` (HTTPS, asks for a certificate), to `plain` (HTTP),
-and to what cannot be followed; one of `plain` leads to `away`. Prints the ports, then a line of JSON for each request: which server, path, whether there was a client
-certificate, and the fields that must stay at home.
+and to what cannot be followed; `plain` leads to `home` and `away`. Prints the ports, then a line of JSON for each request: which server,
+path, whether there was a client certificate, and the fields that must stay at home.
 """
 
 import http.server
