@@ -42,7 +42,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
-        // The program, from the door inwards. Who may import whom is said here and nowhere else (HOUSE: modules).
+        // The program, from the door inwards. Who may import whom is said here and nowhere else.
         .executableTarget(
             name: "ExporterProxy",
             dependencies: ["Services", "Proxy", argumentParser, logging],
@@ -50,13 +50,15 @@ let package = Package(
         .target(
             name: "Services",
             dependencies: [
-                "Proxy", "TLS", "ConfigWatch", "CMalloc", nioCore, nioPosix, nioTLS, logging, lifecycle, unixSignals,
+                "Proxy", "HTTP", "TLS", "ConfigWatch", "CMalloc", nioCore, nioPosix, nioTLS, logging, lifecycle, unixSignals,
             ],
             swiftSettings: swiftSettings),
         .target(
             name: "Proxy",
-            dependencies: ["TOML", "CCapnp", "CCrypt", "CSimdjson", "CText", "CDeflate", nioCore],
+            dependencies: ["Exposition", "HTTP", "TOML", "CCapnp", "CCrypt", "CSimdjson", "CText", "CDeflate", nioCore],
             swiftSettings: swiftSettings),
+        .target(name: "Exposition", dependencies: ["CText"], swiftSettings: swiftSettings),
+        .target(name: "HTTP", dependencies: [nioCore], swiftSettings: swiftSettings),
         .target(name: "TLS", dependencies: ["COpenSSL", nioCore, nioTLS], swiftSettings: swiftSettings),
         .target(name: "TOML", dependencies: ["CTomlPlusPlus"], swiftSettings: swiftSettings),
         .target(name: "ConfigWatch", dependencies: ["CInotify"], swiftSettings: swiftSettings),
@@ -82,9 +84,11 @@ let package = Package(
             name: "TestSupport",
             dependencies: ["Proxy", "COpenSSL", nioCore, nioPosix],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
+        .testTarget(name: "ExpositionTests", dependencies: ["Exposition", "TestSupport"], swiftSettings: swiftSettings),
+        .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport", nioCore], swiftSettings: swiftSettings),
         .testTarget(name: "TOMLTests", dependencies: ["TOML"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "ProxyTests", dependencies: ["Proxy", "TOML", "TestSupport", nioCore, nioEmbedded],
+            name: "ProxyTests", dependencies: ["Proxy", "Exposition", "HTTP", "TOML", "TestSupport", nioCore, nioEmbedded],
             exclude: ["Config/Fixtures"], swiftSettings: swiftSettings),
         .testTarget(
             name: "TLSTests", dependencies: ["TLS", "TestSupport", nioCore, nioTLS, nioEmbedded, nioPosix],
@@ -92,7 +96,7 @@ let package = Package(
         .testTarget(
             name: "ServicesTests",
             dependencies: [
-                "Services", "Proxy", "TLS", "ConfigWatch", "TestSupport", nioCore, nioEmbedded, nioPosix, logging,
+                "Services", "Proxy", "HTTP", "TLS", "ConfigWatch", "TestSupport", nioCore, nioEmbedded, nioPosix, logging,
             ],
             swiftSettings: swiftSettings),
         .testTarget(name: "ConfigWatchTests", dependencies: ["ConfigWatch", "TestSupport"], swiftSettings: swiftSettings),
@@ -110,7 +114,8 @@ if let libFuzzer {
     package.targets += [
         .target(name: "CLibFuzzer", path: "Fuzz/CLibFuzzer"),
         .executableTarget(
-            name: "Fuzz", dependencies: ["CLibFuzzer", "Services", "Proxy", "TLS", "TestSupport", nioCore, nioTLS, nioEmbedded],
+            name: "Fuzz",
+            dependencies: ["CLibFuzzer", "Services", "Proxy", "Exposition", "HTTP", "TLS", "TestSupport", nioCore, nioTLS, nioEmbedded],
             path: "Fuzz/Fuzz", swiftSettings: swiftSettings,
             linkerSettings: [.unsafeFlags([libFuzzer]), .linkedLibrary("stdc++")]),
     ]

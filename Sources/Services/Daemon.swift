@@ -50,6 +50,7 @@ public actor Daemon {
         let store = MetricStore(limits: StoreLimits(config))
         let metrics = SelfMetrics(version: ProgramVersion.current, start: SystemClock.now(), readProcess: ProcessReading.now)
         metrics.isExposed = config.exporter.selfMetrics
+        metrics.held[.pushing].limit = config.receiver.maxInflightSize
         let poller = Poller(group: group, store: store, metrics: metrics, clock: SystemClock.now, logger: logger)
         let lifecycle = DaemonLifecycle(startTime: SystemClock.now(), reloads: metrics.reloads) { poller.firstPollsEnded }
         let router = Router(
@@ -69,7 +70,7 @@ public actor Daemon {
         self.lifecycle = lifecycle
         memoryReturn = MemoryReturn(freedBytes: { store.freedBytes }, pool: blockingWork)
         intake = PushIntake(
-            store: store, metrics: metrics, inflight: InflightBudget(limit: config.receiver.maxInflightSize), clock: SystemClock.now,
+            store: store, metrics: metrics, inflight: metrics.held[.pushing], clock: SystemClock.now,
             makeDecoder: { format, maxMessageSize in format.makeDecoder(maxMessageSize: maxMessageSize) })
         server = ScrapeServer(
             responder: basicAuth, metrics: metrics, clock: SystemClock.now, maxConnections: config.exporter.maxConnections, group: group,

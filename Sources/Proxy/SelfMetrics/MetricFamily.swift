@@ -58,6 +58,9 @@ extension MetricFamily {
     static let certificateNotAfter = MetricFamily(
         .gauge, "tls_certificate_not_after_timestamp_seconds", ["listener"], "When the certificate that the listener shows expires.")
 
+    static let heldBytes = MetricFamily(
+        .gauge, "held_bytes", ["kind"], "Bytes held for peers: what was read, pushed, polled, answered, and handshakes, not finished yet.")
+
     static let cpuSeconds = MetricFamily(.counter, "process_cpu_seconds_total", "User and system CPU time spent.")
     static let openFiles = MetricFamily(.gauge, "process_open_fds", "Open file descriptors.")
     static let maxFiles = MetricFamily(.gauge, "process_max_fds", "The limit of open file descriptors.")
@@ -69,7 +72,7 @@ extension MetricFamily {
     static let all: [MetricFamily] = [
         apps, storedBytes, appLastUpdate, appSize, buildInfo, reloadSuccessful, reloadSuccessTime, reloads, appsLimit, storedBytesLimit,
         connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, requests, handshakes, handshakeFailures,
-        certificateNotAfter, cpuSeconds, openFiles, maxFiles, virtualMemory, residentMemory, startTime, threads,
+        certificateNotAfter, heldBytes, cpuSeconds, openFiles, maxFiles, virtualMemory, residentMemory, startTime, threads,
     ]
 }
 

@@ -7,6 +7,8 @@ public final class SelfMetrics: Sendable {
     public let requests: RequestMetrics
     /// Reloads of the configuration.
     public let reloads: ReloadMetrics
+    /// What is held for peers.
+    public let held = HeldBytes()
 
     private let version: String
     private let readProcess: @Sendable () -> ProcessFigures?
@@ -148,6 +150,7 @@ public final class SelfMetrics: Sendable {
         writer.write(targets)
         writer.write(.requests, requests.samples)
         writer.writeTLS(listeners)
+        writer.write(.heldBytes, HeldBytes.Kind.allCases.map { (ExpositionWriter.labels(("kind", $0.rawValue)), held[$0].used) })
         if let figures { writer.write(figures) }
         return writer.buffer
     }

@@ -7,13 +7,13 @@ public struct PushIntake: Sendable {
 
     let store: MetricStore
     let metrics: SelfMetrics
-    let inflight: InflightBudget
+    let inflight: ByteBudget
     let clock: @Sendable () -> Timestamp
     let makeDecoder: MakeDecoder
 
     /// Where pushes go, and what they are decoded with.
     public init(
-        store: MetricStore, metrics: SelfMetrics, inflight: InflightBudget, clock: @escaping @Sendable () -> Timestamp,
+        store: MetricStore, metrics: SelfMetrics, inflight: ByteBudget, clock: @escaping @Sendable () -> Timestamp,
         makeDecoder: @escaping MakeDecoder
     ) {
         self.store = store

@@ -10,7 +10,7 @@ import Testing
 /// A receiver over a store of its own.
 struct TestReceiver {
     let store: MetricStore
-    let inflight: InflightBudget
+    let inflight: ByteBudget
     let receiver: Receiver
     let log: LogLines
     let address: SocketAddress
@@ -56,7 +56,7 @@ func withReceiver(
 ) async throws {
     try await withTemporaryFolder { folder in
         let store = MetricStore(limits: limits)
-        let budget = InflightBudget(limit: ByteCount(inflight))
+        let budget = ByteBudget(limit: ByteCount(inflight))
         let log = LogLines()
         let metrics = SelfMetrics(version: "1", start: SystemClock.now()) { nil }
         let intake = PushIntake(store: store, metrics: metrics, inflight: budget, clock: SystemClock.now) {

@@ -2,11 +2,11 @@ import Testing
 
 @testable import Proxy
 
-@Suite("InflightBudget")
-struct InflightBudgetTests {
+@Suite("ByteBudget")
+struct ByteBudgetTests {
     @Test("what fits exactly is reserved, one byte more is not, all or none")
     func limit() {
-        let budget = InflightBudget(limit: ByteCount(10))
+        let budget = ByteBudget(limit: ByteCount(10))
         #expect(budget.reserve(4))
         #expect(!budget.reserve(7))
         #expect(budget.used == 4)
@@ -19,7 +19,7 @@ struct InflightBudgetTests {
 
     @Test("a lowered limit takes nothing away, and lets nothing more in")
     func lowered() {
-        let budget = InflightBudget(limit: ByteCount(10))
+        let budget = ByteBudget(limit: ByteCount(10))
         #expect(budget.reserve(8))
         budget.limit = ByteCount(5)
         #expect(budget.used == 8)
@@ -30,7 +30,7 @@ struct InflightBudgetTests {
 
     @Test("many threads never reserve more than the limit together")
     func threads() async {
-        let budget = InflightBudget(limit: ByteCount(100))
+        let budget = ByteBudget(limit: ByteCount(100))
         await withTaskGroup { group in
             for _ in 0..<8 {
                 group.addTask {

@@ -1,0 +1,90 @@
+import Synchronization
+
+/// Bytes that the program holds for its peers, by what it holds them for (`exporter_proxy_held_bytes{kind}`).
+///
+/// Each kind has one budget for all connections together. Code that keeps bytes for a peer reserves them here first, counted as the
+/// memory that they really take, and releases them when it lets go of them.
+public final class HeldBytes: Sendable {
+    /// What the bytes are held for: the values of the label `kind`.
+    public enum Kind: String, CaseIterable, Sendable {
+        /// Bytes that were read from a connection and are not consumed yet: heads and bodies of requests.
+        case reading
+        /// Messages that receivers have begun to read, and pushes that are not applied yet.
+        case pushing
+        /// Bodies of targets that are being read.
+        case polling
+        /// Answers that their readers have not taken yet, beyond what is stored.
+        case answering
+        /// TLS handshakes that are under way.
+        case handshaking
+    }
+
+    private let reading = ByteBudget()
+    private let pushing = ByteBudget()
+    private let polling = ByteBudget()
+    private let answering = ByteBudget()
+    private let handshaking = ByteBudget()
+
+    /// Nothing is held, and nothing is limited before its limit is set.
+    public init() {}
+
+    /// The budget of one kind.
+    public subscript(kind: Kind) -> ByteBudget {
+        switch kind {
+        case .reading: reading
+        case .pushing: pushing
+        case .polling: polling
+        case .answering: answering
+        case .handshaking: handshaking
+        }
+    }
+}
+
+/// How many bytes may be held together, and how many are. Used from any thread.
+public final class ByteBudget: Sendable {
+    private let limitBytes: Atomic<Int>
+    private let reserved = Atomic<Int>(0)
+
+    /// A budget of which nothing is reserved.
+    /// - Parameter limit: without one, bytes are counted and never refused.
+    public init(limit: ByteCount = ByteCount(.max)) {
+        self.limitBytes = Atomic(limit.bytes)
+    }
+
+    /// Bytes that may be reserved together. A lower limit takes nothing back that is reserved already.
+    public var limit: ByteCount {
+        get { ByteCount(limitBytes.load(ordering: .relaxed)) }
+        set { limitBytes.store(newValue.bytes, ordering: .relaxed) }
+    }
+
+    /// Bytes reserved now.
+    public var used: Int { reserved.load(ordering: .relaxed) }
+
+    /// Reserves `bytes` more, all or none.
+    /// - Returns: whether they fit.
+    public func reserve(_ bytes: Int) -> Bool {
+        guard bytes > 0 else { return true }
+        let limit = limitBytes.load(ordering: .relaxed)
+        var current = reserved.load(ordering: .relaxed)
+        while true {
+            guard bytes <= limit - current else { return false }
+            let (exchanged, original) = reserved.weakCompareExchange(
+                expected: current, desired: current + bytes, ordering: .relaxed)
+            if exchanged { return true }
+            current = original
+        }
+    }
+
+    /// Counts `bytes` that are held already, whatever the limit says.
+    public func add(_ bytes: Int) {
+        guard bytes > 0 else { return }
+        reserved.add(bytes, ordering: .relaxed)
+    }
+
+    /// Gives back what was reserved or added.
+    public func release(_ bytes: Int) {
+        guard bytes > 0 else { return }
+        let left = reserved.subtract(bytes, ordering: .relaxed).newValue
+        assert(left >= 0, "released more than was reserved")
+    }
+}
