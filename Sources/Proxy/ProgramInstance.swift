@@ -2,7 +2,4 @@
 public enum ProgramInstance {
     /// Random, the same until the program ends. Polls carry it, so that a proxy that polls itself, by whatever name or redirect, finds out.
     public static let id = String(UInt64.random(in: .min ... .max), radix: 16)
-
-    /// The header field that carries it, in lower case.
-    public static let header = "x-exporter-proxy-instance"
 }

@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 
 /// `DELETE /apps/NAME`: forgets an app and its metrics; 204, or 404 when there is none of this name. 403 unless `enable_lifecycle`.

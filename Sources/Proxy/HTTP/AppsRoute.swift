@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 
 /// `/apps`: who sent metrics, when, and how it went; as a text table, as JSON, or as a page for browsers.

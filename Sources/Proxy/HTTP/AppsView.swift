@@ -1,3 +1,5 @@
+import HTTP
+
 /// Which apps the page lists and in which order, as its address says: `?sort=-size&state=failing&q=foo`. So the page's links work
 /// without a script, and a view can be kept as a bookmark. What makes no sense is the default.
 struct AppsView: Equatable {

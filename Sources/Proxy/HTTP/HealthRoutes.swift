@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 
 /// `/-/healthy`: 200 as long as the process answers at all.

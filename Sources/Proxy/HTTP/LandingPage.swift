@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 
 /// `/`: links to the other routes, for whoever opens the port in a browser.

@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 
 /// `/metrics`: every app's metrics as they came, or with `?app=NAME` those apps alone (SPEC §5).

@@ -1,3 +1,4 @@
+import HTTP
 public import NIOCore
 
 /// Where work goes that would hold up an event loop: threads of the shell.

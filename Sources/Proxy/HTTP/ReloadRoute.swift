@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 
 /// `POST /-/reload`: reads the configuration again; 200 when it runs, 500 with the reason when it cannot, 403 unless `enable_lifecycle`.

@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 
 /// One path and what it answers.

@@ -1,3 +1,4 @@
+public import HTTP
 public import NIOCore
 
 /// Picks the route by its path: 404 without one, 405 for a method that it does not take (SPEC §5). Paths match exactly, `/metrics/` is another.

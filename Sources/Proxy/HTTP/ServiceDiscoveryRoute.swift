@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 
 /// `/sd`: Prometheus HTTP service discovery, one target group per app, so that each app can be its own `instance`.

@@ -1,3 +1,4 @@
+import HTTP
 public import NIOCore
 
 /// What a target is asked: the request's bytes, made once and sent with each poll.
@@ -7,7 +8,7 @@ public struct PollRequest: Sendable {
 
     /// The header fields that the client itself sets, in lower case; configured ones of these names are left out.
     public static let ownHeaders: Set<String> = [
-        "host", "user-agent", "accept", "accept-encoding", "x-prometheus-scrape-timeout-seconds", ProgramInstance.header,
+        "host", "user-agent", "accept", "accept-encoding", "x-prometheus-scrape-timeout-seconds", Request.instanceField,
         "connection", "keep-alive", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect",
     ]
 

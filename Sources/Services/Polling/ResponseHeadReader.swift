@@ -1,3 +1,4 @@
+import HTTP
 import Proxy
 
 /// Takes the bytes of one complete response head apart: status line and header fields, each line still with its end.

@@ -1,3 +1,4 @@
+import HTTP
 import Logging
 import NIOCore
 import NIOTLS
@@ -56,6 +57,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     /// Whether the time for a head is running since its first byte.
     private var isHeadTimed = false
     private var timer: DeadlineTimer?
+    private var peer = Peer.unknown
 
     init(responder: any Responder, requests: RequestMetrics, date: DateText, log: ConnectionLog, settings: ScrapeSettings, isTLS: Bool) {
         self.responder = responder
@@ -67,6 +69,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
+        peer = Peer(address: context.channel.remoteAddress)
         timer = DeadlineTimer(eventLoop: context.eventLoop) { [unowned self] in expired(context) }
         if context.channel.isActive { began() }
     }
@@ -181,7 +184,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
         let request: Request
         do {
             request = try Request.parse(
-                method: head.method, target: head.target, isTLS: isTLS, requiresHost: !head.isHTTP10, header: head.header)
+                method: head.method, target: head.target, isTLS: isTLS, peer: peer, requiresHost: !head.isHTTP10, header: head.header)
         } catch {
             return write(error.response, answering: head, context)
         }

@@ -1,4 +1,4 @@
-import Proxy
+import HTTP
 
 /// What a connection needs of one request's head; framing already checked.
 struct RequestHead: Equatable {
@@ -23,6 +23,8 @@ struct RequestHead: Equatable {
     var acceptEncoding: String?
     var authorization: String?
     var instance: String?
+    var origin: String?
+    var fetchSite: String?
 
     /// Those headers that any route asks for, by lower-case name.
     func header(_ name: String) -> String? {
@@ -31,7 +33,9 @@ struct RequestHead: Equatable {
         case "accept": accept
         case "accept-encoding": acceptEncoding
         case "authorization": authorization
-        case ProgramInstance.header: instance
+        case Request.instanceField: instance
+        case "origin": origin
+        case "sec-fetch-site": fetchSite
         default: nil
         }
     }

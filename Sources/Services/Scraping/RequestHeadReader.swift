@@ -1,4 +1,5 @@
 import Glibc
+import HTTP
 
 /// Takes the bytes of one complete head apart: request line and header fields, each line still with its end.
 struct RequestHeadReader {
@@ -78,6 +79,8 @@ struct RequestHeadReader {
         case 6 where name.matches("expect"):
             guard value.matches("100-continue") else { throw RequestError(417, "unknown expectation") }
             head.expectsContinue = !head.isHTTP10
+        case 6 where name.matches("origin"):
+            try Self.append(value, to: &head.origin)
         case 10 where name.matches("connection"):
             for option in value.split(separator: UInt8(ascii: ",")) {
                 let option = option.trimmed
@@ -91,6 +94,8 @@ struct RequestHeadReader {
         case 13 where name.matches("authorization"):
             guard head.authorization == nil else { throw RequestError(400, "more than one Authorization header") }
             head.authorization = try Self.text(value)
+        case 14 where name.matches("sec-fetch-site"):
+            try Self.append(value, to: &head.fetchSite)
         case 14 where name.matches("content-length"):
             try readContentLength(value)
         case 15 where name.matches("accept-encoding"):

@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 import Testing
 
@@ -39,8 +40,8 @@ struct MetricsRouteTests {
     @Test("another proxy's poll is answered, one's own is not")
     func polls() throws {
         try side.push([("a", "a 1\n")])
-        #expect(try side.send("GET", "/metrics", headers: [ProgramInstance.header: "f00"]).text == "a 1\n")
-        #expect(try side.send("GET", "/metrics", headers: [ProgramInstance.header: ProgramInstance.id]).status == 508)
+        #expect(try side.send("GET", "/metrics", headers: [Request.instanceField: "f00"]).text == "a 1\n")
+        #expect(try side.send("GET", "/metrics", headers: [Request.instanceField: ProgramInstance.id]).status == 508)
     }
 
     @Test("without apps the answer is empty, and a success")

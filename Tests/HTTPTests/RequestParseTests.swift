@@ -1,6 +1,7 @@
+import NIOCore
 import Testing
 
-@testable import Proxy
+@testable import HTTP
 
 @Suite("Request parsing")
 struct RequestParseTests {
@@ -83,6 +84,7 @@ struct RequestParseTests {
         #expect(try parse("/", method: "GET").method == .get)
         #expect(try parse("/", method: "HEAD").method == .head)
         #expect(try parse("/", method: "POST").method == .post)
+        #expect(try parse("/", method: "PUT").method == .put)
         #expect(try parse("/", method: "DELETE").method == .delete)
         #expect(try parse("/", method: "get").method == .other("get"))
         #expect(try parse("/", method: "PATCH").method == .other("PATCH"))
@@ -91,12 +93,18 @@ struct RequestParseTests {
     @Test("headers and the kind of connection are carried along")
     func headers() throws {
         let request = try Request.parse(method: "GET", target: "/apps", isTLS: true) { name in
-            ["host": "h:1", "accept": "a/b", "accept-encoding": "gzip", "authorization": "Basic x"][name]
+            [
+                "host": "h:1", "accept": "a/b", "accept-encoding": "gzip", "authorization": "Basic x", "origin": "http://h:1",
+                "sec-fetch-site": "same-origin", "x-exporter-proxy-instance": "f00",
+            ][name]
         }
         #expect(request.host == "h:1")
         #expect(request.accept == "a/b")
         #expect(request.acceptEncoding == "gzip")
         #expect(request.authorization == "Basic x")
+        #expect(request.origin == "http://h:1")
+        #expect(request.fetchSite == "same-origin")
+        #expect(request.instance == "f00")
         #expect(request.isTLS)
     }
 
@@ -126,9 +134,10 @@ struct RequestParseTests {
     @Test("a bad request answers 400 with its reason")
     func answer() {
         let error = #expect(throws: BadRequest.self) { try parse("/%zz") }
-        let received = error.map { Received($0.response) }
-        #expect(received?.status == 400)
-        #expect(received?.text == "bad request: a % in the request target is not followed by two hexadecimal digits\n")
+        let response = error?.response
+        #expect(response?.status == 400)
+        let text = response.map { $0.body.map { String(buffer: $0) }.joined() }
+        #expect(text == "bad request: a % in the request target is not followed by two hexadecimal digits\n")
     }
 
     private func parse(_ target: String, method: String = "GET", headers: [String: String] = [:]) throws -> Request {

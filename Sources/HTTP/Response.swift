@@ -25,14 +25,14 @@ public struct Response: Sendable {
     }
 
     /// An answer in one piece that no browser guesses the type of.
-    init(status: Int, contentType: String, headers: [(name: String, value: String)] = [], body: ByteBuffer) {
+    public init(status: Int, contentType: String, headers: [(name: String, value: String)] = [], body: ByteBuffer) {
         self.init(
             status: status, headers: [("Content-Type", contentType), ("X-Content-Type-Options", "nosniff")] + headers,
             body: [body], contentLength: body.readableBytes)
     }
 
     /// For what changes with time and is read by people and tools: an old copy would mislead them.
-    static let neverStored = (name: "Cache-Control", value: "no-store")
+    public static let neverStored = (name: "Cache-Control", value: "no-store")
 
     /// What follows the head on the wire: nothing in the answer to HEAD, whose headers are those of GET (RFC 9110 §9.3.2),
     /// nor with a status that has no body. The one place that knows this.
@@ -73,4 +73,17 @@ public struct Response: Sendable {
         default: ""
         }
     }
+}
+
+/// Turns requests into responses.
+public protocol Responder: Sendable {
+    /// Never blocks; called on the connection's event loop.
+    func respond(to request: Request, on eventLoop: any EventLoop) -> Answer
+}
+
+/// A response, now or later: the ordinary scrape is `.now`, without a task or a suspension.
+public enum Answer {
+    case now(Response)
+    /// Where the work would hold up the event loop (a large compression); the future belongs to the event loop handed in and never fails.
+    case later(EventLoopFuture<Response>)
 }
