@@ -48,11 +48,11 @@ public actor Daemon {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let blockingWork = NIOThreadPool(numberOfThreads: max(2, System.coreCount))
         let store = MetricStore(limits: StoreLimits(config))
-        let metrics = SelfMetrics(version: ProgramVersion.current, start: SystemClock.now(), readProcess: ProcessReading.now)
+        let metrics = SelfMetrics(version: ProgramVersion.current, start: SystemClock.time(), readProcess: ProcessReading.now)
         metrics.isExposed = config.exporter.selfMetrics
         metrics.held[.pushing].limit = config.receiver.maxInflightSize
         let poller = Poller(group: group, store: store, metrics: metrics, clock: SystemClock.now, logger: logger)
-        let lifecycle = DaemonLifecycle(startTime: SystemClock.now(), reloads: metrics.reloads) { poller.firstPollsEnded }
+        let lifecycle = DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads) { poller.firstPollsEnded }
         let router = Router(
             store: store, lifecycle: lifecycle, metrics: metrics, offload: ThreadPoolOffload(blockingWork), clock: SystemClock.now)
         let passwordThread = NIOThreadPool(numberOfThreads: 1)
@@ -73,7 +73,7 @@ public actor Daemon {
             store: store, metrics: metrics, inflight: metrics.held[.pushing], clock: SystemClock.now,
             makeDecoder: { format, maxMessageSize in format.makeDecoder(maxMessageSize: maxMessageSize) })
         server = ScrapeServer(
-            responder: basicAuth, metrics: metrics, clock: SystemClock.now, maxConnections: config.exporter.maxConnections, group: group,
+            responder: basicAuth, metrics: metrics, clock: SystemClock.time, maxConnections: config.exporter.maxConnections, group: group,
             logger: logger)
     }
 

@@ -44,7 +44,7 @@ actor Reloader {
         read: @escaping @Sendable () async -> ConfigReading,
         apply: @escaping @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>,
         watch: @escaping @Sendable ([String: FileWatcher.Reading]) -> Void, metrics: ReloadMetrics,
-        clock: @escaping @Sendable () -> Timestamp = SystemClock.now, logger: Logger
+        clock: @escaping @Sendable () -> Timestamp = SystemClock.time, logger: Logger
     ) {
         self.read = read
         self.apply = apply

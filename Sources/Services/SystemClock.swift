@@ -1,11 +1,19 @@
 import Glibc
 import Proxy
 
-/// The wall clock, for those who hand times to the core.
+/// The system's clocks. The core gets its moments from here.
 enum SystemClock {
-    @Sendable static func now() -> Timestamp {
+    /// Both clocks.
+    @Sendable static func now() -> Moment {
+        Moment(time: time(), instant: Instant(nanoseconds: read(CLOCK_BOOTTIME)))
+    }
+
+    /// The wall clock alone.
+    @Sendable static func time() -> Timestamp { Timestamp(nanoseconds: read(CLOCK_REALTIME)) }
+
+    private static func read(_ clock: Int32) -> Int64 {
         var time = timespec()
-        clock_gettime(CLOCK_REALTIME, &time)
-        return Timestamp(nanoseconds: Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec))
+        clock_gettime(clock, &time)
+        return Int64(time.tv_sec) * 1_000_000_000 + Int64(time.tv_nsec)
     }
 }

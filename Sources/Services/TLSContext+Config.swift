@@ -19,7 +19,7 @@ struct TLSContexts: Sendable {
     ///   - now: what certificates are judged by.
     /// - Throws: every problem found, each with the key and line of the file at fault.
     init(
-        _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), now: Timestamp = SystemClock.now()
+        _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), now: Timestamp = SystemClock.time()
     ) throws(ConfigProblems) {
         var servers = ServerContexts(loaded: loaded, tickets: tickets, now: now)
         scrape = servers.context(loaded.config.exporter.tls, of: "exporter", protocols: ["http/1.1"])

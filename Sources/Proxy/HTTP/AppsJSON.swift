@@ -63,7 +63,7 @@ enum AppsJSON {
         json.raw(", \"source\": ")
         json.string(entry.source.description)
         json.raw(", \"last_update\": ")
-        json.string(entry.lastUpdate?.rfc3339)
+        json.string(entry.lastUpdate?.time.rfc3339)
         json.raw(", \"bytes\": ")
         json.number(entry.exposition.size)
         switch entry.state {

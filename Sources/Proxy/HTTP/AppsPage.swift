@@ -219,7 +219,7 @@ struct AppsPage {
             html.raw("</p>")
         }
         html.raw("</th><td>")
-        if let time = entry.lastUpdate { writeTime(time, suffix: "", &html) } else { html.raw("never") }
+        if let time = entry.lastUpdate?.time { writeTime(time, suffix: "", &html) } else { html.raw("never") }
         html.raw("</td><td title=\"")
         html.number(entry.exposition.size)
         html.raw(" bytes\">")

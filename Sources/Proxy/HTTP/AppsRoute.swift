@@ -9,7 +9,7 @@ struct AppsRoute: Route {
     let store: MetricStore
     let lifecycle: any Lifecycle
     let offload: any Offload
-    let clock: @Sendable () -> Timestamp
+    let clock: @Sendable () -> Moment
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         guard let format = format(for: request) else {
@@ -23,15 +23,16 @@ struct AppsRoute: Route {
             return switch format {
             case .text:
                 Response(
-                    status: 200, contentType: "text/plain; charset=utf-8", headers: headers, body: AppsTable.text(of: entries, at: now))
+                    status: 200, contentType: "text/plain; charset=utf-8", headers: headers, body: AppsTable.text(of: entries, at: now.time)
+                )
             case .json:
                 Response(
                     status: 200, contentType: "application/json", headers: headers,
-                    body: AppsJSON.text(of: entries, status: status, isReady: isReady, at: now))
+                    body: AppsJSON.text(of: entries, status: status, isReady: isReady, at: now.time))
             case .html:
                 Response(
                     status: 200, contentType: "text/html; charset=utf-8", headers: headers + [AppsPage.policy],
-                    body: AppsPage(status: status, isReady: isReady, view: AppsView(query: request.query), now: now).html(of: entries))
+                    body: AppsPage(status: status, isReady: isReady, view: AppsView(query: request.query), now: now.time).html(of: entries))
             }
         }
     }

@@ -31,7 +31,7 @@ enum AppsTable {
     }
 
     private static func lastUpdate(of entry: AppEntry) -> String {
-        let time = entry.lastUpdate?.tableText ?? "never"
+        let time = entry.lastUpdate?.time.tableText ?? "never"
         return switch entry.state {
         case .ok: time
         case .expired: time + " (expired)"

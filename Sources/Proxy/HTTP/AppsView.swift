@@ -83,7 +83,7 @@ struct AppsView: Equatable {
         case .name: return isDescending ? shown.reversed() : shown
         case .state: return sort(shown) { $0.condition.rank }
         // The youngest has the latest time.
-        case .age: return sort(shown) { -($0.lastUpdate?.nanoseconds ?? .min + 1) }
+        case .age: return sort(shown) { -($0.lastUpdate?.time.nanoseconds ?? .min + 1) }
         case .size: return sort(shown) { $0.exposition.size }
         case .source: return sort(shown) { $0.source.description }
         }

@@ -8,7 +8,7 @@ struct MetricsRoute: Route {
 
     let store: MetricStore
     let offload: any Offload
-    let clock: @Sendable () -> Timestamp
+    let clock: @Sendable () -> Moment
     let metrics: SelfMetrics
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
@@ -28,14 +28,14 @@ struct MetricsRoute: Route {
         }
     }
 
-    private func isLarge(_ snapshot: Snapshot, at now: Timestamp, isCompressed: Bool) -> Bool {
+    private func isLarge(_ snapshot: Snapshot, at now: Moment, isCompressed: Bool) -> Bool {
         guard metrics.isExposed else { return isCompressed && snapshot.uncompressedWork > OffloadThreshold.compressedBytes }
         return metrics.needsReading(at: now) || snapshot.unwrittenApps > OffloadThreshold.apps
             || (isCompressed && snapshot.uncompressedWorkWithAppMetrics > OffloadThreshold.compressedBytes)
     }
 
     /// The self-metrics come last: first what they say of the apps, which changes with the snapshot, then the rest.
-    private func whole(_ snapshot: Snapshot, at now: Timestamp, isCompressed: Bool) -> Response {
+    private func whole(_ snapshot: Snapshot, at now: Moment, isCompressed: Bool) -> Response {
         guard metrics.isExposed else {
             return isCompressed
                 ? MetricsRoute.compressed(snapshot.gzipPieces) : MetricsRoute.plain(snapshot.pieces, size: snapshot.size)
@@ -60,7 +60,7 @@ struct MetricsRoute: Route {
     }
 
     private func respond(
-        withAppsNamed names: [String], at now: Timestamp, isCompressed: Bool, on eventLoop: any EventLoop
+        withAppsNamed names: [String], at now: Moment, isCompressed: Bool, on eventLoop: any EventLoop
     ) -> Answer {
         switch AppSelection(of: names, lookUp: { store.apps(named: $0, at: now) }) {
         case .fresh(let entries):
@@ -85,7 +85,7 @@ struct MetricsRoute: Route {
         let name = PrintableText(entry.name.description).text
         return switch entry.state {
         case .ok: "\(name) has not answered yet"
-        case .expired: "\(name) has expired: no update since \(entry.lastUpdate?.tableText ?? "its start")"
+        case .expired: "\(name) has expired: no update since \(entry.lastUpdate?.time.tableText ?? "its start")"
         case .failing(let reason): "\(name) is failing: \(PrintableText(reason).text)"
         }
     }

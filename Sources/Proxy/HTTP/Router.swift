@@ -14,7 +14,7 @@ public struct Router: Responder {
     ///   - clock: the time at which the store is looked at, and that `/apps` shows.
     ///   - offload: where large work goes.
     public init(
-        store: MetricStore, lifecycle: any Lifecycle, metrics: SelfMetrics, offload: any Offload, clock: @escaping @Sendable () -> Timestamp
+        store: MetricStore, lifecycle: any Lifecycle, metrics: SelfMetrics, offload: any Offload, clock: @escaping @Sendable () -> Moment
     ) {
         // The most frequent first. A new route needs its file and a line here.
         let listed: [any Route] = [

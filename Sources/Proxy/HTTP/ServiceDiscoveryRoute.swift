@@ -8,7 +8,7 @@ struct ServiceDiscoveryRoute: Route {
 
     let store: MetricStore
     let offload: any Offload
-    let clock: @Sendable () -> Timestamp
+    let clock: @Sendable () -> Moment
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         // Prometheus keeps the targets it had when discovery fails; a guessed address would replace them.

@@ -14,14 +14,14 @@ public struct AppEntry: Sendable {
     /// Who handed it in.
     public var source: Source
     /// When its metrics were last replaced; `nil` for a target that never answered.
-    public var lastUpdate: Timestamp?
+    public var lastUpdate: Moment?
     /// Its metrics; empty for a target that never answered, and once expired.
     public var exposition: Exposition
     /// How its last update went.
     public var state: State
 
     /// An app made of its parts.
-    public init(name: AppName, source: Source, lastUpdate: Timestamp?, exposition: Exposition, state: State) {
+    public init(name: AppName, source: Source, lastUpdate: Moment?, exposition: Exposition, state: State) {
         self.name = name
         self.source = source
         self.lastUpdate = lastUpdate

@@ -9,7 +9,7 @@ final class AppRecord: @unchecked Sendable {
     /// Whether the builder has yet to hear of `app`.
     var isChanged = false
     /// When the expiry queue looks at this record; `nil` while it does not wait there.
-    var lookedAt: Timestamp?
+    var lookedAt: Instant?
     /// Which of the expired ones it is, counted from the first; `nil` unless it is one that makes room for others.
     var expiredNumber: UInt64?
     /// The chunk's node that holds this app, and where; `nil` before the builder has placed it, never read after the removal.

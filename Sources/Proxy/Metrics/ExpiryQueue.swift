@@ -3,7 +3,7 @@
 /// An update costs nothing here: a record waits once, at a moment not after its expiry, and gets a later one when it is looked at.
 struct ExpiryQueue {
     private struct Waiting {
-        let moment: Timestamp
+        let moment: Instant
         let record: AppRecord
     }
 
@@ -11,10 +11,10 @@ struct ExpiryQueue {
     private var heap: [Waiting] = []
 
     /// Nothing expires before this moment; `nil` when nothing ever does.
-    var next: Timestamp? { heap.first?.moment }
+    var next: Instant? { heap.first?.moment }
 
     /// Looks at the record at `moment`, unless it is to be looked at before that.
-    mutating func add(_ record: AppRecord, at moment: Timestamp) {
+    mutating func add(_ record: AppRecord, at moment: Instant) {
         if let known = record.lookedAt, known <= moment { return }
         // A later place that it has already is void from now on.
         record.lookedAt = moment
@@ -27,7 +27,7 @@ struct ExpiryQueue {
     }
 
     /// Takes out the first record whose moment has come; its place may be void.
-    mutating func popFirst(upTo now: Timestamp) -> AppRecord? {
+    mutating func popFirst(upTo now: Instant) -> AppRecord? {
         guard let first = heap.first, first.moment <= now else { return nil }
         let last = heap.removeLast()
         if !heap.isEmpty {

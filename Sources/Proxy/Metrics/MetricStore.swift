@@ -18,12 +18,12 @@ public final class MetricStore: Sendable {
 
     /// Replaces the apps of one push, all together or none.
     /// - Throws: `.tooManyApps` or `.storeFull`; what was stored stays.
-    public func apply(_ push: Push, from source: Source, at time: Timestamp) throws(Rejection) {
+    public func apply(_ push: Push, from source: Source, at moment: Moment) throws(Rejection) {
         guard !push.apps.isEmpty else { return }
-        expire(at: time)
+        expire(at: moment)
         var apps = push.apps.map { app in
             StoredApp(
-                AppEntry(name: app.name, source: source, lastUpdate: time, exposition: app.exposition, state: .ok), target: nil)
+                AppEntry(name: app.name, source: source, lastUpdate: moment, exposition: app.exposition, state: .ok), target: nil)
         }
         // What was replaced comes back in `apps`, and is freed after the lock; so is the snapshot that is no longer right.
         var stale: Snapshot?
@@ -50,12 +50,12 @@ public final class MetricStore: Sendable {
     /// Takes the end of one poll of a registered target: success replaces, failure only marks. A late outcome of a target no longer registered is dropped.
     /// - Returns: what was recorded; a success that would pass a limit is recorded as the failure returned.
     @discardableResult
-    public func record(_ outcome: PollOutcome, for target: TargetURL, at time: Timestamp) -> PollOutcome {
-        expire(at: time)
+    public func record(_ outcome: PollOutcome, for target: TargetURL, at moment: Moment) -> PollOutcome {
+        expire(at: moment)
         var replaced: StoredApp?
         var stale: Snapshot?
         let recorded = state.withLock { state in
-            let recorded = state.record(outcome, for: target, at: time, replaced: &replaced)
+            let recorded = state.record(outcome, for: target, at: moment, replaced: &replaced)
             stale = state.takeSnapshot()
             return recorded
         }
@@ -109,7 +109,7 @@ public final class MetricStore: Sendable {
     }
 
     /// Those of these apps that are known, in the order of the names, all as they are at `now`; without making a snapshot.
-    public func apps(named names: [AppName], at now: Timestamp) -> [AppEntry] {
+    public func apps(named names: [AppName], at now: Moment) -> [AppEntry] {
         expire(at: now)
         return state.withLock { state in names.compactMap { state.app(named: $0)?.entry } }
     }
@@ -119,7 +119,7 @@ public final class MetricStore: Sendable {
     public var snapshotWork: Int { state.withLock { $0.snapshotWork } }
 
     /// All apps as they are at `now`; made at most once per change and shared. Pushes go on while it is made.
-    public func snapshot(at now: Timestamp) -> Snapshot {
+    public func snapshot(at now: Moment) -> Snapshot {
         if let ready = state.withLock({ $0.snapshot(at: now) }) { return ready }
         return builder.withLock { builder in
             // Another thread may have made it while this one waited.
@@ -140,7 +140,7 @@ public final class MetricStore: Sendable {
     }
 
     /// Expires what is due; ordinarily nothing is, and this is one look at the queue.
-    private func expire(at now: Timestamp) {
+    private func expire(at now: Moment) {
         var isDue = true
         while isDue {
             var freed: [StoredApp] = []

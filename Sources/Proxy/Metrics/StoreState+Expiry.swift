@@ -1,18 +1,18 @@
 /// Expiry (SPEC §3): nothing is scheduled; whoever comes to the store at a later moment finds what is due.
 extension StoreState {
     /// Whether some app may be due.
-    func isExpiryDue(at now: Timestamp) -> Bool {
+    func isExpiryDue(at now: Moment) -> Bool {
         guard let next = expiries.next else { return false }
-        return next <= now
+        return next <= now.instant
     }
 
     /// Expires what is due, and hands over the versions whose bytes go, to be freed after the lock.
     /// - Parameter most: how many are looked at, so that the lock is not held for long.
-    mutating func expire(at now: Timestamp, most: Int, into freed: inout [StoredApp]) {
+    mutating func expire(at now: Moment, most: Int, into freed: inout [StoredApp]) {
         for _ in 0..<most {
-            guard let record = expiries.popFirst(upTo: now) else { return }
+            guard let record = expiries.popFirst(upTo: now.instant) else { return }
             guard let app = record.app, let moment = expiry(of: app) else { continue }
-            guard moment <= now else {
+            guard moment <= now.instant else {
                 expiries.add(record, at: moment)
                 continue
             }
@@ -27,10 +27,10 @@ extension StoreState {
     }
 
     /// When the app expires if nothing updates it; `nil` when it never does, or has done so.
-    func expiry(of app: StoredApp) -> Timestamp? {
+    func expiry(of app: StoredApp) -> Instant? {
         guard let lastUpdate = app.entry.lastUpdate, !app.isExpired else { return nil }
         let expireAfter = app.target.map { expireAfterByTarget[$0] } ?? limits.expireAfter
-        return expireAfter.map(lastUpdate.advanced(by:))
+        return expireAfter.map(lastUpdate.instant.advanced(by:))
     }
 
     /// Looks at every app of this kind anew, because its `expire_after` has changed.

@@ -168,17 +168,17 @@ struct StoreState {
     }
 
     mutating func record(
-        _ outcome: PollOutcome, for url: TargetURL, at time: Timestamp, replaced: inout StoredApp?
+        _ outcome: PollOutcome, for url: TargetURL, at moment: Moment, replaced: inout StoredApp?
     ) -> PollOutcome {
         guard let target = targets[url] else { return outcome }
         let held = app(named: target.name)
         let entry = AppEntry(
-            name: target.name, source: .poll(endpoint: url.endpoint), lastUpdate: time, exposition: .empty, state: .ok)
+            name: target.name, source: .poll(endpoint: url.endpoint), lastUpdate: moment, exposition: .empty, state: .ok)
         switch outcome {
         case .success(let exposition):
             let app = StoredApp(entry, target: target.number).with { $0.exposition = exposition }
             if let rejection = rejection(of: [app]) {
-                return record(.failure(reason: rejection.line), for: url, at: time, replaced: &replaced)
+                return record(.failure(reason: rejection.line), for: url, at: moment, replaced: &replaced)
             }
             targets[url]?.displaced = nil
             replaced = put(app)
@@ -233,7 +233,7 @@ struct StoreState {
     var snapshotWork: Int { min(totalSize, changed.count * ChunkBuilder.maxWeight) }
 
     /// The last snapshot, if it is still right.
-    func snapshot(at now: Timestamp) -> Snapshot? { isExpiryDue(at: now) ? nil : snapshot }
+    func snapshot(at now: Moment) -> Snapshot? { isExpiryDue(at: now) ? nil : snapshot }
 
     /// The snapshot when it is no longer right, for the caller to free after the lock.
     mutating func takeSnapshot() -> Snapshot? {

@@ -10,7 +10,7 @@ final class AppLines: Sendable {
         var sizes = ExpositionWriter(capacity: 64 * apps.count)
         for app in apps {
             let labels = ExpositionWriter.labels(("app", app.name.description))
-            if let time = app.entry.lastUpdate { updates.sample(.appLastUpdate, labels: labels, nanoseconds: time.nanoseconds) }
+            if let time = app.entry.lastUpdate?.time { updates.sample(.appLastUpdate, labels: labels, nanoseconds: time.nanoseconds) }
             sizes.sample(.appSize, labels: labels, app.size)
         }
         self.init(updates: updates.buffer, sizes: sizes.buffer)

@@ -18,13 +18,13 @@ public final class SelfMetrics: Sendable {
     private let listeners = Mutex<[String: (metrics: ListenerMetrics, users: Int)]>([:])
     private let targets = Mutex<[TargetURL: TargetMetrics]>([:])
     /// The last reading of the process, and when it was taken.
-    private let process = Mutex<(figures: ProcessFigures?, time: Timestamp)?>(nil)
+    private let process = Mutex<(figures: ProcessFigures?, instant: Instant)?>(nil)
     /// What was written last.
     private let written = Mutex(Written())
 
     private struct Written {
         /// The last exposition, and when it was written.
-        var last: (exposition: Exposition, time: Timestamp)?
+        var last: (exposition: Exposition, instant: Instant)?
         /// Kept, unlike all others: making its memory anew for each scrape would cost more than to compress these few bytes.
         var deflater: Deflater?
     }
@@ -95,18 +95,18 @@ public final class SelfMetrics: Sendable {
     // MARK: - Exposition
 
     /// Whether `exposition` would have to read the figures of the process, which is not for an event loop.
-    func needsReading(at now: Timestamp) -> Bool {
-        !isRecent(process.withLock { $0?.time }, Self.processAge, at: now)
+    func needsReading(at now: Moment) -> Bool {
+        !isRecent(process.withLock { $0?.instant }, Self.processAge, at: now)
     }
 
     /// Everything but what is said of single apps; the same for all who ask within two milliseconds.
-    func exposition(limits: StoreLimits, at now: Timestamp) -> Exposition {
+    func exposition(limits: StoreLimits, at now: Moment) -> Exposition {
         let figures = figures(at: now)
         return written.withLock { current(&$0, limits, figures, at: now) }
     }
 
     /// `exposition`, compressed.
-    func segment(limits: StoreLimits, at now: Timestamp) -> DeflateSegment {
+    func segment(limits: StoreLimits, at now: Moment) -> DeflateSegment {
         let figures = figures(at: now)
         return written.withLock { written in
             let exposition = current(&written, limits, figures, at: now)
@@ -116,26 +116,25 @@ public final class SelfMetrics: Sendable {
         }
     }
 
-    private func current(_ written: inout Written, _ limits: StoreLimits, _ figures: ProcessFigures?, at now: Timestamp) -> Exposition {
-        if let last = written.last, isRecent(last.time, Self.writtenAge, at: now) { return last.exposition }
+    private func current(_ written: inout Written, _ limits: StoreLimits, _ figures: ProcessFigures?, at now: Moment) -> Exposition {
+        if let last = written.last, isRecent(last.instant, Self.writtenAge, at: now) { return last.exposition }
         let exposition = Exposition(endingInNewline: write(limits: limits, figures))
-        written.last = (exposition, now)
+        written.last = (exposition, now.instant)
         return exposition
     }
 
-    private func figures(at now: Timestamp) -> ProcessFigures? {
+    private func figures(at now: Moment) -> ProcessFigures? {
         process.withLock { process in
-            if let process, isRecent(process.time, Self.processAge, at: now) { return process.figures }
+            if let process, isRecent(process.instant, Self.processAge, at: now) { return process.figures }
             let figures = readProcess()
-            process = (figures, now)
+            process = (figures, now.instant)
             return figures
         }
     }
 
-    /// A clock that was set back makes nothing last longer.
-    private func isRecent(_ time: Timestamp?, _ age: Duration, at now: Timestamp) -> Bool {
-        guard let time else { return false }
-        return time <= now && now < time.advanced(by: age)
+    private func isRecent(_ instant: Instant?, _ age: Duration, at now: Moment) -> Bool {
+        guard let instant else { return false }
+        return now.instant < instant.advanced(by: age)
     }
 
     private func write(limits: StoreLimits, _ figures: ProcessFigures?) -> ByteBuffer {

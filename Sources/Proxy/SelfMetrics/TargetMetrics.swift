@@ -33,7 +33,7 @@ public final class TargetMetrics: Sendable {
     /// A poll has ended.
     /// - Parameter outcome: as it was recorded.
     public func ended(_ outcome: PollOutcome, after duration: Duration) {
-        let nanoseconds = Timestamp(nanoseconds: 0).advanced(by: duration).nanoseconds
+        let nanoseconds = duration.wholeNanoseconds
         state.withLock { state in
             state.duration = nanoseconds
             switch outcome {

@@ -50,16 +50,16 @@ final class Poller: Sendable {
     private let group: any EventLoopGroup
     private let store: MetricStore
     private let metrics: SelfMetrics
-    private let clock: @Sendable () -> Timestamp
+    private let clock: @Sendable () -> Moment
     private let logger: Logger
     private let resolver: HostResolver
     private let state = Mutex(State())
 
     /// - Parameters:
     ///   - group: where the loops run, dealt out in turn.
-    ///   - clock: the wall clock, for the time of an update.
+    ///   - clock: for the moment of an update.
     init(
-        group: any EventLoopGroup, store: MetricStore, metrics: SelfMetrics, clock: @escaping @Sendable () -> Timestamp, logger: Logger,
+        group: any EventLoopGroup, store: MetricStore, metrics: SelfMetrics, clock: @escaping @Sendable () -> Moment, logger: Logger,
         resolver: HostResolver = HostResolver()
     ) {
         self.group = group

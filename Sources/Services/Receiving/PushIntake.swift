@@ -8,12 +8,12 @@ public struct PushIntake: Sendable {
     let store: MetricStore
     let metrics: SelfMetrics
     let inflight: ByteBudget
-    let clock: @Sendable () -> Timestamp
+    let clock: @Sendable () -> Moment
     let makeDecoder: MakeDecoder
 
     /// Where pushes go, and what they are decoded with.
     public init(
-        store: MetricStore, metrics: SelfMetrics, inflight: ByteBudget, clock: @escaping @Sendable () -> Timestamp,
+        store: MetricStore, metrics: SelfMetrics, inflight: ByteBudget, clock: @escaping @Sendable () -> Moment,
         makeDecoder: @escaping MakeDecoder
     ) {
         self.store = store

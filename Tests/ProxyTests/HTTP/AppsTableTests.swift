@@ -84,7 +84,7 @@ struct AppsTableTests {
 
     private func entry(_ name: String, _ source: Source, at time: Int64?, _ state: AppEntry.State = .ok) throws -> AppEntry {
         AppEntry(
-            name: try #require(AppName(name)), source: source, lastUpdate: time.map(Timestamp.init(nanoseconds:)),
+            name: try #require(AppName(name)), source: source, lastUpdate: time.map { Timestamp(nanoseconds: $0).moment },
             exposition: Exposition(endingInNewline: ByteBuffer()), state: state)
     }
 }

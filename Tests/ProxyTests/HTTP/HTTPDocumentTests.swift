@@ -15,7 +15,8 @@ import Testing
     @Test("every route stands in the table of routes, with its method when it is not a reading one, and none that is not there")
     func routes() throws {
         let router = Router(
-            store: side.store, lifecycle: side.lifecycle, metrics: side.metrics, offload: side.offload, clock: { Timestamp(nanoseconds: 0) }
+            store: side.store, lifecycle: side.lifecycle, metrics: side.metrics, offload: side.offload,
+            clock: { Timestamp(nanoseconds: 0).moment }
         )
         let routes = router.routes.map { route in
             route.methods.contains(.get) ? route.path : "\(route.methods.map(\.description).joined(separator: " ")) \(route.path)"

@@ -36,7 +36,7 @@ struct ScrapeSide {
         -> Received
     {
         let request = try Request.parse(method: method, target: target, isTLS: isTLS) { headers[$0] }
-        let now = now
+        let now = now.moment
         let router = Router(store: store, lifecycle: lifecycle, metrics: metrics, offload: offload, clock: { now })
         let response =
             switch router.respond(to: request, on: EmbeddedEventLoop()) {

@@ -43,7 +43,7 @@ struct MetricStoreExpiryTests {
         #expect(states(store, at: Self.at(10)) == ["a": .expired(error: nil), "b": .ok])
         let name = try #require(AppName("a"))
         let entry = try #require(expired.entry(named: name))
-        #expect(entry.lastUpdate == Self.at(0))
+        #expect(entry.lastUpdate?.time == Self.at(0))
         #expect(entry.exposition.size == 0)
         #expect(text(store, at: Self.at(15)) == "")
 
@@ -195,12 +195,35 @@ struct MetricStoreExpiryTests {
         #expect(text(store, at: Self.at(1005)) == "")
     }
 
-    @Test("a clock that is set back delays nothing beyond its own time")
-    func clockSetBack() throws {
+    @Test("an update that was measured earlier than the one before it counts from its own moment")
+    func earlierMoment() throws {
         let store = MetricStore(limits: StoreLimits(expireAfter: .seconds(10)))
         try push("a", to: store, at: Self.at(1000))
         try push("a", to: store, at: Self.at(0))
         #expect(text(store, at: Self.at(10)) == "")
+    }
+
+    @Test("the wall clock decides nothing: set forward it expires no fresh app, set back it keeps no silent one", arguments: [3600, -3600])
+    func wallClockSet(by seconds: Int) throws {
+        let store = MetricStore(limits: StoreLimits(expireAfter: .seconds(6)))
+        let target = try target(1, expireAfter: .seconds(6))
+        store.register(target)
+        /// The wall clock was set by `seconds` one second after the push.
+        func moment(_ age: Double) -> Moment {
+            let set = Timestamp(nanoseconds: Self.start.nanoseconds + Int64(seconds) * 1_000_000_000)
+            return Moment(time: age < 1 ? Self.start : set, instant: Instant(nanoseconds: 1).advanced(by: .seconds(age)))
+        }
+        let push = Push(apps: [(try #require(AppName("a")), Exposition(endingInNewline: ByteBuffer(string: "a 1\n")))])
+        try store.apply(push, from: .push(listener: "x"), at: moment(0))
+        store.record(page, for: target.url, at: moment(0))
+        func text(_ age: Double) -> String { store.snapshot(at: moment(age)).pieces.map { String(buffer: $0) }.joined() }
+        #expect(text(1) == "a 1\nt 1\n")
+        #expect(text(5.9) == "a 1\nt 1\n")
+        #expect(store.apps(named: push.apps.map(\.name), at: moment(5.9)).map(\.state) == [.ok])
+        #expect(store.apps(named: push.apps.map(\.name), at: moment(6)).map(\.state) == [.expired(error: nil)])
+        #expect(text(6) == "")
+        // What is shown is the wall clock of the update.
+        #expect(store.app(named: push.apps[0].name)?.lastUpdate?.time == Self.start)
     }
 
     @Test("ten thousand apps, updated and expiring in turns, are never more or fewer than they should be")

@@ -19,7 +19,7 @@ struct SelfMetricsTests {
 
     /// What is exposed besides the lines of single apps; `second` later than the start, so that nothing is remembered.
     private func exposed(after second: Int = 0) throws -> ExposedFamilies {
-        let exposition = metrics.exposition(limits: StoreLimits(), at: Self.start.advanced(by: .seconds(second)))
+        let exposition = metrics.exposition(limits: StoreLimits(), at: Self.start.advanced(by: .seconds(second)).moment)
         return try ExposedFamilies(String(buffer: exposition.buffer))
     }
 
@@ -166,26 +166,27 @@ struct SelfMetricsTests {
             return Self.figures
         }
         func ask(_ milliseconds: Int) -> Exposition {
-            metrics.exposition(limits: StoreLimits(), at: Self.start.advanced(by: .milliseconds(milliseconds)))
+            metrics.exposition(limits: StoreLimits(), at: Self.start.advanced(by: .milliseconds(milliseconds)).moment)
         }
-        #expect(metrics.needsReading(at: Self.start))
+        #expect(metrics.needsReading(at: Self.start.moment))
         let first = ask(0)
         #expect(ask(1) === first)
         #expect(!(ask(2) === first))
         _ = ask(999)
         #expect(readings.value == 1)
-        #expect(metrics.needsReading(at: Self.start.advanced(by: .seconds(1))))
+        #expect(metrics.needsReading(at: Self.start.advanced(by: .seconds(1)).moment))
         _ = ask(1000)
         #expect(readings.value == 2)
-        // A clock that was set back.
-        _ = ask(-5000)
-        #expect(readings.value == 3)
+        // Setting the wall clock makes nothing newer or older.
+        let set = Moment(time: Timestamp(nanoseconds: 0), instant: Self.start.advanced(by: .milliseconds(1001)).moment.instant)
+        #expect(!metrics.needsReading(at: set))
+        #expect(metrics.exposition(limits: StoreLimits(), at: set) === ask(1001))
     }
 
     @Test("what the process is, when that cannot be read, is left out")
     func noFigures() throws {
         let metrics = SelfMetrics(version: "1", start: Self.start) { nil }
-        let text = String(buffer: metrics.exposition(limits: StoreLimits(), at: Self.start).buffer)
+        let text = String(buffer: metrics.exposition(limits: StoreLimits(), at: Self.start.moment).buffer)
         #expect(!text.contains("process_"))
         _ = try ExposedFamilies(text)
     }

@@ -12,7 +12,7 @@ private func withReceiver(_ body: (Receiver, MetricStore, any EventLoop) async t
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let store = MetricStore()
     let intake = PushIntake(
-        store: store, metrics: SelfMetrics(version: "1", start: SystemClock.now()) { nil }, inflight: ByteBudget(limit: .mebibytes(1)),
+        store: store, metrics: SelfMetrics(version: "1", start: SystemClock.time()) { nil }, inflight: ByteBudget(limit: .mebibytes(1)),
         clock: SystemClock.now,
         makeDecoder: { format, size in format.makeDecoder(maxMessageSize: size) })
     let receiver = try Receiver(

@@ -58,7 +58,7 @@ func withReceiver(
         let store = MetricStore(limits: limits)
         let budget = ByteBudget(limit: ByteCount(inflight))
         let log = LogLines()
-        let metrics = SelfMetrics(version: "1", start: SystemClock.now()) { nil }
+        let metrics = SelfMetrics(version: "1", start: SystemClock.time()) { nil }
         let intake = PushIntake(store: store, metrics: metrics, inflight: budget, clock: SystemClock.now) {
             $0.makeDecoder(maxMessageSize: $1)
         }

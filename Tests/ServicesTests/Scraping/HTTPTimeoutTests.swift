@@ -62,13 +62,14 @@ struct HTTPTimeoutTests {
 
     /// Connects with all times but those of the test out of reach.
     private func connect(_ change: (inout ScrapeSettings) -> Void) throws {
-        let metrics = SelfMetrics(version: "1", start: SystemClock.now()) { nil }
+        let metrics = SelfMetrics(version: "1", start: SystemClock.time()) { nil }
         metrics.isExposed = false
         let router = Router(
-            store: store, lifecycle: DaemonLifecycle(startTime: SystemClock.now(), reloads: metrics.reloads) { true }, metrics: metrics,
+            store: store, lifecycle: DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads) { true }, metrics: metrics,
             offload: ThreadPoolOffload(.singleton), clock: SystemClock.now)
         let handler = HTTPRequestHandler(
-            responder: router, requests: metrics.requests, date: DateText(clock: SystemClock.now), log: ConnectionLog(logger: lines.logger),
+            responder: router, requests: metrics.requests, date: DateText(clock: SystemClock.time),
+            log: ConnectionLog(logger: lines.logger),
             settings: ScrapeSettings.patient.with(change), isTLS: false)
         try channel.pipeline.syncOperations.addHandlers([reader, handler])
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()

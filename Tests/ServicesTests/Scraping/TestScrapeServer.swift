@@ -54,15 +54,15 @@ func withScrapeServer(
 ) async throws {
     let group = MultiThreadedEventLoopGroup.singleton
     let store = MetricStore()
-    let metrics = SelfMetrics(version: "1", start: SystemClock.now()) { nil }
+    let metrics = SelfMetrics(version: "1", start: SystemClock.time()) { nil }
     metrics.isExposed = false
-    let readiness = DaemonLifecycle(startTime: SystemClock.now(), reloads: metrics.reloads) { true }
+    let readiness = DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads) { true }
     readiness.listenersAreUp()
     let pool = NIOThreadPool.singleton
     let router = Router(store: store, lifecycle: readiness, metrics: metrics, offload: ThreadPoolOffload(pool), clock: SystemClock.now)
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let server = ScrapeServer(
-        responder: router, metrics: metrics, clock: SystemClock.now, maxConnections: maxConnections, group: group, logger: logger)
+        responder: router, metrics: metrics, clock: SystemClock.time, maxConnections: maxConnections, group: group, logger: logger)
     let listener = try server.bind(ListenAddress(host: "127.0.0.1", port: 0), settings: settings)
     try await listener.listener.listen()
     listener.start()
