@@ -50,7 +50,7 @@ public actor Daemon {
         let store = MetricStore(limits: StoreLimits(config))
         let metrics = SelfMetrics(version: ProgramVersion.current, start: SystemClock.time(), readProcess: ProcessReading.now)
         metrics.isExposed = config.exporter.selfMetrics
-        metrics.held[.pushing].limit = config.receiver.maxInflightSize
+        metrics.held.setLimits(config)
         let poller = Poller(group: group, store: store, metrics: metrics, clock: SystemClock.now, logger: logger)
         let lifecycle = DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads) { poller.firstPollsEnded }
         let router = Router(
@@ -240,7 +240,7 @@ public actor Daemon {
     /// Settings that belong to no listener and no target. Setting one that is in force already changes nothing.
     private func apply(_ config: Config) {
         store.setLimits(StoreLimits(config))
-        intake.inflight.limit = config.receiver.maxInflightSize
+        metrics.held.setLimits(config)
         server.setMaxConnections(config.exporter.maxConnections)
         metrics.isExposed = config.exporter.selfMetrics
         lifecycle.setEnabled(config.exporter.enableLifecycle)
@@ -329,6 +329,15 @@ public actor Daemon {
         try? await passwordThread.shutdownGracefully()
         try? await blockingWork.shutdownGracefully()
         try? await group.shutdownGracefully()
+    }
+}
+
+extension HeldBytes {
+    /// The limits that the configuration sets; the others are those of the parts that hold the bytes.
+    fileprivate func setLimits(_ config: Config) {
+        self[.pushing].limit = config.receiver.maxInflightSize
+        self[.polling].limit = config.poll.maxInflightSize
+        self[.answering].limit = config.exporter.maxHeldSize
     }
 }
 

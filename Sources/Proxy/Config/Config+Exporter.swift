@@ -20,6 +20,12 @@ public struct ExporterConfig: Equatable, Sendable {
     public var shutdownTimeout = Duration.seconds(5)
     /// Open connections on the scrape side.
     public var maxConnections = 4096
+    /// What answers that their readers have not taken may hold beyond what is stored, all connections together.
+    public var maxHeldSize = ByteCount.mebibytes(128)
+    /// The longest that a reader may take for one answer.
+    public var responseTimeout = Duration.seconds(300)
+    /// Host names and IP addresses in `Host` that are answered, in lower case, without ports and brackets; empty means any.
+    public var allowedHosts: [String] = []
     /// For a TLS handshake, on receivers too.
     public var handshakeTimeout = Duration.seconds(10)
     /// For a request's head.

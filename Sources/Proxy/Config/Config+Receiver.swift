@@ -18,6 +18,8 @@ public struct ReceiverConfig: Equatable, Sendable {
     public var maxInflightSize = ByteCount.mebibytes(256)
     /// A connection that sends nothing for this long is closed.
     public var idleTimeout = Duration.seconds(60)
+    /// A message must be complete this long after its first byte.
+    public var messageTimeout = Duration.seconds(60)
 
     /// The table with every key at its default.
     public init() {}

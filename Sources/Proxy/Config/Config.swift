@@ -4,6 +4,8 @@ public struct Config: Equatable, Sendable {
     public var exporter: ExporterConfig
     /// The push side.
     public var receiver: ReceiverConfig
+    /// What is looked at in the metrics themselves.
+    public var metrics: MetricsConfig
     /// The poll side.
     public var poll: PollConfig
 
@@ -11,10 +13,12 @@ public struct Config: Equatable, Sendable {
     public init(
         exporter: ExporterConfig = ExporterConfig(),
         receiver: ReceiverConfig = ReceiverConfig(),
+        metrics: MetricsConfig = MetricsConfig(),
         poll: PollConfig = PollConfig()
     ) {
         self.exporter = exporter
         self.receiver = receiver
+        self.metrics = metrics
         self.poll = poll
     }
 }

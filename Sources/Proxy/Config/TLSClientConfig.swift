@@ -12,11 +12,18 @@ public struct TLSClientConfig: Equatable, Sendable {
     public var insecureSkipVerify: Bool
     /// The lowest version accepted.
     public var minVersion: TLSVersion
+    /// The highest version accepted; not below `minVersion`.
+    public var maxVersion: TLSVersion
+    /// In order of preference, by the names of Go or OpenSSL; those of one version leave the other's defaults as they are.
+    public var cipherSuites: [String]
+    /// In order of preference, by the names of Go or OpenSSL; empty takes the defaults.
+    public var curvePreferences: [String]
 
     /// Settings; what is left out is at its default.
     public init(
         caFile: String? = nil, certFile: String? = nil, keyFile: String? = nil, serverName: String? = nil,
-        insecureSkipVerify: Bool = false, minVersion: TLSVersion = .tls12
+        insecureSkipVerify: Bool = false, minVersion: TLSVersion = .tls12, maxVersion: TLSVersion = .tls13,
+        cipherSuites: [String] = [], curvePreferences: [String] = []
     ) {
         self.caFile = caFile
         self.certFile = certFile
@@ -24,5 +31,8 @@ public struct TLSClientConfig: Equatable, Sendable {
         self.serverName = serverName
         self.insecureSkipVerify = insecureSkipVerify
         self.minVersion = minVersion
+        self.maxVersion = maxVersion
+        self.cipherSuites = cipherSuites
+        self.curvePreferences = curvePreferences
     }
 }

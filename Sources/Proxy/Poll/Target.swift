@@ -20,6 +20,26 @@ public struct Target: Equatable, Sendable {
     public var credentials: Credentials?
     /// For `https`, at redirects too.
     public var tls: TLSClientConfig
+    /// Set on each sample, in this order. Empty when `metrics.validate` is `off`; none is named as `metrics.app_label`.
+    public var labels: [Label] = []
+    /// Through which the target is polled; `nil` means directly. Always `nil` for a Unix socket.
+    public var proxyURL: HTTPProxy? = nil
+    /// Whether the connection is kept for the next poll.
+    public var keepAlive = true
+
+    /// A label to set on each sample.
+    public struct Label: Equatable, Sendable {
+        /// `[a-zA-Z_][a-zA-Z0-9_]*`; not `le` or `quantile`, and not beginning with `__`.
+        public var name: String
+        /// Any text without NUL, as it is before it is escaped.
+        public var value: String
+
+        /// A label; both parts are known to be valid.
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
 
     /// A header field to send.
     public struct Header: Equatable, Sendable {
@@ -63,7 +83,7 @@ public struct Target: Equatable, Sendable {
 }
 
 /// A password or token: never printed.
-public enum Secret: Equatable, Sendable, CustomStringConvertible, CustomDebugStringConvertible {
+public enum Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible {
     case literal(String)
     /// Read from this file with the configuration; a final newline does not count.
     case file(String)

@@ -72,7 +72,7 @@ extension TargetURL {
         let target = try requestTarget(afterSlashes[authority.endIndex...])
         let at = authority.lastIndex(of: "@")
         let hostAndPort = at.map { authority[authority.index(after: $0)...] } ?? authority
-        let (host, port) = try hostAndPortParts(hostAndPort)
+        let (host, port) = try TargetURL.hostAndPort(hostAndPort)
         let url = TargetURL(origin: origin(host, port ?? defaultPort), pathAndQuery: target)
         return Written(url: url, userInfo: try at.map { index throws(Malformed) in try userInfo(authority[..<index]) })
     }
@@ -85,7 +85,8 @@ extension TargetURL {
         return sent.hasPrefix("/") ? String(sent) : "/\(sent)"
     }
 
-    private static func hostAndPortParts(_ text: Substring) throws(Malformed) -> (host: String, port: UInt16?) {
+    /// `HOST`, `HOST:PORT`, `[IPv6]` or `[IPv6]:PORT`: the host in lower case, an IPv6 address canonical and without brackets.
+    static func hostAndPort(_ text: Substring) throws(Malformed) -> (host: String, port: UInt16?) {
         let host: String
         var portText: Substring?
         if text.hasPrefix("[") {

@@ -11,6 +11,8 @@ public struct ReloadPlan: Equatable, Sendable {
     public var updatesExporter = false
     /// Whether the table `[receiver]`, or a file that it names, is another: receivers that stay get new settings.
     public var updatesReceiver = false
+    /// Whether the table `[metrics]` or a limit of `[poll_external]` is another.
+    public var updatesMetrics = false
     /// Whether open connections of the scrape listeners end after their current exchange.
     public var changesScrapeAccess = false
     /// Whether open connections of the TCP receiver end after their current message.
@@ -28,7 +30,8 @@ public struct ReloadPlan: Equatable, Sendable {
 
     /// Whether nothing has to be done.
     public var isEmpty: Bool {
-        opens.isEmpty && closes.isEmpty && !updatesExporter && !updatesReceiver && starts.isEmpty && stops.isEmpty && renames.isEmpty
+        opens.isEmpty && closes.isEmpty && !updatesExporter && !updatesReceiver && !updatesMetrics && starts.isEmpty && stops.isEmpty
+            && renames.isEmpty
     }
 
     /// The way from `old`, which runs, to `new`; from nothing when there is no `old`.
@@ -60,6 +63,7 @@ public struct ReloadPlan: Equatable, Sendable {
         guard let old else {
             updatesExporter = true
             updatesReceiver = true
+            updatesMetrics = true
             return
         }
         var (before, after) = (old.config.exporter, new.config.exporter)
@@ -74,6 +78,13 @@ public struct ReloadPlan: Equatable, Sendable {
         receiverBefore.tcpSocket = receiverAfter.tcpSocket
         updatesReceiver = receiverBefore != receiverAfter || old.changedFiles(in: new, table: "receiver")
         changes += ConfigDifference.lines("receiver", receiverBefore, receiverAfter)
+
+        var (pollBefore, pollAfter) = (old.config.poll, new.config.poll)
+        pollBefore.targets = []
+        pollAfter.targets = []
+        updatesMetrics = old.config.metrics != new.config.metrics || pollBefore != pollAfter
+        changes += ConfigDifference.lines("metrics", old.config.metrics, new.config.metrics)
+        changes += ConfigDifference.lines("poll_external", pollBefore, pollAfter)
 
         changesScrapeAccess = AccessRules.scrape(old) != AccessRules.scrape(new)
         changesReceiverAccess = AccessRules.receiver(old) != AccessRules.receiver(new)

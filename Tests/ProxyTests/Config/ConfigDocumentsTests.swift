@@ -49,8 +49,10 @@ import Testing
             guard let match = line.prefixMatch(of: #/([a-z_]+) = (.*)/#), !tables.isEmpty, !tables.contains(where: known.contains) else {
                 continue
             }
-            let members = match.2.hasPrefix("{") ? match.2.matches(of: #/\b([a-z_]+) = /#) : []
             let name = match.1
+            // The members of a table with keys of the user's own are no keys of ours.
+            let isTable = match.2.hasPrefix("{") && !tables.contains { known.contains("\($0).\(name)") }
+            let members = isTable ? match.2.matches(of: #/\b([a-z_]+) = /#) : []
             if members.isEmpty { found.append(Written(tables: tables, name: name, rest: match.2)) }
             for member in members { found.append(Written(tables: tables.map { "\($0).\(name)" }, name: member.1, rest: "")) }
         }
@@ -108,7 +110,8 @@ import Testing
     /// Decodes `key` with `value` alone and expects what an empty file gives.
     /// - Returns: false where the value is words, not TOML, or the key has no meaning by itself.
     private func expectDefault(_ key: Written, _ value: String) throws -> Bool {
-        guard ["exporter", "receiver", "poll_external"].contains(key.tables[0]), value.contains(#/^["\[{0-9]|^true|^false/#) else {
+        guard ["exporter", "receiver", "metrics", "poll_external"].contains(key.tables[0]), value.contains(#/^["\[{0-9]|^true|^false/#)
+        else {
             return false
         }
         // Without these there is nothing for the other keys to change.

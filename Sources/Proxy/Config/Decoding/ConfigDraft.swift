@@ -2,14 +2,17 @@
 struct ConfigDraft: Sendable {
     var exporter = ExporterDraft()
     var receiver = ReceiverDraft()
+    var metrics = MetricsDraft()
     var poll = PollDraft()
 
     /// The configuration, every broken rule noted.
     func config(with reader: inout ConfigReader) -> Config {
         let receiver = self.receiver.config(with: &reader)
         let exporter = self.exporter.config(beside: receiver.tcpSocket, with: &reader)
-        let poll = self.poll.config(scrapeAddresses: self.exporter.validScrapeAddresses(with: reader), with: &reader)
-        return Config(exporter: exporter, receiver: receiver, poll: poll)
+        let metrics = self.metrics.config(with: &reader)
+        let poll = self.poll.config(
+            scrapeAddresses: self.exporter.validScrapeAddresses(with: reader), metrics: self.metrics, with: &reader)
+        return Config(exporter: exporter, receiver: receiver, metrics: metrics, poll: poll)
     }
 }
 

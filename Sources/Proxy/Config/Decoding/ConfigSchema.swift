@@ -6,6 +6,7 @@ enum ConfigSchema {
         [
             ConfigKey("exporter", .table(exporter) { _ in ExporterDraft() }, \.exporter),
             ConfigKey("receiver", .table(receiver) { _ in ReceiverDraft() }, \.receiver),
+            ConfigKey("metrics", .table(metrics) { _ in MetricsDraft() }, \.metrics),
             ConfigKey("poll_external", .table(pollExternal) { _ in PollDraft() }, \.poll),
         ]
     }
@@ -21,6 +22,9 @@ enum ConfigSchema {
             ConfigKey("enable_lifecycle", .boolean, \.config.enableLifecycle),
             ConfigKey("shutdown_timeout", .duration(example: "5s", orZero: true), \.config.shutdownTimeout),
             ConfigKey("max_connections", .integer(1...1_000_000, example: 4096), \.config.maxConnections),
+            ConfigKey("max_held_size", .size(example: "128MiB"), \.config.maxHeldSize),
+            ConfigKey("response_timeout", .duration(example: "5m"), \.config.responseTimeout),
+            ConfigKey("allowed_hosts", .allowedHosts, \.config.allowedHosts),
             ConfigKey("handshake_timeout", .duration(example: "10s"), \.config.handshakeTimeout),
             ConfigKey("header_timeout", .duration(example: "10s"), \.config.headerTimeout),
             ConfigKey("idle_timeout", .duration(example: "6m"), \.config.idleTimeout),
@@ -63,7 +67,15 @@ enum ConfigSchema {
             ConfigKey("max_total_size", .size(example: "1GiB"), \.config.maxTotalSize),
             ConfigKey("max_inflight_size", .size(example: "256MiB"), \.config.maxInflightSize),
             ConfigKey("idle_timeout", .duration(example: "60s"), \.config.idleTimeout),
+            ConfigKey("message_timeout", .duration(example: "60s"), \.config.messageTimeout),
             ConfigKey("tls_server_config", .table(tlsServer) { TLSServerDraft(key: $0) }, \.tlsServer),
+        ]
+    }
+
+    static var metrics: [ConfigKey<MetricsDraft>] {
+        [
+            ConfigKey("validate", .choice, \.validate),
+            ConfigKey("app_label", .labelName(orEmpty: true), \.appLabel),
         ]
     }
 
@@ -78,6 +90,8 @@ enum ConfigSchema {
             ConfigKey("poll_interval", .duration(example: "5s"), \.interval),
             ConfigKey("client_timeout", .duration(example: "2s"), \.timeout),
             ConfigKey("body_size_limit", .size(upTo: .gibibytes(1), example: "64MiB"), \.bodySizeLimit),
+            ConfigKey("max_inflight_size", .size(example: "256MiB"), \.maxInflightSize),
+            ConfigKey("proxy_url", .proxyURL, \.proxy),
             ConfigKey("expire_after", .duration(example: "1m", orZero: true), \.expireAfter),
             ConfigKey("tls_config", .table(tlsClient) { TLSClientDraft(key: $0) }, \.tls),
             ConfigKey(
@@ -95,6 +109,9 @@ enum ConfigSchema {
             ConfigKey("server_name", .serverName, \.config.serverName),
             ConfigKey("insecure_skip_verify", .boolean, \.config.insecureSkipVerify),
             ConfigKey("min_version", .choice, \.config.minVersion),
+            ConfigKey("max_version", .choice, \.config.maxVersion),
+            ConfigKey("cipher_suites", .names("of cipher suites", example: "TLS_AES_128_GCM_SHA256"), \.config.cipherSuites),
+            ConfigKey("curve_preferences", .names("of curves", example: "X25519"), \.config.curvePreferences),
         ]
     }
 
@@ -107,6 +124,9 @@ enum ConfigSchema {
             ConfigKey("body_size_limit", .size(upTo: .gibibytes(1), example: "64MiB"), \.bodySizeLimit),
             ConfigKey("expire_after", .duration(example: "1m", orZero: true), \.expireAfter),
             ConfigKey("headers", .headers, \.headers),
+            ConfigKey("labels", .labels, \.labels),
+            ConfigKey("proxy_url", .proxyURL, \.proxy),
+            ConfigKey("keep_alive", .boolean, \.keepsAlive),
             ConfigKey("follow_redirects", .boolean, \.followsRedirects),
             ConfigKey("basic_auth", .table(basicAuth) { BasicAuthDraft(key: $0) }, \.basicAuth),
             ConfigKey("authorization", .table(authorization) { AuthorizationDraft(key: $0) }, \.authorization),

@@ -25,6 +25,57 @@ extension ConfigValue where Value == TargetURL.Written {
     }
 }
 
+/// The value of a `proxy_url`.
+enum ProxySetting: Sendable {
+    /// `""`.
+    case direct
+    case through(HTTPProxy)
+}
+
+extension ConfigValue where Value == ProxySetting {
+    /// The URL of an HTTP proxy; empty text means none.
+    static var proxyURL: Self {
+        .scalar("the URL of an HTTP proxy", example: "\"http://proxy.example:3128\"", shown: { TargetURL.redacted($0) }) {
+            (value, _) throws(Mismatch) in
+            guard case .string(let text) = value else { return nil }
+            guard !text.isEmpty else { return .direct }
+            let written: TargetURL.Written
+            do throws(TargetURL.Malformed) {
+                written = try TargetURL.parse(text)
+            } catch {
+                throw Mismatch(hint: error.reason)
+            }
+            guard case .http(let host, let port) = written.url.origin else {
+                throw Mismatch(hint: "proxies are spoken to in plain HTTP, so it begins with http://")
+            }
+            guard written.url.pathAndQuery == "/" else { throw Mismatch(hint: "a proxy's URL has neither path nor query") }
+            return .through(
+                HTTPProxy(host: host, port: port, username: written.userInfo?.username, password: written.userInfo?.password))
+        }
+    }
+}
+
+extension ConfigValue where Value == [String] {
+    /// Names and addresses that may stand in `Host`.
+    static var allowedHosts: Self {
+        let host = ConfigValue<String>.scalar("a host name or an IP address", example: "\"metrics.example.org\"") {
+            (value, _) throws(ConfigValue<String>.Mismatch) in
+            guard case .string(let text) = value else { return nil }
+            if let address = NumericAddress(text) { return address.description }
+            do throws(TargetURL.Malformed) {
+                let (host, port) = try TargetURL.hostAndPort(Substring(text))
+                guard port == nil, !text.hasSuffix(":") else {
+                    throw TargetURL.Malformed(reason: "it has no port: any port is allowed")
+                }
+                return host
+            } catch {
+                throw ConfigValue<String>.Mismatch(hint: error.reason)
+            }
+        }
+        return array(of: host, "an array of host names and IP addresses", example: "[\"metrics.example.org\"]")
+    }
+}
+
 extension ConfigValue where Value == String {
     /// The name that a server's certificate must carry.
     static var serverName: Self {

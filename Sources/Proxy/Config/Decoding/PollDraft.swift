@@ -6,6 +6,8 @@ struct PollDraft: Sendable {
     var interval: Duration?
     var timeout: Duration?
     var bodySizeLimit = ByteCount.mebibytes(64)
+    var maxInflightSize = ByteCount.mebibytes(256)
+    var proxy: ProxySetting?
     var expireAfter: Duration?
     var tls: TLSClientDraft?
     var targets: [TargetDraft] = []
@@ -21,8 +23,12 @@ struct PollDraft: Sendable {
         var urlKey: String
     }
 
-    /// - Parameter scrapeAddresses: where the scrape side listens.
-    func config(scrapeAddresses: [Keyed<ListenAddress>], with reader: inout ConfigReader) -> PollConfig {
+    /// - Parameters:
+    ///   - scrapeAddresses: where the scrape side listens.
+    ///   - metrics: what limits the labels of targets.
+    func config(
+        scrapeAddresses: [Keyed<ListenAddress>], metrics: MetricsDraft, with reader: inout ConfigReader
+    ) -> PollConfig {
         checkGeneralTimes(with: &reader)
         let generalTLS = tls?.config(isUsed: polls, with: &reader)
         let candidates = self.candidates(with: &reader)
@@ -36,16 +42,23 @@ struct PollDraft: Sendable {
             let (headers, credentials) = draft.access(isUsed: polls, with: &reader)
             let ownTLS = draft.tls?.config(isUsed: polls, with: &reader)
             let (interval, timeout) = times(draft, with: &reader)
+            let labels = draft.labels(beside: metrics, with: &reader)
+            let proxy = draft.proxy(of: candidate.url, general: proxy, with: &reader)
             guard let name else { continue }
-            result.append(
-                Target(
-                    url: candidate.url, name: name, interval: interval, timeout: timeout,
-                    expireAfter: expireAfter(of: draft, interval: interval), bodySizeLimit: draft.bodySizeLimit ?? bodySizeLimit,
-                    headers: headers,
-                    followRedirects: draft.followsRedirects ?? true, credentials: credentials, tls: ownTLS ?? inheritedTLS(generalTLS)))
+            var target = Target(
+                url: candidate.url, name: name, interval: interval, timeout: timeout,
+                expireAfter: expireAfter(of: draft, interval: interval), bodySizeLimit: draft.bodySizeLimit ?? bodySizeLimit,
+                headers: headers,
+                followRedirects: draft.followsRedirects ?? true, credentials: credentials, tls: ownTLS ?? inheritedTLS(generalTLS))
+            target.labels = labels
+            target.proxyURL = proxy
+            target.keepAlive = draft.keepsAlive ?? true
+            result.append(target)
         }
-        // All the same is checked when polling is off, so that switching it on brings no surprise.
-        return PollConfig(targets: polls ? result : [])
+        // Everything is checked when polling is off too, so that no fault appears when it is switched on.
+        var config = PollConfig(targets: polls ? result : [])
+        config.maxInflightSize = maxInflightSize
+        return config
     }
 
     private func inheritedTLS(_ general: TLSClientConfig?) -> TLSClientConfig {

@@ -13,6 +13,9 @@ struct TargetDraft: Sendable {
     var basicAuth: BasicAuthDraft?
     var authorization: AuthorizationDraft?
     var tls: TLSClientDraft?
+    var labels: [Target.Label] = []
+    var proxy: ProxySetting?
+    var keepsAlive: Bool?
 
     init(key: String, url: TargetURL.Written? = nil) {
         self.key = key
@@ -55,6 +58,37 @@ struct TargetDraft: Sendable {
             reader.refuse(last.key, "\(key) has \(ValueText.list(sources.map(\.what))): only one of them can be sent")
         }
         return (headers, credentials)
+    }
+}
+
+extension TargetDraft {
+    /// The labels to set on each sample, the rules that concern `[metrics]` applied.
+    func labels(beside metrics: MetricsDraft, with reader: inout ConfigReader) -> [Target.Label] {
+        let labelsKey = "\(key).labels"
+        if !labels.isEmpty, metrics.validate == .off {
+            reader.refuse(
+                labelsKey,
+                "\(labelsKey) needs metrics.validate = \"report\" or \"refuse\": labels cannot be set on metrics that are not checked")
+        }
+        guard let repeated = labels.first(where: { $0.name == metrics.appLabel }) else { return labels }
+        let labelKey = "\(labelsKey).\(repeated.name)"
+        reader.refuse(
+            labelKey, "\(labelKey) repeats metrics.app_label\(reader.line(of: "metrics.app_label")); give one of them another name")
+        return labels
+    }
+
+    /// The proxy to poll through; a target's own setting goes before the general one.
+    func proxy(of url: TargetURL, general: ProxySetting?, with reader: inout ConfigReader) -> HTTPProxy? {
+        if case .unix = url.origin {
+            if case .through = proxy {
+                reader.warn("\(key).proxy_url", "\(key).proxy_url is not used: a Unix socket is polled directly")
+            }
+            return nil
+        }
+        switch proxy ?? general {
+        case .through(let proxy): return proxy
+        case .direct, nil: return nil
+        }
     }
 }
 
@@ -119,6 +153,13 @@ struct TLSClientDraft: Sendable {
         if given.count == 1 {
             let missing = given[0] == "cert_file" ? "key_file" : "cert_file"
             reader.refuse("\(key).\(given[0])", "\(key) has \(given[0]) but no \(missing); a client certificate needs both")
+        }
+        var config = config
+        if config.minVersion > config.maxVersion {
+            reader.refuse(
+                "\(key).min_version",
+                "\(key).min_version \"\(config.minVersion.rawValue)\" is above max_version \"\(config.maxVersion.rawValue)\"")
+            config.maxVersion = config.minVersion
         }
         if isUsed {
             reader.reference("\(key).ca_file", config.caFile)
