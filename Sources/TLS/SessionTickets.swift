@@ -90,3 +90,105 @@ private func seconds(of clock: clockid_t) -> Int64 {
     clock_gettime(clock, &time)
     return Int64(time.tv_sec)
 }
+
+/// One key for session tickets: its name in the ticket, the key of the encryption, the key of the authentication. Immutable; wiped when
+/// nobody holds it any more.
+final class TicketKey: @unchecked Sendable {
+    // Safe to share: `memory` is filled in `init` alone, read afterwards, and freed by the last owner.
+
+    static let nameLength = 16
+    private static let keyLength = 32
+    private static let length = nameLength + 2 * keyLength
+
+    /// When it was made, by the clock of its owner.
+    let born: Int64
+    private let memory: UnsafeMutablePointer<UInt8>
+
+    /// - Returns: `nil` when there is no randomness to be had.
+    init?(born: Int64) {
+        self.born = born
+        memory = .allocate(capacity: Self.length)
+        memory.initialize(repeating: 0, count: Self.length)
+        guard RAND_bytes(memory, Int32(Self.nameLength)) == 1,
+            RAND_priv_bytes(memory + Self.nameLength, Int32(2 * Self.keyLength)) == 1
+        else { return nil }
+    }
+
+    deinit {
+        OPENSSL_cleanse(memory, Self.length)
+        memory.deallocate()
+    }
+
+    func hasName(_ name: UnsafeRawBufferPointer) -> Bool {
+        UnsafeRawBufferPointer(start: memory, count: Self.nameLength).elementsEqual(name)
+    }
+
+    func copyName(to target: UnsafeMutablePointer<UInt8>) {
+        target.update(from: memory, count: Self.nameLength)
+    }
+
+    func prepare(
+        _ encryption: OpaquePointer, _ mac: OpaquePointer, _ cipher: OpaquePointer?, iv: UnsafePointer<UInt8>, isNew: Bool
+    ) -> Bool {
+        let key = memory + Self.nameLength
+        return copenssl_init_hmac_sha256(mac, key + Self.keyLength, Self.keyLength) == 1
+            && EVP_CipherInit_ex(encryption, cipher, nil, key, iv, isNew ? 1 : 0) == 1
+    }
+}
+
+/// What OpenSSL's ticket callbacks need of a context; kept by it, as they hold it unretained.
+final class TicketCallbacks: Sendable {
+    /// The index that OpenSSL keeps for applications (`SSL_CTX_set_app_data`).
+    private static let index: Int32 = 0
+
+    private let tickets: SessionTickets
+    private let policy: ClientPolicy
+
+    init(tickets: SessionTickets, policy: ClientPolicy) {
+        self.tickets = tickets
+        self.policy = policy
+    }
+
+    /// Makes a server's context use the keys, and resume what its policy would admit still.
+    func install(in context: OpaquePointer) {
+        SSL_CTX_set_ex_data(context, Self.index, Unmanaged.passUnretained(self).toOpaque())
+        SSL_CTX_set_timeout(context, Int(SessionTickets.lifetime))
+        SSL_CTX_set_tlsext_ticket_key_evp_cb(context) { ssl, name, iv, encryption, mac, isNew in
+            guard let ssl, let name, let iv, let encryption, let mac, let callbacks = TicketCallbacks.of(ssl) else { return -1 }
+            return callbacks.tickets.prepare(ssl, name: name, iv: iv, encryption, mac, isNew: isNew == 1)
+        }
+        SSL_CTX_set_session_ticket_cb(
+            context,
+            { ssl, _ in
+                guard let ssl, let callbacks = TicketCallbacks.of(ssl) else { return 0 }
+                return callbacks.stamp(ssl) ? 1 : 0
+            },
+            { ssl, session, _, _, status, _ in
+                guard let ssl, let callbacks = TicketCallbacks.of(ssl) else { return SSL_TICKET_RETURN_ABORT }
+                switch status {
+                case SSL_TICKET_SUCCESS, SSL_TICKET_SUCCESS_RENEW:
+                    guard let session, callbacks.mayResume(session) else { return SSL_TICKET_RETURN_IGNORE_RENEW }
+                    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
+                default: return SSL_TICKET_RETURN_IGNORE_RENEW
+                }
+            }, nil)
+    }
+    private static func of(_ ssl: OpaquePointer) -> TicketCallbacks? {
+        SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), index).map { Unmanaged.fromOpaque($0).takeUnretainedValue() }
+    }
+
+    /// Writes into a new ticket until when it may be used, and those that follow from it.
+    private func stamp(_ ssl: OpaquePointer) -> Bool {
+        // A resumed session keeps the end of the whole handshake that it goes back to: OpenSSL copies it.
+        guard SSL_session_reused(ssl) == 0 else { return true }
+        let end = min(tickets.now() + SessionTickets.longestChain, policy.admissionEnds(ssl))
+        return withUnsafeBytes(of: end.bigEndian) { SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), $0.baseAddress, $0.count) == 1 }
+    }
+
+    private func mayResume(_ session: OpaquePointer) -> Bool {
+        var data: UnsafeMutableRawPointer?
+        var count = 0
+        guard SSL_SESSION_get0_ticket_appdata(session, &data, &count) == 1, let data, count == 8 else { return false }
+        return tickets.now() < Int64(bigEndian: data.loadUnaligned(as: Int64.self))
+    }
+}

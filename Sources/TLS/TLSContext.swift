@@ -77,3 +77,229 @@ public final class TLSContext: Sendable {
         SSL_new(pointer)
     }
 }
+
+/// Owns an `SSL_CTX` while it is being set up, so that a setting that fails leaks nothing.
+final class ContextBuilder {
+    private var pointer: OpaquePointer?
+    /// What was given as certificate and its intermediates.
+    private(set) var chain: [X509Certificate] = []
+    /// The suites of TLS 1.2 that were asked for; empty stands for the defaults, which fit every key.
+    private var tls12Suites: [CipherSuites.Suite] = []
+
+    init(method: OpaquePointer?, minVersion: TLSProtocolVersion, maxVersion: TLSProtocolVersion) throws(TLSError) {
+        OpenSSLErrorQueue.clear()
+        pointer = SSL_CTX_new(method)
+        guard pointer != nil else { throw .openSSLFailed(OpenSSLErrorQueue.takeReason()) }
+        try setSecureDefaults()
+        try require(copenssl_ctx_set_min_proto_version(pointer, minVersion.openSSLValue))
+        try require(copenssl_ctx_set_max_proto_version(pointer, maxVersion.openSSLValue))
+    }
+
+    deinit {
+        SSL_CTX_free(pointer)
+    }
+
+    func take() -> OpaquePointer {
+        defer { pointer = nil }
+        // `init` throws without a pointer, and `take` is the last call on a builder.
+        return pointer!
+    }
+
+    func use(certificateChain: [UInt8], privateKey: [UInt8], password: [UInt8]?) throws(TLSError) {
+        do {
+            chain = try PEM.certificates(in: certificateChain)
+        } catch {
+            throw .invalidCertificate(error.reason)
+        }
+        let leaf = chain[0]
+        let key = try PrivateKey(pem: privateKey, password: password)
+        guard X509_check_private_key(leaf.pointer, key.pointer) == 1 else {
+            OpenSSLErrorQueue.clear()
+            if let position = chain.firstIndex(where: { X509_check_private_key($0.pointer, key.pointer) == 1 }) {
+                OpenSSLErrorQueue.clear()
+                throw .invalidCertificate("the one that belongs to the key is number \(position + 1) in the file: it must come first")
+            }
+            OpenSSLErrorQueue.clear()
+            throw .certificateDoesNotMatchKey
+        }
+        guard SSL_CTX_use_certificate(pointer, leaf.pointer) == 1 else { throw .invalidCertificate(leaf.refusal()) }
+        for (index, intermediate) in chain.enumerated().dropFirst() {
+            guard copenssl_ctx_add1_chain_cert(pointer, intermediate.pointer) == 1 else {
+                throw .invalidCertificate("number \(index + 1) in the file: \(intermediate.refusal())")
+            }
+        }
+        guard SSL_CTX_use_PrivateKey(pointer, key.pointer) == 1 else { throw .invalidPrivateKey(OpenSSLErrorQueue.takeReason()) }
+    }
+
+    /// See `TLSContext.brokenLink`.
+    var brokenLink: Int? {
+        chain.indices.dropFirst().first { X509_check_issued(chain[$0].pointer, chain[$0 - 1].pointer) != X509_V_OK }
+    }
+
+    var hasTLS12SuiteForKey: Bool {
+        guard let leaf = chain.first, !tls12Suites.isEmpty else { return true }
+        let needed = EVP_PKEY_get_base_id(X509_get0_pubkey(leaf.pointer)) == EVP_PKEY_RSA ? NID_auth_rsa : NID_auth_ecdsa
+        return tls12Suites.contains { $0.authentication == needed }
+    }
+
+    /// - Parameters:
+    ///   - suites: those of one version of TLS replace its defaults, and leave the other's.
+    ///   - curves: empty stands for the defaults.
+    func choose(suites names: [String], curves: [String], byServersOrder: Bool) throws(TLSError) {
+        var suites: [CipherSuites.Suite] = []
+        for name in names {
+            guard let suite = CipherSuites.suite(named: name) else { throw .unknownCipherSuite(name) }
+            suites.append(suite)
+        }
+        tls12Suites = suites.filter { !$0.isTLS13 }
+        let tls13Suites = suites.filter(\.isTLS13)
+        if !tls12Suites.isEmpty {
+            try require(SSL_CTX_set_cipher_list(pointer, tls12Suites.map(\.openSSLName).joined(separator: ":")))
+            if tls12Suites.contains(where: \.needsDHParameters) { copenssl_ctx_set_dh_auto(pointer) }
+        }
+        if !tls13Suites.isEmpty {
+            try require(SSL_CTX_set_ciphersuites(pointer, tls13Suites.map(\.openSSLName).joined(separator: ":")))
+        }
+        if byServersOrder {
+            // A client without AES in hardware puts ChaCha20 first; an order that somebody wrote down is not ours to change.
+            let chacha = names.isEmpty ? copenssl_op_prioritize_chacha() : 0
+            SSL_CTX_set_options(pointer, copenssl_op_cipher_server_preference() | chacha)
+        }
+        for name in curves where !Curves.has(name) { throw .unknownCurve(name) }
+        if !curves.isEmpty {
+            try require(copenssl_ctx_set1_groups_list(pointer, curves.map(Curves.openSSLName).joined(separator: ":")))
+        }
+    }
+
+    func prepareServer(offering protocols: OfferedProtocols) throws(TLSError) {
+        // Resumption is by tickets alone, which cost no memory here: a cache would keep up to 20,000 sessions per context.
+        copenssl_ctx_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
+        // One ticket is what Go sends too; OpenSSL's two cost time in each handshake and clients keep only the last.
+        try require(SSL_CTX_set_num_tickets(pointer, 1))
+        guard !protocols.isEmpty else { return }
+        SSL_CTX_set_alpn_select_cb(
+            pointer,
+            { _, chosen, chosenLength, clientList, clientLength, offered in
+                guard let chosen, let chosenLength, let offered, let clientList else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+                let offeredProtocols = Unmanaged<OfferedProtocols>.fromOpaque(offered).takeUnretainedValue()
+                let clientProtocols = UnsafeBufferPointer(start: clientList, count: Int(clientLength))
+                guard let range = offeredProtocols.choose(from: clientProtocols) else { return SSL_TLSEXT_ERR_ALERT_FATAL }
+                chosen.pointee = clientList + range.lowerBound
+                chosenLength.pointee = UInt8(range.count)
+                return SSL_TLSEXT_ERR_OK
+            }, Unmanaged.passUnretained(protocols).toOpaque())
+    }
+
+    /// Asks for certificates and judges them.
+    func authenticateClients(_ settings: TLSServerSettings) throws(TLSError) -> ClientPolicy {
+        let kind = settings.clientAuthentication
+        guard kind.asks else { return ClientPolicy(authentication: kind, allowedNames: [], revocationsEnd: nil) }
+        SSL_CTX_set_verify(
+            pointer, kind.requires ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER, TLSConnection.noteVerification)
+        let authorities = try settings.clientAuthorities.map { pem throws(TLSError) in try trust(pem, TLSError.invalidClientAuthorities) }
+        guard authorities != nil || !kind.verifies else { throw .invalidClientAuthorities("there are none to verify clients with") }
+        for authority in authorities ?? [] {
+            // Tells clients which of their certificates to send.
+            guard SSL_CTX_add_client_CA(pointer, authority.pointer) == 1 else {
+                throw .invalidClientAuthorities(OpenSSLErrorQueue.takeReason())
+            }
+        }
+        let lists = try settings.clientRevocations.map { pem throws(TLSError) in try heed(revocations: pem, of: authorities ?? []) }
+        let policy = ClientPolicy(
+            authentication: kind, allowedNames: settings.allowedClientNames, revocationsEnd: lists?.compactMap(\.nextUpdate).min())
+        SSL_CTX_set_cert_verify_callback(pointer, ClientPolicy.judge, Unmanaged.passUnretained(policy).toOpaque())
+        return policy
+    }
+
+    private func heed(revocations pem: [UInt8], of authorities: [X509Certificate]) throws(TLSError) -> [RevocationList] {
+        let lists: [RevocationList]
+        do {
+            lists = try PEM.revocationLists(in: pem)
+        } catch {
+            throw .invalidRevocationList(error.reason)
+        }
+        let store = SSL_CTX_get_cert_store(pointer)
+        for (index, list) in lists.enumerated() {
+            guard !list.isForged(among: authorities) else {
+                throw .invalidRevocationList("list \(index + 1) is not signed by the authority whose name it bears")
+            }
+            guard X509_STORE_add_crl(store, list.pointer) == 1 else { throw .invalidRevocationList(OpenSSLErrorQueue.takeReason()) }
+        }
+        X509_STORE_set_flags(store, UInt(X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL))
+        return lists
+    }
+
+    /// - Parameter identity: what a new handshake would be held to: a session of other rules is not resumed.
+    func resumeSessions(of identity: [UInt8], _ callbacks: TicketCallbacks) throws(TLSError) {
+        var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
+        var count: UInt32 = 0
+        try require(EVP_Digest(identity, identity.count, &digest, &count, EVP_sha256(), nil))
+        try require(SSL_CTX_set_session_id_context(pointer, digest, count))
+        guard let pointer else { return }
+        callbacks.install(in: pointer)
+    }
+
+    /// - Parameter roots: `nil` trusts anyone.
+    func prepareClient(trusting roots: TLSClientSettings.TrustRoots?, offering protocols: OfferedProtocols) throws(TLSError) {
+        copenssl_ctx_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
+        if !protocols.isEmpty {
+            // Unlike its neighbours this call returns 0 when it worked.
+            guard SSL_CTX_set_alpn_protos(pointer, protocols.wireFormat, UInt32(protocols.wireFormat.count)) == 0 else {
+                throw .openSSLFailed(OpenSSLErrorQueue.takeReason())
+            }
+        }
+        guard let roots else {
+            SSL_CTX_set_verify(pointer, SSL_VERIFY_NONE, nil)
+            return
+        }
+        SSL_CTX_set_verify(pointer, SSL_VERIFY_PEER, TLSConnection.noteVerification)
+        switch roots {
+        case .system:
+            guard SSL_CTX_set_default_verify_paths(pointer) == 1 else { throw .invalidTrustRoots(OpenSSLErrorQueue.takeReason()) }
+        case .certificates(let pem):
+            _ = try trust(pem, TLSError.invalidTrustRoots)
+        }
+    }
+
+    private func trust(_ pem: [UInt8], _ error: (String) -> TLSError) throws(TLSError) -> [X509Certificate] {
+        let certificates: [X509Certificate]
+        do {
+            certificates = try PEM.certificates(in: pem)
+        } catch let unreadable {
+            throw error(unreadable.reason)
+        }
+        let store = SSL_CTX_get_cert_store(pointer)
+        for certificate in certificates {
+            guard X509_STORE_add_cert(store, certificate.pointer) == 1 else { throw error(OpenSSLErrorQueue.takeReason()) }
+        }
+        // As in Go, and so in Prometheus: whatever the file names is trusted, also an intermediate without its root. Only then is it
+        // asked for: with the root at hand a chain is to end there, or OpenSSL looks for the intermediate's revocation at itself.
+        let haveIssuer = certificates.allSatisfy { certificate in
+            certificates.contains { X509_check_issued($0.pointer, certificate.pointer) == X509_V_OK }
+        }
+        if !haveIssuer { X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN)) }
+        return certificates
+    }
+
+    private func setSecureDefaults() throws(TLSError) {
+        SSL_CTX_set_options(pointer, copenssl_op_no_renegotiation() | copenssl_op_no_compression())
+        // NO_AUTO_CHAIN: the chain is what the file says; searching for one would cost time in each handshake.
+        let modes =
+            SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN
+        copenssl_ctx_set_mode(pointer, Int(modes))
+        // Forward secrecy and authenticated encryption alone, as Go's defaults for TLS 1.2.
+        try require(
+            SSL_CTX_set_cipher_list(
+                pointer,
+                """
+                ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
+                ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305
+                """))
+        try require(SSL_CTX_set_ciphersuites(pointer, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"))
+        try require(copenssl_ctx_set1_groups_list(pointer, "X25519:P-256:P-384"))
+    }
+
+    private func require(_ result: Int32) throws(TLSError) {
+        guard result == 1 else { throw .openSSLFailed(OpenSSLErrorQueue.takeReason()) }
+    }
+}

@@ -1,3 +1,5 @@
+import COpenSSL
+
 /// What can be wrong with TLS settings or go wrong on a connection.
 public enum TLSError: Error, Equatable, Sendable {
     // Settings.
@@ -84,6 +86,135 @@ extension TLSError: CustomStringConvertible {
         case .alertReceived(let alert): "the peer ended the connection with the TLS alert \"\(alert)\""
         case .truncated: "the peer closed the connection without close_notify, so data may be missing"
         case .protocolViolation(let reason): "the peer broke the TLS protocol: \(reason)"
+        }
+    }
+}
+
+/// Why a handshake came to nothing: one of a fixed set of words, for counters and for the log.
+public enum TLSHandshakeFailure: String, Sendable, CaseIterable {
+    /// It was not complete in time.
+    case timeout
+    /// The peer went away: a port scan, a health check, or a peer that gave up.
+    case closed
+    /// Bytes that are no TLS.
+    case notTLS = "not_tls"
+    /// A request in plain HTTP.
+    case plainHTTP = "plain_http"
+    /// No version of TLS in common.
+    case version
+    /// No cipher suite or kind of signature in common.
+    case cipherSuite = "cipher_suite"
+    /// No group for the key exchange in common.
+    case curve
+    /// No application protocol in common (ALPN).
+    case applicationProtocol = "application_protocol"
+    /// A client without the certificate that it must have.
+    case noCertificate = "no_certificate"
+    /// The peer's certificate is out of its time.
+    case certificateExpired = "certificate_expired"
+    /// The peer's certificate, or one above it, was revoked.
+    case certificateRevoked = "certificate_revoked"
+    /// The list that would say whether the certificate was revoked is missing or out of date.
+    case revocationUnknown = "revocation_unknown"
+    /// None of the certificate's names is among those allowed.
+    case nameNotAllowed = "name_not_allowed"
+    /// The peer's certificate is not trusted for another reason.
+    case certificateUntrusted = "certificate_untrusted"
+    /// The peer ended the handshake with an alert: it does not trust us, say.
+    case alert
+    /// Messages that break the protocol, and whatever else OpenSSL finds wrong.
+    case protocolError = "protocol_error"
+
+    /// - Parameter code: the first of OpenSSL's errors.
+    init(openSSLError code: UInt) {
+        guard ERR_GET_LIB(code) == ERR_LIB_SSL else {
+            self = .protocolError
+            return
+        }
+        switch ERR_GET_REASON(code) {
+        case SSL_R_WRONG_VERSION_NUMBER, SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST: self = .notTLS
+        case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_UNKNOWN_PROTOCOL, SSL_R_WRONG_SSL_VERSION, SSL_R_VERSION_TOO_LOW, SSL_R_VERSION_TOO_HIGH,
+            SSL_R_INAPPROPRIATE_FALLBACK:
+            self = .version
+        case SSL_R_NO_SHARED_CIPHER, SSL_R_NO_CIPHERS_AVAILABLE, SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS,
+            SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
+            self = .cipherSuite
+        case SSL_R_NO_SUITABLE_KEY_SHARE, SSL_R_NO_SHARED_GROUPS, SSL_R_NO_SUITABLE_GROUPS: self = .curve
+        case SSL_R_NO_APPLICATION_PROTOCOL: self = .applicationProtocol
+        case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: self = .noCertificate
+        default: self = .protocolError
+        }
+    }
+
+    /// - Parameter problem: OpenSSL's verdict on a certificate.
+    init(verifyResult problem: Int) {
+        switch Int32(truncatingIfNeeded: problem) {
+        case X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID: self = .certificateExpired
+        case X509_V_ERR_CERT_REVOKED: self = .certificateRevoked
+        case X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER, X509_V_ERR_CRL_HAS_EXPIRED, X509_V_ERR_CRL_NOT_YET_VALID,
+            X509_V_ERR_CRL_SIGNATURE_FAILURE, X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE:
+            self = .revocationUnknown
+        case X509_V_ERR_APPLICATION_VERIFICATION: self = .nameNotAllowed
+        default: self = .certificateUntrusted
+        }
+    }
+}
+
+/// The calling thread's queue of OpenSSL errors. Whoever calls OpenSSL empties it first, and reads it at once after a failure,
+/// before anything else can run on the thread.
+enum OpenSSLErrorQueue {
+    static func clear() {
+        ERR_clear_error()
+    }
+
+    /// The error that came first, which is the cause of those behind it; 0 when there is none.
+    static var first: UInt {
+        ERR_peek_error()
+    }
+
+    /// The first error, unless only the last one is about TLS: a check of a certificate may leave others before it.
+    static var cause: UInt {
+        ERR_GET_LIB(first) != ERR_LIB_SSL && ERR_GET_LIB(last) == ERR_LIB_SSL ? last : first
+    }
+
+    /// The error that came last, which tells where a reader gave up; 0 when there is none.
+    static var last: UInt {
+        ERR_peek_last_error()
+    }
+
+    /// The words of the first error; empties the queue.
+    static func takeReason() -> String {
+        let code = first
+        clear()
+        return reason(of: code)
+    }
+
+    static func reason(of code: UInt) -> String {
+        guard code != 0 else { return "unknown error" }
+        guard let reason = ERR_reason_error_string(code) else { return "error \(String(code, radix: 16))" }
+        return String(cString: reason)
+    }
+
+    static func isReason(_ reason: Int32, of library: Int32, _ code: UInt) -> Bool {
+        ERR_GET_LIB(code) == library && ERR_GET_REASON(code) == reason
+    }
+
+    /// The alert that the peer sent, when the error tells of one.
+    static func receivedAlert(in code: UInt) -> String? {
+        let reason = ERR_GET_REASON(code)
+        // OpenSSL gives an alert the reason 1000 + its number; alerts are one byte.
+        guard ERR_GET_LIB(code) == ERR_LIB_SSL, reason >= SSL_AD_REASON_OFFSET, reason < SSL_AD_REASON_OFFSET + 256 else { return nil }
+        return alertName(reason - SSL_AD_REASON_OFFSET)
+    }
+
+    private static func alertName(_ number: Int32) -> String {
+        switch number {
+        // Those of TLS 1.3 that OpenSSL 3.0 has no words for, the one that clients hear most among them.
+        case SSL_AD_MISSING_EXTENSION: return "missing extension"
+        case SSL_AD_CERTIFICATE_REQUIRED: return "certificate required"
+        default:
+            let name = SSL_alert_desc_string_long(number).map { String(cString: $0) } ?? "unknown"
+            return name == "unknown" ? "number \(number)" : name
         }
     }
 }

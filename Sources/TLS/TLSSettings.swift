@@ -1,3 +1,5 @@
+import COpenSSL
+
 /// Settings of a server's TLS, all as bytes: building a context reads no file.
 public struct TLSServerSettings: Sendable {
     /// PEM: the certificate, then its intermediates.
@@ -79,4 +81,77 @@ extension TLSServerSettings {
         }
         return identity
     }
+}
+
+/// Settings of a client's TLS.
+public struct TLSClientSettings: Sendable {
+    /// Whom to trust.
+    public enum TrustRoots: Sendable {
+        /// The authorities that the system trusts. OpenSSL reads the ones it needs from the system's folder during the handshake, and
+        /// keeps them; the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name other places.
+        case system
+        /// PEM. Each certificate is trusted as it is, be it a root, an intermediate or a server's own.
+        case certificates([UInt8])
+    }
+
+    /// Whom to trust; of no use when `verifiesPeer` is false.
+    public var trustRoots: TrustRoots
+    /// PEM; the certificate, then its intermediates; `nil` sends none.
+    public var certificateChain: [UInt8]?
+    /// PEM, unencrypted.
+    public var privateKey: [UInt8]?
+    /// Whether the peer's certificate and its name are checked.
+    public var verifiesPeer: Bool
+    /// The lowest version that is accepted.
+    public var minVersion: TLSProtocolVersion
+    /// Offered by ALPN, in order of preference; empty takes no part in ALPN.
+    public var applicationProtocols: [String]
+
+    /// The defaults trust the system's authorities, check the peer and send no certificate.
+    public init(
+        trustRoots: TrustRoots = .system, certificateChain: [UInt8]? = nil, privateKey: [UInt8]? = nil, verifiesPeer: Bool = true,
+        minVersion: TLSProtocolVersion = .tls12, applicationProtocols: [String] = []
+    ) {
+        self.trustRoots = trustRoots
+        self.certificateChain = certificateChain
+        self.privateKey = privateKey
+        self.verifiesPeer = verifiesPeer
+        self.minVersion = minVersion
+        self.applicationProtocols = applicationProtocols
+    }
+}
+
+/// The versions of TLS that are spoken here; older ones are not.
+public enum TLSProtocolVersion: Sendable, Comparable {
+    /// RFC 5246, with authenticated ciphers and forward secrecy alone.
+    case tls12
+    /// RFC 8446.
+    case tls13
+
+    var openSSLValue: Int32 {
+        switch self {
+        case .tls12: TLS1_2_VERSION
+        case .tls13: TLS1_3_VERSION
+        }
+    }
+}
+
+/// What a server asks of its clients' certificates: Go's `tls.ClientAuthType`, which Prometheus's configuration names.
+/// Whoever presents a certificate always has to prove that its key is there too.
+public enum ClientAuthentication: UInt8, Sendable, CaseIterable {
+    /// Asks for none.
+    case none
+    /// Asks, and takes any certificate, or none.
+    case request
+    /// Insists on one, and takes any.
+    case requireAny
+    /// Asks; the one that comes must be good.
+    case verifyIfGiven
+    /// Insists on a good one.
+    case requireAndVerify
+
+    var asks: Bool { self != .none }
+    var requires: Bool { self == .requireAny || self == .requireAndVerify }
+    /// Whether chain, time and revocation count.
+    public var verifies: Bool { self == .verifyIfGiven || self == .requireAndVerify }
 }

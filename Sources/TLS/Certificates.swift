@@ -1,0 +1,196 @@
+import COpenSSL
+import Glibc
+
+/// What people want to know of a certificate.
+public struct TLSCertificate: Equatable, Sendable {
+    /// The subject as RFC 4514 writes it, such as `CN=exporter,O=Example`; empty when the certificate has none.
+    public var subject: String
+    /// The DNS names and IP addresses that the certificate is for (subjectAltName).
+    public var names: [String]
+    /// When it becomes valid, in seconds since 1970-01-01 UTC.
+    public var notBefore: Int64
+    /// When it expires, in seconds since 1970-01-01 UTC.
+    public var notAfter: Int64
+
+    /// - Parameters:
+    ///   - notBefore: seconds since 1970-01-01 UTC.
+    ///   - notAfter: seconds since 1970-01-01 UTC.
+    public init(subject: String, names: [String], notBefore: Int64, notAfter: Int64) {
+        self.subject = subject
+        self.names = names
+        self.notBefore = notBefore
+        self.notAfter = notAfter
+    }
+}
+
+/// One `X509*`, owned.
+final class X509Certificate {
+    let pointer: OpaquePointer
+
+    init(takingOwnership pointer: OpaquePointer) {
+        self.pointer = pointer
+    }
+
+    deinit {
+        X509_free(pointer)
+    }
+
+    /// What people want to know of it.
+    var facts: TLSCertificate {
+        TLSCertificate(
+            subject: Self.subject(of: pointer), names: Self.names(of: pointer),
+            notBefore: Self.epochSeconds(X509_get0_notBefore(pointer)), notAfter: Self.epochSeconds(X509_get0_notAfter(pointer)))
+    }
+
+    /// Why OpenSSL did not take it, in words that say what to do about it; empties the error queue.
+    func refusal() -> String {
+        let reason = OpenSSLErrorQueue.first
+        let bits = EVP_PKEY_get_bits(X509_get0_pubkey(pointer))
+        defer { OpenSSLErrorQueue.clear() }
+        if OpenSSLErrorQueue.isReason(SSL_R_EE_KEY_TOO_SMALL, of: ERR_LIB_SSL, reason)
+            || OpenSSLErrorQueue.isReason(SSL_R_CA_KEY_TOO_SMALL, of: ERR_LIB_SSL, reason)
+        {
+            return "its key of \(bits) bits is too weak: RSA needs at least 2048 bits, ECDSA 224"
+        }
+        if OpenSSLErrorQueue.isReason(SSL_R_CA_MD_TOO_WEAK, of: ERR_LIB_SSL, reason) {
+            return "it is signed with a hash that is too weak, such as SHA-1"
+        }
+        return OpenSSLErrorQueue.reason(of: reason)
+    }
+
+    /// The subject, control characters escaped and cut to a length for a log line, since a peer may have written it.
+    static func subject(of certificate: OpaquePointer) -> String {
+        guard let name = X509_get_subject_name(certificate), let output = BIO_new(BIO_s_mem()) else { return "" }
+        defer { BIO_free(output) }
+        guard X509_NAME_print_ex(output, name, 0, copenssl_name_flags_rfc2253()) >= 0 else { return "" }
+        return withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 256) { bytes in
+            let count = BIO_read(output, bytes.baseAddress, Int32(bytes.count))
+            guard count > 0 else { return "" }
+            return String(decoding: bytes.prefix(Int(count)), as: UTF8.self)
+        }
+    }
+
+    /// The DNS names and IP addresses of subjectAltName, at most 100.
+    static func names(of certificate: OpaquePointer) -> [String] {
+        guard let extensionValue = X509_get_ext_d2i(certificate, NID_subject_alt_name, nil, nil) else { return [] }
+        let list = OpaquePointer(extensionValue)
+        defer { GENERAL_NAMES_free(list) }
+        var names: [String] = []
+        for index in 0..<min(OPENSSL_sk_num(list), 100) {
+            guard let item = OPENSSL_sk_value(list, index) else { continue }
+            let name = item.assumingMemoryBound(to: GENERAL_NAME.self)
+            if let dns = copenssl_general_name_dns(name) {
+                names.append(printable(bytes(of: dns)))
+            } else if let address = copenssl_general_name_ip(name), let text = AlternativeName.text(ofAddress: Array(bytes(of: address))) {
+                names.append(text)
+            }
+        }
+        return names
+    }
+
+    private static func bytes(of string: UnsafePointer<ASN1_STRING>) -> UnsafeBufferPointer<UInt8> {
+        UnsafeBufferPointer(start: ASN1_STRING_get0_data(string), count: Int(ASN1_STRING_length(string)))
+    }
+
+    /// A name as a log may show it, whatever a peer put into its certificate.
+    private static func printable(_ bytes: UnsafeBufferPointer<UInt8>) -> String {
+        String(decoding: bytes.prefix(255).map { (0x21...0x7e).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
+    }
+
+    static func epochSeconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64 {
+        var parts = tm()
+        guard ASN1_TIME_to_tm(time, &parts) == 1 else { return 0 }
+        return Int64(timegm(&parts))
+    }
+}
+
+/// One name of a certificate's subjectAltName: text, or an address, which never equals text that looks like it.
+struct AlternativeName: Hashable, Sendable {
+    private enum Kind: Hashable {
+        /// A DNS name, an e-mail address or a URI; compared byte by byte, as exporter-toolkit does.
+        case text
+        case address
+    }
+
+    private let kind: Kind
+    private let bytes: [UInt8]
+
+    /// As a configuration writes it: an IP address in any of its forms, or a DNS name, an e-mail address or a URI.
+    init(configured text: String) {
+        if let address = Self.address(text) {
+            kind = .address
+            bytes = address
+        } else {
+            kind = .text
+            bytes = Array(text.utf8)
+        }
+    }
+
+    private init(_ kind: Kind, _ string: UnsafePointer<ASN1_STRING>) {
+        self.kind = kind
+        bytes = Array(UnsafeBufferPointer(start: ASN1_STRING_get0_data(string), count: Int(ASN1_STRING_length(string))))
+    }
+
+    /// For a log: printable, whatever a peer put into its certificate.
+    var text: String {
+        if kind == .address, let text = Self.text(ofAddress: bytes) { return text }
+        return String(decoding: bytes.prefix(255).map { (0x21...0x7e).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
+    }
+
+    /// Of DNS names, addresses, e-mail addresses and URIs the first 1000: a peer writes the list.
+    static func all(of certificate: OpaquePointer) -> [AlternativeName] {
+        guard let extensionValue = X509_get_ext_d2i(certificate, NID_subject_alt_name, nil, nil) else { return [] }
+        let list = OpaquePointer(extensionValue)
+        defer { GENERAL_NAMES_free(list) }
+        return (0..<min(OPENSSL_sk_num(list), 1000)).compactMap { index in
+            guard let item = OPENSSL_sk_value(list, index) else { return nil }
+            let name = item.assumingMemoryBound(to: GENERAL_NAME.self)
+            if let address = copenssl_general_name_ip(name) { return AlternativeName(.address, address) }
+            let string = copenssl_general_name_dns(name) ?? copenssl_general_name_email(name) ?? copenssl_general_name_uri(name)
+            return string.map { AlternativeName(.text, $0) }
+        }
+    }
+
+    private static func address(_ text: String) -> [UInt8]? {
+        var v4 = in_addr()
+        if inet_pton(AF_INET, text, &v4) == 1 { return withUnsafeBytes(of: v4) { Array($0) } }
+        var v6 = in6_addr()
+        if inet_pton(AF_INET6, text, &v6) == 1 { return withUnsafeBytes(of: v6) { Array($0) } }
+        return nil
+    }
+
+    static func text(ofAddress bytes: [UInt8]) -> String? {
+        guard bytes.count == 4 || bytes.count == 16 else { return nil }
+        return withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(INET6_ADDRSTRLEN)) { text in
+            let family = bytes.count == 4 ? AF_INET : AF_INET6
+            return inet_ntop(family, bytes, text.baseAddress, socklen_t(text.count)).map { String(cString: $0) }
+        }
+    }
+}
+
+/// One `X509_CRL*`, owned.
+final class RevocationList {
+    let pointer: OpaquePointer
+
+    init(takingOwnership pointer: OpaquePointer) {
+        self.pointer = pointer
+    }
+
+    deinit {
+        X509_CRL_free(pointer)
+    }
+
+    /// After this moment, in seconds since 1970-01-01 UTC, it says nothing any more; `nil` when it never ends.
+    var nextUpdate: Int64? {
+        X509_CRL_get0_nextUpdate(pointer).map { X509Certificate.epochSeconds($0) }
+    }
+
+    /// Whether an authority of this list carries the issuer's name, and none of those has signed it: it would be of no use, silently.
+    func isForged(among authorities: [X509Certificate]) -> Bool {
+        let issuer = X509_CRL_get_issuer(pointer)
+        let namesakes = authorities.filter { X509_NAME_cmp(X509_get_subject_name($0.pointer), issuer) == 0 }
+        guard !namesakes.isEmpty else { return false }
+        defer { OpenSSLErrorQueue.clear() }
+        return !namesakes.contains { X509_CRL_verify(pointer, X509_get0_pubkey($0.pointer)) == 1 }
+    }
+}
