@@ -91,7 +91,7 @@ let package = Package(
             name: "ProxyTests", dependencies: ["Proxy", "Exposition", "HTTP", "TOML", "TestSupport", nioCore, nioEmbedded],
             exclude: ["Config/Fixtures"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "TLSTests", dependencies: ["TLS", "TestSupport", nioCore, nioTLS, nioEmbedded, nioPosix],
+            name: "TLSTests", dependencies: ["TLS", "CMalloc", "COpenSSL", "TestSupport", nioCore, nioTLS, nioEmbedded, nioPosix],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "ServicesTests",

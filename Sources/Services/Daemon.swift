@@ -35,6 +35,9 @@ public actor Daemon {
     private let poller: Poller
     /// Beside the contexts, so that clients resume their sessions across a reload.
     private let tickets = SessionTickets()
+    private let handshakeLimit: HandshakeLimit
+    /// What runs; a reload takes over the contexts whose settings and files have not changed.
+    private var contexts: TLSContexts?
     private let memoryReturn: MemoryReturn
     private var listeners: [RunningListener] = []
     /// Listeners that closed and whose connections have not all ended.
@@ -61,6 +64,7 @@ public actor Daemon {
         self.loaded = loaded
         self.logger = logger
         self.metrics = metrics
+        handshakeLimit = HandshakeLimit(metrics.held)
         self.group = group
         self.passwordThread = passwordThread
         self.basicAuth = basicAuth
@@ -151,7 +155,7 @@ public actor Daemon {
     // MARK: - Everything that can fail
 
     private func prepare(_ plan: ReloadPlan, for new: LoadedConfig) async throws(ConfigProblems) -> PreparedReload {
-        let groundwork = try Groundwork(new, tickets: tickets)
+        let groundwork = try Groundwork(new, tickets: tickets, handshakeLimit: handshakeLimit, replacing: contexts)
         var prepared = PreparedReload(plan: plan, loaded: new, groundwork: groundwork)
         let sharing = listeners.filter { $0.hasPort(of: plan.opens) }
         for running in sharing { running.listener.setSharesPort(true) }
@@ -224,6 +228,7 @@ public actor Daemon {
     // MARK: - What cannot fail
 
     private func commit(_ prepared: PreparedReload) {
+        contexts = prepared.groundwork.contexts
         for warning in prepared.groundwork.contexts.warnings { logger.log(warning) }
         // Whoever stays is asked before the targets of this reload count.
         lifecycle.remembersReadiness()

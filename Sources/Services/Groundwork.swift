@@ -7,14 +7,20 @@ struct Groundwork: Sendable {
     /// In the order of the configuration.
     let targets: [PolledTarget]
 
-    /// Touches no file but the system's certificate authorities, users and groups.
-    /// - Parameter tickets: the keys of session tickets, kept across reloads.
+    /// Reads no file but the system's certificate authorities, users and groups.
+    /// - Parameters:
+    ///   - tickets: the keys of session tickets, kept across reloads.
+    ///   - handshakeLimit: what all TLS handshakes may hold together, kept across reloads.
+    ///   - previous: what runs; its contexts are taken over where neither settings nor files have changed.
     /// - Throws: every problem found, each with the key and line at fault, warnings among them.
-    init(_ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets()) throws(ConfigProblems) {
+    init(
+        _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), handshakeLimit: HandshakeLimit? = nil,
+        replacing previous: TLSContexts? = nil
+    ) throws(ConfigProblems) {
         var problems: [ConfigProblem] = []
         var made: TLSContexts?
         do throws(ConfigProblems) {
-            made = try TLSContexts(loaded, tickets: tickets)
+            made = try TLSContexts(loaded, tickets: tickets, handshakeLimit: handshakeLimit, replacing: previous)
         } catch {
             problems += error.problems
         }

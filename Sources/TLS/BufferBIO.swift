@@ -4,11 +4,11 @@ import NIOCore
 /// The transport that OpenSSL reads from and writes to: two `ByteBuffer`s in memory.
 /// Owns one reference of its `BIO`; the `SSL` holds others and must be freed while this object lives.
 final class BufferBIO {
-    /// Ciphertext that OpenSSL has not read yet. OpenSSL keeps a begun record itself, so this is empty whenever it wants more.
+    /// Ciphertext that OpenSSL has not read yet. OpenSSL keeps the beginning of a record itself, so this is empty whenever it wants more.
     private var inbound = ByteBuffer()
     /// Ciphertext that waits for the network.
     private(set) var outbound = ByteBuffer()
-    /// How many bytes OpenSSL has read in all: tells how much of a record it holds.
+    /// How many bytes OpenSSL has read since start. The difference between two moments tells how much of a record it holds.
     private(set) var bytesRead = 0
 
     let bio: OpaquePointer
@@ -17,7 +17,7 @@ final class BufferBIO {
     init?() {
         guard let method = BIOMethod.shared.pointer, let bio = BIO_new(method) else { return nil }
         self.bio = bio
-        // Unretained: this object frees the BIO's last reference, so a callback cannot come after it is gone.
+        // Unretained: this object frees the BIO's last reference, so no callback comes after it is freed.
         BIO_set_data(bio, Unmanaged.passUnretained(self).toOpaque())
         BIO_set_init(bio, 1)
     }
@@ -70,7 +70,7 @@ final class BufferBIO {
         }
         bytesRead += count
         if inbound.readableBytes == 0 {
-            // Gives the network's buffer back at once rather than when the connection next hears something.
+            // Frees the network's buffer now, not when the next bytes come.
             inbound = ByteBuffer()
         }
         return count
@@ -83,7 +83,7 @@ final class BufferBIO {
 
 /// The functions behind every `BufferBIO`, made once for the process.
 private struct BIOMethod: @unchecked Sendable {
-    // Safe to share: written only here, before the first use, and OpenSSL only reads it. Never freed.
+    // Safe to share: written only in `init`, and OpenSSL only reads it. Never freed.
     let pointer: OpaquePointer?
 
     static let shared = BIOMethod()
@@ -109,7 +109,7 @@ private struct BIOMethod: @unchecked Sendable {
             return 1
         }
         BIO_meth_set_ctrl(pointer) { _, command, _, _ in
-            // The handshake flushes after each flight and fails unless told that it worked.
+            // The handshake flushes after each flight and fails unless this succeeds.
             command == BIO_CTRL_FLUSH ? 1 : 0
         }
     }

@@ -1,7 +1,7 @@
 import COpenSSL
 import Glibc
 
-/// What people want to know of a certificate.
+/// The facts of a certificate that operators ask for.
 public struct TLSCertificate: Equatable, Sendable {
     /// The subject as RFC 4514 writes it, such as `CN=exporter,O=Example`; empty when the certificate has none.
     public var subject: String
@@ -35,14 +35,13 @@ final class X509Certificate {
         X509_free(pointer)
     }
 
-    /// What people want to know of it.
     var facts: TLSCertificate {
         TLSCertificate(
             subject: Self.subject(of: pointer), names: Self.names(of: pointer),
             notBefore: Self.epochSeconds(X509_get0_notBefore(pointer)), notAfter: Self.epochSeconds(X509_get0_notAfter(pointer)))
     }
 
-    /// Why OpenSSL did not take it, in words that say what to do about it; empties the error queue.
+    /// Why OpenSSL refused it, and what is needed instead; empties the error queue.
     func refusal() -> String {
         let reason = OpenSSLErrorQueue.first
         let bits = EVP_PKEY_get_bits(X509_get0_pubkey(pointer))
@@ -58,7 +57,7 @@ final class X509Certificate {
         return OpenSSLErrorQueue.reason(of: reason)
     }
 
-    /// The subject, control characters escaped and cut to a length for a log line, since a peer may have written it.
+    /// The subject for a log line: a peer may have written it, so control characters are escaped and it is cut at 256 bytes.
     static func subject(of certificate: OpaquePointer) -> String {
         guard let name = X509_get_subject_name(certificate), let output = BIO_new(BIO_s_mem()) else { return "" }
         defer { BIO_free(output) }
@@ -92,7 +91,7 @@ final class X509Certificate {
         UnsafeBufferPointer(start: ASN1_STRING_get0_data(string), count: Int(ASN1_STRING_length(string)))
     }
 
-    /// A name as a log may show it, whatever a peer put into its certificate.
+    /// A name for a log line: a peer may have written it, so only printable ASCII is kept.
     private static func printable(_ bytes: UnsafeBufferPointer<UInt8>) -> String {
         String(decoding: bytes.prefix(255).map { (0x21...0x7e).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
     }
@@ -131,13 +130,13 @@ struct AlternativeName: Hashable, Sendable {
         bytes = Array(UnsafeBufferPointer(start: ASN1_STRING_get0_data(string), count: Int(ASN1_STRING_length(string))))
     }
 
-    /// For a log: printable, whatever a peer put into its certificate.
+    /// The name for a log line: only printable ASCII is kept.
     var text: String {
         if kind == .address, let text = Self.text(ofAddress: bytes) { return text }
         return String(decoding: bytes.prefix(255).map { (0x21...0x7e).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
     }
 
-    /// Of DNS names, addresses, e-mail addresses and URIs the first 1000: a peer writes the list.
+    /// The first 1000 of a certificate's DNS names, addresses, e-mail addresses and URIs. A peer writes the list.
     static func all(of certificate: OpaquePointer) -> [AlternativeName] {
         guard let extensionValue = X509_get_ext_d2i(certificate, NID_subject_alt_name, nil, nil) else { return [] }
         let list = OpaquePointer(extensionValue)

@@ -51,11 +51,11 @@ public enum CipherSuites {
         }
     }()
 
-    /// RFC 8446 section B.4: there is no word for all of them.
+    /// RFC 8446 section B.4. OpenSSL has no name for all of them.
     private static let tls13 =
         "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_CCM_SHA256:TLS_AES_128_CCM_8_SHA256"
 
-    /// Names that Go keeps from before the RFC.
+    /// Names that Go had before the RFC and still accepts.
     private static let goAliases = [
         "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
         "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305": "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
@@ -74,7 +74,7 @@ public enum Curves {
 
     /// Whether there is a group of this name.
     public static func has(_ name: String) -> Bool {
-        // OpenSSL takes whole lists, and `?` and `*` have a meaning in them.
+        // OpenSSL accepts whole lists, in which `?` and `*` have a meaning.
         guard !name.isEmpty, name.utf8.allSatisfy({ $0.isLetterOrDigit || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") }) else {
             return false
         }
@@ -111,7 +111,7 @@ final class OfferedProtocols: Sendable {
     private let names: [[UInt8]]
 
     /// - Throws: `openSSLFailed` for a name that the protocol cannot carry.
-    init(_ protocols: [String]) throws(TLSError) {
+    init(_ protocols: [String]) throws(TLSSettingsError) {
         names = protocols.map { Array($0.utf8) }
         guard names.allSatisfy({ (1...255).contains($0.count) }) else { throw .openSSLFailed("an ALPN name is 1 to 255 bytes long") }
         wireFormat = names.flatMap { [UInt8($0.count)] + $0 }

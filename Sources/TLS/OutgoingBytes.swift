@@ -1,25 +1,25 @@
 import NIOCore
 
-/// The way from the application to the network: keeps what is written as references, and encrypts while the channel is writable.
-/// A class, as `flush` calls back synchronously, and what comes back must find it as it is then.
+/// The way from the application to the network: keeps writes as references, and encrypts while the channel is writable.
+/// It is a class because `flush` calls back synchronously, and the callback must see its current state.
 final class EncryptingOutput {
     /// How a run ended.
     enum Result {
-        /// All that may leave has left.
+        /// All flushed bytes have left.
         case drained
-        /// Something is left for later: for a writable channel, the peer's word, or the next turn.
+        /// Bytes are left until the channel is writable, the peer has sent something, or the next turn.
         case unfinished
-        /// An outer run goes on.
+        /// An outer run continues.
         case isRunning
     }
 
     /// Four records of `PlaintextQueue.pieceSize` make one write of 64 KiB: a system call per record costs a third more.
     private static let piecesPerWrite = 4
-    /// How many such writes one run may make before others on the event loop have their turn.
+    /// How many such writes one run may make before other connections on the event loop have their turn.
     private static let writesPerTurn = 16
 
     private(set) var queue = PlaintextQueue()
-    /// `flush` calls back synchronously (writability, promises): one run at a time, the outer one sees what changed.
+    /// `flush` calls back synchronously (writability, promises). Only one run happens at a time; the outer one sees what changed.
     private var isRunning = false
     private var announcedWritability = true
     private var missedWritabilityChange = false
@@ -28,20 +28,20 @@ final class EncryptingOutput {
         queue.append(bytes, promise: promise)
     }
 
-    /// All that was written so far may leave.
+    /// Allows all that was written so far to leave.
     func flush() {
         queue.flush()
     }
 
-    /// Gives up what is queued.
+    /// Drops what is queued.
     func fail(with error: any Error) {
         for promise in queue.takeAll() { promise.fail(error) }
     }
 
     /// Encrypts and sends while the network takes it.
     /// - Parameters:
-    ///   - mayEncrypt: asked before each write, as each may end the connection.
-    ///   - callsAgain: called when others on the event loop must have their turn first.
+    ///   - mayEncrypt: asked before each write, because a write may end the connection.
+    ///   - callsAgain: called when other connections on the event loop must have their turn first.
     /// - Throws: what broke the connection.
     func run(
         _ connection: TLSConnection?, _ context: ChannelHandlerContext, while mayEncrypt: () -> Bool, callsAgain: () -> Void
@@ -62,7 +62,7 @@ final class EncryptingOutput {
         return queue.hasFlushed ? .unfinished : .drained
     }
 
-    /// - Returns: whether there is a point in going on.
+    /// - Returns: whether another write may make progress.
     private func encryptOneWrite(_ connection: TLSConnection, _ context: ChannelHandlerContext) throws(TLSError) -> Bool {
         let room = Self.piecesPerWrite * PlaintextQueue.pieceSize
         connection.reserveCiphertext(min(queue.flushedBytes, room) + 64 * Self.piecesPerWrite, from: context.channel.allocator)
@@ -76,13 +76,13 @@ final class EncryptingOutput {
             throw error
         }
         let ciphertext = connection.takeCiphertext()
-        // Without a byte the peer must be heard before more can be encrypted.
+        // Without a byte OpenSSL must read from the peer before it encrypts more.
         guard ciphertext.readableBytes > 0 || !promises.isEmpty else { return false }
         context.writeAndFlush(NIOAny(ciphertext), promise: joined(promises))
         return true
     }
 
-    /// One promise that completes all, which all stand for the same ciphertext.
+    /// One promise that completes all of them; they are for the same ciphertext.
     private func joined(_ promises: [EventLoopPromise<Void>]) -> EventLoopPromise<Void>? {
         guard let first = promises.first else { return nil }
         for promise in promises.dropFirst() { first.futureResult.cascade(to: promise) }
@@ -91,7 +91,7 @@ final class EncryptingOutput {
 
     // MARK: Writability
 
-    /// - Returns: whether it may be acted on; during a run it is noted alone.
+    /// - Returns: whether the caller may act on it; during a run it is only noted.
     func writabilityChanged() -> Bool {
         if isRunning { missedWritabilityChange = true }
         return !isRunning
@@ -99,7 +99,7 @@ final class EncryptingOutput {
 
     func announceWritability(_ context: ChannelHandlerContext) {
         let isWritable = context.channel.isWritable
-        // Who looked while the run lasted may have seen a moment's false that was never announced, and waits for the true.
+        // A handler that looked during the run may have seen false, which was never announced, and waits for true.
         guard isWritable != announcedWritability || (missedWritabilityChange && isWritable) else { return }
         missedWritabilityChange = false
         announcedWritability = isWritable
@@ -107,7 +107,7 @@ final class EncryptingOutput {
     }
 }
 
-/// What the application wrote and is not encrypted yet, as references to its buffers, in order.
+/// The application's writes that are not encrypted yet, as references to its buffers, in order.
 struct PlaintextQueue {
     /// The largest piece that becomes one TLS record here: a little below the 16 KiB of RFC 8446 section 5.1, so that four records
     /// with what encryption adds fit into one 64 KiB allocation.
@@ -125,7 +125,7 @@ struct PlaintextQueue {
     private(set) var bytes = 0
     private(set) var flushedBytes = 0
 
-    /// Whether something may leave, be it only the promise of an empty write.
+    /// Whether something may leave, if only the promise of an empty write.
     var hasFlushed: Bool {
         flushedWrites > 0
     }
@@ -135,7 +135,7 @@ struct PlaintextQueue {
         bytes += buffer.readableBytes
     }
 
-    /// All that was written so far may leave.
+    /// Allows all that was written so far to leave.
     mutating func flush() {
         flushedWrites = writes.count
         flushedBytes = bytes
@@ -165,7 +165,7 @@ struct PlaintextQueue {
     }
 
     /// Empties the queue.
-    /// - Returns: the promises that nobody will keep now.
+    /// - Returns: the promises, for the caller to fail.
     mutating func takeAll() -> [EventLoopPromise<Void>] {
         let promises = writes.compactMap(\.promise)
         self = PlaintextQueue()

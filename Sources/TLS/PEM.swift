@@ -2,20 +2,20 @@ import COpenSSL
 
 /// PEM text (RFC 7468) in memory.
 enum PEM {
-    /// All certificates of a file; other blocks, such as a key in the same file, are passed over.
+    /// All certificates of a file. Other blocks, such as a key in the same file, are skipped.
     /// - Throws: the reason, for the caller to wrap in the error of its setting.
     static func certificates(in pem: [UInt8]) throws(Unreadable) -> [X509Certificate] {
         var certificates: [X509Certificate] = []
         var others: [String] = []
-        try forEachBlock(of: pem) { (label, contents, number) throws(Unreadable) in
-            guard isCertificate(label) else {
-                others.append(label)
+        try forEachBlock(of: pem) { block throws(Unreadable) in
+            guard isCertificate(block.label) else {
+                others.append(block.label)
                 return
             }
-            var position = contents.baseAddress
+            var position = block.contents.baseAddress
             // d2i_X509_AUX reads plain certificates too, and the trust settings that "TRUSTED CERTIFICATE" adds.
-            guard let certificate = d2i_X509_AUX(nil, &position, contents.count) else {
-                throw Unreadable(reason: "certificate \(number) is damaged (\(OpenSSLErrorQueue.takeReason()))")
+            guard let certificate = d2i_X509_AUX(nil, &position, block.contents.count) else {
+                throw Unreadable(reason: "certificate \(block.number) is damaged (\(OpenSSLErrorQueue.takeReason()))")
             }
             certificates.append(X509Certificate(takingOwnership: certificate))
         }
@@ -26,14 +26,14 @@ enum PEM {
         throw Unreadable(reason: looksLikeDER(pem) ? "it is in DER form: PEM is needed" : "it holds no PEM certificate")
     }
 
-    /// All certificate revocation lists of a file; other blocks are passed over.
+    /// All certificate revocation lists of a file. Other blocks are skipped.
     static func revocationLists(in pem: [UInt8]) throws(Unreadable) -> [RevocationList] {
         var lists: [RevocationList] = []
-        try forEachBlock(of: pem) { (label, contents, number) throws(Unreadable) in
-            guard label == "X509 CRL" else { return }
-            var position = contents.baseAddress
-            guard let list = d2i_X509_CRL(nil, &position, contents.count) else {
-                throw Unreadable(reason: "revocation list \(number) is damaged (\(OpenSSLErrorQueue.takeReason()))")
+        try forEachBlock(of: pem) { block throws(Unreadable) in
+            guard block.label == "X509 CRL" else { return }
+            var position = block.contents.baseAddress
+            guard let list = d2i_X509_CRL(nil, &position, block.contents.count) else {
+                throw Unreadable(reason: "revocation list \(block.number) is damaged (\(OpenSSLErrorQueue.takeReason()))")
             }
             lists.append(RevocationList(takingOwnership: list))
         }
@@ -53,8 +53,21 @@ enum PEM {
     /// The labels of the blocks up to the first one that is damaged.
     static func labels(of pem: [UInt8]) -> [String] {
         var labels: [String] = []
-        try? forEachBlock(of: pem) { (label, _, _) throws(Unreadable) in labels.append(label) }
+        try? forEachBlock(of: pem) { block throws(Unreadable) in labels.append(block.label) }
         return labels
+    }
+
+    /// The cipher that a private key is encrypted with, by OpenSSL's name, when this OpenSSL has it in its legacy provider alone, or not
+    /// at all.
+    static func unsupportedKeyCipher(in pem: [UInt8]) -> String? {
+        var unsupported: String?
+        try? forEachBlock(of: pem) { block throws(Unreadable) in
+            guard unsupported == nil, let name = block.keyCipher else { return }
+            let cipher = EVP_CIPHER_fetch(nil, name, nil)
+            if cipher == nil { unsupported = name }
+            EVP_CIPHER_free(cipher)
+        }
+        return unsupported
     }
 
     /// Whether the bytes start like the ASN.1 sequence that certificates and keys are when not in PEM.
@@ -72,9 +85,28 @@ enum PEM {
         return bio
     }
 
-    private static func forEachBlock(
-        of pem: [UInt8], _ body: (_ label: String, _ contents: UnsafeBufferPointer<UInt8>, _ number: Int) throws(Unreadable) -> Void
-    ) throws(Unreadable) {
+    /// One block, valid while it is handled.
+    private struct Block {
+        let label: String
+        /// Lines of the form `DEK-Info: AES-256-CBC,…` (RFC 1421).
+        let header: String
+        let contents: UnsafeBufferPointer<UInt8>
+        /// Counted from 1.
+        let number: Int
+
+        /// The cipher of an encrypted key, in the traditional form or in that of PKCS #8.
+        var keyCipher: String? {
+            if label == "ENCRYPTED PRIVATE KEY" {
+                let cipher = copenssl_pkcs8_cipher(contents.baseAddress, contents.count)
+                return cipher == NID_undef ? nil : OBJ_nid2sn(cipher).map { String(cString: $0) }
+            }
+            guard label.hasSuffix("PRIVATE KEY"), let line = header.split(separator: "\n").first(where: { $0.hasPrefix("DEK-Info:") })
+            else { return nil }
+            return String(line.dropFirst("DEK-Info:".count).drop { $0 == " " }.prefix { $0 != "," && $0 != "\r" })
+        }
+    }
+
+    private static func forEachBlock(of pem: [UInt8], _ body: (Block) throws(Unreadable) -> Void) throws(Unreadable) {
         guard !pem.isEmpty else { throw Unreadable(reason: "it is empty") }
         guard let input = reader(of: pem) else { throw Unreadable(reason: OpenSSLErrorQueue.takeReason()) }
         defer {
@@ -88,7 +120,7 @@ enum PEM {
             var data: UnsafeMutablePointer<UInt8>?
             var count = 0
             guard PEM_read_bio(input, &label, &header, &data, &count) == 1 else {
-                // No further start line is simply the end; anything else is a block that broke.
+                // Without another start line the file ends here. Any other error is a damaged block.
                 if OpenSSLErrorQueue.isReason(PEM_R_NO_START_LINE, of: ERR_LIB_PEM, OpenSSLErrorQueue.last) { return }
                 throw Unreadable(reason: "PEM block \(number) is damaged (\(OpenSSLErrorQueue.takeReason()))")
             }
@@ -97,8 +129,10 @@ enum PEM {
                 CRYPTO_free(header, nil, 0)
                 CRYPTO_clear_free(data, count, nil, 0)
             }
-            let name = label.map { String(cString: $0) } ?? ""
-            try body(name, UnsafeBufferPointer(start: data, count: count), number)
+            try body(
+                Block(
+                    label: label.map { String(cString: $0) } ?? "", header: header.map { String(cString: $0) } ?? "",
+                    contents: UnsafeBufferPointer(start: data, count: count), number: number))
         }
     }
 }
@@ -109,8 +143,8 @@ final class PrivateKey {
 
     /// - Parameters:
     ///   - pem: a key in any of the usual forms (PKCS #8, RSA, EC).
-    ///   - password: for an encrypted one; a line break at its end does not count. Of no use otherwise.
-    init(pem: [UInt8], password: [UInt8]?) throws(TLSError) {
+    ///   - password: for an encrypted key; a line break at its end does not count. Ignored otherwise.
+    init(pem: [UInt8], password: [UInt8]?) throws(TLSSettingsError) {
         guard !pem.isEmpty else { throw .invalidPrivateKey("it is empty") }
         guard let input = PEM.reader(of: pem) else { throw .openSSLFailed(OpenSSLErrorQueue.takeReason()) }
         defer { BIO_free(input) }
@@ -131,6 +165,13 @@ final class PrivateKey {
             return
         }
         guard request.wasMade else { throw .invalidPrivateKey(Self.reason(pem)) }
+        if let cipher = PEM.unsupportedKeyCipher(in: pem) {
+            throw .invalidPrivateKey(
+                """
+                it is encrypted with \(cipher), which is not supported; encrypt it with AES: openssl pkcs8 -topk8 -v2 aes-256-cbc \
+                -provider legacy -provider default -in OLD -out NEW
+                """)
+        }
         guard let password = request.password else { throw .privateKeyNeedsPassword }
         throw .wrongPrivateKeyPassword(
             password.isEmpty
@@ -143,7 +184,7 @@ final class PrivateKey {
         EVP_PKEY_free(pointer)
     }
 
-    /// Why a key could not be read, as far as the file's kind tells it.
+    /// Why a key could not be read, as far as the kind of file tells it.
     private static func reason(_ pem: [UInt8]) -> String {
         let labels = PEM.labels(of: pem)
         guard let label = labels.first(where: { $0.hasSuffix("PRIVATE KEY") }) else {
@@ -162,9 +203,9 @@ final class PrivateKey {
     }
 }
 
-/// OpenSSL's question for the password of a key, and what it was told.
+/// OpenSSL's question for the password of a key, and the answer.
 private struct PasswordRequest {
-    /// OpenSSL's own buffer.
+    /// The size of OpenSSL's own buffer.
     static let longest = Int(PEM_BUFSIZE)
 
     let password: [UInt8]?

@@ -1,11 +1,11 @@
 import COpenSSL
 import Glibc
 
-/// Decides about a client's certificate during its handshake, and how long what was decided may be taken for granted afterwards.
-/// Immutable, called by OpenSSL on any event loop.
+/// Decides about a client's certificate during its handshake, and how long that decision holds.
+/// Immutable; OpenSSL calls it on any event loop.
 final class ClientPolicy: Sendable {
     let authentication: ClientAuthentication
-    /// One of them must be in the certificate; empty admits any.
+    /// The certificate must have one of them; empty allows any.
     private let allowedNames: Set<AlternativeName>
     /// When the first of the revocation lists ends, in seconds since 1970-01-01 UTC.
     let revocationsEnd: Int64?
@@ -16,7 +16,7 @@ final class ClientPolicy: Sendable {
         self.revocationsEnd = revocationsEnd
     }
 
-    /// OpenSSL's call to judge a whole chain.
+    /// OpenSSL's callback to judge a whole chain.
     static let judge: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { store, argument in
         guard let store, let argument else { return 0 }
         return Unmanaged<ClientPolicy>.fromOpaque(argument).takeUnretainedValue().admits(store) ? 1 : 0
@@ -49,8 +49,8 @@ final class ClientPolicy: Sendable {
     }
 }
 
-/// The name that a server's certificate must be for: RFC 6125, without what browsers and Go gave up too. A wildcard stands for one whole
-/// label, never for a part of one, and only the subjectAltName counts, never the common name.
+/// The name that a server's certificate must be for (RFC 6125). As in browsers and in Go, a wildcard stands for one whole label, never for
+/// a part of one, and only the subjectAltName counts, never the common name.
 enum HostnameVerification: Equatable {
     case dnsName(String)
     case ipAddress(String)
@@ -62,12 +62,12 @@ enum HostnameVerification: Equatable {
         var name = Substring(hostname)
         if name.hasPrefix("["), name.hasSuffix("]") { name = name.dropFirst().dropLast() }
         if Self.isIPAddress(String(name.prefix { $0 != "%" })) {
-            // A zone says through which interface the address is reached; certificates do not know of it.
+            // A zone names the interface to the address; certificates do not contain it.
             self = .ipAddress(String(name.prefix { $0 != "%" }))
             return
         }
         if name.hasSuffix(".") { name = name.dropLast() }
-        // An empty name would switch OpenSSL's check off, and a NUL would hide the rest of it.
+        // An empty name would switch OpenSSL's check off, and a NUL would hide the rest of the name.
         guard !name.isEmpty, name.utf8.count <= 253, !name.utf8.contains(0) else {
             self = .unusable
             return
@@ -95,5 +95,66 @@ enum HostnameVerification: Equatable {
     private static func isIPAddress(_ text: String) -> Bool {
         var address = in6_addr()
         return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1
+    }
+}
+
+/// What OpenSSL tells about the check of the peer's certificate.
+extension TLSConnection {
+    /// The index that OpenSSL keeps for applications (`SSL_set_app_data`).
+    static let selfIndex: Int32 = 0
+
+    /// OpenSSL's verify callback: notes what is wrong with which certificate. It changes one verdict: a certificate that is trusted by
+    /// itself needs no revocation list.
+    static let noteVerification: @convention(c) (Int32, OpaquePointer?) -> Int32 = { verdict, store in
+        guard verdict == 0, let store else { return verdict }
+        let problem = X509_STORE_CTX_get_error(store)
+        if problem == X509_V_ERR_UNABLE_TO_GET_CRL, let chain = X509_STORE_CTX_get0_chain(store),
+            X509_STORE_CTX_get_error_depth(store) == OPENSSL_sk_num(chain) - 1
+        {
+            X509_STORE_CTX_set_error(store, X509_V_OK)
+            return 1
+        }
+        checked(by: store)?.note(problem: problem, of: X509_STORE_CTX_get_current_cert(store))
+        return verdict
+    }
+
+    /// The connection whose peer's certificate is being checked.
+    static func checked(by store: OpaquePointer) -> TLSConnection? {
+        guard let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
+            let owner = SSL_get_ex_data(OpaquePointer(ssl), selfIndex)
+        else { return nil }
+        return Unmanaged<TLSConnection>.fromOpaque(owner).takeUnretainedValue()
+    }
+
+    /// - Parameter names: the names in the client's certificate, none of which is allowed.
+    func note(clientNamesNotAllowed names: [String]) {
+        verificationFailure =
+            names.isEmpty
+            ? "it has no subjectAltName, and only certain names are allowed"
+            : "it is for \(Self.list(names)), none of which is allowed"
+    }
+
+    private func note(problem: Int32, of certificate: OpaquePointer?) {
+        guard verificationFailure == nil else { return }
+        let reason = String(cString: X509_verify_cert_error_string(Int(problem)))
+        guard let certificate else {
+            verificationFailure = reason
+            return
+        }
+        guard problem == X509_V_ERR_HOSTNAME_MISMATCH || problem == X509_V_ERR_IP_ADDRESS_MISMATCH else {
+            let subject = X509Certificate.subject(of: certificate)
+            verificationFailure = subject.isEmpty ? reason : "\(reason) (\(subject))"
+            return
+        }
+        let names = X509Certificate.names(of: certificate)
+        verificationFailure =
+            names.isEmpty
+            ? "it names no host (subjectAltName) and \(expectedName) was expected"
+            : "it is for \(Self.list(names)), not for \(expectedName)"
+    }
+
+    /// The first eight names.
+    private static func list(_ names: [String]) -> String {
+        names.prefix(8).joined(separator: ", ") + (names.count > 8 ? " and others" : "")
     }
 }

@@ -2,16 +2,16 @@ import COpenSSL
 import Glibc
 import Synchronization
 
-/// The keys that protect session tickets (RFC 5077, RFC 8446 section 4.6.1): beside the contexts and shared by them, so that clients
-/// resume across a reload. They live in memory alone and are replaced as time passes, so that what leaks later opens little.
+/// The keys that protect session tickets (RFC 5077, RFC 8446 section 4.6.1). Contexts share them, so that clients resume across a reload.
+/// They are only in memory and are replaced every hour, so that a key that leaks later opens little.
 ///
-/// Whether a ticket still admits its bearer is not decided by its key: each context binds its rules to its tickets.
-public final class SessionTickets: Sendable {
+/// The key does not decide whether a ticket is still accepted: each context binds its rules to its tickets.
+public final class SessionTickets: SharedSetting, Sendable {
     /// How long one key makes tickets.
     static let rotation: Int64 = 3600
     /// How long a ticket resumes.
     static let lifetime: Int64 = 7200
-    /// How long a client may go from ticket to ticket before it must make a whole handshake.
+    /// How long a client may resume from ticket to ticket before it must make a whole handshake.
     static let longestChain: Int64 = 86400
 
     private struct State {
@@ -19,13 +19,13 @@ public final class SessionTickets: Sendable {
         var keys: [TicketKey] = []
     }
 
-    /// Guards the list of keys; held for a comparison or, once an hour, for making a key.
+    /// Guards the list of keys; held for a comparison or, once an hour, while a key is made.
     private let state = Mutex(State())
     /// Seconds that never jump.
     private let uptime: @Sendable () -> Int64
     /// Seconds since 1970-01-01 UTC.
     let now: @Sendable () -> Int64
-    // Safe to share: fetched once, and OpenSSL only reads it afterwards. Fetching it for each ticket would take longer than using it.
+    // Safe to share: fetched once, and OpenSSL only reads it afterwards. To fetch it for each ticket would take longer than to use it.
     nonisolated(unsafe) private let cipher: OpaquePointer?
 
     /// Makes the first key when it is needed.
@@ -48,7 +48,7 @@ public final class SessionTickets: Sendable {
         let time = uptime()
         return state.withLock { state in
             if let key = state.keys.first, time - key.born < Self.rotation { return key }
-            // A key is of use for as long as the last ticket made with it.
+            // A key is needed as long as the last ticket made with it is valid.
             state.keys.removeAll { time - $0.born >= Self.rotation + Self.lifetime }
             guard let key = TicketKey(born: time) else { return nil }
             state.keys.insert(key, at: 0)
@@ -56,7 +56,7 @@ public final class SessionTickets: Sendable {
         }
     }
 
-    /// The key of this name, if it is still of use, and whether it is the one that makes tickets now.
+    /// The key of this name, if it is still valid, and whether it makes tickets now.
     private func key(named name: UnsafeRawBufferPointer) -> (key: TicketKey, isCurrent: Bool)? {
         let time = uptime()
         return state.withLock { state in
@@ -68,7 +68,7 @@ public final class SessionTickets: Sendable {
     }
 
     /// Prepares OpenSSL to make a ticket or to open one.
-    /// - Returns: what OpenSSL's callback returns: 0 for a key that is not known, negative for a failure, 2 to have the ticket replaced.
+    /// - Returns: the return value of OpenSSL's callback: 0 for an unknown key, negative for a failure, 2 to replace the ticket.
     func prepare(
         _ ssl: OpaquePointer, name: UnsafeMutablePointer<UInt8>, iv: UnsafeMutablePointer<UInt8>, _ encryption: OpaquePointer,
         _ mac: OpaquePointer, isNew: Bool
@@ -91,10 +91,10 @@ private func seconds(of clock: clockid_t) -> Int64 {
     return Int64(time.tv_sec)
 }
 
-/// One key for session tickets: its name in the ticket, the key of the encryption, the key of the authentication. Immutable; wiped when
-/// nobody holds it any more.
+/// One key for session tickets: its name in the ticket, the key of the encryption, the key of the authentication. Immutable; wiped when it
+/// is freed.
 final class TicketKey: @unchecked Sendable {
-    // Safe to share: `memory` is filled in `init` alone, read afterwards, and freed by the last owner.
+    // Safe to share: `memory` is filled only in `init`, read afterwards, and freed by the last owner.
 
     static let nameLength = 16
     private static let keyLength = 32
@@ -104,7 +104,7 @@ final class TicketKey: @unchecked Sendable {
     let born: Int64
     private let memory: UnsafeMutablePointer<UInt8>
 
-    /// - Returns: `nil` when there is no randomness to be had.
+    /// - Returns: `nil` when OpenSSL has no random bytes.
     init?(born: Int64) {
         self.born = born
         memory = .allocate(capacity: Self.length)
@@ -136,7 +136,7 @@ final class TicketKey: @unchecked Sendable {
     }
 }
 
-/// What OpenSSL's ticket callbacks need of a context; kept by it, as they hold it unretained.
+/// What OpenSSL's ticket callbacks need. The context keeps it, because they hold it unretained.
 final class TicketCallbacks: Sendable {
     /// The index that OpenSSL keeps for applications (`SSL_CTX_set_app_data`).
     private static let index: Int32 = 0
@@ -149,7 +149,7 @@ final class TicketCallbacks: Sendable {
         self.policy = policy
     }
 
-    /// Makes a server's context use the keys, and resume what its policy would admit still.
+    /// Makes a server's context use the keys, and resume only sessions that its policy would still admit.
     func install(in context: OpaquePointer) {
         SSL_CTX_set_ex_data(context, Self.index, Unmanaged.passUnretained(self).toOpaque())
         SSL_CTX_set_timeout(context, Int(SessionTickets.lifetime))
@@ -177,9 +177,9 @@ final class TicketCallbacks: Sendable {
         SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), index).map { Unmanaged.fromOpaque($0).takeUnretainedValue() }
     }
 
-    /// Writes into a new ticket until when it may be used, and those that follow from it.
+    /// Writes into a new ticket until when it, and the tickets that follow from it, may be used.
     private func stamp(_ ssl: OpaquePointer) -> Bool {
-        // A resumed session keeps the end of the whole handshake that it goes back to: OpenSSL copies it.
+        // A resumed session keeps the end that its whole handshake set: OpenSSL copies it.
         guard SSL_session_reused(ssl) == 0 else { return true }
         let end = min(tickets.now() + SessionTickets.longestChain, policy.admissionEnds(ssl))
         return withUnsafeBytes(of: end.bigEndian) { SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), $0.baseAddress, $0.count) == 1 }

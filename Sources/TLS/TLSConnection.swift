@@ -1,7 +1,7 @@
 import COpenSSL
 import NIOCore
 
-/// One `SSL*` on memory buffers: every call says in Swift's terms how it ended. Knows no channel. Not for several threads at once.
+/// One `SSL*` on memory buffers. Every call returns how it ended as a Swift value. Knows no channel. Not for several threads at once.
 final class TLSConnection {
     /// Which side of the handshake to play.
     enum Role {
@@ -31,13 +31,14 @@ final class TLSConnection {
         case failed(TLSError)
     }
 
-    private let ssl: OpaquePointer
+    let ssl: OpaquePointer
     private let transport: BufferBIO
     // Keeps what OpenSSL's callbacks use for as long as they may be called.
     private let context: TLSContext
-    private let expectedName: String
-    /// What the certificate check found, noted when it happens because OpenSSL keeps the number of the problem alone.
-    private var verificationFailure: String?
+    /// The name that the peer's certificate must be for; empty for a server.
+    let expectedName: String
+    /// The result of the certificate check. Noted during the check, because OpenSSL keeps only the number of the problem.
+    var verificationFailure: String?
     /// The bytes of a record that is not whole yet.
     private var heldBytes = 0
 
@@ -68,7 +69,7 @@ final class TLSConnection {
             SSL_set_ex_data(ssl, Self.selfIndex, Unmanaged.passUnretained(self).toOpaque())
             guard name.apply(to: ssl) else {
                 OpenSSLErrorQueue.clear()
-                throw .peerNotVerified("\"\(hostname)\" is no name that a certificate can be checked for")
+                throw .peerNotVerified("\"\(hostname)\" is not a name that a certificate can be checked for")
             }
         }
     }
@@ -118,16 +119,11 @@ final class TLSConnection {
         }
     }
 
-    /// What was agreed on; of use after the handshake alone.
-    var negotiation: TLSNegotiation {
-        let cipher = SSL_get_current_cipher(ssl)
-        return TLSNegotiation(
-            version: SSL_version(ssl) == TLS1_3_VERSION ? .tls13 : .tls12,
-            cipherSuite: SSL_CIPHER_standard_name(cipher).map { String(cString: $0) } ?? "",
-            applicationProtocol: applicationProtocol, isResumed: SSL_session_reused(ssl) == 1)
-    }
+    /// Whether TLS 1.2 was chosen; meaningful once the peer's first message was read.
+    var isTLS12: Bool { SSL_version(ssl) == TLS1_2_VERSION }
 
-    private var applicationProtocol: String? {
+    /// The protocol that ALPN chose; `nil` when it was not used. Meaningful after the handshake.
+    var applicationProtocol: String? {
         var name: UnsafePointer<UInt8>?
         var count: UInt32 = 0
         SSL_get0_alpn_selected(ssl, &name, &count)
@@ -138,7 +134,9 @@ final class TLSConnection {
     private func handshakeFailure() -> HandshakeResult {
         let code = OpenSSLErrorQueue.cause
         defer { OpenSSLErrorQueue.clear() }
-        if let alert = OpenSSLErrorQueue.receivedAlert(in: code) { return .failed(.alertReceived(alert), .alert) }
+        if let alert = OpenSSLErrorQueue.receivedAlert(in: code) {
+            return .failed(.alertReceived(OpenSSLErrorQueue.alertText(alert)), .alert(TLSAlert(number: alert)))
+        }
         if OpenSSLErrorQueue.isReason(SSL_R_CERTIFICATE_VERIFY_FAILED, of: ERR_LIB_SSL, code) {
             let verdict = SSL_get_verify_result(ssl)
             let reason = verificationFailure ?? String(cString: X509_verify_cert_error_string(verdict))
@@ -146,8 +144,11 @@ final class TLSConnection {
         }
         let failure = TLSHandshakeFailure(openSSLError: code)
         switch failure {
+        // In TLS 1.2 OpenSSL leaves out the suites whose groups the client lacks, and then finds none.
+        case .cipherSuite where isTLS12 && copenssl_peer_groups(ssl) > 0 && copenssl_shared_groups(ssl) == 0:
+            return .failed(.handshakeFailed("no shared groups"), .curve)
         case .notTLS:
-            return .failed(.handshakeFailed("the peer does not speak TLS, or only a version of it that is refused"), failure)
+            return .failed(.handshakeFailed("the peer does not speak TLS, or only a version that is refused"), failure)
         case .noCertificate: return .failed(.handshakeFailed("the client has no certificate"), failure)
         default: return .failed(.handshakeFailed(OpenSSLErrorQueue.reason(of: code)), failure)
         }
@@ -155,12 +156,12 @@ final class TLSConnection {
 
     // MARK: Application data
 
-    /// A capacity for `read(into:)` that all of what came is likely to fit into; plaintext is never longer than its ciphertext.
+    /// A capacity for `read(into:)` that probably fits all that came. Plaintext is never longer than its ciphertext.
     var likelyPlaintext: Int {
         min(64 * 1024, max(64, Int(SSL_pending(ssl)) + transport.inboundBytes + heldBytes))
     }
 
-    /// Appends plaintext until `buffer` is full or nothing more can be had.
+    /// Appends plaintext until `buffer` is full or all that came is read.
     func read(into buffer: inout ByteBuffer) -> ReadResult {
         while buffer.writableBytes > 0 {
             OpenSSLErrorQueue.clear()
@@ -210,66 +211,7 @@ final class TLSConnection {
     private func connectionFailure() -> TLSError {
         let code = OpenSSLErrorQueue.first
         defer { OpenSSLErrorQueue.clear() }
-        if let alert = OpenSSLErrorQueue.receivedAlert(in: code) { return .alertReceived(alert) }
+        if let alert = OpenSSLErrorQueue.receivedAlert(in: code) { return .alertReceived(OpenSSLErrorQueue.alertText(alert)) }
         return .protocolViolation(OpenSSLErrorQueue.reason(of: code))
-    }
-
-    // MARK: Certificate check
-
-    /// The index that OpenSSL keeps for applications (`SSL_set_app_data`).
-    private static let selfIndex: Int32 = 0
-
-    /// OpenSSL's verify callback: notes what was wrong with which certificate, and changes one verdict: whoever is trusted by name needs
-    /// nobody's word that he is not revoked.
-    static let noteVerification: @convention(c) (Int32, OpaquePointer?) -> Int32 = { verdict, store in
-        guard verdict == 0, let store else { return verdict }
-        let problem = X509_STORE_CTX_get_error(store)
-        if problem == X509_V_ERR_UNABLE_TO_GET_CRL, let chain = X509_STORE_CTX_get0_chain(store),
-            X509_STORE_CTX_get_error_depth(store) == OPENSSL_sk_num(chain) - 1
-        {
-            X509_STORE_CTX_set_error(store, X509_V_OK)
-            return 1
-        }
-        checked(by: store)?.note(problem: problem, of: X509_STORE_CTX_get_current_cert(store))
-        return verdict
-    }
-
-    /// The connection whose peer's certificate is being checked.
-    static func checked(by store: OpaquePointer) -> TLSConnection? {
-        guard let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
-            let owner = SSL_get_ex_data(OpaquePointer(ssl), selfIndex)
-        else { return nil }
-        return Unmanaged<TLSConnection>.fromOpaque(owner).takeUnretainedValue()
-    }
-
-    /// - Parameter names: those of the client's certificate, of which none is allowed.
-    func note(clientNamesNotAllowed names: [String]) {
-        guard !names.isEmpty else {
-            verificationFailure = "it has no subjectAltName, and only certain names are allowed"
-            return
-        }
-        verificationFailure =
-            "it is for \(names.prefix(8).joined(separator: ", "))\(names.count > 8 ? " and others" : ""), none of which is allowed"
-    }
-
-    private func note(problem: Int32, of certificate: OpaquePointer?) {
-        guard verificationFailure == nil else { return }
-        let reason = String(cString: X509_verify_cert_error_string(Int(problem)))
-        guard let certificate else {
-            verificationFailure = reason
-            return
-        }
-        guard problem == X509_V_ERR_HOSTNAME_MISMATCH || problem == X509_V_ERR_IP_ADDRESS_MISMATCH else {
-            let subject = X509Certificate.subject(of: certificate)
-            verificationFailure = subject.isEmpty ? reason : "\(reason) (\(subject))"
-            return
-        }
-        let names = X509Certificate.names(of: certificate)
-        guard !names.isEmpty else {
-            verificationFailure = "it names no host (subjectAltName) and \(expectedName) was expected"
-            return
-        }
-        let more = names.count > 8 ? " and others" : ""
-        verificationFailure = "it is for \(names.prefix(8).joined(separator: ", "))\(more), not for \(expectedName)"
     }
 }

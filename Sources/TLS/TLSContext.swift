@@ -2,31 +2,33 @@ import COpenSSL
 
 /// An immutable `SSL_CTX`, shared by connections of any event loop.
 public final class TLSContext: Sendable {
-    /// The certificate that is shown to peers and those that stand behind it in its file, so that callers can warn of what is wrong with
-    /// them; empty for a client without one.
+    /// The certificate that is shown to peers, then those that follow it in its file. Callers can warn about them. Empty for a client
+    /// without a certificate.
     public let chain: [TLSCertificate]
     /// The first certificate of the chain that did not sign the one before it, counted from 0; `nil` when all did.
     public let brokenLink: Int?
     /// Whether TLS 1.2 can be negotiated by its version, but by no suite that fits the certificate's key.
     public let lacksTLS12Suite: Bool
-    /// When the first of the revocation lists ends, in seconds since 1970-01-01 UTC: no client is admitted from then on.
+    /// When the first of the revocation lists ends, in seconds since 1970-01-01 UTC. No client is admitted from then on.
     public let revocationsEnd: Int64?
 
-    /// The certificate that is shown to peers, so that callers can warn before it expires; `nil` for a client without one.
+    /// The certificate that is shown to peers; `nil` for a client without one.
     public var certificate: TLSCertificate? { chain.first }
 
     /// Whether connections of this context check the peer's certificate and name.
     let verifiesPeer: Bool
+    /// What all handshakes may hold together.
+    let handshakeLimit: HandshakeLimit?
 
-    // Safe to share: set up in `init` alone, before anyone else can see it; afterwards it is only passed to SSL_new, which takes
-    // OpenSSL's own locks and reference counts.
+    // Safe to share: set up in `init`, before any other code can see it. Afterwards it is only passed to SSL_new, which uses OpenSSL's own
+    // locks and reference counts.
     nonisolated(unsafe) private let pointer: OpaquePointer
 
     /// Kept here because OpenSSL's callbacks hold them unretained.
     private let callbackArguments: [any AnyObject & Sendable]
 
-    /// - Throws: `TLSError` that says which of the settings is wrong and why.
-    public init(server settings: TLSServerSettings) throws(TLSError) {
+    /// - Throws: `TLSSettingsError` that says which of the settings is wrong and why.
+    public init(server settings: TLSServerSettings) throws(TLSSettingsError) {
         guard settings.minVersion <= settings.maxVersion else { throw .minVersionAboveMaxVersion }
         let offered = try OfferedProtocols(settings.applicationProtocols)
         let builder = try ContextBuilder(method: TLS_server_method(), minVersion: settings.minVersion, maxVersion: settings.maxVersion)
@@ -44,14 +46,18 @@ public final class TLSContext: Sendable {
         lacksTLS12Suite = lacksSuite
         revocationsEnd = policy.revocationsEnd
         verifiesPeer = settings.clientAuthentication.asks
+        handshakeLimit = settings.handshakeLimit
         callbackArguments = [offered, policy, callbacks]
         pointer = builder.take()
     }
 
-    /// - Throws: `TLSError` that says which of the settings is wrong and why.
-    public init(client settings: TLSClientSettings) throws(TLSError) {
+    /// - Throws: `TLSSettingsError` that says which of the settings is wrong and why.
+    public init(client settings: TLSClientSettings) throws(TLSSettingsError) {
+        guard settings.minVersion <= settings.maxVersion else { throw .minVersionAboveMaxVersion }
         let offered = try OfferedProtocols(settings.applicationProtocols)
-        let builder = try ContextBuilder(method: TLS_client_method(), minVersion: settings.minVersion, maxVersion: .tls13)
+        let builder = try ContextBuilder(method: TLS_client_method(), minVersion: settings.minVersion, maxVersion: settings.maxVersion)
+        try builder.offerSuitesOfOldServers()
+        try builder.choose(suites: settings.cipherSuites, curves: settings.curves, byServersOrder: false)
         switch (settings.certificateChain, settings.privateKey) {
         case (let chain?, let key?): try builder.use(certificateChain: chain, privateKey: key, password: nil)
         case (nil, nil): break
@@ -64,6 +70,7 @@ public final class TLSContext: Sendable {
         lacksTLS12Suite = false
         revocationsEnd = nil
         verifiesPeer = settings.verifiesPeer
+        handshakeLimit = settings.handshakeLimit
         callbackArguments = [offered]
         pointer = builder.take()
     }
@@ -86,7 +93,7 @@ final class ContextBuilder {
     /// The suites of TLS 1.2 that were asked for; empty stands for the defaults, which fit every key.
     private var tls12Suites: [CipherSuites.Suite] = []
 
-    init(method: OpaquePointer?, minVersion: TLSProtocolVersion, maxVersion: TLSProtocolVersion) throws(TLSError) {
+    init(method: OpaquePointer?, minVersion: TLSProtocolVersion, maxVersion: TLSProtocolVersion) throws(TLSSettingsError) {
         OpenSSLErrorQueue.clear()
         pointer = SSL_CTX_new(method)
         guard pointer != nil else { throw .openSSLFailed(OpenSSLErrorQueue.takeReason()) }
@@ -105,7 +112,7 @@ final class ContextBuilder {
         return pointer!
     }
 
-    func use(certificateChain: [UInt8], privateKey: [UInt8], password: [UInt8]?) throws(TLSError) {
+    func use(certificateChain: [UInt8], privateKey: [UInt8], password: [UInt8]?) throws(TLSSettingsError) {
         do {
             chain = try PEM.certificates(in: certificateChain)
         } catch {
@@ -145,7 +152,7 @@ final class ContextBuilder {
     /// - Parameters:
     ///   - suites: those of one version of TLS replace its defaults, and leave the other's.
     ///   - curves: empty stands for the defaults.
-    func choose(suites names: [String], curves: [String], byServersOrder: Bool) throws(TLSError) {
+    func choose(suites names: [String], curves: [String], byServersOrder: Bool) throws(TLSSettingsError) {
         var suites: [CipherSuites.Suite] = []
         for name in names {
             guard let suite = CipherSuites.suite(named: name) else { throw .unknownCipherSuite(name) }
@@ -161,7 +168,7 @@ final class ContextBuilder {
             try require(SSL_CTX_set_ciphersuites(pointer, tls13Suites.map(\.openSSLName).joined(separator: ":")))
         }
         if byServersOrder {
-            // A client without AES in hardware puts ChaCha20 first; an order that somebody wrote down is not ours to change.
+            // A client without AES in hardware puts ChaCha20 first. An order from the configuration is kept.
             let chacha = names.isEmpty ? copenssl_op_prioritize_chacha() : 0
             SSL_CTX_set_options(pointer, copenssl_op_cipher_server_preference() | chacha)
         }
@@ -171,10 +178,11 @@ final class ContextBuilder {
         }
     }
 
-    func prepareServer(offering protocols: OfferedProtocols) throws(TLSError) {
-        // Resumption is by tickets alone, which cost no memory here: a cache would keep up to 20,000 sessions per context.
+    func prepareServer(offering protocols: OfferedProtocols) throws(TLSSettingsError) {
+        copenssl_ctx_set_max_cert_list(pointer, HandshakeReader.maxCertificateMessage.client)
+        // Sessions are resumed by tickets, which cost no memory here. A cache would keep up to 20,000 sessions per context.
         copenssl_ctx_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
-        // One ticket is what Go sends too; OpenSSL's two cost time in each handshake and clients keep only the last.
+        // Go sends one ticket too. OpenSSL's default of two costs time in each handshake, and clients keep only the last.
         try require(SSL_CTX_set_num_tickets(pointer, 1))
         guard !protocols.isEmpty else { return }
         SSL_CTX_set_alpn_select_cb(
@@ -190,13 +198,15 @@ final class ContextBuilder {
             }, Unmanaged.passUnretained(protocols).toOpaque())
     }
 
-    /// Asks for certificates and judges them.
-    func authenticateClients(_ settings: TLSServerSettings) throws(TLSError) -> ClientPolicy {
+    /// Makes the context ask for certificates and judge them.
+    func authenticateClients(_ settings: TLSServerSettings) throws(TLSSettingsError) -> ClientPolicy {
         let kind = settings.clientAuthentication
         guard kind.asks else { return ClientPolicy(authentication: kind, allowedNames: [], revocationsEnd: nil) }
         SSL_CTX_set_verify(
             pointer, kind.requires ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER, TLSConnection.noteVerification)
-        let authorities = try settings.clientAuthorities.map { pem throws(TLSError) in try trust(pem, TLSError.invalidClientAuthorities) }
+        let authorities = try settings.clientAuthorities.map { pem throws(TLSSettingsError) in
+            try trust(pem, TLSSettingsError.invalidClientAuthorities)
+        }
         guard authorities != nil || !kind.verifies else { throw .invalidClientAuthorities("there are none to verify clients with") }
         for authority in authorities ?? [] {
             // Tells clients which of their certificates to send.
@@ -204,14 +214,14 @@ final class ContextBuilder {
                 throw .invalidClientAuthorities(OpenSSLErrorQueue.takeReason())
             }
         }
-        let lists = try settings.clientRevocations.map { pem throws(TLSError) in try heed(revocations: pem, of: authorities ?? []) }
+        let lists = try settings.clientRevocations.map { pem throws(TLSSettingsError) in try heed(revocations: pem, of: authorities ?? []) }
         let policy = ClientPolicy(
             authentication: kind, allowedNames: settings.allowedClientNames, revocationsEnd: lists?.compactMap(\.nextUpdate).min())
         SSL_CTX_set_cert_verify_callback(pointer, ClientPolicy.judge, Unmanaged.passUnretained(policy).toOpaque())
         return policy
     }
 
-    private func heed(revocations pem: [UInt8], of authorities: [X509Certificate]) throws(TLSError) -> [RevocationList] {
+    private func heed(revocations pem: [UInt8], of authorities: [X509Certificate]) throws(TLSSettingsError) -> [RevocationList] {
         let lists: [RevocationList]
         do {
             lists = try PEM.revocationLists(in: pem)
@@ -230,7 +240,7 @@ final class ContextBuilder {
     }
 
     /// - Parameter identity: what a new handshake would be held to: a session of other rules is not resumed.
-    func resumeSessions(of identity: [UInt8], _ callbacks: TicketCallbacks) throws(TLSError) {
+    func resumeSessions(of identity: [UInt8], _ callbacks: TicketCallbacks) throws(TLSSettingsError) {
         var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var count: UInt32 = 0
         try require(EVP_Digest(identity, identity.count, &digest, &count, EVP_sha256(), nil))
@@ -240,7 +250,8 @@ final class ContextBuilder {
     }
 
     /// - Parameter roots: `nil` trusts anyone.
-    func prepareClient(trusting roots: TLSClientSettings.TrustRoots?, offering protocols: OfferedProtocols) throws(TLSError) {
+    func prepareClient(trusting roots: TLSClientSettings.TrustRoots?, offering protocols: OfferedProtocols) throws(TLSSettingsError) {
+        copenssl_ctx_set_max_cert_list(pointer, HandshakeReader.maxCertificateMessage.server)
         copenssl_ctx_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
         if !protocols.isEmpty {
             // Unlike its neighbours this call returns 0 when it worked.
@@ -254,14 +265,13 @@ final class ContextBuilder {
         }
         SSL_CTX_set_verify(pointer, SSL_VERIFY_PEER, TLSConnection.noteVerification)
         switch roots {
-        case .system:
-            guard SSL_CTX_set_default_verify_paths(pointer) == 1 else { throw .invalidTrustRoots(OpenSSLErrorQueue.takeReason()) }
+        case .system(let authorities): try authorities.install(in: pointer)
         case .certificates(let pem):
-            _ = try trust(pem, TLSError.invalidTrustRoots)
+            _ = try trust(pem, TLSSettingsError.invalidTrustRoots)
         }
     }
 
-    private func trust(_ pem: [UInt8], _ error: (String) -> TLSError) throws(TLSError) -> [X509Certificate] {
+    private func trust(_ pem: [UInt8], _ error: (String) -> TLSSettingsError) throws(TLSSettingsError) -> [X509Certificate] {
         let certificates: [X509Certificate]
         do {
             certificates = try PEM.certificates(in: pem)
@@ -272,8 +282,8 @@ final class ContextBuilder {
         for certificate in certificates {
             guard X509_STORE_add_cert(store, certificate.pointer) == 1 else { throw error(OpenSSLErrorQueue.takeReason()) }
         }
-        // As in Go, and so in Prometheus: whatever the file names is trusted, also an intermediate without its root. Only then is it
-        // asked for: with the root at hand a chain is to end there, or OpenSSL looks for the intermediate's revocation at itself.
+        // As in Go, and so in Prometheus, each certificate of the file is trusted, also an intermediate without its root. The flag is set
+        // only then: with the root at hand a chain must end there, or OpenSSL looks for the intermediate's revocation at itself.
         let haveIssuer = certificates.allSatisfy { certificate in
             certificates.contains { X509_check_issued($0.pointer, certificate.pointer) == X509_V_OK }
         }
@@ -281,25 +291,36 @@ final class ContextBuilder {
         return certificates
     }
 
-    private func setSecureDefaults() throws(TLSError) {
+    private func setSecureDefaults() throws(TLSSettingsError) {
         SSL_CTX_set_options(pointer, copenssl_op_no_renegotiation() | copenssl_op_no_compression())
-        // NO_AUTO_CHAIN: the chain is what the file says; searching for one would cost time in each handshake.
+        // NO_AUTO_CHAIN: the chain is that of the file. To search for one would cost time in each handshake.
         let modes =
             SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN
         copenssl_ctx_set_mode(pointer, Int(modes))
-        // Forward secrecy and authenticated encryption alone, as Go's defaults for TLS 1.2.
+        try require(SSL_CTX_set_cipher_list(pointer, Self.secureSuites))
+        try require(SSL_CTX_set_ciphersuites(pointer, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"))
+        // P-521 is last, for certificates of that curve alone.
+        try require(copenssl_ctx_set1_groups_list(pointer, "X25519:P-256:P-384:P-521"))
+    }
+
+    /// Adds the suites of TLS 1.2 that Go's clients, and so Prometheus, have offered after the secure ones: CBC, then RSA key exchange.
+    func offerSuitesOfOldServers() throws(TLSSettingsError) {
         try require(
             SSL_CTX_set_cipher_list(
                 pointer,
                 """
-                ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
-                ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305
+                \(Self.secureSuites):ECDHE-ECDSA-AES128-SHA:ECDHE-RSA-AES128-SHA:ECDHE-ECDSA-AES256-SHA:ECDHE-RSA-AES256-SHA:\
+                ECDHE-ECDSA-AES128-SHA256:ECDHE-RSA-AES128-SHA256:AES128-GCM-SHA256:AES256-GCM-SHA384:AES128-SHA:AES256-SHA:AES128-SHA256
                 """))
-        try require(SSL_CTX_set_ciphersuites(pointer, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"))
-        try require(copenssl_ctx_set1_groups_list(pointer, "X25519:P-256:P-384"))
     }
 
-    private func require(_ result: Int32) throws(TLSError) {
+    /// Forward secrecy and authenticated encryption, as Go's defaults for TLS 1.2.
+    private static let secureSuites = """
+        ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:\
+        ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305
+        """
+
+    private func require(_ result: Int32) throws(TLSSettingsError) {
         guard result == 1 else { throw .openSSLFailed(OpenSSLErrorQueue.takeReason()) }
     }
 }

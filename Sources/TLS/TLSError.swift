@@ -1,9 +1,7 @@
 import COpenSSL
 
-/// What can be wrong with TLS settings or go wrong on a connection.
-public enum TLSError: Error, Equatable, Sendable {
-    // Settings.
-
+/// What is wrong with the settings of a `TLSContext`.
+public enum TLSSettingsError: Error, Equatable, Sendable {
     /// The certificate chain cannot be used; says why.
     case invalidCertificate(String)
     /// The private key cannot be used; says why.
@@ -24,15 +22,37 @@ public enum TLSError: Error, Equatable, Sendable {
     case unknownCipherSuite(String)
     /// This OpenSSL has no group of this name.
     case unknownCurve(String)
-    /// No TLS 1.2 suite that was chosen fits the certificate's key, and nothing newer may be spoken.
+    /// No TLS 1.2 suite that was chosen fits the certificate's key, and TLS 1.3 is not allowed.
     case noCipherSuiteForKey
     /// No protocol version is left between the two.
     case minVersionAboveMaxVersion
-    /// OpenSSL refused something that is no setting of ours, such as memory; says what.
+    /// OpenSSL failed for a reason that no setting causes, such as memory; says why.
     case openSSLFailed(String)
+}
 
-    // Connections.
+extension TLSSettingsError: CustomStringConvertible {
+    /// One sentence for a configuration problem.
+    public var description: String {
+        switch self {
+        case .invalidCertificate(let reason): "the certificate cannot be used: \(reason)"
+        case .invalidPrivateKey(let reason): "the private key cannot be used: \(reason)"
+        case .privateKeyNeedsPassword: "the private key is encrypted and there is no password for it"
+        case .wrongPrivateKeyPassword(let reason): "the private key's password cannot be used: \(reason)"
+        case .certificateDoesNotMatchKey: "the private key does not belong to the certificate"
+        case .invalidTrustRoots(let reason): "the trusted certificate authorities cannot be used: \(reason)"
+        case .invalidClientAuthorities(let reason): "the certificate authorities of clients cannot be used: \(reason)"
+        case .invalidRevocationList(let reason): "the revocation lists cannot be used: \(reason)"
+        case .unknownCipherSuite(let name): "no cipher suite \(name); there are \(CipherSuites.names.joined(separator: ", "))"
+        case .unknownCurve(let name): "no curve \(name); there are \(Curves.names.joined(separator: ", "))"
+        case .noCipherSuiteForKey: "none of the cipher suites fits the kind of key that the certificate has"
+        case .minVersionAboveMaxVersion: "the lowest TLS version is above the highest"
+        case .openSSLFailed(let reason): "OpenSSL failed: \(reason)"
+        }
+    }
+}
 
+/// What ends a connection.
+public enum TLSError: Error, Equatable, Sendable {
     /// The handshake ended without a connection; says why.
     case handshakeFailed(String)
     /// The handshake was not complete in time.
@@ -49,35 +69,22 @@ public enum TLSError: Error, Equatable, Sendable {
     case truncated
     /// The peer broke the protocol after the handshake; says how.
     case protocolViolation(String)
-}
+    /// OpenSSL failed for a reason that no peer causes, such as memory; says why.
+    case openSSLFailed(String)
 
-extension TLSError {
-    /// Whether it ends handshakes; an alert may come later too, and seldom does.
+    /// Whether it ends handshakes. An alert can also come later.
     public var endsHandshake: Bool {
         switch self {
         case .handshakeFailed, .handshakeTimeout, .closedDuringHandshake, .plainHTTPRequest, .peerNotVerified, .alertReceived: true
-        default: false
+        case .truncated, .protocolViolation, .openSSLFailed: false
         }
     }
 }
 
 extension TLSError: CustomStringConvertible {
-    /// One sentence for a log or a configuration problem.
+    /// One sentence for a log.
     public var description: String {
         switch self {
-        case .invalidCertificate(let reason): "the certificate cannot be used: \(reason)"
-        case .invalidPrivateKey(let reason): "the private key cannot be used: \(reason)"
-        case .privateKeyNeedsPassword: "the private key is encrypted and there is no password for it"
-        case .wrongPrivateKeyPassword(let reason): "the private key's password cannot be used: \(reason)"
-        case .certificateDoesNotMatchKey: "the private key does not belong to the certificate"
-        case .invalidTrustRoots(let reason): "the trusted certificate authorities cannot be used: \(reason)"
-        case .invalidClientAuthorities(let reason): "the certificate authorities of clients cannot be used: \(reason)"
-        case .invalidRevocationList(let reason): "the revocation lists cannot be used: \(reason)"
-        case .unknownCipherSuite(let name): "no cipher suite \(name); there are \(CipherSuites.names.joined(separator: ", "))"
-        case .unknownCurve(let name): "no curve \(name); there are \(Curves.names.joined(separator: ", "))"
-        case .noCipherSuiteForKey: "none of the cipher suites fits the kind of key that the certificate has"
-        case .minVersionAboveMaxVersion: "the lowest TLS version is above the highest"
-        case .openSSLFailed(let reason): "OpenSSL failed: \(reason)"
         case .handshakeFailed(let reason): "the TLS handshake failed: \(reason)"
         case .handshakeTimeout: "the TLS handshake took too long"
         case .closedDuringHandshake: "the peer closed the connection during the TLS handshake"
@@ -86,135 +93,161 @@ extension TLSError: CustomStringConvertible {
         case .alertReceived(let alert): "the peer ended the connection with the TLS alert \"\(alert)\""
         case .truncated: "the peer closed the connection without close_notify, so data may be missing"
         case .protocolViolation(let reason): "the peer broke the TLS protocol: \(reason)"
+        case .openSSLFailed(let reason): "OpenSSL failed: \(reason)"
         }
     }
 }
 
-/// Why a handshake came to nothing: one of a fixed set of words, for counters and for the log.
-public enum TLSHandshakeFailure: String, Sendable, CaseIterable {
+/// Why a handshake failed: one of a fixed set of words, for counters and for the log.
+public enum TLSHandshakeFailure: Hashable, Sendable {
     /// It was not complete in time.
     case timeout
-    /// The peer went away: a port scan, a health check, or a peer that gave up.
+    /// The peer closed the connection: a port scan, a health check, or a peer that gave up.
     case closed
+    /// It was ended, or not begun, because all handshakes under way together held too much memory.
+    case tooMany
     /// Bytes that are no TLS.
-    case notTLS = "not_tls"
+    case notTLS
     /// A request in plain HTTP.
-    case plainHTTP = "plain_http"
+    case plainHTTP
     /// No version of TLS in common.
     case version
-    /// No cipher suite or kind of signature in common.
-    case cipherSuite = "cipher_suite"
-    /// No group for the key exchange in common.
+    /// No cipher suite in common.
+    case cipherSuite
+    /// No group for the key exchange in common, or a certificate's key on a curve that is not allowed.
     case curve
+    /// No kind of signature in common, or a signature of a kind that was not offered.
+    case signature
     /// No application protocol in common (ALPN).
-    case applicationProtocol = "application_protocol"
+    case applicationProtocol
+    /// A handshake message longer than is accepted.
+    case messageTooLarge
     /// A client without the certificate that it must have.
-    case noCertificate = "no_certificate"
-    /// The peer's certificate is out of its time.
-    case certificateExpired = "certificate_expired"
+    case noCertificate
+    /// The peer's certificate is not valid yet, or not valid any more.
+    case certificateExpired
     /// The peer's certificate, or one above it, was revoked.
-    case certificateRevoked = "certificate_revoked"
+    case certificateRevoked
     /// The list that would say whether the certificate was revoked is missing or out of date.
-    case revocationUnknown = "revocation_unknown"
+    case revocationUnknown
     /// None of the certificate's names is among those allowed.
-    case nameNotAllowed = "name_not_allowed"
+    case nameNotAllowed
     /// The peer's certificate is not trusted for another reason.
-    case certificateUntrusted = "certificate_untrusted"
-    /// The peer ended the handshake with an alert: it does not trust us, say.
-    case alert
-    /// Messages that break the protocol, and whatever else OpenSSL finds wrong.
-    case protocolError = "protocol_error"
+    case certificateUntrusted
+    /// The peer ended the handshake with this alert.
+    case alert(TLSAlert)
+    /// Messages that break the protocol, and all other errors of OpenSSL.
+    case protocolError
 
-    /// - Parameter code: the first of OpenSSL's errors.
-    init(openSSLError code: UInt) {
-        guard ERR_GET_LIB(code) == ERR_LIB_SSL else {
-            self = .protocolError
-            return
-        }
-        switch ERR_GET_REASON(code) {
-        case SSL_R_WRONG_VERSION_NUMBER, SSL_R_HTTP_REQUEST, SSL_R_HTTPS_PROXY_REQUEST: self = .notTLS
-        case SSL_R_UNSUPPORTED_PROTOCOL, SSL_R_UNKNOWN_PROTOCOL, SSL_R_WRONG_SSL_VERSION, SSL_R_VERSION_TOO_LOW, SSL_R_VERSION_TOO_HIGH,
-            SSL_R_INAPPROPRIATE_FALLBACK:
-            self = .version
-        case SSL_R_NO_SHARED_CIPHER, SSL_R_NO_CIPHERS_AVAILABLE, SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS,
-            SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
-            self = .cipherSuite
-        case SSL_R_NO_SUITABLE_KEY_SHARE, SSL_R_NO_SHARED_GROUPS, SSL_R_NO_SUITABLE_GROUPS: self = .curve
-        case SSL_R_NO_APPLICATION_PROTOCOL: self = .applicationProtocol
-        case SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE: self = .noCertificate
-        default: self = .protocolError
-        }
-    }
-
-    /// - Parameter problem: OpenSSL's verdict on a certificate.
-    init(verifyResult problem: Int) {
-        switch Int32(truncatingIfNeeded: problem) {
-        case X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID: self = .certificateExpired
-        case X509_V_ERR_CERT_REVOKED: self = .certificateRevoked
-        case X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER, X509_V_ERR_CRL_HAS_EXPIRED, X509_V_ERR_CRL_NOT_YET_VALID,
-            X509_V_ERR_CRL_SIGNATURE_FAILURE, X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE:
-            self = .revocationUnknown
-        case X509_V_ERR_APPLICATION_VERIFICATION: self = .nameNotAllowed
-        default: self = .certificateUntrusted
+    /// The value of the label `reason`.
+    public var word: String {
+        switch self {
+        case .timeout: "timeout"
+        case .closed: "closed"
+        case .tooMany: "too_many"
+        case .notTLS: "not_tls"
+        case .plainHTTP: "plain_http"
+        case .version: "version"
+        case .cipherSuite: "cipher_suite"
+        case .curve: "curve"
+        case .signature: "signature"
+        case .applicationProtocol: "application_protocol"
+        case .messageTooLarge: "message_too_large"
+        case .noCertificate: "no_certificate"
+        case .certificateExpired: "certificate_expired"
+        case .certificateRevoked: "certificate_revoked"
+        case .revocationUnknown: "revocation_unknown"
+        case .nameNotAllowed: "name_not_allowed"
+        case .certificateUntrusted: "certificate_untrusted"
+        case .alert(let alert): "alert_\(alert.word)"
+        case .protocolError: "protocol_error"
         }
     }
 }
 
-/// The calling thread's queue of OpenSSL errors. Whoever calls OpenSSL empties it first, and reads it at once after a failure,
-/// before anything else can run on the thread.
-enum OpenSSLErrorQueue {
-    static func clear() {
-        ERR_clear_error()
+extension TLSHandshakeFailure: CaseIterable {
+    /// All of them, with one for each alert.
+    public static let allCases: [Self] =
+        [
+            .timeout, .closed, .tooMany, .notTLS, .plainHTTP, .version, .cipherSuite, .curve, .signature, .applicationProtocol,
+            .messageTooLarge, .noCertificate, .certificateExpired, .certificateRevoked, .revocationUnknown, .nameNotAllowed,
+            .certificateUntrusted, .protocolError,
+        ] + TLSAlert.allCases.map(Self.alert)
+}
+
+/// The alerts that end a connection (RFC 8446 section 6.2), by their numbers.
+public enum TLSAlert: UInt8, Sendable, CaseIterable {
+    case closeNotify = 0
+    case unexpectedMessage = 10
+    case badRecordMAC = 20
+    case recordOverflow = 22
+    case handshakeFailure = 40
+    case badCertificate = 42
+    case unsupportedCertificate = 43
+    case certificateRevoked = 44
+    case certificateExpired = 45
+    case certificateUnknown = 46
+    case illegalParameter = 47
+    case unknownCA = 48
+    case accessDenied = 49
+    case decodeError = 50
+    case decryptError = 51
+    case protocolVersion = 70
+    case insufficientSecurity = 71
+    case internalError = 80
+    case inappropriateFallback = 86
+    case userCanceled = 90
+    case noRenegotiation = 100
+    case missingExtension = 109
+    case unsupportedExtension = 110
+    case unrecognizedName = 112
+    case badCertificateStatusResponse = 113
+    case unknownPSKIdentity = 115
+    case certificateRequired = 116
+    case noApplicationProtocol = 120
+    /// Any other number.
+    case other = 255
+
+    /// - Parameter number: as the peer sent it.
+    init(number: UInt8) {
+        self = Self(rawValue: number) ?? .other
     }
 
-    /// The error that came first, which is the cause of those behind it; 0 when there is none.
-    static var first: UInt {
-        ERR_peek_error()
-    }
-
-    /// The first error, unless only the last one is about TLS: a check of a certificate may leave others before it.
-    static var cause: UInt {
-        ERR_GET_LIB(first) != ERR_LIB_SSL && ERR_GET_LIB(last) == ERR_LIB_SSL ? last : first
-    }
-
-    /// The error that came last, which tells where a reader gave up; 0 when there is none.
-    static var last: UInt {
-        ERR_peek_last_error()
-    }
-
-    /// The words of the first error; empties the queue.
-    static func takeReason() -> String {
-        let code = first
-        clear()
-        return reason(of: code)
-    }
-
-    static func reason(of code: UInt) -> String {
-        guard code != 0 else { return "unknown error" }
-        guard let reason = ERR_reason_error_string(code) else { return "error \(String(code, radix: 16))" }
-        return String(cString: reason)
-    }
-
-    static func isReason(_ reason: Int32, of library: Int32, _ code: UInt) -> Bool {
-        ERR_GET_LIB(code) == library && ERR_GET_REASON(code) == reason
-    }
-
-    /// The alert that the peer sent, when the error tells of one.
-    static func receivedAlert(in code: UInt) -> String? {
-        let reason = ERR_GET_REASON(code)
-        // OpenSSL gives an alert the reason 1000 + its number; alerts are one byte.
-        guard ERR_GET_LIB(code) == ERR_LIB_SSL, reason >= SSL_AD_REASON_OFFSET, reason < SSL_AD_REASON_OFFSET + 256 else { return nil }
-        return alertName(reason - SSL_AD_REASON_OFFSET)
-    }
-
-    private static func alertName(_ number: Int32) -> String {
-        switch number {
-        // Those of TLS 1.3 that OpenSSL 3.0 has no words for, the one that clients hear most among them.
-        case SSL_AD_MISSING_EXTENSION: return "missing extension"
-        case SSL_AD_CERTIFICATE_REQUIRED: return "certificate required"
-        default:
-            let name = SSL_alert_desc_string_long(number).map { String(cString: $0) } ?? "unknown"
-            return name == "unknown" ? "number \(number)" : name
+    /// The name in the RFC: `unknown_ca`.
+    public var word: String {
+        switch self {
+        case .closeNotify: "close_notify"
+        case .unexpectedMessage: "unexpected_message"
+        case .badRecordMAC: "bad_record_mac"
+        case .recordOverflow: "record_overflow"
+        case .handshakeFailure: "handshake_failure"
+        case .badCertificate: "bad_certificate"
+        case .unsupportedCertificate: "unsupported_certificate"
+        case .certificateRevoked: "certificate_revoked"
+        case .certificateExpired: "certificate_expired"
+        case .certificateUnknown: "certificate_unknown"
+        case .illegalParameter: "illegal_parameter"
+        case .unknownCA: "unknown_ca"
+        case .accessDenied: "access_denied"
+        case .decodeError: "decode_error"
+        case .decryptError: "decrypt_error"
+        case .protocolVersion: "protocol_version"
+        case .insufficientSecurity: "insufficient_security"
+        case .internalError: "internal_error"
+        case .inappropriateFallback: "inappropriate_fallback"
+        case .userCanceled: "user_canceled"
+        case .noRenegotiation: "no_renegotiation"
+        case .missingExtension: "missing_extension"
+        case .unsupportedExtension: "unsupported_extension"
+        case .unrecognizedName: "unrecognized_name"
+        case .badCertificateStatusResponse: "bad_certificate_status_response"
+        case .unknownPSKIdentity: "unknown_psk_identity"
+        case .certificateRequired: "certificate_required"
+        case .noApplicationProtocol: "no_application_protocol"
+        case .other: "other"
         }
     }
+
+    /// The alert as a record of its own, fatal and not encrypted.
+    var record: [UInt8] { [21, 3, 3, 0, 2, 2, rawValue] }
 }

@@ -1,7 +1,19 @@
 public import NIOCore
 import NIOTLS
 
-/// How a connection ends: by the application's wish, by a failure, or with a word that the peer must be able to read.
+/// An application's order to close a connection at once, as an outbound event.
+private struct AbortEvent {}
+
+extension ChannelOutboundInvoker {
+    /// Closes the connection at once: without waiting for the peer to take what TLS has queued, and without close_notify. Without TLS it is
+    /// `close`. From any thread.
+    public func abort() {
+        triggerUserOutboundEvent(AbortEvent(), promise: nil)
+        close(mode: .all, promise: nil)
+    }
+}
+
+/// How a connection ends: because the application closes it, because of a failure, or with a reason that the peer must be able to read.
 extension TLSHandler {
     /// How long a peer may take to read why it is refused, and how much it may send meanwhile.
     static let lingerTime = TimeAmount.seconds(2)
@@ -9,7 +21,17 @@ extension TLSHandler {
 
     // MARK: By the application
 
-    /// Ends one direction or both, with close_notify wherever the peer can still be told.
+    /// Closes at once on `abort()`.
+    public func triggerUserOutboundEvent(context: ChannelHandlerContext, event: Any, promise: EventLoopPromise<Void>?) {
+        guard event is AbortEvent else {
+            context.triggerUserOutboundEvent(event, promise: promise)
+            return
+        }
+        machine.abort()
+        context.close(promise: promise)
+    }
+
+    /// Ends one direction or both, with close_notify where the peer can still receive it.
     public func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
         switch mode {
         case .all:
@@ -38,6 +60,11 @@ extension TLSHandler {
         case .forward:
             context.close(promise: promise)
         case .wait:
+            // What closes the transport is under way, unless it has closed already.
+            guard context.channel.isActive else {
+                context.close(promise: promise)
+                return
+            }
             if let promise { closePromises.append(promise) }
         case .drain:
             if let promise { closePromises.append(promise) }
@@ -47,15 +74,15 @@ extension TLSHandler {
         }
     }
 
-    /// A handler above may have closed already when it heard why: doing so again would not let it finish.
+    /// A handler above may have closed already when it was told why.
     func closeUnlessClosing(_ context: ChannelHandlerContext) {
         guard !machine.isClosing else { return }
         closeAll(context, nil)
     }
 
-    // MARK: By itself
+    // MARK: Without the application
 
-    /// Everything queued has left: ends the output if that was asked for.
+    /// Everything queued has left: ends the output if the application has asked for that.
     func finishOutput(_ context: ChannelHandlerContext) {
         switch machine.drained() {
         case .nothing:
@@ -81,14 +108,19 @@ extension TLSHandler {
         }
     }
 
-    /// Sends what OpenSSL has to say to the peer, tells the application, closes.
-    /// - Parameter failure: when it is the handshake that failed.
-    func fail(_ error: TLSError, _ context: ChannelHandlerContext, _ failure: TLSHandshakeFailure? = nil) {
+    /// Sends OpenSSL's alert to the peer, reports the error to the application, closes.
+    /// - Parameters:
+    ///   - failure: when it is the handshake that failed.
+    ///   - alert: an alert in place of OpenSSL's.
+    func fail(
+        _ error: TLSError, _ context: ChannelHandlerContext, _ failure: TLSHandshakeFailure? = nil, sending alert: ByteBuffer? = nil
+    ) {
         let isHandshaking = machine.isHandshaking
-        let alert = takeCiphertext()
-        // A client refuses nobody, and whoever waits for its end need not wait longer.
+        let alert = alert ?? takeCiphertext()
+        // A client does not linger: its owner waits for the end.
         let lingers = role.isServer && alert.readableBytes > 0
         guard machine.fail(discarding: lingers ? Self.lingerBytes : nil) else { return }
+        endHandshake()
         if isHandshaking { onHandshake?(failure ?? .protocolError, context.channel) }
         output.fail(with: error)
         guard !lingers else {
@@ -96,8 +128,8 @@ extension TLSHandler {
             return
         }
         limitClose(context)
-        // Announced once the alert is on its way, so that a handler above that closes at once does not cut it off, and before the
-        // close, so that the error comes ahead of the end.
+        // Reported once the alert is on its way, so that a handler above that closes at once does not cut it off, and before the close, so
+        // that the error comes before the end.
         let sent = send(alert, context)
         context.fireErrorCaught(error)
         sent.assumeIsolated().whenComplete { [self] _ in
@@ -105,21 +137,22 @@ extension TLSHandler {
         }
     }
 
-    /// Answers a client that does not speak TLS in plain text, if there are words for it.
+    /// Answers a client that does not speak TLS in plain text, if there is an answer.
     func refusePlain(_ error: TLSError, _ failure: TLSHandshakeFailure, _ context: ChannelHandlerContext) {
         guard let plainHTTPResponse else {
             fail(error, context, failure)
             return
         }
         guard machine.fail(discarding: Self.lingerBytes) else { return }
+        endHandshake()
         onHandshake?(failure, context.channel)
         output.fail(with: error)
         linger(after: plainHTTPResponse, error, context)
     }
 
-    /// Sends the last word, ends the output, and leaves the end to the peer, for a while.
+    /// Sends the last bytes, ends the output, and waits a while for the peer to close.
     private func linger(after word: ByteBuffer, _ error: TLSError, _ context: ChannelHandlerContext) {
-        // Nothing will be encrypted any more, and whoever has many connections refused should not hold memory by it.
+        // Nothing more will be encrypted, and refused connections must not hold memory.
         connection = nil
         setTimer(Self.lingerTime, context) { _, context in context.close(promise: nil) }
         send(word, context) { _, context in context.close(mode: .output, promise: nil) }

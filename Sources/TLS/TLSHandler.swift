@@ -4,16 +4,16 @@ import NIOTLS
 /// TLS as a channel handler: ciphertext on the network's side, plain bytes on the application's.
 ///
 /// Fires `TLSUserEvent.handshakeCompleted(negotiatedProtocol:)`. The peer's close_notify is `ChannelEvent.inputClosed`, as a half-closed
-/// TCP connection is without TLS, and `ChannelOptions.allowRemoteHalfClosure` decides as it does there: when it is off, the channel is
+/// TCP connection is without TLS, and `ChannelOptions.allowRemoteHalfClosure` has the same meaning: when it is off, the channel is
 /// closed. `TLSUserEvent.shutdownCompleted` follows when both sides have ended with close_notify.
-/// A failure is a `TLSError` by `errorCaught`, then a close; a server that has said why, by an alert or in plain text, first gives its
+/// A failure is a `TLSError` by `errorCaught`, then a close. A server that has sent a reason, as an alert or in plain text, first gives its
 /// peer a moment to read it. An end without close_notify is `TLSError.truncated`, and no `inputClosed`.
 ///
-/// Writes are kept as references and encrypted only while the channel is writable, so a slow reader costs some 100 KiB. Whoever heeds
-/// `Channel.isWritable` and `channelWritabilityChanged` is never ahead by more than that; before the handshake is complete
-/// `isWritable` says nothing, so write no more than a first request by then.
-/// `close` sends what is queued, then close_notify; a second `close` does not wait, nor does the first when the peer takes nothing for
-/// the close timeout.
+/// Writes are kept as references and encrypted only while the channel is writable, so a slow reader costs some 100 KiB. An application that
+/// follows `Channel.isWritable` and `channelWritabilityChanged` is never ahead by more than that. Before the handshake is complete
+/// `isWritable` means nothing, so write no more than a first request by then.
+/// `close` sends what is queued, then close_notify; it gives up when the peer takes nothing for the close timeout. `abort()` closes at
+/// once.
 public final class TLSHandler: ChannelDuplexHandler {
     /// Ciphertext from the network.
     public typealias InboundIn = ByteBuffer
@@ -24,32 +24,30 @@ public final class TLSHandler: ChannelDuplexHandler {
     /// Ciphertext to the network.
     public typealias OutboundOut = ByteBuffer
 
-    /// What client and server agreed on; `nil` before the handshake is complete.
-    public private(set) var negotiation: TLSNegotiation?
-
     /// Answers of TLS itself (alerts, key updates) that may wait for a peer that does not read: more is an attack.
     private static let maxHeldAnswers = 16 * 1024
 
-    private let tlsContext: TLSContext
+    let tlsContext: TLSContext
     let role: TLSConnection.Role
-    private let handshakeTimeout: TimeAmount?
+    let handshakeTimeout: TimeAmount?
     let closeTimeout: TimeAmount
     let plainHTTPResponse: ByteBuffer?
-    /// Hears how the handshake ended; called once at most.
+    /// Called at most once, with how the handshake ended.
     let onHandshake: ((_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void)?
 
     var machine = TLSStateMachine()
+    /// A server has one from the first whole ClientHello on.
     var connection: TLSConnection?
+    /// What the handshake holds; `nil` before it starts and after it has ended.
+    var handshake: HandshakeUnderWay?
     let output = EncryptingOutput()
-    /// For what comes back later; `nil` once the handler has left the pipeline.
+    /// For callbacks that come later; `nil` once the handler has left the pipeline.
     var context: ChannelHandlerContext?
     /// The handshake's deadline, later that of the close.
     var timer: Scheduled<Void>?
     var closePromises: [EventLoopPromise<Void>] = []
     var closeOutputPromise: EventLoopPromise<Void>?
-    /// A client's first bytes until they tell TLS from plain HTTP; `nil` when they have.
-    private var firstBytes: ByteBuffer?
-    /// Someone asked to read and has got nothing yet: a read that yields no plaintext is repeated.
+    /// The application has asked to read and has got nothing yet. A read that yields no plaintext is repeated.
     private var owesRead = false
     private var isReading = false
     private var isPumpScheduled = false
@@ -59,10 +57,11 @@ public final class TLSHandler: ChannelDuplexHandler {
     ///   - handshakeTimeout: after it, an unfinished handshake fails with `TLSError.handshakeTimeout`; `nil` waits for ever.
     ///   - closeTimeout: how long a peer may take nothing of what is queued when the connection is being closed.
     ///   - plainHTTPResponse: what a client reads that does not speak TLS, a whole response of plain HTTP; without it the connection just ends.
-    ///   - onHandshake: called on the event loop once the handshake has ended, with `nil` when it succeeded; before the pipeline hears of it.
+    ///   - onHandshake: called on the event loop once the handshake has ended, with `nil` when it succeeded; before the pipeline is told.
     public init(
         server context: TLSContext, handshakeTimeout: TimeAmount? = nil, closeTimeout: TimeAmount = .seconds(30),
-        plainHTTPResponse: ByteBuffer? = nil, onHandshake: ((_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void)? = nil
+        plainHTTPResponse: ByteBuffer? = nil,
+        onHandshake: ((_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void)? = nil
     ) {
         tlsContext = context
         role = .server
@@ -70,7 +69,6 @@ public final class TLSHandler: ChannelDuplexHandler {
         self.closeTimeout = closeTimeout
         self.plainHTTPResponse = plainHTTPResponse
         self.onHandshake = onHandshake
-        firstBytes = ByteBuffer()
     }
 
     /// Starts a handshake when the channel is active.
@@ -97,7 +95,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         if context.channel.isActive { start(context) }
     }
 
-    /// Gives up what is not sent.
+    /// Drops what is not sent.
     public func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
         release(failingWritesWith: ChannelError.ioOnClosedChannel)
@@ -109,7 +107,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         context.fireChannelActive()
     }
 
-    /// Tells an end without close_notify before the end itself.
+    /// Reports an end without close_notify before the end itself.
     public func channelInactive(context: ChannelHandlerContext) {
         let error = machine.transportClosed()
         if error == .closedDuringHandshake { onHandshake?(.closed, context.channel) }
@@ -120,18 +118,12 @@ public final class TLSHandler: ChannelDuplexHandler {
 
     private func start(_ context: ChannelHandlerContext) {
         guard machine.start() else { return }
-        do throws(TLSError) {
-            connection = try TLSConnection(tlsContext, as: role)
-        } catch {
-            fail(error, context)
-            return
-        }
         if let handshakeTimeout {
             setTimer(handshakeTimeout, context) { handler, context in
                 handler.fail(.handshakeTimeout, context, .timeout)
             }
         }
-        if case .client = role { advance(context) }
+        startHandshake(context)
     }
 
     /// Frees what OpenSSL holds and completes all promises.
@@ -139,7 +131,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         timer?.cancel()
         timer = nil
         connection = nil
-        firstBytes = nil
+        endHandshake()
         output.fail(with: error)
         let promises = closePromises
         closePromises = []
@@ -152,16 +144,16 @@ public final class TLSHandler: ChannelDuplexHandler {
 
     /// Decrypts.
     public func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        guard machine.wantsCiphertext, let connection else {
-            if machine.discard(unwrapInboundIn(data).readableBytes) { context.close(promise: nil) }
+        let bytes = unwrapInboundIn(data)
+        guard machine.wantsCiphertext else {
+            if machine.discard(bytes.readableBytes) { context.close(promise: nil) }
             return
         }
-        guard let bytes = afterFirstBytes(unwrapInboundIn(data), context) else { return }
-        connection.receive(bytes)
+        if machine.isHandshaking { handshake?.reader.receive(bytes) } else { connection?.receive(bytes) }
         advance(context)
     }
 
-    /// Reads on when what was asked for has not come yet.
+    /// Reads on when what the application has asked for has not come yet.
     public func channelReadComplete(context: ChannelHandlerContext) {
         context.fireChannelReadComplete()
         if machine.isHandshaking || (owesRead && machine.deliversInput) || machine.isLingering { context.read() }
@@ -190,62 +182,14 @@ public final class TLSHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Looks whether a client speaks TLS at all.
-    /// - Returns: what is for OpenSSL; `nil` while it cannot be told yet, or when it is nothing for OpenSSL.
-    private func afterFirstBytes(_ bytes: ByteBuffer, _ context: ChannelHandlerContext) -> ByteBuffer? {
-        guard var seen = firstBytes else { return bytes }
-        if seen.readableBytes == 0 { seen = bytes } else { seen.writeImmutableBuffer(bytes) }
-        switch FirstBytes(seen.readableBytesView) {
-        case .undecided:
-            firstBytes = seen
-            return nil
-        case .plainHTTP:
-            firstBytes = nil
-            refusePlain(.plainHTTPRequest, .plainHTTP, context)
-            return nil
-        case .notTLS where plainHTTPResponse != nil:
-            firstBytes = nil
-            // OpenSSL would say nothing at all, which a sender of pushes takes for success.
-            refusePlain(.handshakeFailed("the peer does not speak TLS"), .notTLS, context)
-            return nil
-        case .notTLS, .other:
-            firstBytes = nil
-            return seen
-        }
-    }
-
-    private func advance(_ context: ChannelHandlerContext) {
-        // An outer call reads what an inner one, from a handler above, has added.
+    func advance(_ context: ChannelHandlerContext) {
+        // An outer call reads what an inner call, from a handler above, has added.
         guard !isReading else { return }
         isReading = true
         defer { isReading = false }
         if machine.isHandshaking, !shakeHands(context) { return }
         deliver(context)
         sendAnswers(context)
-    }
-
-    /// - Returns: whether the handshake is complete.
-    private func shakeHands(_ context: ChannelHandlerContext) -> Bool {
-        guard let connection else { return false }
-        switch connection.handshake() {
-        case .wantsMore:
-            sendAnswers(context)
-            return false
-        case .failed(let error, let failure):
-            fail(error, context, failure)
-            return false
-        case .completed:
-            timer?.cancel()
-            timer = nil
-            let negotiation = connection.negotiation
-            self.negotiation = negotiation
-            machine.handshakeCompleted()
-            onHandshake?(nil, context.channel)
-            // What TLS has to say now (tickets, the client's Finished) goes out with what the application says to this, or after it.
-            context.fireUserInboundEventTriggered(TLSUserEvent.handshakeCompleted(negotiatedProtocol: negotiation.applicationProtocol))
-            pump(context)
-            return true
-        }
     }
 
     private func deliver(_ context: ChannelHandlerContext) {
@@ -295,13 +239,13 @@ public final class TLSHandler: ChannelDuplexHandler {
         output.append(unwrapOutboundIn(data), promise: promise)
     }
 
-    /// Lets go what was written so far.
+    /// Allows all that was written so far to leave.
     public func flush(context: ChannelHandlerContext) {
         output.flush()
         pump(context)
     }
 
-    /// Goes on encrypting.
+    /// Continues to encrypt.
     public func channelWritabilityChanged(context: ChannelHandlerContext) {
         guard output.writabilityChanged() else { return }
         sendAnswers(context)
@@ -332,12 +276,12 @@ public final class TLSHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Sends what TLS itself has to say: handshake messages, tickets, alerts, key updates.
-    private func sendAnswers(_ context: ChannelHandlerContext) {
+    /// Sends the messages of TLS itself: handshake messages, tickets, alerts, key updates.
+    func sendAnswers(_ context: ChannelHandlerContext) {
         guard let connection, connection.pendingCiphertext > 0 else { return }
         guard context.channel.isWritable || machine.isHandshaking else {
             if connection.pendingCiphertext > Self.maxHeldAnswers {
-                fail(.protocolViolation("it asks for answers and does not read them"), context)
+                fail(.protocolViolation("it causes answers and does not read them"), context)
             }
             return
         }

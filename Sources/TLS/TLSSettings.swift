@@ -1,7 +1,7 @@
 import COpenSSL
 
-/// Settings of a server's TLS, all as bytes: building a context reads no file.
-public struct TLSServerSettings: Sendable {
+/// Settings of a server's TLS, all as bytes: building a context reads no file. Two equal values make contexts that behave alike.
+public struct TLSServerSettings: Hashable, Sendable {
     /// PEM: the certificate, then its intermediates.
     public var certificateChain: [UInt8]
     /// PEM.
@@ -20,19 +20,21 @@ public struct TLSServerSettings: Sendable {
     public var curves: [String]
     /// What is asked of clients.
     public var clientAuthentication: ClientAuthentication
-    /// PEM: the authorities whose clients are good; needed by the kinds of authentication that verify.
+    /// PEM: the authorities of clients' certificates; needed by the kinds of authentication that verify.
     public var clientAuthorities: [UInt8]?
     /// PEM: revocation lists. Each authority of a client's chain below the one trusted must then have a current one.
     public var clientRevocations: [UInt8]?
-    /// DNS names, IP addresses, e-mail addresses and URIs: a client's certificate must have one of them. Empty admits all.
+    /// DNS names, IP addresses, e-mail addresses and URIs: a client's certificate must have one of them. Empty allows all.
     public var allowedClientNames: [String]
     /// Offered by ALPN, in order of preference. Empty takes no part in ALPN. A client that offers ALPN but none of these is refused
-    /// with the alert no_application_protocol, as RFC 7301 section 3.2 demands; one that does not use ALPN is welcome.
+    /// with the alert no_application_protocol, as RFC 7301 section 3.2 demands; one that does not use ALPN is accepted.
     public var applicationProtocols: [String]
     /// The keys of session tickets; `nil` makes new ones, so that no session of another context is resumed.
     public var tickets: SessionTickets?
-    /// Sessions are resumed among servers of equal scope alone.
+    /// Sessions are resumed only among servers of equal scope.
     public var sessionScope: String
+    /// What all handshakes may hold together; `nil` counts and limits nothing.
+    public var handshakeLimit: HandshakeLimit?
 
     /// The defaults ask for no client certificate.
     /// - Parameters:
@@ -42,7 +44,8 @@ public struct TLSServerSettings: Sendable {
         certificateChain: [UInt8], privateKey: [UInt8], privateKeyPassword: [UInt8]? = nil, minVersion: TLSProtocolVersion = .tls12,
         maxVersion: TLSProtocolVersion = .tls13, cipherSuites: [String] = [], prefersOwnCipherSuites: Bool = true, curves: [String] = [],
         clientAuthentication: ClientAuthentication = .none, clientAuthorities: [UInt8]? = nil, clientRevocations: [UInt8]? = nil,
-        allowedClientNames: [String] = [], applicationProtocols: [String] = [], tickets: SessionTickets? = nil, sessionScope: String = ""
+        allowedClientNames: [String] = [], applicationProtocols: [String] = [], tickets: SessionTickets? = nil,
+        sessionScope: String = "", handshakeLimit: HandshakeLimit? = nil
     ) {
         self.certificateChain = certificateChain
         self.privateKey = privateKey
@@ -59,12 +62,11 @@ public struct TLSServerSettings: Sendable {
         self.applicationProtocols = applicationProtocols
         self.tickets = tickets
         self.sessionScope = sessionScope
+        self.handshakeLimit = handshakeLimit
     }
-}
 
-extension TLSServerSettings {
-    /// All that a new handshake is held to, so that nothing is resumed that it would refuse. The certificate is not part of it: a
-    /// rotation spares sessions.
+    /// All rules that a new handshake must satisfy. A session made under other rules is not resumed. The certificate is not part of it:
+    /// after a rotation sessions are resumed.
     var sessionIdentity: [UInt8] {
         var identity: [UInt8] = []
         func add(_ bytes: [UInt8]) {
@@ -83,18 +85,17 @@ extension TLSServerSettings {
     }
 }
 
-/// Settings of a client's TLS.
-public struct TLSClientSettings: Sendable {
-    /// Whom to trust.
-    public enum TrustRoots: Sendable {
-        /// The authorities that the system trusts. OpenSSL reads the ones it needs from the system's folder during the handshake, and
-        /// keeps them; the environment variables `SSL_CERT_FILE` and `SSL_CERT_DIR` name other places.
-        case system
-        /// PEM. Each certificate is trusted as it is, be it a root, an intermediate or a server's own.
+/// Settings of a client's TLS, all as bytes: building a context reads no file but the system's authorities.
+public struct TLSClientSettings: Hashable, Sendable {
+    /// The authorities that are trusted.
+    public enum TrustRoots: Hashable, Sendable {
+        /// Those of this machine.
+        case system(SystemAuthorities)
+        /// PEM. Each certificate is trusted by itself, also an intermediate or a server's own.
         case certificates([UInt8])
     }
 
-    /// Whom to trust; of no use when `verifiesPeer` is false.
+    /// Ignored when `verifiesPeer` is false.
     public var trustRoots: TrustRoots
     /// PEM; the certificate, then its intermediates; `nil` sends none.
     public var certificateChain: [UInt8]?
@@ -104,26 +105,50 @@ public struct TLSClientSettings: Sendable {
     public var verifiesPeer: Bool
     /// The lowest version that is accepted.
     public var minVersion: TLSProtocolVersion
+    /// The highest version that is accepted.
+    public var maxVersion: TLSProtocolVersion
+    /// In order of preference, by the names of Go or OpenSSL; those of one version leave the other's defaults as they are.
+    public var cipherSuites: [String]
+    /// Groups for key exchange in order of preference, by the names of Go or OpenSSL; empty takes the defaults.
+    public var curves: [String]
     /// Offered by ALPN, in order of preference; empty takes no part in ALPN.
     public var applicationProtocols: [String]
+    /// Counts what handshakes hold, and never refuses one; `nil` counts nothing.
+    public var handshakeLimit: HandshakeLimit?
 
-    /// The defaults trust the system's authorities, check the peer and send no certificate.
+    /// The defaults check the peer, send no certificate, and offer what Go's clients have offered.
     public init(
-        trustRoots: TrustRoots = .system, certificateChain: [UInt8]? = nil, privateKey: [UInt8]? = nil, verifiesPeer: Bool = true,
-        minVersion: TLSProtocolVersion = .tls12, applicationProtocols: [String] = []
+        trustRoots: TrustRoots, certificateChain: [UInt8]? = nil, privateKey: [UInt8]? = nil, verifiesPeer: Bool = true,
+        minVersion: TLSProtocolVersion = .tls12, maxVersion: TLSProtocolVersion = .tls13, cipherSuites: [String] = [],
+        curves: [String] = [], applicationProtocols: [String] = [], handshakeLimit: HandshakeLimit? = nil
     ) {
         self.trustRoots = trustRoots
         self.certificateChain = certificateChain
         self.privateKey = privateKey
         self.verifiesPeer = verifiesPeer
         self.minVersion = minVersion
+        self.maxVersion = maxVersion
+        self.cipherSuites = cipherSuites
+        self.curves = curves
         self.applicationProtocols = applicationProtocols
+        self.handshakeLimit = handshakeLimit
     }
 }
 
-/// The versions of TLS that are spoken here; older ones are not.
+/// A part of the settings that contexts share: equal only to itself.
+public protocol SharedSetting: AnyObject, Hashable {}
+
+extension SharedSetting {
+    /// Whether both are the same object.
+    public static func == (left: Self, right: Self) -> Bool { left === right }
+
+    /// Adds the identity of the object.
+    public func hash(into hasher: inout Hasher) { hasher.combine(ObjectIdentifier(self)) }
+}
+
+/// The versions of TLS that are supported.
 public enum TLSProtocolVersion: Sendable, Comparable {
-    /// RFC 5246, with authenticated ciphers and forward secrecy alone.
+    /// RFC 5246.
     case tls12
     /// RFC 8446.
     case tls13
@@ -137,21 +162,21 @@ public enum TLSProtocolVersion: Sendable, Comparable {
 }
 
 /// What a server asks of its clients' certificates: Go's `tls.ClientAuthType`, which Prometheus's configuration names.
-/// Whoever presents a certificate always has to prove that its key is there too.
+/// A client that sends a certificate always has to prove that it holds the key.
 public enum ClientAuthentication: UInt8, Sendable, CaseIterable {
     /// Asks for none.
     case none
-    /// Asks, and takes any certificate, or none.
+    /// Asks, and accepts any certificate, or none.
     case request
-    /// Insists on one, and takes any.
+    /// Requires one, and accepts any.
     case requireAny
-    /// Asks; the one that comes must be good.
+    /// Asks; a certificate that is sent must be valid.
     case verifyIfGiven
-    /// Insists on a good one.
+    /// Requires a valid one.
     case requireAndVerify
 
     var asks: Bool { self != .none }
     var requires: Bool { self == .requireAny || self == .requireAndVerify }
-    /// Whether chain, time and revocation count.
+    /// Whether chain, dates and revocation are checked.
     public var verifies: Bool { self == .verifyIfGiven || self == .requireAndVerify }
 }

@@ -1,15 +1,15 @@
 import NIOCore
 
-/// What may happen on a connection at each moment of its life, and what follows from what happened. Holds no resource and does nothing
-/// itself: `TLSHandler` carries out what its methods return.
+/// The states of a connection, and what follows from each event. Holds no resource and does nothing itself: `TLSHandler` carries out what
+/// its methods return.
 ///
-/// The two directions end apart from each other once the handshake is complete, each with its close_notify (RFC 8446 section 6.1).
+/// Once the handshake is complete the two directions end independently, each with its close_notify (RFC 8446 section 6.1).
 struct TLSStateMachine {
     enum Input: Equatable {
         case open
-        /// close_notify came: everything that the peer sent is here.
+        /// close_notify came: everything that the peer sent has arrived.
         case closedByPeer
-        /// Nobody wants to hear more: it ended here, or broke.
+        /// Nothing more is delivered: the application ended it, or it broke.
         case closedHere
     }
 
@@ -28,10 +28,10 @@ struct TLSStateMachine {
         case open(Input, Output)
         /// What is queued still leaves, then close_notify, then the transport is closed.
         case closing(peerHasEnded: Bool)
-        /// The peer was told why it is refused. What it still sends is discarded for a moment: to close with unread bytes at hand
-        /// would reset the connection, and the reset may overtake the word.
-        case lingering(discardable: Int, isCloseAsked: Bool)
-        /// Nothing is left to do but to close the transport.
+        /// The reason of the refusal was sent. What the peer still sends is discarded for a moment: a close with unread bytes would reset the
+        /// connection, and the reset may overtake the reason.
+        case lingering(discardable: Int)
+        /// Only the transport is still to be closed.
         case closed
     }
 
@@ -71,7 +71,7 @@ struct TLSStateMachine {
         }
     }
 
-    /// Whether the transport will be closed without further notice.
+    /// Whether the transport will be closed without another call.
     var isClosing: Bool {
         switch state {
         case .closing, .lingering, .closed: true
@@ -117,9 +117,9 @@ struct TLSStateMachine {
     }
 
     enum TransportInputClosedAction: Equatable {
-        /// The application has heard of the end already, or does not care.
+        /// The application knows of the end already, or does not need to.
         case swallow
-        /// The application ended the input itself and is told so.
+        /// The application ended the input itself; forward the event.
         case forward
         /// Announce the error, then close, sending what is queued.
         case announceTruncationAndClose
@@ -158,24 +158,28 @@ struct TLSStateMachine {
         case forward
         /// Send what is queued, then call `drained()`.
         case drain
-        /// It happens by itself later.
+        /// It happens later without another call.
         case wait
         case refuse(ChannelError)
     }
 
-    /// The application closes everything. Once more while it is under way closes at once.
+    /// The application closes everything.
     mutating func closeAll() -> CloseAction {
         switch state {
         case .open(let input, .open), .open(let input, .closing):
             state = .closing(peerHasEnded: input == .closedByPeer)
             return .drain
-        case .lingering(let discardable, isCloseAsked: false):
-            state = .lingering(discardable: discardable, isCloseAsked: true)
+        case .closing, .lingering, .closed:
             return .wait
-        case .idle, .handshaking, .open(_, .closed), .closing, .lingering, .closed:
+        case .idle, .handshaking, .open(_, .closed):
             state = .closed
             return .forward
         }
+    }
+
+    /// The application closes the transport at once.
+    mutating func abort() {
+        state = .closed
     }
 
     /// The application sends no more.
@@ -222,27 +226,27 @@ struct TLSStateMachine {
         }
     }
 
-    /// Something went wrong for good.
-    /// - Parameter discardable: when the peer is being told and should be able to read it: how many bytes of it are discarded meanwhile.
-    /// - Returns: whether it is news to the application.
+    /// The connection cannot go on.
+    /// - Parameter discardable: when the peer is sent a reason that it should be able to read: how many of its bytes are discarded meanwhile.
+    /// - Returns: whether the application does not know it yet.
     mutating func fail(discarding discardable: Int? = nil) -> Bool {
         switch state {
         case .closed, .lingering: return false
         case .idle, .handshaking, .open, .closing:
-            state = discardable.map { .lingering(discardable: $0, isCloseAsked: false) } ?? .closed
+            state = discardable.map { .lingering(discardable: $0) } ?? .closed
             return true
         }
     }
 
-    /// More came that nobody wants.
-    /// - Returns: whether that is too much, and the transport is to be closed at once.
+    /// Bytes came that are not used any more.
+    /// - Returns: whether they are too many, and the transport is to be closed at once.
     mutating func discard(_ count: Int) -> Bool {
-        guard case .lingering(let discardable, let isCloseAsked) = state else { return false }
+        guard case .lingering(let discardable) = state else { return false }
         guard count <= discardable else {
             state = .closed
             return true
         }
-        state = .lingering(discardable: discardable - count, isCloseAsked: isCloseAsked)
+        state = .lingering(discardable: discardable - count)
         return false
     }
 }

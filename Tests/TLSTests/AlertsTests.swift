@@ -66,6 +66,31 @@ struct AlertsTests {
         #expect(try failure(OpenSSLClient(version: 0x0303, suites: "ECDHE-RSA-AES128-GCM-SHA256")) == [.cipherSuite])
         #expect(try failure(OpenSSLClient(version: 0x0304, suites13: "TLS_AES_128_CCM_SHA256")) == [.cipherSuite])
         #expect(try failure(OpenSSLClient(version: 0x0304, groups: "X448")) == [.curve])
+        #expect(try failure(OpenSSLClient(version: 0x0303, groups: "X448")) == [.curve])
+    }
+
+    @Test("a client's certificate on P-521 is accepted; on a curve that the settings leave out it is refused by its own reason")
+    func curveOfCertificate() throws {
+        let certificate = try Contexts.ca.clientCertificate(key: .p521)
+        for version in [Int32(0x0303), 0x0304] {
+            for (curves, expected) in [([], nil), (["CurveP256"], version == 0x0303 ? .curve : nil)] as [([String], TLSHandshakeFailure?)] {
+                let context = try Contexts.server {
+                    $0.clientAuthentication = .requireAndVerify
+                    $0.clientAuthorities = Array(Contexts.ca.certificatePEM.utf8)
+                    $0.curves = curves
+                }
+                let served = try serve(OpenSSLClient(version: version, certificate: certificate), by: context)
+                #expect(served.outcomes.all == [expected], "version \(version), curves \(curves)")
+            }
+        }
+    }
+
+    @Test("every reason has a word of its own")
+    func words() {
+        let words = TLSHandshakeFailure.allCases.map(\.word)
+        #expect(Set(words).count == words.count)
+        #expect(words.allSatisfy { $0.allSatisfy { $0 == "_" || ("a"..."z").contains($0) } })
+        #expect(TLSHandshakeFailure.alert(.unknownCA).word == "alert_unknown_ca")
     }
 
     @Test("what is wrong with a client's certificate, or that there is none", arguments: versions)
@@ -126,7 +151,9 @@ struct AlertsTests {
                 Issue.record("\(name): \(pair.client.recorder.seen)")
                 continue
             }
-            #expect(failures == [.alert], "\(name)")
+            #expect(
+                failures == [.alert(TLSAlert.allCases.first { alert.lowercased() == $0.word.replacing("_", with: " ") } ?? .other)],
+                "\(name)")
             #expect(pair.server.recorder.errors == [.alertReceived(alert)], "\(name)")
         }
     }

@@ -1,3 +1,4 @@
+import COpenSSL
 import NIOCore
 import NIOEmbedded
 import NIOTLS
@@ -108,11 +109,30 @@ final class End {
     func receiveFIN() { channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
     func loseTransport() { channel.pipeline.fireChannelInactive() }
 
-    /// Closes without waiting for what TLS may wait for; EmbeddedChannel insists on being closed.
+    /// Closes at once; an EmbeddedChannel must be closed.
     func finish() {
         guard channel.isActive else { return }
-        channel.close(promise: nil)
+        channel.abort()
         _ = try? channel.finish(acceptAlreadyClosed: true)
+    }
+}
+
+/// What was agreed on in a handshake.
+struct Negotiation {
+    let isTLS12: Bool
+    let cipherSuite: String
+    let applicationProtocol: String?
+    let isResumed: Bool
+}
+
+extension TLSHandler {
+    /// `nil` before the handshake is complete.
+    var negotiation: Negotiation? {
+        guard let connection, !machine.isHandshaking else { return nil }
+        let cipher = SSL_get_current_cipher(connection.ssl)
+        return Negotiation(
+            isTLS12: connection.isTLS12, cipherSuite: SSL_CIPHER_standard_name(cipher).map { String(cString: $0) } ?? "",
+            applicationProtocol: connection.applicationProtocol, isResumed: SSL_session_reused(connection.ssl) == 1)
     }
 }
 

@@ -34,6 +34,75 @@ struct CipherSuitesTests {
         #expect(try suite(OpenSSLClient(version: 0x0304), context) == "TLS_AES_128_GCM_SHA256")
     }
 
+    @Test(
+        "a client speaks with old servers: CBC, RSA key exchange, P-521",
+        arguments: [
+            ("TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA", ThrowawayCA.KeyKind.ecdsa), ("TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA", .p521),
+            ("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", .rsa), ("TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA", .rsa),
+            ("TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256", .rsa), ("TLS_RSA_WITH_AES_128_GCM_SHA256", .rsa),
+            ("TLS_RSA_WITH_AES_256_GCM_SHA384", .rsa), ("TLS_RSA_WITH_AES_128_CBC_SHA", .rsa), ("TLS_RSA_WITH_AES_256_CBC_SHA", .rsa),
+        ])
+    func oldServers(_ suite: String, _ key: ThrowawayCA.KeyKind) throws {
+        let pair = try BackToBack(
+            server: Contexts.server(Contexts.ca.serverCertificate(key: key)) {
+                $0.cipherSuites = [suite]
+                $0.maxVersion = .tls12
+            })
+        try pair.connect()
+        #expect(pair.client.recorder.story == [.handshake(nil)])
+        #expect(pair.client.tls.negotiation?.cipherSuite == suite)
+    }
+
+    @Test("a client offers the secure suites first")
+    func clientOrder() throws {
+        let pair = try BackToBack(
+            server: Contexts.server(Contexts.ca.serverCertificate(key: .rsa)) {
+                $0.cipherSuites = [
+                    "TLS_RSA_WITH_AES_256_CBC_SHA", "TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA", "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+                ]
+                $0.prefersOwnCipherSuites = false
+                $0.maxVersion = .tls12
+            })
+        try pair.connect()
+        #expect(pair.client.tls.negotiation?.cipherSuite == "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256")
+    }
+
+    @Test("a client's suites, curves and versions are those of its settings")
+    func clientSettings() throws {
+        func connect(_ change: (inout TLSClientSettings) -> Void, _ server: (inout TLSServerSettings) -> Void = { _ in }) throws
+            -> BackToBack
+        {
+            let pair = try BackToBack(client: Contexts.client(change), server: Contexts.server(Contexts.serverCertificate, server))
+            try pair.connect()
+            return pair
+        }
+        let tls12 = try connect { $0.maxVersion = .tls12 }
+        #expect(tls12.client.tls.negotiation?.isTLS12 == true)
+        let suite = try connect {
+            $0.cipherSuites = ["TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"]
+            $0.maxVersion = .tls12
+        }
+        #expect(suite.client.tls.negotiation?.cipherSuite == "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")
+        let curve = try connect({ $0.curves = ["CurveP384"] }, { $0.curves = ["X25519"] })
+        #expect(curve.client.recorder.errors == [.alertReceived("handshake failure")])
+        #expect(throws: TLSSettingsError.unknownCipherSuite("X")) { try Contexts.client { $0.cipherSuites = ["X"] } }
+        #expect(throws: TLSSettingsError.unknownCurve("X")) { try Contexts.client { $0.curves = ["X"] } }
+        #expect(throws: TLSSettingsError.minVersionAboveMaxVersion) {
+            try Contexts.client {
+                $0.minVersion = .tls13
+                $0.maxVersion = .tls12
+            }
+        }
+    }
+
+    @Test("a listener offers no suite for old clients by default")
+    func oldClients() throws {
+        let context = try Contexts.server(Contexts.ca.serverCertificate(key: .rsa))
+        for suites in ["ECDHE-RSA-AES128-SHA", "AES128-GCM-SHA256", "AES256-SHA"] {
+            #expect(try suite(OpenSSLClient(version: 0x0303, suites: suites), context) == nil)
+        }
+    }
+
     @Test("suites of TLS 1.3 leave TLS 1.2 as it was")
     func tls13() throws {
         let context = try server(["TLS_CHACHA20_POLY1305_SHA256"])
@@ -59,16 +128,16 @@ struct CipherSuitesTests {
         for name in [
             "TLS_RSA_WITH_RC4_128_SHA", "NULL-SHA256", "AECDH-AES128-SHA", "PSK-AES128-GCM-SHA256", "ALL", "", "AES128-GCM-SHA256:ALL",
         ] {
-            #expect(throws: TLSError.unknownCipherSuite(name)) { try server([name]) }
+            #expect(throws: TLSSettingsError.unknownCipherSuite(name)) { try server([name]) }
         }
-        let text = TLSError.unknownCipherSuite("X").description
+        let text = TLSSettingsError.unknownCipherSuite("X").description
         #expect(text.contains("TLS_AES_128_GCM_SHA256, ") && text.contains("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"))
     }
 
     @Test("suites for another kind of key alone: an error where nothing else is spoken, a remark where TLS 1.3 is")
     func keys() throws {
         let rsa = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
-        #expect(throws: TLSError.noCipherSuiteForKey) { try server(rsa) { $0.maxVersion = .tls12 } }
+        #expect(throws: TLSSettingsError.noCipherSuiteForKey) { try server(rsa) { $0.maxVersion = .tls12 } }
         #expect(try server(rsa).lacksTLS12Suite)
         #expect(try !server(rsa) { $0.minVersion = .tls13 }.lacksTLS12Suite)
         #expect(try !server(rsa + ["ECDHE-ECDSA-AES128-GCM-SHA256"]).lacksTLS12Suite)
@@ -123,8 +192,8 @@ struct CipherSuitesTests {
     @Test("a curve that this OpenSSL lacks is refused with the list of what there is")
     func unknownCurve() throws {
         for name in ["CurveP224x", "", "X25519:P-256", "?X25519", "secp256"] {
-            #expect(throws: TLSError.unknownCurve(name)) { try Contexts.server { $0.curves = ["X25519", name] } }
+            #expect(throws: TLSSettingsError.unknownCurve(name)) { try Contexts.server { $0.curves = ["X25519", name] } }
         }
-        #expect(TLSError.unknownCurve("X").description.contains("X25519, CurveP256, CurveP384, CurveP521, X448"))
+        #expect(TLSSettingsError.unknownCurve("X").description.contains("X25519, CurveP256, CurveP384, CurveP521, X448"))
     }
 }

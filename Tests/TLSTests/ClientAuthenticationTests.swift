@@ -160,10 +160,10 @@ struct ClientAuthenticationTests {
     func forgedList() throws {
         let impostor = try ThrowawayCA()
         let list = try impostor.revocationList()
-        #expect(throws: TLSError.invalidRevocationList("list 1 is not signed by the authority whose name it bears")) {
+        #expect(throws: TLSSettingsError.invalidRevocationList("list 1 is not signed by the authority whose name it bears")) {
             try server(.requireAndVerify) { $0.clientRevocations = Array(list.utf8) }
         }
-        #expect(throws: TLSError.invalidRevocationList("it holds no PEM revocation list (X509 CRL)")) {
+        #expect(throws: TLSSettingsError.invalidRevocationList("it holds no PEM revocation list (X509 CRL)")) {
             try server(.requireAndVerify) { $0.clientRevocations = Array(Contexts.ca.certificatePEM.utf8) }
         }
     }
@@ -171,11 +171,11 @@ struct ClientAuthenticationTests {
     @Test("to verify takes authorities")
     func noAuthorities() throws {
         for kind in ClientAuthentication.allCases where kind.verifies {
-            #expect(throws: TLSError.invalidClientAuthorities("there are none to verify clients with")) {
+            #expect(throws: TLSSettingsError.invalidClientAuthorities("there are none to verify clients with")) {
                 try server(kind, authorities: nil)
             }
         }
-        #expect(throws: TLSError.invalidClientAuthorities("it holds no PEM certificate")) {
+        #expect(throws: TLSSettingsError.invalidClientAuthorities("it holds no PEM certificate")) {
             try server(.requireAndVerify, authorities: "hello")
         }
     }

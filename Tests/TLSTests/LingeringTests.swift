@@ -58,11 +58,12 @@ struct LingeringTests {
         #expect(refused.server.channel.isActive == (excess == 0))
     }
 
-    @Test("whoever closes once more does not wait")
+    @Test("an abort does not wait, another close does")
     func cut() throws {
         let refused = try Refused()
-        #expect(refused.server.channel.isActive)
         refused.server.channel.close(promise: nil)
+        #expect(refused.server.channel.isActive)
+        refused.server.channel.abort()
         #expect(!refused.server.channel.isActive)
     }
 

@@ -11,6 +11,8 @@ struct ServedClient {
     let loop: EmbeddedEventLoop
     /// How the server's handshakes ended; `nil` is success.
     let outcomes: Outcomes
+    /// Whether the server resumed a session.
+    private(set) var isResumed = false
 
     final class Outcomes {
         var all: [TLSHandshakeFailure?] = []
@@ -25,6 +27,7 @@ struct ServedClient {
         server = try End(TLSHandler(server: context, onHandshake: { failure, _ in outcomes.all.append(failure) }), loop: loop)
         try server.activate()
         try exchange(client.step())
+        isResumed = server.tls.negotiation?.isResumed == true
     }
 
     func exchange(_ bytes: [UInt8]) throws {

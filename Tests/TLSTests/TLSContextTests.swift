@@ -4,10 +4,10 @@ import Testing
 @testable import TLS
 
 struct TLSContextTests {
-    private func serverError(_ change: (inout TLSServerSettings) -> Void) -> TLSError? {
+    private func serverError(_ change: (inout TLSServerSettings) -> Void) -> TLSSettingsError? {
         var settings = Contexts.serverSettings()
         change(&settings)
-        do throws(TLSError) {
+        do throws(TLSSettingsError) {
             _ = try TLSContext(server: settings)
             return nil
         } catch {
@@ -15,10 +15,10 @@ struct TLSContextTests {
         }
     }
 
-    private func clientError(_ change: (inout TLSClientSettings) -> Void) -> TLSError? {
+    private func clientError(_ change: (inout TLSClientSettings) -> Void) -> TLSSettingsError? {
         var settings = Contexts.clientSettings()
         change(&settings)
-        do throws(TLSError) {
+        do throws(TLSSettingsError) {
             _ = try TLSContext(client: settings)
             return nil
         } catch {
@@ -63,7 +63,7 @@ struct TLSContextTests {
 
     @Test("an encrypted key needs its password, and asks nobody for it")
     func encryptedKey() {
-        func error(_ password: String?) -> TLSError? {
+        func error(_ password: String?) -> TLSSettingsError? {
             serverError {
                 $0.privateKey = Array(Contexts.serverCertificate.encryptedPrivateKeyPEM.utf8)
                 $0.privateKeyPassword = password.map { Array($0.utf8) }
@@ -78,6 +78,25 @@ struct TLSContextTests {
         #expect(error("\n") == .wrongPrivateKeyPassword("it is empty"))
         #expect(error(String(repeating: "a", count: 1025)) == .wrongPrivateKeyPassword("it is longer than 1024 bytes"))
         #expect(serverError { $0.privateKeyPassword = Array("of no use".utf8) } == nil)
+    }
+
+    @Test("a key encrypted with a cipher of OpenSSL's legacy provider is told so, and how to encrypt it again")
+    func legacyKey() throws {
+        // A key of no use, encrypted with the password "secret": traditional form with DES, PKCS #8 with MD5 and DES, with RC2, and with DES.
+        for (pem, cipher) in LegacyKeys.all {
+            for password in [nil, "secret", "wrong"] {
+                let error = serverError {
+                    $0.privateKey = Array(pem.utf8)
+                    $0.privateKeyPassword = password.map { Array($0.utf8) }
+                }
+                guard case .invalidPrivateKey(let reason) = error else {
+                    Issue.record("\(String(describing: error))")
+                    continue
+                }
+                #expect(
+                    reason.hasPrefix("it is encrypted with \(cipher), which is not supported; encrypt it with AES: openssl pkcs8 -topk8"))
+            }
+        }
     }
 
     @Test("a weak key is refused, in words")

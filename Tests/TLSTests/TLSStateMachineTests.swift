@@ -12,10 +12,9 @@ struct TLSStateMachineTests {
         .open(.closedByPeer, .open), .open(.closedByPeer, .closing), .open(.closedByPeer, .closed),
         .open(.closedHere, .open), .open(.closedHere, .closing), .open(.closedHere, .closed),
     ]
-    private static let lingering = State.lingering(discardable: 100, isCloseAsked: false)
-    private static let lingeringAsked = State.lingering(discardable: 100, isCloseAsked: true)
+    private static let lingering = State.lingering(discardable: 100)
     private static let closing = [State.closing(peerHasEnded: false), .closing(peerHasEnded: true)]
-    private static let ended = closing + [lingering, lingeringAsked, .closed]
+    private static let ended = closing + [lingering, .closed]
     private static let all = [.idle, .handshaking] + open + ended
 
     /// A machine that got into the state as one does in life.
@@ -45,10 +44,9 @@ struct TLSStateMachineTests {
             connect()
             if peerHasEnded { _ = machine.closeNotifyReceived(staysHalfOpen: true) }
             _ = machine.closeAll()
-        case .lingering(let discardable, let isCloseAsked):
+        case .lingering(let discardable):
             _ = machine.start()
             _ = machine.fail(discarding: discardable)
-            if isCloseAsked { _ = machine.closeAll() }
         case .closed:
             _ = machine.fail()
         }
@@ -130,7 +128,6 @@ struct TLSStateMachineTests {
                 (.open(.closedHere, .closing), .forward, .open(.closedHere, .closing)),
                 (.open(.closedHere, .closed), .forward, .open(.closedHere, .closed)),
                 (Self.lingering, .closeNow, .closed),
-                (Self.lingeringAsked, .closeNow, .closed),
             ]
         ) { $0.transportInputClosed() }
     }
@@ -144,19 +141,25 @@ struct TLSStateMachineTests {
         ) { $0.transportClosed() }
     }
 
-    @Test("a close sends what is queued; a second one does not wait")
+    @Test("a close sends what is queued; another one waits for the same end")
     func closeAll() {
         let drains: [State] = [.open(.open, .open), .open(.open, .closing), .open(.closedHere, .open), .open(.closedHere, .closing)]
         let drainsAfterPeer: [State] = [.open(.closedByPeer, .open), .open(.closedByPeer, .closing)]
         let rest: [State] =
             [.idle, .handshaking, .open(.open, .closed), .open(.closedByPeer, .closed), .open(.closedHere, .closed)]
-            + Self.closing + [Self.lingeringAsked, .closed]
         check(
-            otherwise: .forward,
+            otherwise: .wait,
             drains.map { ($0, .drain, .closing(peerHasEnded: false)) }
-                + drainsAfterPeer.map { ($0, .drain, .closing(peerHasEnded: true)) } + [(Self.lingering, .wait, Self.lingeringAsked)]
-                + rest.map { ($0, .forward, .closed) }
+                + drainsAfterPeer.map { ($0, .drain, .closing(peerHasEnded: true)) } + rest.map { ($0, .forward, .closed) }
         ) { $0.closeAll() }
+    }
+
+    @Test("an abort closes in every state")
+    func abort() {
+        check(otherwise: true, Self.all.map { ($0, true, .closed) }) {
+            $0.abort()
+            return true
+        }
     }
 
     @Test("the output is closed once")
@@ -198,7 +201,7 @@ struct TLSStateMachineTests {
     func fail() {
         let alive = [State.idle, .handshaking] + Self.open + Self.closing
         check(otherwise: false, alive.map { ($0, true, .closed) }) { $0.fail() }
-        let lingering = State.lingering(discardable: 5, isCloseAsked: false)
+        let lingering = State.lingering(discardable: 5)
         check(otherwise: false, alive.map { ($0, true, lingering) }) { $0.fail(discarding: 5) }
     }
 
@@ -206,12 +209,9 @@ struct TLSStateMachineTests {
     func discard() {
         check(
             otherwise: false,
-            [
-                (Self.lingering, false, .lingering(discardable: 0, isCloseAsked: false)),
-                (Self.lingeringAsked, false, .lingering(discardable: 0, isCloseAsked: true)),
-            ]
+            [(Self.lingering, false, .lingering(discardable: 0))]
         ) { $0.discard(100) }
-        check(otherwise: false, [(Self.lingering, true, .closed), (Self.lingeringAsked, true, .closed)]) { $0.discard(101) }
+        check(otherwise: false, [(Self.lingering, true, .closed)]) { $0.discard(101) }
     }
 
     @Test("what is possible in each state")
@@ -222,7 +222,7 @@ struct TLSStateMachineTests {
         #expect(states { $0.wantsCiphertext } == [.handshaking] + Self.open.prefix(3))
         #expect(states { $0.encrypts } == Self.open.filter { if case .open(_, .closed) = $0 { false } else { true } } + Self.closing)
         #expect(states { $0.isClosing } == Self.ended)
-        #expect(states { $0.isLingering } == [Self.lingering, Self.lingeringAsked])
+        #expect(states { $0.isLingering } == [Self.lingering])
         #expect(states { $0.writeRefusal == .ioOnClosedChannel } == Self.ended)
         #expect(states { $0.writeRefusal == .outputClosed } == Self.open.filter { if case .open(_, .open) = $0 { false } else { true } })
     }

@@ -111,7 +111,7 @@ struct VerificationTests {
 
     @Test("the system's authorities can be used, and do not know ours")
     func systemRoots() throws {
-        let pair = try BackToBack(client: Contexts.client { $0.trustRoots = .system })
+        let pair = try BackToBack(client: Contexts.client { $0.trustRoots = .system(SystemAuthorities()) })
         try pair.connect()
         guard case .peerNotVerified = pair.client.recorder.errors.first else {
             Issue.record("saw \(pair.client.recorder.seen)")

@@ -10,6 +10,7 @@ public struct ThrowawayCA: Sendable {
         /// 2048 bits; takes some 50 ms to make.
         case rsa
         case ed25519
+        case p521
     }
 
     /// When a certificate is valid.
@@ -197,7 +198,7 @@ public struct ThrowawayCA: Sendable {
     private static func makeKey(_ kind: KeyKind, _ rsaBits: Int32) throws -> OpaquePointer {
         let type =
             switch kind {
-            case .ecdsa: EVP_PKEY_EC
+            case .ecdsa, .p521: EVP_PKEY_EC
             case .rsa: EVP_PKEY_RSA
             case .ed25519: EVP_PKEY_ED25519
             }
@@ -206,6 +207,7 @@ public struct ThrowawayCA: Sendable {
         EVP_PKEY_keygen_init(context)
         switch kind {
         case .ecdsa: EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context, NID_X9_62_prime256v1)
+        case .p521: EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context, NID_secp521r1)
         case .rsa: EVP_PKEY_CTX_set_rsa_keygen_bits(context, rsaBits)
         case .ed25519: break
         }

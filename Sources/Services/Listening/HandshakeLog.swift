@@ -3,8 +3,8 @@ import NIOCore
 import Proxy
 import TLS
 
-/// What is made of the ends of one listener's TLS handshakes: all are counted, and failures are told in the log at most once a minute
-/// for each reason, so that neither a scanner nor a whole fleet with a wrong certificate can flood it.
+/// Counts the ends of one listener's TLS handshakes, and logs failures at most once a minute for each reason, so that neither a scanner nor
+/// a whole fleet with a wrong certificate can flood the log.
 struct HandshakeLog: Sendable {
     private let metrics: ListenerMetrics
     private let logger: Logger
@@ -23,11 +23,11 @@ struct HandshakeLog: Sendable {
     /// - Parameter failure: `nil` when it succeeded.
     func ended(_ failure: TLSHandshakeFailure?, channel: any Channel, at now: NIODeadline = .now()) {
         guard let failure else { return metrics.handshakeSucceeded() }
-        metrics.handshakeFailed(reason: failure.rawValue)
+        metrics.handshakeFailed(reason: failure.word)
         guard let suppressed = limiters[failure]?.admit(at: now) else { return }
-        var metadata: Logger.Metadata = [LogKey.reason: "\(failure.rawValue)", LogKey.peer: "\(peerName(of: channel))"]
+        var metadata: Logger.Metadata = [LogKey.reason: "\(failure.word)", LogKey.peer: "\(peerName(of: channel))"]
         if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
-        // A scanner can cause it, so that nobody need be woken up.
+        // A scanner can cause it, so it is no warning.
         logger.info("TLS handshake failed", metadata: metadata)
     }
 }

@@ -1,5 +1,6 @@
 import NIOCore
 import Synchronization
+import TLS
 
 /// The connections of one listener that are open now, so that they can be drained.
 final class OpenConnections: Sendable {
@@ -90,11 +91,7 @@ final class OpenConnections: Sendable {
         let channels = state.withLock { state in
             state.connections.values.filter { $0.generation ?? (.max - 1) < generation }.map(\.channel)
         }
-        for channel in channels {
-            channel.close(mode: .all, promise: nil)
-            // The first close may still wait for the peer to take what TLS has queued; the second does not.
-            channel.close(mode: .all, promise: nil)
-        }
+        for channel in channels { channel.abort() }
         return channels.count
     }
 }

@@ -141,7 +141,7 @@ final class HTTPClient {
                 return
             }
             let name = hop.isTrusted ? tls.serverName ?? host : host
-            do throws(TLSError) {
+            do throws(TLSSettingsError) {
                 let context = try (hop.isTrusted ? tls.own : tls.foreign).get()
                 connect(to: host, port: port, bootstrap(tls: (context, name)), for: hop)
             } catch {

@@ -1,7 +1,7 @@
 import Proxy
 import TLS
 
-/// The TLS of a push, its files read.
+/// The TLS of a push. Its files are read.
 struct PushTLS: Sendable {
     let context: TLSContext
     /// The name to send and to verify.
@@ -13,9 +13,9 @@ struct PushTLS: Sendable {
         let config = job.tls
         serverName = config.serverName ?? host
         let settings = TLSClientSettings(
-            trustRoots: try PushTLS.contents(config.caFile).map { .certificates($0) } ?? .system,
+            trustRoots: try PushTLS.contents(config.caFile).map { .certificates($0) } ?? .system(SystemAuthorities()),
             certificateChain: try PushTLS.contents(config.certFile), privateKey: try PushTLS.contents(config.keyFile))
-        do throws(TLSError) {
+        do throws(TLSSettingsError) {
             context = try TLSContext(client: settings)
         } catch {
             let file: String?

@@ -329,9 +329,8 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
 
     private func cut(_ context: ChannelHandlerContext) {
         log.write(.info, "connection cut: its reader takes no bytes", peer: context.channel)
+        context.abort()
         close(context)
-        // The first close may still wait for the reader to take what TLS has queued; the second does not.
-        context.close(mode: .all, promise: nil)
     }
 
     // MARK: - The end

@@ -1,3 +1,4 @@
+import Foundation
 import Logging
 import NIOCore
 import NIOEmbedded
@@ -34,5 +35,12 @@ struct HandshakeLogTests {
         let counts = listener.sample()
         #expect(counts.handshakes.map(\.count) == [1, 6])
         #expect(counts.failures.map(\.count) == [1, 5])
+    }
+
+    @Test("the document lists every reason")
+    func documented() throws {
+        let file = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appendingPathComponent("../../../docs/metrics.md")
+        let text = try String(contentsOf: file.standardized, encoding: .utf8)
+        for failure in TLSHandshakeFailure.allCases { #expect(text.contains("`\(failure.word)`"), "\(failure.word)") }
     }
 }

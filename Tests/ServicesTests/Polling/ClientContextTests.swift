@@ -5,10 +5,13 @@ import Testing
 
 @Suite("a client's TLS context")
 struct ClientContextTests {
-    @Test("is made once, for everyone who asks")
+    @Test("is made at the first call, once")
     func once() throws {
-        let client = ClientContext(TLSClientSettings())
-        #expect(try client.get() === client.get())
+        let client = ClientContext(TLSClientSettings(trustRoots: .system(SystemAuthorities())))
+        #expect(client.made == nil)
+        let context = try client.get()
+        #expect(client.made === context)
+        #expect(try client.get() === context)
     }
 
     @Test("says each time what is wrong with its settings")
@@ -18,7 +21,7 @@ struct ClientContextTests {
             #expect {
                 try client.get()
             } throws: { error in
-                if case TLSError.invalidTrustRoots? = error as? TLSError { true } else { false }
+                if case TLSSettingsError.invalidTrustRoots? = error as? TLSSettingsError { true } else { false }
             }
         }
     }

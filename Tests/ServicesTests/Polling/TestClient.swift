@@ -77,7 +77,7 @@ final class TestClient: Sendable {
 
 /// Runs `body` with a client of `target`, which is stopped afterwards.
 func withClient(
-    _ target: Target, tls: ClientTLS? = nil, resolver: HostResolver = HostResolver(), _ body: (TestClient) async throws -> Void
+    _ target: Target, tls: TargetTLS? = nil, resolver: HostResolver = HostResolver(), _ body: (TestClient) async throws -> Void
 ) async throws {
     let client = try await TestClient(PolledTarget(target: target, tls: tls, version: "test"), resolver: resolver)
     do {

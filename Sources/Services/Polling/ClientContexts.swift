@@ -1,0 +1,167 @@
+import Proxy
+import Synchronization
+import TLS
+
+/// A target's TLS. Targets of equal settings share contexts.
+struct TargetTLS: Sendable {
+    /// For the target's own origin.
+    let own: ClientContext
+    /// For origins that redirects lead to: the same without the client certificate.
+    let foreign: ClientContext
+    /// The name to send and to verify in place of the URL's host, at the target's own origin.
+    let serverName: String?
+}
+
+/// A client's TLS context, made when it is first needed: the first one of a process takes two megabytes, which a process that polls only
+/// plain HTTP does not need.
+final class ClientContext: Sendable {
+    private enum State {
+        case settings(TLSClientSettings)
+        case made(TLSContext)
+    }
+
+    private let state: Mutex<State>
+
+    init(_ settings: TLSClientSettings) {
+        state = Mutex(.settings(settings))
+    }
+
+    /// The context, if it is made and not being made. Never blocks.
+    var made: TLSContext? {
+        let made: TLSContext?? = state.withLockIfAvailable { if case .made(let context) = $0 { context } else { nil } }
+        return made ?? nil
+    }
+
+    /// The context; makes it at the first call. Blocks then: never call it on an event loop.
+    /// - Throws: which of the settings is wrong and why, each time.
+    func get() throws(TLSSettingsError) -> TLSContext {
+        try state.withLock { state throws(TLSSettingsError) in
+            switch state {
+            case .made(let context):
+                return context
+            case .settings(let settings):
+                let context = try TLSContext(client: settings)
+                state = .made(context)
+                return context
+            }
+        }
+    }
+}
+
+/// Makes the contexts of targets; those of equal settings share one.
+struct ClientContexts {
+    /// What was made, for a later configuration to take over.
+    struct Made: Sendable {
+        var authorities = SystemAuthorities()
+        var contexts: [TLSClientSettings: ClientContext] = [:]
+    }
+
+    private let loaded: LoadedConfig
+    private let handshakeLimit: HandshakeLimit?
+    private let now: Timestamp
+    private let previous: Made
+    private(set) var made: Made
+    /// Whether the settings that must be right are. Each is checked once, so that each problem is reported once.
+    private var checked: [TLSClientSettings: Bool] = [:]
+
+    /// - Parameter previous: its contexts are taken over where neither settings nor files have changed.
+    init(loaded: LoadedConfig, handshakeLimit: HandshakeLimit?, previous: Made?, now: Timestamp) {
+        self.loaded = loaded
+        self.handshakeLimit = handshakeLimit
+        self.now = now
+        let previous = previous ?? Made()
+        self.previous = previous
+        made = Made(authorities: previous.authorities.areOutOfDate ? SystemAuthorities() : previous.authorities)
+    }
+
+    /// - Returns: `nil` when there is a problem.
+    mutating func tls(ofTarget index: Int, _ problems: inout [ConfigProblem]) -> TargetTLS? {
+        let target = loaded.config.poll.targets[index]
+        var config = target.tls
+        let own = context(config, isNeeded: target.url.origin.isHTTPS, index, &problems)
+        config.certFile = nil
+        config.keyFile = nil
+        let foreign = context(config, isNeeded: false, index, &problems)
+        guard let own, let foreign else { return nil }
+        return TargetTLS(own: own, foreign: foreign, serverName: config.serverName)
+    }
+
+    private mutating func context(
+        _ config: TLSClientConfig, isNeeded: Bool, _ index: Int, _ problems: inout [ConfigProblem]
+    ) -> ClientContext? {
+        let settings = settings(config)
+        let context = made.contexts[settings] ?? previous.contexts[settings] ?? ClientContext(settings)
+        made.contexts[settings] = context
+        guard isNeeded || config.canBeWrong else { return context }
+        let isRight = checked[settings] ?? check(context, config, index, &problems)
+        checked[settings] = isRight
+        return isRight ? context : nil
+    }
+
+    private func settings(_ config: TLSClientConfig) -> TLSClientSettings {
+        TLSClientSettings(
+            trustRoots: config.caFile.map { .certificates(loaded.contents(of: $0)) } ?? .system(made.authorities),
+            certificateChain: config.certFile.map(loaded.contents), privateKey: config.keyFile.map(loaded.contents),
+            verifiesPeer: !config.insecureSkipVerify, minVersion: TLSProtocolVersion(config.minVersion),
+            maxVersion: TLSProtocolVersion(config.maxVersion), cipherSuites: config.cipherSuites, curves: config.curvePreferences,
+            applicationProtocols: ["http/1.1"], handshakeLimit: handshakeLimit)
+    }
+
+    private func check(
+        _ client: ClientContext, _ config: TLSClientConfig, _ index: Int, _ problems: inout [ConfigProblem]
+    ) -> Bool {
+        let unknown = unknownNames(suites: config.cipherSuites, curves: config.curvePreferences)
+        guard unknown.isEmpty else {
+            let table = table(ofTarget: index)
+            problems += unknown.map { loaded.origin.problem("\(table).\($0.key)", "\(table).\($0.key): \($0.error)") }
+            return false
+        }
+        do throws(TLSSettingsError) {
+            let context = try client.get()
+            if let path = config.certFile, let key = loaded.key(ofFile: path) {
+                problems += context.problemsOfChain(at: now).map {
+                    loaded.origin.problem(key, "\(key): \(path): \($0)", severity: .warning)
+                }
+            }
+            return true
+        } catch {
+            problems.append(problem(with: config, error))
+            return false
+        }
+    }
+
+    /// The dotted key of a target's TLS settings: its own table, or the general one.
+    private func table(ofTarget index: Int) -> String {
+        let positions = loaded.origin.positions.keys
+        // The targets with tables of their own come last.
+        let tables = positions.count { $0.hasPrefix("poll_external.targets[") && $0.hasSuffix("].url") }
+        let own = "poll_external.targets[\(index - (loaded.config.poll.targets.count - tables))].tls_config"
+        return positions.contains { $0.hasPrefix("\(own).") } ? own : "poll_external.tls_config"
+    }
+
+    /// A problem with a file's contents, at the key that names it.
+    private func problem(with config: TLSClientConfig, _ error: TLSSettingsError) -> ConfigProblem {
+        let path: String?
+        switch error {
+        case .invalidTrustRoots: path = config.caFile
+        case .invalidPrivateKey, .certificateDoesNotMatchKey: path = config.keyFile
+        default: path = config.certFile
+        }
+        guard let path, let key = loaded.key(ofFile: path) else {
+            return ConfigProblem(file: loaded.origin.file, position: nil, key: nil, message: "the TLS of targets: \(error)")
+        }
+        return loaded.origin.problem(key, "\(key): \(path): \(error)")
+    }
+}
+
+extension TLSClientConfig {
+    /// Whether building its context can fail because of what the configuration says.
+    fileprivate var canBeWrong: Bool {
+        caFile != nil || certFile != nil || keyFile != nil || !cipherSuites.isEmpty || !curvePreferences.isEmpty
+    }
+}
+
+extension LoadedConfig {
+    /// The key that names a file.
+    fileprivate func key(ofFile path: String) -> String? { references.first { $0.path == path }?.key }
+}

@@ -1,0 +1,230 @@
+import Proxy
+import TLS
+
+/// Every TLS context that one configuration asks for. Only this type makes contexts of TLS settings and file contents.
+struct TLSContexts: Sendable {
+    /// Of the scrape listeners; `nil` when they speak plain HTTP alone.
+    let scrape: TLSContext?
+    /// Of the receivers on TCP.
+    let receiver: TLSContext?
+    /// Of each target, in the order of the configuration's targets.
+    let targets: [TargetTLS?]
+    /// Problems with certificates that stop nothing, such as one that has expired.
+    let warnings: [ConfigProblem]
+
+    /// What a later configuration takes over where neither settings nor files have changed.
+    private let servers: [TLSServerSettings: TLSContext]
+    private let clients: ClientContexts.Made
+
+    /// Makes the contexts, of contents that are read already. Reads no file but the system's certificate authorities. The context of a target
+    /// that needs none until a redirect leads to `https`, and in which nothing can be wrong, is made then. Blocks.
+    /// - Parameters:
+    ///   - tickets: the keys of session tickets, kept across reloads.
+    ///   - handshakeLimit: what all handshakes may hold together, kept across reloads.
+    ///   - previous: what runs; its contexts are taken over where nothing has changed.
+    ///   - now: what certificates are judged by.
+    /// - Throws: every problem found, each with the key and line of the file at fault.
+    init(
+        _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), handshakeLimit: HandshakeLimit? = nil,
+        replacing previous: TLSContexts? = nil, now: Timestamp = SystemClock.time()
+    ) throws(ConfigProblems) {
+        var servers = ServerContexts(
+            loaded: loaded, tickets: tickets, handshakeLimit: handshakeLimit, previous: previous?.servers ?? [:], now: now)
+        scrape = servers.context(loaded.config.exporter.tls, of: "exporter", protocols: ["http/1.1"])
+        receiver = servers.context(loaded.config.receiver.tls, of: "receiver", protocols: [])
+        var clients = ClientContexts(loaded: loaded, handshakeLimit: handshakeLimit, previous: previous?.clients, now: now)
+        var problems = servers.problems
+        targets = loaded.config.poll.targets.indices.map { clients.tls(ofTarget: $0, &problems) }
+        self.servers = servers.made
+        self.clients = clients.made
+        warnings = problems.filter { $0.severity == .warning }
+        guard warnings.count == problems.count else { throw ConfigProblems(problems) }
+    }
+}
+
+/// Makes the contexts of listeners, and collects every problem with them.
+private struct ServerContexts {
+    let loaded: LoadedConfig
+    let tickets: SessionTickets
+    let handshakeLimit: HandshakeLimit?
+    let previous: [TLSServerSettings: TLSContext]
+    /// What certificates are judged by.
+    let now: Timestamp
+    /// Errors and warnings.
+    private(set) var problems: [ConfigProblem] = []
+    private(set) var made: [TLSServerSettings: TLSContext] = [:]
+
+    init(
+        loaded: LoadedConfig, tickets: SessionTickets, handshakeLimit: HandshakeLimit?, previous: [TLSServerSettings: TLSContext],
+        now: Timestamp
+    ) {
+        self.loaded = loaded
+        self.tickets = tickets
+        self.handshakeLimit = handshakeLimit
+        self.previous = previous
+        self.now = now
+    }
+
+    /// - Parameter listener: the dotted key of the listener's table.
+    /// - Returns: `nil` when there is no TLS, or a problem.
+    mutating func context(_ tls: ListenerTLS, of listener: String, protocols: [String]) -> TLSContext? {
+        let config: TLSServerConfig
+        switch tls {
+        case .off: return nil
+        case .required(let given), .optional(let given): config = given
+        }
+        let table = "\(listener).tls_server_config"
+        // OpenSSL stops at the first unknown name; the list of problems is to have all of them.
+        let unknown = unknownNames(suites: config.cipherSuites, curves: config.curvePreferences)
+        for (key, error) in unknown { refuse("\(table).\(key)", error.description) }
+        var settings = settings(config, protocols)
+        settings.sessionScope = listener
+        if !unknown.isEmpty {
+            settings.cipherSuites = []
+            settings.curves = []
+        }
+        // This problem is reported already, at the type that needs them.
+        if settings.clientAuthentication.verifies, settings.clientAuthorities == nil { settings.clientAuthentication = .none }
+        do throws(TLSSettingsError) {
+            let context: TLSContext
+            if let unchanged = previous[settings] { context = unchanged } else { context = try TLSContext(server: settings) }
+            made[settings] = context
+            warn(of: context, config, table)
+            return context
+        } catch {
+            let (key, path) = place(of: error, config)
+            refuse("\(table).\(key)", path.map { "\($0): \(error)" } ?? error.description)
+            return nil
+        }
+    }
+
+    private func settings(_ config: TLSServerConfig, _ protocols: [String]) -> TLSServerSettings {
+        TLSServerSettings(
+            certificateChain: loaded.contents(of: config.certFile), privateKey: loaded.contents(of: config.keyFile),
+            privateKeyPassword: config.keyPasswordFile.map(loaded.contents), minVersion: TLSProtocolVersion(config.minVersion),
+            maxVersion: TLSProtocolVersion(config.maxVersion), cipherSuites: config.cipherSuites,
+            prefersOwnCipherSuites: config.prefersServerCipherSuites, curves: config.curvePreferences,
+            clientAuthentication: ClientAuthentication(config.clientAuthType), clientAuthorities: config.clientCAFile.map(loaded.contents),
+            clientRevocations: config.clientCRLFile.map(loaded.contents), allowedClientNames: config.clientAllowedSANs,
+            applicationProtocols: protocols, tickets: tickets, handshakeLimit: handshakeLimit)
+    }
+
+    /// The key at fault, within the table, and the file that it names.
+    private func place(of error: TLSSettingsError, _ config: TLSServerConfig) -> (key: String, path: String?) {
+        switch error {
+        case .invalidPrivateKey, .privateKeyNeedsPassword, .certificateDoesNotMatchKey: ("key_file", config.keyFile)
+        case .wrongPrivateKeyPassword: ("key_password_file", config.keyPasswordFile)
+        case .invalidClientAuthorities: ("client_ca_file", config.clientCAFile)
+        case .invalidRevocationList: ("client_crl_file", config.clientCRLFile)
+        case .noCipherSuiteForKey, .unknownCipherSuite: ("cipher_suites", nil)
+        case .unknownCurve: ("curve_preferences", nil)
+        case .minVersionAboveMaxVersion: ("min_version", nil)
+        case .invalidCertificate, .invalidTrustRoots, .openSSLFailed: ("cert_file", config.certFile)
+        }
+    }
+
+    private mutating func warn(of context: TLSContext, _ config: TLSServerConfig, _ table: String) {
+        for problem in context.problemsOfChain(at: now) { warn("\(table).cert_file", "\(config.certFile): \(problem)") }
+        if context.certificate?.names.isEmpty == true {
+            warn("\(table).cert_file", "\(config.certFile): the certificate names no host (subjectAltName): Prometheus refuses it")
+        }
+        if context.lacksTLS12Suite {
+            warn(
+                "\(table).cipher_suites",
+                "none of them fits the kind of key that the certificate has, so that clients without TLS 1.3 are refused")
+        }
+        if let end = context.revocationsEnd, end <= now.seconds, let path = config.clientCRLFile {
+            warn(
+                "\(table).client_crl_file",
+                "\(path): a list is out of date since \(dateText(end)): every client is refused until it is renewed")
+        }
+    }
+
+    private mutating func refuse(_ key: String, _ message: String) {
+        problems.append(loaded.origin.problem(key, "\(key): \(message)"))
+    }
+
+    private mutating func warn(_ key: String, _ message: String) {
+        problems.append(loaded.origin.problem(key, "\(key): \(message)", severity: .warning))
+    }
+}
+
+/// The names of suites and curves that this OpenSSL lacks, each with its key within the table.
+func unknownNames(suites: [String], curves: [String]) -> [(key: String, error: TLSSettingsError)] {
+    suites.enumerated().filter { !CipherSuites.has($0.element) }.map { ("cipher_suites[\($0.offset)]", .unknownCipherSuite($0.element)) }
+        + curves.enumerated().filter { !Curves.has($0.element) }.map { ("curve_preferences[\($0.offset)]", .unknownCurve($0.element)) }
+}
+
+extension LoadedConfig {
+    func contents(of path: String) -> [UInt8] { files[path] ?? [] }
+}
+
+extension HandshakeLimit {
+    private struct Handshaking: HandshakeBudget {
+        let budget: ByteBudget
+
+        func reserve(_ bytes: Int) -> Bool { budget.reserve(bytes) }
+        func add(_ bytes: Int) { budget.add(bytes) }
+        func release(_ bytes: Int) { budget.release(bytes) }
+    }
+
+    /// Counts handshakes among what is held for peers, and limits them.
+    convenience init(_ held: HeldBytes) {
+        held[.handshaking].limit = ByteCount(Self.maxBytes)
+        self.init(Handshaking(budget: held[.handshaking]))
+    }
+}
+
+extension TLSProtocolVersion {
+    init(_ version: TLSVersion) {
+        switch version {
+        case .tls12: self = .tls12
+        case .tls13: self = .tls13
+        }
+    }
+}
+
+extension ClientAuthentication {
+    fileprivate init(_ type: ClientAuthType) {
+        switch type {
+        case .noClientCert: self = .none
+        case .requestClientCert: self = .request
+        case .requireAnyClientCert: self = .requireAny
+        case .verifyClientCertIfGiven: self = .verifyIfGiven
+        case .requireAndVerifyClientCert: self = .requireAndVerify
+        }
+    }
+}
+
+extension TLSContext {
+    /// Problems with the chain of certificates that stop nothing: peers refuse it, now or later.
+    /// - Parameter now: what is judged by.
+    func problemsOfChain(at now: Timestamp) -> [String] {
+        var problems: [String] = []
+        for (index, certificate) in chain.enumerated() {
+            let which = index == 0 ? "the certificate" : "certificate \(index + 1) of the chain"
+            if certificate.notAfter <= now.seconds {
+                problems.append("\(which) has expired on \(dateText(certificate.notAfter)): peers refuse it")
+            } else if certificate.notBefore > now.seconds {
+                problems.append("\(which) is not valid before \(dateText(certificate.notBefore)): peers refuse it")
+            }
+        }
+        if let brokenLink {
+            problems.append(
+                "certificate \(brokenLink + 1) of the file did not sign certificate \(brokenLink): the chain is broken or in the wrong order"
+            )
+        }
+        return problems
+    }
+}
+
+/// `2026-11-24T21:00:00Z`, limited to the range of a `Timestamp`.
+func dateText(_ epochSeconds: Int64) -> String {
+    let limit = Int64.max / 1_000_000_000
+    return Timestamp(nanoseconds: min(max(epochSeconds, -limit), limit) * 1_000_000_000).rfc3339
+}
+
+extension Timestamp {
+    /// Whole seconds since 1970-01-01 UTC.
+    var seconds: Int64 { nanoseconds / 1_000_000_000 }
+}

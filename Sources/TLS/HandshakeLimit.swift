@@ -1,0 +1,112 @@
+import NIOCore
+import Synchronization
+
+/// Counts bytes that are held for peers. Used from any thread.
+public protocol HandshakeBudget: Sendable {
+    /// Reserves `bytes` more, all or none.
+    /// - Returns: whether they fit.
+    func reserve(_ bytes: Int) -> Bool
+    /// Counts `bytes` that are held in any case.
+    func add(_ bytes: Int)
+    /// Gives back what was reserved or added.
+    func release(_ bytes: Int)
+}
+
+/// What all TLS handshakes that are under way may hold together.
+///
+/// A server's handshake reserves what it holds before it holds it. When that does not fit, the oldest handshakes of the same event loop
+/// end first, with the reason `too_many`: a peer that goes on needs a moment, one that only holds memory stays for long. A client's
+/// handshakes are counted and never refused: the configuration says how many there are.
+public final class HandshakeLimit: SharedSetting, Sendable {
+    /// The most that all handshakes hold together, in bytes: some 1,100 of servers that ask for no certificate.
+    public static let maxBytes = 64 << 20
+
+    /// What one handshake holds inside OpenSSL, in bytes, at the most: measured with OpenSSL 3.0 for both versions of TLS.
+    static let connectionCost = 56 * 1024
+    /// What it holds more while the peer's Certificate message is read.
+    static let certificateCost = (client: 48 * 1024, server: 96 * 1024)
+
+    private let budget: any HandshakeBudget
+    /// Guards the lists of handshakes; held for a few steps.
+    private let state = Mutex(State())
+
+    private struct State {
+        var lastNumber: UInt64 = 0
+        var byLoop: [ObjectIdentifier: Handshakes] = [:]
+    }
+
+    /// A handshake among those of its event loop.
+    struct Ticket {
+        fileprivate let number: UInt64
+        fileprivate let loop: ObjectIdentifier
+    }
+
+    /// The server's handshakes of one event loop.
+    private struct Handshakes {
+        private var handlers: [UInt64: NIOLoopBound<TLSHandler>] = [:]
+        /// The numbers in order of age. Those that have ended are dropped when they come to the front.
+        private var order = CircularBuffer<UInt64>()
+
+        mutating func begin(_ number: UInt64, _ handler: NIOLoopBound<TLSHandler>) {
+            handlers[number] = handler
+            order.append(number)
+        }
+
+        mutating func end(_ number: UInt64) {
+            handlers[number] = nil
+            while let first = order.first, handlers[first] == nil { order.removeFirst() }
+            // A handshake that lasts long must not keep the numbers of all that came after it.
+            guard order.count > 64, order.count > 2 * handlers.count else { return }
+            order = CircularBuffer(order.filter { handlers[$0] != nil })
+        }
+
+        func oldest(before number: UInt64) -> NIOLoopBound<TLSHandler>? {
+            guard let first = order.first, first < number else { return nil }
+            return handlers[first]
+        }
+    }
+
+    /// - Parameter budget: of all handshakes, from any event loop.
+    public init(_ budget: any HandshakeBudget) {
+        self.budget = budget
+    }
+
+    /// Adds a server's handshake.
+    func begin(_ handler: TLSHandler, on eventLoop: any EventLoop) -> Ticket {
+        let bound = NIOLoopBound(handler, eventLoop: eventLoop)
+        let loop = ObjectIdentifier(eventLoop)
+        return state.withLock { state in
+            state.lastNumber += 1
+            state.byLoop[loop, default: Handshakes()].begin(state.lastNumber, bound)
+            return Ticket(number: state.lastNumber, loop: loop)
+        }
+    }
+
+    /// Removes a server's handshake.
+    func end(_ ticket: Ticket) {
+        state.withLock { $0.byLoop[ticket.loop]?.end(ticket.number) }
+    }
+
+    /// Reserves bytes for a server's handshake; ends older ones on the same event loop when they do not fit.
+    /// - Returns: whether they fit now.
+    func reserve(_ bytes: Int, for ticket: Ticket) -> Bool {
+        while !budget.reserve(bytes) {
+            guard let oldest = oldest(before: ticket) else { return false }
+            oldest.endForOthers()
+        }
+        return true
+    }
+
+    /// Counts bytes of a client's handshake.
+    func add(_ bytes: Int) {
+        budget.add(bytes)
+    }
+
+    func release(_ bytes: Int) {
+        budget.release(bytes)
+    }
+
+    private func oldest(before ticket: Ticket) -> TLSHandler? {
+        state.withLock { $0.byLoop[ticket.loop]?.oldest(before: ticket.number) }?.value
+    }
+}

@@ -1,0 +1,268 @@
+import NIOCore
+
+/// Reads what a peer sends during its handshake, in front of OpenSSL, and hands on whole messages only.
+///
+/// OpenSSL allocates the length that a handshake message announces, before a byte of the message has come. This reader looks at the
+/// announced length first, keeps a message until all of it is there, and refuses one that is too long. It holds only bytes that were
+/// really sent, at most one message and one record. Messages may be cut into any number of records (RFC 8446 section 5.1).
+///
+/// Only messages in plain text can be read: every ClientHello, also the second one after a HelloRetryRequest, and in TLS 1.2 all messages
+/// up to ChangeCipherSpec. Encrypted messages pass; OpenSSL limits those by `maxCertificateMessage`.
+struct HandshakeReader {
+    /// What to do next.
+    enum Step: Equatable {
+        /// More bytes are needed.
+        case wait
+        /// Give these bytes to OpenSSL, then ask again.
+        case pass(ByteBuffer)
+        case refuse(Refusal)
+    }
+
+    /// Why the handshake ends here.
+    enum Refusal: Equatable {
+        /// A request in plain HTTP.
+        case plainHTTP
+        /// Neither TLS nor HTTP.
+        case notTLS
+        /// Send this alert, and close.
+        case alert(TLSAlert, TLSHandshakeFailure, reason: String)
+    }
+
+    /// The longest message, in bytes without its header. A ClientHello with the key shares of today's post-quantum groups has 1.5 to 4 KiB.
+    static let maxMessage = 16 * 1024
+    /// The longest Certificate message of a client and of a server, in bytes.
+    static let maxCertificateMessage = (client: 32 * 1024, server: 64 * 1024)
+    /// The bytes that the headers of a message's records may add to it.
+    private static let maxFraming = 8 * 1024
+
+    private let isServer: Bool
+    /// Bytes from the network that were not handed on.
+    private var bytes = ByteBuffer()
+    /// How many of `bytes`, whole records, have been looked at.
+    private var scanned = 0
+    /// How many of `bytes` end with a whole message, and may be handed on.
+    private var ready = 0
+    /// The beginning of a message whose four bytes of header are not all there.
+    private var header: [UInt8] = []
+    /// What is missing of the message that has begun.
+    private var missing = 0
+    /// No bytes were handed on yet: OpenSSL does not know the version.
+    private var isFirst = true
+    /// Nothing of what follows can be read.
+    private var isOver = false
+
+    init(isServer: Bool) {
+        self.isServer = isServer
+    }
+
+    /// The memory that is held, in bytes.
+    var heldBytes: Int { bytes.readableBytes == 0 ? 0 : bytes.storageCapacity }
+
+    /// Adds bytes from the network. Call `next` until it waits.
+    mutating func receive(_ more: ByteBuffer) {
+        if bytes.readableBytes == 0 { bytes = more } else { bytes.writeImmutableBuffer(more) }
+    }
+
+    /// Takes all that is left: the handshake is complete.
+    mutating func takeRest() -> ByteBuffer {
+        defer { bytes = ByteBuffer() }
+        return bytes
+    }
+
+    /// - Parameter isTLS12: whether OpenSSL has chosen TLS 1.2; asked only after it has read a first message.
+    mutating func next(isTLS12: () -> Bool) -> Step {
+        guard bytes.readableBytes > 0 else { return .wait }
+        if isOver { return passAll() }
+        if isServer, isFirst, scanned == 0 {
+            switch FirstBytes(bytes.readableBytesView) {
+            case .plainHTTP: return .refuse(.plainHTTP)
+            case .notTLS: return .refuse(.notTLS)
+            case .sslv2: return .refuse(.alert(.protocolVersion, .version, reason: "unsupported protocol"))
+            case .undecided: return wait()
+            case .tls: break
+            }
+        }
+        while let record = Record(in: bytes, at: scanned) {
+            if isServer, isFirst, let refusal = record.refusalBeforeHello { return .refuse(refusal) }
+            // OpenSSL refuses these at once.
+            guard record.isPossible else {
+                isOver = true
+                return passAll()
+            }
+            if record.kind == Record.changeCipherSpec {
+                // Only OpenSSL can tell what follows, once it has read what comes before.
+                if isFirst, ready > 0 { break }
+                if !isFirst, isTLS12() {
+                    isOver = true
+                    return passAll()
+                }
+            }
+            guard scanned + record.totalLength <= bytes.readableBytes else { break }
+            if let refusal = read(record) { return .refuse(refusal) }
+            if isFirst, ready > 0 { break }
+        }
+        guard ready > 0 else {
+            return scanned > limit + Self.maxFraming ? .refuse(.tooLong("the handshake message is cut into too many records")) : wait()
+        }
+        guard let unit = bytes.readSlice(length: ready) else { return .wait }
+        scanned -= ready
+        ready = 0
+        isFirst = false
+        return .pass(unit)
+    }
+
+    /// The longest message that this peer may send.
+    private var limit: Int { isServer ? Self.maxCertificateMessage.client : Self.maxCertificateMessage.server }
+
+    private mutating func passAll() -> Step {
+        .pass(takeRest())
+    }
+
+    private mutating func wait() -> Step {
+        // The network's buffer is larger than what is kept of it.
+        bytes = bytes.withTightStorage()
+        return .wait
+    }
+
+    /// Looks at one whole record.
+    private mutating func read(_ record: Record) -> Refusal? {
+        let end = scanned + record.totalLength
+        if record.kind == Record.handshake {
+            let start = bytes.readerIndex + scanned + Record.headerLength
+            guard let payload = bytes.viewBytes(at: start, length: record.length) else { return nil }
+            if let refusal = read(payload) { return refusal }
+        } else if missing > 0 || !header.isEmpty {
+            return .unexpected("another record came within a handshake message")
+        }
+        scanned = end
+        if missing == 0, header.isEmpty { ready = end }
+        return nil
+    }
+
+    /// Follows the messages through the payload of a record.
+    private mutating func read(_ payload: ByteBufferView) -> Refusal? {
+        var position = payload.startIndex
+        while position < payload.endIndex {
+            if missing > 0 {
+                let count = min(missing, payload.endIndex - position)
+                missing -= count
+                position += count
+                continue
+            }
+            header.append(payload[position])
+            position += 1
+            guard header.count == 4 else { continue }
+            let kind = header[0]
+            missing = Int(header[1]) << 16 | Int(header[2]) << 8 | Int(header[3])
+            header.removeAll(keepingCapacity: true)
+            if isServer, isFirst, kind != Self.clientHello { return .unexpected("the first message is no ClientHello") }
+            let longest = kind == Self.certificate ? limit : Self.maxMessage
+            guard missing <= longest else {
+                return .tooLong("a handshake message announces \(missing) bytes, more than \(longest)")
+            }
+        }
+        return nil
+    }
+
+    private static let clientHello: UInt8 = 1
+    private static let certificate: UInt8 = 11
+}
+
+extension HandshakeReader.Refusal {
+    fileprivate static func unexpected(_ reason: String) -> Self { .alert(.unexpectedMessage, .protocolError, reason: reason) }
+    // The alert that OpenSSL sends for a message above its own limits.
+    fileprivate static func tooLong(_ reason: String) -> Self { .alert(.illegalParameter, .messageTooLarge, reason: reason) }
+}
+
+/// The header of a record (RFC 8446 section 5.1).
+private struct Record {
+    static let headerLength = 5
+    static let changeCipherSpec: UInt8 = 20
+    static let handshake: UInt8 = 22
+    /// The most plaintext in a record.
+    private static let maxPlaintext = 1 << 14
+    /// The most that TLS 1.2 allows encryption to add (RFC 5246 section 6.2.3).
+    private static let maxExpansion = 2048
+
+    let kind: UInt8
+    let majorVersion: UInt8
+    let length: Int
+
+    var totalLength: Int { Self.headerLength + length }
+
+    /// - Returns: `nil` while the header is not whole.
+    init?(in bytes: ByteBuffer, at offset: Int) {
+        let start = bytes.readerIndex + offset
+        guard let kind = bytes.getInteger(at: start, as: UInt8.self), let major = bytes.getInteger(at: start + 1, as: UInt8.self),
+            let length = bytes.getInteger(at: start + 3, as: UInt16.self)
+        else { return nil }
+        self.kind = kind
+        majorVersion = major
+        self.length = Int(length)
+    }
+
+    /// Why a server does not go on with this record when it has no ClientHello yet.
+    var refusalBeforeHello: HandshakeReader.Refusal? {
+        guard kind == Self.handshake else { return .unexpected("the first record is no handshake record") }
+        guard majorVersion == 3 else { return .notTLS }
+        guard length <= Self.maxPlaintext else {
+            return .alert(.recordOverflow, .protocolError, reason: "a record announces \(length) bytes")
+        }
+        return length == 0 ? .unexpected("a handshake record is empty") : nil
+    }
+
+    /// Whether OpenSSL would not refuse it by its header alone.
+    var isPossible: Bool {
+        majorVersion == 3 && (20...24).contains(kind)
+            && (kind == Self.handshake ? (1...Self.maxPlaintext).contains(length) : length <= Self.maxPlaintext + Self.maxExpansion)
+    }
+}
+
+/// What a client's first bytes on a TLS port look like.
+enum FirstBytes: Equatable {
+    /// A request in plain HTTP.
+    case plainHTTP
+    /// Neither TLS nor HTTP.
+    case notTLS
+    /// The ClientHello of SSL 2.0.
+    case sslv2
+    /// A record of TLS.
+    case tls
+    /// Too few to tell.
+    case undecided
+
+    private static let methods = ["GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE ", "PRI "]
+
+    init(_ bytes: ByteBufferView) {
+        guard let first = bytes.first else {
+            self = .undecided
+            return
+        }
+        // Records of TLS begin with a number from 20 to 24 (RFC 8446 section 5.1), the hello of SSL 2.0 with its highest bit set.
+        if (20...24).contains(first) {
+            self = .tls
+            return
+        }
+        // SSL 2.0: a length, then the number of a ClientHello.
+        if first >= 0x80 {
+            self = bytes.count < 3 ? .undecided : bytes[bytes.startIndex + 2] == 1 ? .sslv2 : .notTLS
+            return
+        }
+        self = .notTLS
+        for method in Self.methods {
+            if bytes.starts(with: method.utf8) { self = .plainHTTP }
+            if bytes.count < method.utf8.count, method.utf8.starts(with: bytes) { self = .undecided }
+        }
+    }
+}
+
+extension ByteBuffer {
+    /// The same bytes in memory of their own, unless theirs is not much larger.
+    fileprivate func withTightStorage() -> ByteBuffer {
+        guard readableBytes > 0, storageCapacity > 2 * max(readableBytes, 128) else { return self }
+        var copy = ByteBuffer()
+        copy.reserveCapacity(readableBytes)
+        copy.writeImmutableBuffer(self)
+        return copy
+    }
+}
