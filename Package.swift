@@ -50,7 +50,7 @@ let package = Package(
         .target(
             name: "Services",
             dependencies: [
-                "Proxy", "HTTP", "TLS", "ConfigWatch", "CMalloc", nioCore, nioPosix, nioTLS, logging, lifecycle, unixSignals,
+                "Proxy", "HTTP", "TLS", "ConfigWatch", "CFiles", "CMalloc", nioCore, nioPosix, nioTLS, logging, lifecycle, unixSignals,
             ],
             swiftSettings: swiftSettings),
         .target(
@@ -76,6 +76,8 @@ let package = Package(
         .target(name: "CCrypt", cSettings: cSettings, linkerSettings: [.linkedLibrary("crypt")]),
         .target(name: "CSimdjson", cxxSettings: cxxSettings, linkerSettings: [.linkedLibrary("simdjson")]),
         .target(name: "CTomlPlusPlus", cxxSettings: cxxSettings),
+
+        .target(name: "CFiles", cSettings: cSettings),
 
         // C of our own, where Swift has no words for what a processor can do.
         .target(name: "CText", cSettings: cSettings),

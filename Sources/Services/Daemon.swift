@@ -43,6 +43,9 @@ public actor Daemon {
     /// Listeners that closed and whose connections have not all ended.
     private var draining: [ObjectIdentifier: Listener] = [:]
     private var isStopping = false
+    private var isRestoringSocketFiles = false
+    /// Unix sockets whose files have vanished and could not be made again: reported once.
+    private var lostSocketFiles: Set<String> = []
 
     /// Makes what needs no port: store, threads, routes.
     public init(_ loaded: LoadedConfig, logger: Logger) {
@@ -96,6 +99,7 @@ public actor Daemon {
         }
         lifecycle.listenersAreUp()
         memoryReturn.start(on: group.next())
+        watchSocketFiles()
         return addresses
     }
 
@@ -111,6 +115,7 @@ public actor Daemon {
             throw ConfigProblems([ConfigProblem(file: new.origin.file, position: nil, key: nil, message: "exporter-proxy is stopping")])
         }
         commit(prepared)
+        await restoreSocketFiles()
         return plan
     }
 
@@ -150,6 +155,41 @@ public actor Daemon {
             }
         }
         return addresses
+    }
+
+    // MARK: - Socket files
+
+    /// How often the files of Unix sockets are looked for.
+    private static let socketFilePeriod = TimeAmount.seconds(2)
+
+    /// Looks for the files of Unix sockets from now on, until the event loops end.
+    private func watchSocketFiles() {
+        group.next().scheduleRepeatedTask(initialDelay: Self.socketFilePeriod, delay: Self.socketFilePeriod) { [weak self] _ in
+            guard let self else { return }
+            Task { await self.restoreSocketFiles() }
+        }
+    }
+
+    /// Makes the files of Unix sockets that have vanished again.
+    private func restoreSocketFiles() async {
+        guard !isRestoringSocketFiles else { return }
+        isRestoringSocketFiles = true
+        defer { isRestoringSocketFiles = false }
+        for listener in listeners.map(\.listener) where listener.socketFile != nil {
+            let metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]
+            do {
+                let bound = try await runBlocking { Result { try listener.bindLostFile() } }
+                guard let pending = try bound.get() else { continue }
+                try await listener.replaceSocket(by: pending)
+                lostSocketFiles.remove(listener.name)
+                logger.warning("the socket's file had vanished and was made again", metadata: metadata)
+            } catch {
+                guard lostSocketFiles.insert(listener.name).inserted else { continue }
+                logger.error(
+                    "the socket's file has vanished and cannot be made again",
+                    metadata: metadata.merging([LogKey.error: "\(error)"]) { $1 })
+            }
+        }
     }
 
     // MARK: - Everything that can fail

@@ -52,3 +52,20 @@ func aRegularFileIsAnError() async throws {
         #expect(try String(contentsOfFile: file, encoding: .utf8) == "do not lose me")
     }
 }
+
+@Test("the kernel shows the socket by its path, and a file that vanishes comes back by itself and by a reload, without losing a connection")
+func aLostSocketFileComesBack() async throws {
+    try await withProxy(config) { proxy in
+        let path = proxy.folder.path("receiver.sock")
+        let names = try String(contentsOfFile: "/proc/net/unix", encoding: .utf8)
+        #expect(names.contains(" \(path)\n"))
+        for round in 1...2 {
+            #expect(unlink(path) == 0)
+            if round == 2 { proxy.program.send(signal: SIGHUP) }
+            try await wait(for: "the socket's file", within: .seconds(20)) { proxy.folder.contains("receiver.sock") }
+            #expect(try await pushOverUnixSocket(#"{"a": "a \#(round)"}"#, to: proxy) == "")
+            let metrics = try await curl("http://\(proxy.scrape)/metrics?app=a").body
+            #expect(metrics == "a \(round)\n")
+        }
+    }
+}

@@ -38,14 +38,17 @@ public final class Listener: Sendable {
     /// Guards the steps. Held for system calls that do not wait.
     private let state: Mutex<State>
     private let setup: Setup
+    /// What the Unix socket was made by; `nil` for TCP.
+    private let unix: UnixSocketConfig?
     private let logger: Logger
     private let connections = OpenConnections()
     /// What is counted here, until the listener is dropped.
     let metrics: ListenerMetrics
 
-    private init(name: String, port: UInt16?, socket: Socket, file: File, setup: Setup) {
+    private init(name: String, port: UInt16?, socket: Socket, file: File, unix: UnixSocketConfig? = nil, setup: Setup) {
         self.name = name
         self.port = port
+        self.unix = unix
         self.setup = setup
         logger = setup.logger(for: name)
         metrics = setup.metrics.addListener(name, setup.kind)
@@ -185,12 +188,55 @@ extension Listener {
         return Listener(name: name, port: socket.port, socket: .bound(descriptor: socket.descriptor), file: .none, setup: setup)
     }
 
-    /// Makes a Unix socket under a temporary name, with its owner and mode; nobody can connect yet.
+    /// Makes a Unix socket with its owner and mode; clients cannot connect yet.
     /// - Parameter ours: the files of running listeners, one of which this one may replace.
     static func bind(_ config: UnixSocketConfig, replacing ours: [UnixSocketFile] = [], setup: Setup) throws(ListenError) -> Listener {
         let pending = try UnixSocketFile.bind(config, replacing: ours)
         return Listener(
-            name: config.path, port: nil, socket: .bound(descriptor: pending.descriptor), file: .pending(pending), setup: setup)
+            name: config.path, port: nil, socket: .bound(descriptor: pending.descriptor), file: .pending(pending), unix: config,
+            setup: setup)
+    }
+
+    /// Makes the file of a Unix socket again when it has vanished, with a new socket behind it: the old socket cannot get a name again.
+    /// Blocks: never call it on an event loop.
+    /// - Returns: the new socket, for `replaceSocket`; `nil` when nothing has vanished.
+    func bindLostFile() throws(ListenError) -> UnixSocketFile.Pending? {
+        guard let unix, let file = socketFile, file.isGone else { return nil }
+        return try UnixSocketFile.bind(unix)
+    }
+
+    /// Accepts connections on another socket in place of the old one. Connections stay.
+    func replaceSocket(by pending: UnixSocketFile.Pending) async throws(ListenError) {
+        guard Glibc.listen(pending.descriptor, Self.backlog) == 0 else {
+            let reason = errorText(errno)
+            pending.abandon()
+            close(pending.descriptor)
+            throw ListenError(name, reason)
+        }
+        let channel: any Channel
+        do {
+            channel = try await bootstrap.withBoundSocket(pending.descriptor).get()
+        } catch {
+            // The channel has closed what it was given.
+            pending.abandon()
+            throw ListenError(name, "\(error)")
+        }
+        _ = Glibc.listen(pending.descriptor, Self.backlog)
+        let published = try pending.publish()
+        let old: (channel: any Channel, descriptor: CInt)? = state.withLock { state in
+            guard case .listening(let old, let descriptor, true) = state.socket else { return nil }
+            state.file = .published(published)
+            state.socket = .listening(channel, descriptor: pending.descriptor, isStarted: true)
+            return (old, descriptor)
+        }
+        guard let old else {
+            // It was closed in the meantime.
+            published.remove()
+            try? await channel.close()
+            return
+        }
+        channel.pipeline.fireUserInboundEventTriggered(StartAcceptingEvent())
+        await closeOnceEmpty(old.channel, old.descriptor, within: Self.longestAccepting)
     }
 
     /// The kernel completes connections from now on, and keeps them waiting.

@@ -1,0 +1,196 @@
+import CFiles
+import Glibc
+import Proxy
+
+/// Which file it is, whatever it is called.
+struct FileIdentity: Equatable, Sendable {
+    let device: UInt64
+    let inode: UInt64
+}
+
+extension UnixSocketFile {
+    /// A folder, open: the same one whatever happens to its path.
+    final class Folder: Sendable {
+        let path: String
+        let descriptor: CInt
+
+        private init(path: String, descriptor: CInt) {
+            self.path = path
+            self.descriptor = descriptor
+        }
+
+        deinit { close(descriptor) }
+
+        /// - Parameter file: the path of a file, which need not be there.
+        /// - Returns: its folder, and its name in it.
+        static func open(of file: String) throws(ListenError) -> (folder: Folder, name: String) {
+            let path = path(of: file)
+            let descriptor = cfiles_open_folder(path)
+            guard descriptor >= 0 else {
+                switch errno {
+                case ENOENT: throw ListenError(file, "the folder \(path) does not exist")
+                case ENOTDIR: throw ListenError(file, "\(path) is not a folder")
+                case let error: throw ListenError(file, "cannot open the folder \(path): \(errorText(error))")
+                }
+            }
+            let name = file.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(file[file.utf8.index(after: $0)...]) } ?? file
+            return (Folder(path: path, descriptor: descriptor), name)
+        }
+
+        static func path(of file: String) -> String {
+            guard let slash = file.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
+            return slash == file.utf8.startIndex ? "/" : String(file[..<slash])
+        }
+
+        /// - Returns: `nil` with an `errno` when it cannot be opened.
+        func entry(_ name: String) -> Entry? { Entry(cfiles_open_entry(descriptor, name)) }
+
+        /// A path to an entry of this very folder, of a length that always fits a socket's address.
+        func path(to name: String) -> String { "/proc/self/fd/\(descriptor)/\(name)" }
+
+        /// Removes an entry, unless it is another file than expected. What stands there instead keeps its name.
+        /// - Returns: whether it was removed; otherwise there is an `errno`.
+        @discardableResult
+        func remove(_ name: String, ifItIs identity: FileIdentity) -> Bool {
+            guard entry(name)?.identity == identity else {
+                errno = ENOENT
+                return false
+            }
+            // It may be replaced at any moment: moved aside it can be looked at and removed as one.
+            let aside = Self.temporaryName()
+            guard cfiles_move(descriptor, name, aside) == 0 else { return false }
+            guard entry(aside)?.identity == identity else {
+                _ = cfiles_move(descriptor, aside, name)
+                errno = EEXIST
+                return false
+            }
+            return unlinkat(descriptor, aside, 0) == 0
+        }
+
+        /// A name that is not used by anything else.
+        static func temporaryName() -> String { ".exporter-proxy-\(String(UInt64.random(in: .min ... .max), radix: 36))" }
+    }
+
+    /// One file, open by name only: the same one whatever happens to its path.
+    final class Entry {
+        /// The mode of a socket that was just bound: no file of another origin has it.
+        static let mark: mode_t = 0o1000
+
+        let descriptor: CInt
+        private let status: stat
+
+        /// - Parameter descriptor: closed by this object; negative when there is none.
+        init?(_ descriptor: CInt) {
+            guard descriptor >= 0 else { return nil }
+            var status = stat()
+            guard fstat(descriptor, &status) == 0 else {
+                close(descriptor)
+                return nil
+            }
+            self.descriptor = descriptor
+            self.status = status
+        }
+
+        deinit { close(descriptor) }
+
+        var identity: FileIdentity { FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino)) }
+        var isSocket: Bool { status.st_mode & S_IFMT == S_IFSOCK }
+        var isMarked: Bool { status.st_mode & 0o7777 == Self.mark }
+        var user: uid_t { status.st_uid }
+    }
+
+    /// The owner of a socket file. Names are looked up already.
+    struct Owner {
+        /// `nil` leaves it as it is: that of the process.
+        private let user: uid_t?
+        private let group: gid_t?
+        private let description: String
+
+        init(_ config: UnixSocketConfig) throws(ListenError) {
+            switch config.user {
+            case .current: user = nil
+            case .id(let id): user = id
+            case .name(let name): user = try Self.userID(name, address: config.path)
+            }
+            switch config.group {
+            case .current: group = nil
+            case .id(let id): group = id
+            case .name(let name): group = try Self.groupID(name, address: config.path)
+            }
+            description = "user \(Self.text(config.user)) and group \(Self.text(config.group))"
+        }
+
+        func apply(to file: Entry, mode: UInt16, address: String) throws(ListenError) {
+            if user != nil || group != nil {
+                // (uid_t)-1 leaves the user, (gid_t)-1 the group as it is (chown(2)).
+                guard cfiles_set_owner(file.descriptor, user ?? .max, group ?? .max) == 0 else {
+                    let why = errno == EPERM ? "only root may do that, or a member of the group" : errorText(errno)
+                    throw ListenError(
+                        address, "cannot give the socket to \(description): \(why)",
+                        key: user != nil ? "unix_socket_user" : "unix_socket_group")
+                }
+            }
+            // After the owner, whose change may clear bits of the mode. The umask does not count here.
+            guard cfiles_set_mode(file.descriptor, mode_t(mode)) == 0 else {
+                throw ListenError(address, "cannot set the mode of the socket: \(errorText(errno))")
+            }
+        }
+
+        private static func text(_ principal: UnixSocketConfig.Principal) -> String {
+            switch principal {
+            case .current: "of the process"
+            case .name(let name): name
+            case .id(let id): "\(id)"
+            }
+        }
+
+        private static func userID(_ name: String, address: String) throws(ListenError) -> uid_t {
+            var id: uid_t?
+            let error = withGrowingBuffer { buffer, size in
+                var entry = passwd()
+                var result: UnsafeMutablePointer<passwd>?
+                let error = getpwnam_r(name, &entry, buffer, size, &result)
+                id = result == nil ? nil : entry.pw_uid
+                return error
+            }
+            if let id { return id }
+            throw ListenError(address, lookUpFailure("user", name, error), key: "unix_socket_user")
+        }
+
+        private static func groupID(_ name: String, address: String) throws(ListenError) -> gid_t {
+            var id: gid_t?
+            let error = withGrowingBuffer { buffer, size in
+                var entry = group_entry()
+                var result: UnsafeMutablePointer<group_entry>?
+                let error = getgrnam_r(name, &entry, buffer, size, &result)
+                id = result == nil ? nil : entry.gr_gid
+                return error
+            }
+            if let id { return id }
+            throw ListenError(address, lookUpFailure("group", name, error), key: "unix_socket_group")
+        }
+
+        /// Not found is 0 or one of several errors, as the system likes it (getpwnam_r(3)).
+        private static func lookUpFailure(_ kind: String, _ name: String, _ error: CInt) -> String {
+            switch error {
+            case 0, ENOENT, ESRCH, EBADF, EPERM: "unknown \(kind) \(name)"
+            default: "cannot look up the \(kind) \(name): \(errorText(error))"
+            }
+        }
+
+        /// A group may have many members: the buffer grows until they fit, within reason.
+        private static func withGrowingBuffer(_ body: (UnsafeMutablePointer<CChar>, Int) -> CInt) -> CInt {
+            var size = 4096
+            while true {
+                let error = withUnsafeTemporaryAllocation(of: CChar.self, capacity: size) { buffer in
+                    buffer.baseAddress.map { body($0, buffer.count) } ?? ENOMEM
+                }
+                guard error == ERANGE, size < 1 << 20 else { return error }
+                size *= 4
+            }
+        }
+    }
+}
+
+/// `group` is also the name of a property here.
+private typealias group_entry = Glibc.group
