@@ -30,7 +30,7 @@ public actor Daemon {
     private let passwordThread: NIOThreadPool
     /// Who may scrape; told of new users by a reload.
     private let basicAuth: BasicAuth
-    private let intake: PushIntake
+    private let intake: Intake
     private let server: ScrapeServer
     private let poller: Poller
     /// Beside the contexts, so that clients resume their sessions across a reload.
@@ -54,10 +54,11 @@ public actor Daemon {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let blockingWork = NIOThreadPool(numberOfThreads: max(2, System.coreCount))
         let store = MetricStore(limits: StoreLimits(config))
+        let intake = Intake(store: store, clock: SystemClock.now)
         let metrics = SelfMetrics(version: ProgramVersion.current, start: SystemClock.time(), readProcess: ProcessReading.now)
         metrics.isExposed = config.exporter.selfMetrics
         metrics.held.setLimits(config)
-        let poller = Poller(group: group, store: store, metrics: metrics, clock: SystemClock.now, logger: logger)
+        let poller = Poller(group: group, intake: intake, metrics: metrics, logger: logger)
         let lifecycle = DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads) { poller.firstPollsEnded }
         let router = Router(
             store: store, lifecycle: lifecycle, metrics: metrics, offload: ThreadPoolOffload(blockingWork), clock: SystemClock.now)
@@ -76,9 +77,7 @@ public actor Daemon {
         self.poller = poller
         self.lifecycle = lifecycle
         memoryReturn = MemoryReturn(freedBytes: { store.freedBytes }, pool: blockingWork)
-        intake = PushIntake(
-            store: store, metrics: metrics, inflight: metrics.held[.pushing], clock: SystemClock.now,
-            makeDecoder: { format, maxMessageSize in format.makeDecoder(maxMessageSize: maxMessageSize) })
+        self.intake = intake
         server = ScrapeServer(
             responder: basicAuth, metrics: metrics, clock: SystemClock.time, maxConnections: config.exporter.maxConnections, group: group,
             logger: logger)
@@ -250,7 +249,7 @@ public actor Daemon {
                 binding: receiver, settings: prepared.receiverSettings(of: door),
                 maxConnections: prepared.loaded.config.exporter.concurrentRequests, sharesPort: sharesPort,
                 replacing: listeners.compactMap(\.listener.socketFile),
-                intake: intake, group: group, logger: logger))
+                intake: intake, metrics: metrics, group: group, logger: logger))
     }
 
     private func publish(_ opened: [RunningListener], _ new: LoadedConfig) -> [ConfigProblem] {

@@ -11,8 +11,10 @@ public struct AppEntry: Sendable {
 
     /// Its name.
     public var name: AppName
-    /// Who handed it in.
+    /// The receiver that it came through, or the target that it was polled from.
     public var source: Source
+    /// The peer that pushed it; `nil` for a polled app.
+    public var sender: Sender?
     /// When its metrics were last replaced; `nil` for a target that never answered.
     public var lastUpdate: Moment?
     /// Its metrics; empty for a target that never answered, and once expired.
@@ -21,9 +23,12 @@ public struct AppEntry: Sendable {
     public var state: State
 
     /// An app made of its parts.
-    public init(name: AppName, source: Source, lastUpdate: Moment?, exposition: Exposition, state: State) {
+    public init(
+        name: AppName, source: Source, sender: Sender? = nil, lastUpdate: Moment?, exposition: Exposition, state: State
+    ) {
         self.name = name
         self.source = source
+        self.sender = sender
         self.lastUpdate = lastUpdate
         self.exposition = exposition
         self.state = state

@@ -17,13 +17,16 @@ public final class MetricStore: Sendable {
     }
 
     /// Replaces the apps of one push, all together or none.
+    /// - Parameter sender: the peer that pushed them; kept with each app.
     /// - Throws: `.tooManyApps` or `.storeFull`; what was stored stays.
-    public func apply(_ push: Push, from source: Source, at moment: Moment) throws(Rejection) {
+    public func apply(_ push: Push, from source: Source, sender: Sender? = nil, at moment: Moment) throws(Rejection) {
         guard !push.apps.isEmpty else { return }
         expire(at: moment)
         var apps = push.apps.map { app in
             StoredApp(
-                AppEntry(name: app.name, source: source, lastUpdate: moment, exposition: app.exposition, state: .ok), target: nil)
+                AppEntry(
+                    name: app.name, source: source, sender: sender, lastUpdate: moment, exposition: app.exposition, state: .ok),
+                target: nil)
         }
         // What was replaced comes back in `apps`, and is freed after the lock; so is the snapshot that is no longer right.
         var stale: Snapshot?

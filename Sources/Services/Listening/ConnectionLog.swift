@@ -1,7 +1,5 @@
-import Glibc
 import Logging
 import NIOCore
-import NIOPosix
 import TLS
 
 /// What is logged about single connections of one listener: few lines, whatever peers do.
@@ -41,31 +39,4 @@ final class ConnectionLog: Sendable {
         default: write(.debug, "connection failed", peer: channel, [LogKey.error: "\(error)"])
         }
     }
-}
-
-/// The other end, for the log: its address, or its process where it came through a Unix socket. Called on the channel's event loop.
-func peerName(of channel: any Channel) -> String {
-    if let address = channel.remoteAddress?.hostAndPort { return address }
-    var name = "unknown"
-    (channel as? any SocketOptionProvider)?
-        .unsafeGetSocketOption(level: .socket, name: NIOBSDSocket.Option(rawValue: SO_PEERCRED))
-        .assumeIsolated()
-        // On the channel's own event loop the answer is there at once.
-        .whenSuccess { (peer: PeerCredentials) in name = "process \(peer.process) of user \(peer.user)" }
-    return name
-}
-
-extension SocketAddress {
-    /// `127.0.0.1:6554`, `[::1]:6554`; `nil` for a Unix socket.
-    var hostAndPort: String? {
-        guard let ip = ipAddress, let port else { return nil }
-        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
-    }
-}
-
-/// `struct ucred` (unix(7)), which Glibc shows to GNU sources alone.
-private struct PeerCredentials: Sendable {
-    var process: Int32 = 0
-    var user: UInt32 = 0
-    var group: UInt32 = 0
 }

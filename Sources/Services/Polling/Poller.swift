@@ -48,24 +48,21 @@ final class Poller: Sendable {
     }
 
     private let group: any EventLoopGroup
-    private let store: MetricStore
+    private let intake: Intake
     private let metrics: SelfMetrics
-    private let clock: @Sendable () -> Moment
     private let logger: Logger
     private let resolver: HostResolver
     private let state = Mutex(State())
 
     /// - Parameters:
     ///   - group: where the loops run, dealt out in turn.
-    ///   - clock: for the moment of an update.
+    ///   - intake: takes what the targets answer.
     init(
-        group: any EventLoopGroup, store: MetricStore, metrics: SelfMetrics, clock: @escaping @Sendable () -> Moment, logger: Logger,
-        resolver: HostResolver = HostResolver()
+        group: any EventLoopGroup, intake: Intake, metrics: SelfMetrics, logger: Logger, resolver: HostResolver = HostResolver()
     ) {
         self.group = group
-        self.store = store
+        self.intake = intake
         self.metrics = metrics
-        self.clock = clock
         self.logger = logger
         self.resolver = resolver
     }
@@ -90,7 +87,7 @@ final class Poller: Sendable {
             metrics.removeTarget(url)
         }
         guard state.withLock({ !$0.isShutDown }) else { return }
-        store.change(unregistering: gone, registering: renamed + new.map(\.target))
+        intake.store.change(unregistering: gone, registering: renamed + new.map(\.target))
         for target in renamed { _ = metrics.addTarget(target) }
         for target in renamed { state.withLock { $0.running[target.url] }?.rename(to: target.name) }
         for polled in new { start(polled) }
@@ -133,13 +130,13 @@ final class Poller: Sendable {
         guard let new else { return }
         before?.stop()
         let polls = metrics.addTarget(polled.target)
-        let (resolver, logger, store, clock) = (resolver, logger, store, clock)
+        let (resolver, logger, intake) = (resolver, logger, intake)
         let home = new.home
         home.eventLoop.execute { [weak self] in
             let alarms = home.alarms.value ?? AlarmClock(eventLoop: home.eventLoop)
             home.alarms.value = alarms
             let loop = TargetLoop(polled, on: home.eventLoop, alarms: alarms, resolver: resolver, logger: logger) { outcome, took in
-                let recorded = store.record(outcome, for: url, at: clock())
+                let recorded = intake.record(outcome, for: url)
                 polls.ended(recorded, after: took)
                 return recorded
             } firstPollEnded: { [weak self] in

@@ -19,7 +19,11 @@ final class PushHandler: ChannelInboundHandler {
     static let lingerTime = TimeAmount.seconds(2)
     private static let lingerBytes = 64 << 20
 
-    private let intake: PushIntake
+    private let intake: Intake
+    /// What incomplete messages may take together.
+    private let inflight: ByteBudget
+    /// Made with the first message.
+    private var sender: Sender?
     private let source: Source
     private let metrics: ListenerMetrics
     private let format: PushFormat
@@ -40,18 +44,20 @@ final class PushHandler: ChannelInboundHandler {
     private var timer: DeadlineTimer?
 
     init(
-        intake: PushIntake, source: Source, metrics: ListenerMetrics, log: ConnectionLog, format: PushFormat, maxMessageSize: ByteCount,
+        intake: Intake, inflight: ByteBudget, source: Source, metrics: ListenerMetrics, log: ConnectionLog, format: PushFormat,
+        maxMessageSize: ByteCount,
         idleTimeout: TimeAmount,
         refusal: Rejection? = nil
     ) {
         self.intake = intake
+        self.inflight = inflight
         self.source = source
         self.metrics = metrics
         self.format = format
         self.log = log
         self.idleTimeout = idleTimeout
         self.refusal = refusal
-        decoder = intake.makeDecoder(format, maxMessageSize)
+        decoder = format.makeDecoder(maxMessageSize: maxMessageSize)
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -76,7 +82,7 @@ final class PushHandler: ChannelInboundHandler {
             timer?.set(drain?.pause(isNew: false) ?? idleTimeout)
             decoder?.feed(bytes)
             do {
-                let applied = try applyComplete()
+                let applied = try applyComplete(context)
                 // What it has begun since is under rules that no longer hold.
                 if applied, drain == .accessChanged { close(context) }
             } catch {
@@ -121,11 +127,13 @@ final class PushHandler: ChannelInboundHandler {
     // MARK: - Messages
 
     /// - Returns: whether there was any.
-    private func applyComplete() throws(Rejection) -> Bool {
+    private func applyComplete(_ context: ChannelHandlerContext) throws(Rejection) -> Bool {
         if let refusal { throw refusal }
         var applied = false
         while let push = try decoder?.next() {
-            try intake.store.apply(push, from: source, at: intake.clock())
+            let sender = self.sender ?? Sender(peer: Sender.Peer(of: context.channel))
+            self.sender = sender
+            try intake.apply(push, from: sender, through: source)
             metrics.countReceived(format)
             applied = true
         }
@@ -135,9 +143,9 @@ final class PushHandler: ChannelInboundHandler {
 
     private func reserve(_ bytes: Int) throws(Rejection) {
         if bytes > reserved {
-            guard intake.inflight.reserve(bytes - reserved) else { throw .tooMuchInFlight(limit: intake.inflight.limit) }
+            guard inflight.reserve(bytes - reserved) else { throw .tooMuchInFlight(limit: inflight.limit) }
         } else if bytes < reserved {
-            intake.inflight.release(reserved - bytes)
+            inflight.release(reserved - bytes)
         }
         reserved = bytes
     }
@@ -222,7 +230,7 @@ final class PushHandler: ChannelInboundHandler {
 
     private func release() {
         decoder = nil
-        if reserved > 0 { intake.inflight.release(reserved) }
+        if reserved > 0 { inflight.release(reserved) }
         reserved = 0
     }
 }

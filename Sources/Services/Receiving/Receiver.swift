@@ -23,11 +23,12 @@ public final class Receiver: Sendable {
     ///   - ours: the files of running receivers, one of which this one may replace.
     init(
         binding address: Address, settings: ReceiverSettings, maxConnections: Int, sharesPort: Bool = false,
-        replacing ours: [UnixSocketFile] = [], intake: PushIntake, group: any EventLoopGroup, logger: Logger
+        replacing ours: [UnixSocketFile] = [], intake: Intake, metrics: SelfMetrics, group: any EventLoopGroup, logger: Logger
     ) throws(ListenError) {
         let limit = ConnectionLimit(maxConnections)
         let settings = SettingsInForce(settings)
-        var setup = Listener.Setup(group: group, limit: limit, policy: .wait, kind: .receiver, metrics: intake.metrics, logger: logger) {
+        let inflight = metrics.held[.pushing]
+        var setup = Listener.Setup(group: group, limit: limit, policy: .wait, kind: .receiver, metrics: metrics, logger: logger) {
             metrics, logger in
             let source = Source.push(listener: metrics.name)
             let log = ConnectionLog(logger: logger)
@@ -35,7 +36,7 @@ public final class Receiver: Sendable {
             return {
                 let settings = settings.now
                 return { channel in
-                    try Self.setUp(channel, settings, intake: intake, source: source, metrics: metrics, log: log) {
+                    try Self.setUp(channel, settings, intake: intake, inflight: inflight, source: source, metrics: metrics, log: log) {
                         handshakes.ended($0, channel: $1)
                     }
                 }
@@ -74,7 +75,8 @@ public final class Receiver: Sendable {
     public func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
 
     private static func setUp(
-        _ channel: any Channel, _ settings: ReceiverSettings, intake: PushIntake, source: Source, metrics: ListenerMetrics,
+        _ channel: any Channel, _ settings: ReceiverSettings, intake: Intake, inflight: ByteBudget, source: Source,
+        metrics: ListenerMetrics,
         log: ConnectionLog, onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
         // A sender ends its side and still waits for ours.
@@ -90,7 +92,7 @@ public final class Receiver: Sendable {
         let refusesPlain = if case .required = settings.transport { true } else { false }
         try transport.install(on: channel) { channel, isTLS in
             let handler = PushHandler(
-                intake: intake, source: source, metrics: metrics, log: log, format: settings.format,
+                intake: intake, inflight: inflight, source: source, metrics: metrics, log: log, format: settings.format,
                 maxMessageSize: settings.maxMessageSize,
                 idleTimeout: settings.idleTimeout, refusal: refusesPlain && !isTLS ? .tlsRequired : nil)
             try channel.pipeline.syncOperations.addHandler(handler)

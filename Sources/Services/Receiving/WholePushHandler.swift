@@ -12,7 +12,7 @@ final class WholePushHandler: ChannelInboundHandler {
     /// The largest message taken here, in bytes: an event loop that accepts must not decode for long before it turns to others.
     static let maxSize = 64 << 10
 
-    private let intake: PushIntake
+    private let intake: Intake
     private let source: Source
     private let metrics: ListenerMetrics
     private let connections: OpenConnections
@@ -22,7 +22,7 @@ final class WholePushHandler: ChannelInboundHandler {
 
     /// - Parameter settings: those in force now.
     init(
-        intake: PushIntake, metrics: ListenerMetrics, connections: OpenConnections, settings: @escaping () -> ReceiverSettings
+        intake: Intake, metrics: ListenerMetrics, connections: OpenConnections, settings: @escaping () -> ReceiverSettings
     ) {
         self.intake = intake
         self.source = .push(listener: metrics.name)
@@ -49,7 +49,7 @@ final class WholePushHandler: ChannelInboundHandler {
     private func takePush(from connection: any Channel, _ settings: ReceiverSettings) -> Bool {
         guard read(connection) > 0, buffer.writableBytes > 0, let push = onlyPush(settings) else { return false }
         do {
-            try intake.store.apply(push, from: source, at: intake.clock())
+            try intake.apply(push, from: Sender(peer: Sender.Peer(of: connection)), through: source)
         } catch {
             // It is refused once more where there are words for it.
             return false
@@ -61,7 +61,7 @@ final class WholePushHandler: ChannelInboundHandler {
 
     /// The push that the bytes are, if they are one and no more.
     private func onlyPush(_ settings: ReceiverSettings) -> Push? {
-        var decoder = intake.makeDecoder(settings.format, settings.maxMessageSize)
+        var decoder = settings.format.makeDecoder(maxMessageSize: settings.maxMessageSize)
         decoder.feed(buffer)
         do {
             guard let push = try decoder.next(), try decoder.next() == nil, decoder.bufferedBytes == 0 else { return nil }

@@ -11,13 +11,11 @@ import Testing
 private func withReceiver(_ body: (Receiver, MetricStore, any EventLoop) async throws -> Void) async throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let store = MetricStore()
-    let intake = PushIntake(
-        store: store, metrics: SelfMetrics(version: "1", start: SystemClock.time()) { nil }, inflight: ByteBudget(limit: .mebibytes(1)),
-        clock: SystemClock.now,
-        makeDecoder: { format, size in format.makeDecoder(maxMessageSize: size) })
     let receiver = try Receiver(
         binding: .tcp(ListenAddress(host: "127.0.0.1", port: 0)), settings: ReceiverSettings(Config(), transport: .off),
-        maxConnections: 10, intake: intake, group: group, logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        maxConnections: 10, intake: Intake(store: store, clock: SystemClock.now),
+        metrics: SelfMetrics(version: "1", start: SystemClock.time()) { nil }, group: group,
+        logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     do {
         try await body(receiver, store, group.next())
     } catch {

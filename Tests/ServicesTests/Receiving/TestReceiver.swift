@@ -56,17 +56,16 @@ func withReceiver(
 ) async throws {
     try await withTemporaryFolder { folder in
         let store = MetricStore(limits: limits)
-        let budget = ByteBudget(limit: ByteCount(inflight))
         let log = LogLines()
         let metrics = SelfMetrics(version: "1", start: SystemClock.time()) { nil }
-        let intake = PushIntake(store: store, metrics: metrics, inflight: budget, clock: SystemClock.now) {
-            $0.makeDecoder(maxMessageSize: $1)
-        }
+        let budget = metrics.held[.pushing]
+        budget.limit = ByteCount(inflight)
         let path = folder.path("r.sock")
         let receiver = try Receiver(
             binding: onUnixSocket ? .unix(UnixSocketConfig(path: path)) : .tcp(ListenAddress(host: "127.0.0.1", port: 0)),
             settings: settings,
-            maxConnections: maxConnections, intake: intake, group: MultiThreadedEventLoopGroup.singleton, logger: log.logger)
+            maxConnections: maxConnections, intake: Intake(store: store, clock: SystemClock.now), metrics: metrics,
+            group: MultiThreadedEventLoopGroup.singleton, logger: log.logger)
         try await receiver.listener.listen()
         try receiver.listener.publish()
         if starts { receiver.start() }
