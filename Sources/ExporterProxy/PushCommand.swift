@@ -53,6 +53,12 @@ struct PushCommand: AsyncParsableCommand {
             valueName: "duration"))
     var timeout = TimeoutArgument(duration: .seconds(30))
 
+    @Option(
+        help: ArgumentHelp(
+            "How long to try again while nothing listens there, as while exporter-proxy restarts: seconds, or 500ms, 1m30s.",
+            valueName: "duration"))
+    var retryFor: TimeoutArgument?
+
     @Argument(help: "The metrics, in Prometheus's text format. Without it, or with -: standard input.", completion: .file())
     var file: String?
 
@@ -72,7 +78,8 @@ struct PushCommand: AsyncParsableCommand {
     func run() async throws {
         let tls = TLSClientConfig(caFile: caFile, certFile: certFile, keyFile: keyFile, serverName: serverName)
         let job = PushJob(
-            app: app, format: format, address: address, file: file == "-" ? nil : file, tls: tls, timeout: timeout.duration)
+            app: app, format: format, address: address, file: file == "-" ? nil : file, tls: tls, timeout: timeout.duration,
+            retryTime: retryFor?.duration ?? .zero)
         do {
             try await push(job)
         } catch {

@@ -6,37 +6,51 @@ import TLS
 
 /// One message over one connection, from the look-up of the host's name to the receiver's last word. On its event loop alone.
 final class PushClient {
-    /// A Unix socket whose queue is full refuses at once instead of making the client wait (connect(2)); it is asked again then.
-    private static let pauseBetweenAttempts = TimeAmount.milliseconds(20)
+    /// A Unix socket whose queue is full refuses at once instead of making the client wait (connect(2)). The client then asks again.
+    private static let pauseWhileFull = TimeAmount.milliseconds(20)
+    /// Between attempts while nothing listens.
+    private static let pauseWhileNothingListens = TimeAmount.milliseconds(200)
 
     private let encoder: PushEncoder
     private let address: PushAddress
     private let tls: PushTLS?
     private let timeout: Duration
+    private let retryTime: Duration
     private let eventLoop: any EventLoop
     /// `nil` once it has been called.
     private var ended: ((Result<Void, PushFailure>) -> Void)?
-    /// What is being done, for whoever waits in vain.
+    /// Until when to try again while nothing listens.
+    private var retriesUntil: NIODeadline
+    /// What is being done, for the words of a timeout.
     private var doing = "connecting"
     private var exchange: PushExchangeHandler?
     private var timer: Scheduled<Void>?
 
     /// - Parameters:
     ///   - tls: there for `tls://`.
+    ///   - timeout: for one attempt.
+    ///   - retryTime: how long to try again while nothing listens.
     ///   - ended: called once, on the event loop.
     init(
-        _ encoder: PushEncoder, to address: PushAddress, tls: PushTLS?, timeout: Duration, on eventLoop: any EventLoop,
-        ended: @escaping (Result<Void, PushFailure>) -> Void
+        _ encoder: PushEncoder, to address: PushAddress, tls: PushTLS?, timeout: Duration, retryTime: Duration = .zero,
+        on eventLoop: any EventLoop, ended: @escaping (Result<Void, PushFailure>) -> Void
     ) {
         self.encoder = encoder
         self.address = address
         self.tls = tls
         self.timeout = timeout
+        self.retryTime = retryTime
+        retriesUntil = eventLoop.now + TimeAmount(retryTime)
         self.eventLoop = eventLoop
         self.ended = ended
     }
 
     func start() {
+        attempt()
+    }
+
+    private func attempt() {
+        timer?.cancel()
         timer = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(timeout)) { [self] in
             let doing = exchange?.doing ?? doing
             fail("timed out after \(DurationText.text(timeout)) while \(doing)")
@@ -96,15 +110,31 @@ final class PushClient {
 
     private func connectFailed(_ error: any Error) {
         if case .unix = address, (error as? IOError)?.errnoCode == EAGAIN {
-            _ = eventLoop.assumeIsolated().scheduleTask(in: PushClient.pauseBetweenAttempts) { [self] in
-                if ended != nil { connect() }
-            }
-            return
+            again(after: PushClient.pauseWhileFull) { [self] in connect() }
+        } else if PushClient.meansNothingListens(error), eventLoop.now < retriesUntil {
+            again(after: PushClient.pauseWhileNothingListens) { [self] in attempt() }
+        } else {
+            let tried = retryTime > .zero && PushClient.meansNothingListens(error) ? " (tried for \(DurationText.text(retryTime)))" : ""
+            fail(PushClient.words(error) + tried)
         }
-        fail(PushClient.words(error))
     }
 
-    /// What an error while connecting means to whoever typed the address.
+    private func again(after pause: TimeAmount, _ body: @escaping () -> Void) {
+        _ = eventLoop.assumeIsolated().scheduleTask(in: pause) { [self] in
+            if ended != nil { body() }
+        }
+    }
+
+    /// Whether a receiver may be starting: the port is closed, or the socket's file is not there or belongs to no process.
+    private static func meansNothingListens(_ error: any Error) -> Bool {
+        switch error {
+        case let error as IOError: [ECONNREFUSED, ENOENT].contains(error.errnoCode)
+        case let error as NIOConnectionError: error.connectionErrors.contains { meansNothingListens($0.error) }
+        default: false
+        }
+    }
+
+    /// What an error while connecting means for the address that was given.
     private static func words(_ error: any Error) -> String {
         switch error {
         case let error as IOError where error.errnoCode == ECONNREFUSED:

@@ -16,7 +16,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
         case refused(String)
         case other(String)
 
-        /// For whoever ran the command: what a receiver says stands alone, as it would be shown by any other client.
+        /// What the command prints: the words of a receiver stand alone, as any other client would show them.
         func failure(at address: PushAddress) -> PushFailure {
             switch self {
             case .refused(let reason): PushFailure(reason)
@@ -53,7 +53,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
         state = awaitsHandshake ? .handshaking : .sending
     }
 
-    /// What is being done, for whoever waits in vain.
+    /// What is being done, for the words of a timeout.
     var doing: String {
         switch state {
         case .handshaking: "waiting for the TLS handshake"
@@ -159,7 +159,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
             .whenSuccess { (error: CInt) in hasFailed = error != 0 }
         guard channel.remoteAddress?.port != nil else { return hasFailed }
         options.unsafeGetSocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: TCP_INFO)).assumeIsolated()
-            .whenSuccess { (info: TCPState) in hasFailed = hasFailed || info.isOursUnacknowledged }
+            .whenSuccess { (state: TCPState) in hasFailed = hasFailed || state.isOursUnacknowledged }
         return hasFailed
     }
 
@@ -217,11 +217,15 @@ final class PushExchangeHandler: ChannelInboundHandler {
     }
 }
 
-/// The first field of `struct tcp_info` (tcp(7)), and what comes with it.
+/// The first byte of `struct tcp_info` (tcp(7)), which is all that is asked for; the kernel copies as much as there is room for.
 private struct TCPState: Sendable {
-    var state: UInt8 = 0
-    var others: (UInt8, UInt8, UInt8) = (0, 0, 0)
+    /// As numbered in the kernel (include/net/tcp_states.h).
+    private static let closeWait: UInt8 = 8
+    private static let lastAck: UInt8 = 9
+    private static let closing: UInt8 = 11
 
-    /// Whether the other side had not had our end when it sent its own: `CLOSE_WAIT`, `LAST_ACK`, `CLOSING`.
-    var isOursUnacknowledged: Bool { [8, 9, 11].contains(state) }
+    var state: UInt8 = 0
+
+    /// Whether the other side had not had our end when it sent its own.
+    var isOursUnacknowledged: Bool { [Self.closeWait, Self.lastAck, Self.closing].contains(state) }
 }

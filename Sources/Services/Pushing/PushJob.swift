@@ -1,4 +1,35 @@
+import Glibc
+import NIOCore
+import NIOPosix
 public import Proxy
+import TLS
+
+/// Reads all of the input, sends it, and waits until the receiver has applied it.
+/// - Throws: before anything is sent when the input or the TLS files are at fault; otherwise nothing of the message was applied, or,
+///   after a timeout or a cut connection, that is not known.
+public func push(_ job: PushJob) async throws(PushFailure) {
+    // A receiver that is gone must be an error of one write, not the end of the process.
+    signal(SIGPIPE, SIG_IGN)
+    let tls = try PushTLS(job)
+    let metrics = try PushInput(file: job.file).read()
+    let encoder: PushEncoder
+    do throws(PushEncoder.InvalidMetrics) {
+        encoder = try PushEncoder(app: job.app, metrics: metrics, format: job.format)
+    } catch {
+        throw PushFailure("\(job.file ?? "standard input"): \(error)")
+    }
+
+    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+    let eventLoop = group.next()
+    let ended = eventLoop.makePromise(of: Result<Void, PushFailure>.self)
+    eventLoop.execute {
+        PushClient(encoder, to: job.address, tls: tls, timeout: job.timeout, retryTime: job.retryTime, on: eventLoop) { ended.succeed($0) }
+            .start()
+    }
+    let result = (try? await ended.futureResult.get()) ?? .failure(PushFailure("\(job.address): stopped"))
+    try? await group.shutdownGracefully()
+    try result.get()
+}
 
 /// One use of the `push` command: what goes where.
 public struct PushJob: Sendable {
@@ -14,11 +45,13 @@ public struct PushJob: Sendable {
     public var tls: TLSClientConfig
     /// For connecting, sending and the receiver's last word together; reading the input does not count.
     public var timeout: Duration
+    /// How long to try again while nothing listens at the address.
+    public var retryTime: Duration
 
     /// A push as the command line asks for it.
     public init(
         app: AppName, format: PushFormat, address: PushAddress, file: String?, tls: TLSClientConfig = TLSClientConfig(),
-        timeout: Duration
+        timeout: Duration, retryTime: Duration = .zero
     ) {
         self.app = app
         self.format = format
@@ -26,6 +59,7 @@ public struct PushJob: Sendable {
         self.file = file
         self.tls = tls
         self.timeout = timeout
+        self.retryTime = retryTime
     }
 }
 
@@ -35,4 +69,81 @@ public struct PushFailure: Error, Equatable, Sendable, CustomStringConvertible {
     public let description: String
 
     init(_ description: String) { self.description = description }
+}
+
+/// What `push` sends: a file, a pipe, or standard input.
+struct PushInput {
+    /// No receiver takes a larger message (`max_message_size`).
+    static let maxSize = 1 << 30
+    private static let readSize = 64 << 10
+
+    /// `nil` is standard input.
+    let file: String?
+
+    /// All of it. Blocks until the writer has ended.
+    func read() throws(PushFailure) -> ByteBuffer {
+        guard let file else { return try read(STDIN_FILENO, name: "standard input") }
+        let descriptor = open(file, O_RDONLY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw PushFailure("cannot read \(file): \(errorText(errno))") }
+        defer { close(descriptor) }
+        return try read(descriptor, name: file)
+    }
+
+    private func read(_ descriptor: CInt, name: String) throws(PushFailure) -> ByteBuffer {
+        var buffer = ByteBuffer()
+        while true {
+            var failure: CInt = 0
+            let count = buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: PushInput.readSize) { space in
+                let count = Glibc.read(descriptor, space.baseAddress, space.count)
+                if count < 0 { failure = errno }
+                return max(0, count)
+            }
+            guard buffer.readableBytes <= PushInput.maxSize else {
+                throw PushFailure("\(name) is larger than \(PushInput.maxSize) bytes, which no receiver takes")
+            }
+            switch failure {
+            case 0 where count == 0: return buffer
+            case 0, EINTR: continue
+            default: throw PushFailure("cannot read \(name): \(errorText(failure))")
+            }
+        }
+    }
+}
+
+/// The TLS of a push. Its files are read.
+struct PushTLS: Sendable {
+    let context: TLSContext
+    /// The name to send and to verify.
+    let serverName: String
+
+    /// - Returns: `nil` when the address is not `tls://`.
+    init?(_ job: PushJob) throws(PushFailure) {
+        guard case .tls(let host, _) = job.address else { return nil }
+        let config = job.tls
+        serverName = config.serverName ?? host
+        let settings = TLSClientSettings(
+            trustRoots: try PushTLS.contents(config.caFile).map { .certificates($0) } ?? .system(SystemAuthorities()),
+            certificateChain: try PushTLS.contents(config.certFile), privateKey: try PushTLS.contents(config.keyFile))
+        do throws(TLSSettingsError) {
+            context = try TLSContext(client: settings)
+        } catch {
+            let file: String?
+            switch error {
+            case .invalidTrustRoots: file = config.caFile
+            case .invalidPrivateKey, .certificateDoesNotMatchKey: file = config.keyFile
+            case .invalidCertificate: file = config.certFile
+            default: file = nil
+            }
+            throw PushFailure((file.map { "\($0): " } ?? "") + "\(error)")
+        }
+    }
+
+    private static func contents(_ file: String?) throws(PushFailure) -> [UInt8]? {
+        guard let file else { return nil }
+        do throws(FileReadError) {
+            return try readFile(file, limit: ConfigLoader.maxFileSize).bytes
+        } catch {
+            throw PushFailure("cannot read \(file): \(error)")
+        }
+    }
 }
