@@ -117,7 +117,9 @@ if let libFuzzer {
         .target(name: "CLibFuzzer", path: "Fuzz/CLibFuzzer"),
         .executableTarget(
             name: "Fuzz",
-            dependencies: ["CLibFuzzer", "Services", "Proxy", "Exposition", "HTTP", "TLS", "TestSupport", nioCore, nioTLS, nioEmbedded],
+            dependencies: [
+                "CLibFuzzer", "Services", "Proxy", "Exposition", "HTTP", "TLS", "TestSupport", nioCore, nioTLS, nioEmbedded, logging,
+            ],
             path: "Fuzz/Fuzz", swiftSettings: swiftSettings,
             linkerSettings: [.unsafeFlags([libFuzzer]), .linkedLibrary("stdc++")]),
     ]

@@ -5,6 +5,7 @@ import Proxy
 enum FuzzTarget: String, CaseIterable {
     case json
     case capnp
+    case push
     case config
     case request
     case response
@@ -21,6 +22,7 @@ enum FuzzTarget: String, CaseIterable {
         switch self {
         case .json: PushFuzzer.run(input, format: .json)
         case .capnp: PushFuzzer.run(input, format: .capnp)
+        case .push: PushConnectionFuzzer.run(input)
         case .config: ConfigFuzzer.run(Array(input))
         case .request: RequestFuzzer.run(input)
         case .response: ResponseFuzzer.run(input)

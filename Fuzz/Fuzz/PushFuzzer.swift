@@ -1,7 +1,11 @@
+import Logging
 import NIOCore
+import NIOEmbedded
 import Proxy
 
-/// Any stream gives the same pushes and the same refusal, however it is cut, and never more than the limit is held.
+@testable import Services
+
+/// Any stream gives the same pushes and the same refusal, however it is cut, and never much more than the limit is held.
 enum PushFuzzer {
     private static let limit = 600
 
@@ -24,11 +28,12 @@ enum PushFuzzer {
         do throws(Rejection) {
             for piece in pieces {
                 decoder.feed(piece)
-                while let push = try decoder.next() {
+                while let push = try decoder.nextPush() {
                     let apps = push.apps.map { ($0.name.description, String(buffer: $0.exposition.buffer)) }
                     answer.apps.append(Dictionary(apps) { _, last in last })
                 }
-                precondition(decoder.bufferedBytes <= limit, "\(decoder.bufferedBytes) bytes are held")
+                // Read buffers have room for 512 bytes, and others grow by doubling.
+                precondition(decoder.heldBytes <= 2 * limit + 1024, "\(decoder.heldBytes) bytes are held")
             }
             try decoder.finish()
         } catch {
@@ -36,5 +41,129 @@ enum PushFuzzer {
             precondition(!error.line.contains { $0.isNewline })
         }
         return answer
+    }
+}
+
+/// A connection of a receiver, with reads, pauses, drains and ends in any order: the store holds what a decoder makes of the bytes that
+/// came before the end, a refusal is one line, and nothing stays counted.
+///
+/// Each step is a byte: its lowest three bits tell what happens, the others how much.
+enum PushConnectionFuzzer {
+    private static let maxMessageSize = ByteCount(600)
+    private static let inflight = ByteCount(8 << 10)
+
+    static func run(_ input: UnsafeRawBufferPointer) {
+        guard input.count > 2 else { return }
+        let format: PushFormat = input[0] & 1 == 0 ? .json : .capnp
+        let steps = input[2...].prefix(Int(input[1]) % 32)
+        var bytes = ByteBuffer(bytes: input[(2 + steps.count)...])
+        let receiver = Receiver(format)
+        defer { receiver.end() }
+        for step in steps {
+            let amount = Int(step >> 3)
+            switch step & 7 {
+            case 0: receiver.pass(.seconds(Int64(amount)))
+            case 1: receiver.endInput()
+            case 2: receiver.drain(amount % 2 == 0 ? .listenerCloses : .accessChanged)
+            default:
+                guard let piece = bytes.readSlice(length: min(bytes.readableBytes, 1 + amount * Int(step & 7))), piece.readableBytes > 0
+                else {
+                    continue
+                }
+                receiver.read(piece)
+            }
+        }
+    }
+
+    private final class Receiver {
+        private let store = MetricStore(limits: StoreLimits(maxApps: 5, maxTotalSize: ByteCount(300)))
+        private let expected = MetricStore(limits: StoreLimits(maxApps: 5, maxTotalSize: ByteCount(300)))
+        private let metrics = SelfMetrics(version: "1", start: SystemClock.time()) { nil }
+        private let channel = EmbeddedChannel()
+        private var decoder: any PushDecoder
+        /// What the connection has answered.
+        private var answer = ""
+        private var inputEnded = false
+
+        init(_ format: PushFormat) {
+            metrics.held[.pushing].limit = inflight
+            decoder = format.makeDecoder(maxMessageSize: maxMessageSize)
+            let settings = ReceiverSettings(
+                transport: .off, format: format, maxMessageSize: maxMessageSize, idleTimeout: .seconds(10), messageTimeout: .seconds(25),
+                handshakeTimeout: .seconds(10))
+            let destination = PushStream.Destination(
+                intake: Intake(store: store, clock: SystemClock.now), source: .push(listener: "l"),
+                metrics: metrics.addListener("l", .receiver))
+            let surroundings = PushHandler.Surroundings(
+                decoding: PushDecoding(group: channel.embeddedEventLoop, budget: metrics.held[.pushing]), inflight: metrics.held[.pushing],
+                log: ConnectionLog(logger: Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }))
+            let times = PushStateMachine.Times(idle: settings.idleTimeout, message: settings.messageTimeout)
+            let handler = PushHandler(PushStream(destination, settings), surroundings, times: times)
+            try? channel.pipeline.syncOperations.addHandler(handler)
+            channel.connect(to: (try? SocketAddress(unixDomainSocketPath: "/")) ?? .init(sockaddr_in()), promise: nil)
+        }
+
+        func read(_ piece: ByteBuffer) {
+            // After its answer the connection takes nothing more, and after its end the peer sends nothing.
+            guard channel.isActive, answer.isEmpty, !inputEnded else { return }
+            decoder.feed(piece)
+            _ = try? channel.writeInbound(piece)
+            // Turns that were over, if any.
+            pass(.milliseconds(1))
+        }
+
+        func pass(_ time: TimeAmount) {
+            channel.embeddedEventLoop.advanceTime(by: time)
+            takeAnswer()
+        }
+
+        func endInput() {
+            guard channel.isActive, !inputEnded else { return }
+            inputEnded = true
+            channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
+            takeAnswer()
+        }
+
+        func drain(_ event: ConnectionDrainEvent) {
+            channel.pipeline.fireUserInboundEventTriggered(event)
+            takeAnswer()
+        }
+
+        func end() {
+            _ = try? channel.finish(acceptAlreadyClosed: true)
+            takeAnswer()
+            precondition(metrics.held[.pushing].used == 0, "\(metrics.held[.pushing].used) bytes stay counted")
+            precondition(answer.isEmpty || answer.hasSuffix("\n"), answer)
+            precondition(answer.isEmpty || answer.hasPrefix("error: ") || answer.hasPrefix("HTTP/1.1 400 "), answer)
+            precondition(contents(of: store) == contents(of: expected))
+        }
+
+        private func takeAnswer() {
+            while let piece = try? channel.readOutbound(as: ByteBuffer.self) { answer += String(buffer: piece) }
+            let source = Source.push(listener: "l")
+            while let push = try? decoder.nextPush() {
+                guard (try? expected.apply(push, from: source, at: SystemClock.now())) != nil else {
+                    // Refused: what comes after it is not looked at.
+                    decoder = PushFormat.json.makeDecoder(maxMessageSize: maxMessageSize)
+                    return
+                }
+            }
+        }
+
+        private func contents(of store: MetricStore) -> [String: String] {
+            let entries = store.snapshot(at: SystemClock.now()).entries
+            return Dictionary(entries.map { ($0.name.description, String(buffer: $0.exposition.buffer)) }) { $1 }
+        }
+    }
+}
+
+extension PushDecoder {
+    /// The next push, decoded here however large it is.
+    fileprivate mutating func nextPush() throws(Rejection) -> Push? {
+        switch try next() {
+        case .push(let push): push
+        case .undecoded(let message): try message.decode(maxApps: .max)
+        case nil: nil
+        }
     }
 }

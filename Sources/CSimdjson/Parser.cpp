@@ -7,8 +7,6 @@
 
 using simdjson::dom::element_type;
 
-// Capacity that is kept from one message to the next; the working memory of a larger message is given back.
-static constexpr size_t kept_capacity = size_t{1} << 20;
 // An object of arrays is two deep. More is refused anyway, a little later and with a better message.
 static constexpr size_t max_depth = 16;
 
@@ -22,8 +20,10 @@ struct csimdjson_parser {
   size_t size = 0;
 
   simdjson::error_code ensure_capacity(size_t length) {
+    // For a series of small messages, room that grows by doubling; for one large message, what it needs.
     size_t capacity = size_t{1} << 14;
-    while (capacity < length) capacity *= 2;
+    while (capacity < length && capacity < size_t{1} << 17) capacity *= 2;
+    if (capacity < length) capacity = length;
     if (parser.capacity() < length) {
       if (auto error = parser.allocate(capacity, max_depth)) return error;
     }
@@ -78,6 +78,10 @@ csimdjson_parser *csimdjson_thread_parser(void) {
   if (!thread_parser) thread_parser.reset(new (std::nothrow) csimdjson_parser());
   return thread_parser.get();
 }
+
+csimdjson_parser *csimdjson_new_parser(void) { return new (std::nothrow) csimdjson_parser(); }
+
+void csimdjson_free_parser(csimdjson_parser *parser) { delete parser; }
 
 csimdjson_status csimdjson_parse(
     csimdjson_parser *parser, const uint8_t *bytes, size_t length, size_t readable, const char **error) {
@@ -142,10 +146,6 @@ void csimdjson_copy(const csimdjson_parser *parser, uint8_t *destination) {
     }
   }
   if (destination < end) *destination = '\n';
-}
-
-void csimdjson_finish(csimdjson_parser *parser) {
-  if (thread_parser.get() == parser && parser->document.capacity() > kept_capacity) thread_parser.reset();
 }
 
 bool csimdjson_validate_utf8(const uint8_t *bytes, size_t length) {

@@ -78,11 +78,16 @@ size_t scan_block(csimdjson_scanner &scanner, const Block &block, size_t count, 
   // Most blocks lie within a string.
   if (quotes == 0 && scanner.in_string) return count;
 
+  scanner.quotes += static_cast<uint64_t>(__builtin_popcountll(quotes));
   const uint64_t inside = parity_so_far(quotes) ^ (scanner.in_string ? ~uint64_t{0} : 0);
   const uint64_t opening = (block.equal('{') | block.equal('[')) & ~inside & counted;
   const uint64_t closing = (block.equal('}') | block.equal(']')) & ~inside & counted;
   const uint64_t opened = static_cast<uint64_t>(__builtin_popcountll(opening));
   const uint64_t closed = static_cast<uint64_t>(__builtin_popcountll(closing));
+  const uint64_t colons = block.equal(':') & ~inside & counted;
+  const uint64_t commas = block.equal(',') & ~inside & counted;
+  scanner.colons += static_cast<uint64_t>(__builtin_popcountll(colons));
+  scanner.separators += static_cast<uint64_t>(__builtin_popcountll(commas)) + opened;
   scanner.in_string = ((inside >> (count - 1)) & 1) != 0;
   if (closed == 0 || closed < scanner.depth) {
     scanner.depth += opened - closed;

@@ -31,6 +31,7 @@ public actor Daemon {
     /// Who may scrape; told of new users by a reload.
     private let basicAuth: BasicAuth
     private let intake: Intake
+    private let decoding: PushDecoding
     private let server: ScrapeServer
     private let poller: Poller
     /// Beside the contexts, so that clients resume their sessions across a reload.
@@ -78,6 +79,7 @@ public actor Daemon {
         self.lifecycle = lifecycle
         memoryReturn = MemoryReturn(freedBytes: { store.freedBytes }, pool: blockingWork)
         self.intake = intake
+        decoding = PushDecoding(group: group, budget: metrics.held[.pushing])
         server = ScrapeServer(
             responder: basicAuth, metrics: metrics, clock: SystemClock.time, maxConnections: config.exporter.maxConnections, group: group,
             logger: logger)
@@ -90,6 +92,7 @@ public actor Daemon {
         for warning in loaded.warnings { logger.log(warning) }
         blockingWork.start()
         passwordThread.start()
+        decoding.largeMessages.start()
         do throws(ConfigProblems) {
             commit(try await prepare(ReloadPlan(from: nil, to: loaded), for: loaded))
         } catch {
@@ -249,7 +252,7 @@ public actor Daemon {
                 binding: receiver, settings: prepared.receiverSettings(of: door),
                 maxConnections: prepared.loaded.config.exporter.concurrentRequests, sharesPort: sharesPort,
                 replacing: listeners.compactMap(\.listener.socketFile),
-                intake: intake, metrics: metrics, group: group, logger: logger))
+                intake: intake, metrics: metrics, decoding: decoding, group: group, logger: logger))
     }
 
     private func publish(_ opened: [RunningListener], _ new: LoadedConfig) -> [ConfigProblem] {
@@ -370,6 +373,7 @@ public actor Daemon {
     }
 
     private func shutDownThreads() async {
+        await decoding.largeMessages.shutDown()
         try? await passwordThread.shutdownGracefully()
         try? await blockingWork.shutdownGracefully()
         try? await group.shutdownGracefully()

@@ -103,6 +103,9 @@ public final class MetricStore: Sendable {
     /// Bytes of metrics that were freed since the begin, or will be when the last reader has let go of them.
     public var freedBytes: UInt64 { state.withLock { $0.freedBytes } }
 
+    /// How many apps there can be at most: those that are stored stay when `max_apps` is lowered.
+    public var mostApps: Int { state.withLock { max($0.limits.maxApps, $0.appCount) } }
+
     /// The limits in force.
     public var limits: StoreLimits { state.withLock { $0.limits } }
 

@@ -1,19 +1,19 @@
-/// Why a push was refused. Gives the `error:` line, the log message and the metric's `reason` label from one declaration.
+/// Why a push was refused. One declaration gives the `error:` line, the status over HTTP, the log message and the metric's label.
 public enum Rejection: Error, Equatable, Sendable {
     /// Not valid JSON, or not an object of strings and arrays of strings; what and at which byte.
     case malformedJSON(String)
     /// Not a valid Cap'n Proto message.
     case malformedCapnp(String)
-    /// The other format's bytes: what is expected here.
-    case wrongFormat(expected: PushFormat)
+    /// Bytes of another format or protocol than the one expected here.
+    case wrongFormat(ForeignBytes, expected: PushFormat)
     /// Plain bytes where only TLS is taken.
     case tlsRequired
     /// A message larger than `max_message_size`.
     case messageTooLarge(limit: ByteCount)
     /// The sender ended within a message.
     case truncated
-    /// Nothing came for `idle_timeout` within a message.
-    case timedOut
+    /// The sender was too slow within a message.
+    case timedOut(Timeout)
     /// An app name that is empty, too long, or has control characters.
     case invalidAppName(String)
     /// Text that is not UTF-8.
@@ -27,44 +27,72 @@ public enum Rejection: Error, Equatable, Sendable {
     /// Incomplete messages would take more than `max_inflight_size`.
     case tooMuchInFlight(limit: ByteCount)
 
-    /// The label of `exporter_proxy_rejected_messages_total{reason}`: one of a fixed set of words.
-    public var reason: String {
-        switch self {
-        case .malformedJSON, .malformedCapnp: "malformed"
-        case .wrongFormat: "wrong_format"
-        case .tlsRequired: "tls_required"
-        case .messageTooLarge: "too_large"
-        case .truncated: "truncated"
-        case .timedOut: "timed_out"
-        case .invalidAppName: "invalid_name"
-        case .invalidUTF8: "invalid_utf8"
-        case .nulByte: "nul_byte"
-        case .tooManyApps: "too_many_apps"
-        case .storeFull: "store_full"
-        case .tooMuchInFlight: "too_much_in_flight"
+    /// Which of the times of `[receiver]` has passed.
+    public enum Timeout: Sendable {
+        /// `idle_timeout`: nothing came for so long.
+        case idle
+        /// `message_timeout`: the message was not complete so long after its first byte.
+        case message
+    }
+
+    /// Why, in a word: the label of `exporter_proxy_rejected_messages_total{reason}`.
+    public enum Reason: String, CaseIterable, Sendable {
+        case malformed
+        case wrongFormat = "wrong_format"
+        case tlsRequired = "tls_required"
+        case tooLarge = "too_large"
+        case truncated
+        case timedOut = "timed_out"
+        case invalidName = "invalid_name"
+        case invalidUTF8 = "invalid_utf8"
+        case nulByte = "nul_byte"
+        case tooManyApps = "too_many_apps"
+        case storeFull = "store_full"
+        case tooMuchInFlight = "too_much_in_flight"
+
+        /// The status that says so to a client of HTTP.
+        public var httpStatus: Int {
+            switch self {
+            case .malformed, .wrongFormat, .tlsRequired, .truncated, .invalidName, .invalidUTF8, .nulByte: 400
+            case .timedOut: 408
+            case .tooLarge: 413
+            case .tooMuchInFlight: 503
+            case .tooManyApps, .storeFull: 507
+            }
         }
     }
 
-    /// Every word that `reason` can be.
-    public static let reasons = [
-        "invalid_name", "invalid_utf8", "malformed", "nul_byte", "store_full", "timed_out", "tls_required", "too_large", "too_many_apps",
-        "too_much_in_flight", "truncated", "wrong_format",
-    ]
+    /// Why, in a word.
+    public var reason: Reason {
+        switch self {
+        case .malformedJSON, .malformedCapnp: .malformed
+        case .wrongFormat: .wrongFormat
+        case .tlsRequired: .tlsRequired
+        case .messageTooLarge: .tooLarge
+        case .truncated: .truncated
+        case .timedOut: .timedOut
+        case .invalidAppName: .invalidName
+        case .invalidUTF8: .invalidUTF8
+        case .nulByte: .nulByte
+        case .tooManyApps: .tooManyApps
+        case .storeFull: .storeFull
+        case .tooMuchInFlight: .tooMuchInFlight
+        }
+    }
 
     /// What follows `error: `, for the sender and the log: one line without its end, whatever the sender sent.
     public var line: String {
         switch self {
         case .malformedJSON(let what): "malformed JSON: \(Rejection.printable(what, limit: 1000))"
         case .malformedCapnp(let what): "malformed Cap'n Proto message: \(Rejection.printable(what, limit: 1000))"
-        case .wrongFormat(expected: .json):
-            "these bytes look like Cap'n Proto, but this receiver takes JSON (format = \"json\"): send JSON objects, or change the format"
-        case .wrongFormat(expected: .capnp):
-            "these bytes are not Cap'n Proto, but this receiver takes nothing else (format = \"capnp\"): send unpacked messages with their segment table, or change the format"
+        case .wrongFormat(let found, let expected): Rejection.line(found, expected)
         case .tlsRequired: "this receiver takes TLS alone (tls = \"required\"): send the same in TLS, or change that"
         case .messageTooLarge(let limit):
             "message is larger than max_message_size (\(limit.bytes) bytes): send smaller messages, or raise it"
         case .truncated: "the connection ended within a message: nothing of that message was applied"
-        case .timedOut: "nothing came for idle_timeout within a message: nothing of that message was applied"
+        case .timedOut(.idle): "nothing came for idle_timeout within a message: nothing of that message was applied"
+        case .timedOut(.message):
+            "the message was not complete message_timeout after its first byte: nothing of that message was applied"
         case .invalidAppName(let name):
             "invalid app name \(Rejection.quoted(name)): a name has 1 to \(AppName.maxLength) bytes and no control characters"
         case .invalidUTF8(let app?): "the metrics of app \(Rejection.quoted(app)) are not valid UTF-8"
@@ -79,29 +107,41 @@ public enum Rejection: Error, Equatable, Sendable {
         }
     }
 
+    /// Names what was sent, what is taken, and what to do.
+    private static func line(_ found: ForeignBytes, _ expected: PushFormat) -> String {
+        let (taken, remedy) =
+            switch expected {
+            case .json: ("JSON (format = \"json\")", "send JSON objects")
+            case .capnp: ("Cap'n Proto (format = \"capnp\")", "send unpacked messages with their segment table")
+            }
+        return switch found {
+        case .json: "these bytes look like JSON, but this receiver takes \(taken): \(remedy), or change the format"
+        case .capnp: "these bytes look like Cap'n Proto, but this receiver takes \(taken): \(remedy), or change the format"
+        case .http:
+            "this is an HTTP request, but this port takes \(taken) without HTTP: HTTP is taken at scrape_expose_endpoint (scrapes) and receiver_http_socket (pushes)"
+        case .tls:
+            "this looks like a TLS handshake, but this receiver takes \(taken) without TLS: send it without TLS, or set tls"
+        case .gzip: "these bytes are compressed with gzip, but this receiver takes \(taken) uncompressed: \(remedy)"
+        }
+    }
+
+    /// Malformed bytes of this format.
+    static func malformed(_ format: PushFormat, _ what: String) -> Rejection {
+        switch format {
+        case .json: .malformedJSON(what)
+        case .capnp: .malformedCapnp(what)
+        }
+    }
+
     /// A name as messages show it: in quotes, printable, not too long.
     static func quoted(_ name: String) -> String {
-        "\"\(printable(name, limit: 80).replacingQuotes())\""
+        "\"\(printable(name, limit: 80).split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\\\""))\""
     }
 
-    /// The text without control characters and line breaks, cut to about `limit` characters.
+    /// The text on one line without control characters, cut to `limit` characters.
     private static func printable(_ text: String, limit: Int) -> String {
-        var result = ""
-        for (count, scalar) in text.unicodeScalars.enumerated() {
-            guard count < limit else { return result + "…" }
-            switch scalar.properties.generalCategory {
-            case .control, .format, .lineSeparator, .paragraphSeparator:
-                result += "\\u{\(String(scalar.value, radix: 16))}"
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result
-    }
-}
-
-extension String {
-    /// With a backslash before each quote.
-    fileprivate func replacingQuotes() -> String {
-        reduce(into: "") { $0 += $1 == "\"" ? "\\\"" : String($1) }
+        let beginning = text.unicodeScalars.prefix(limit)
+        let isWhole = beginning.endIndex == text.unicodeScalars.endIndex
+        return PrintableText(String(beginning)).text + (isWhole ? "" : "…")
     }
 }

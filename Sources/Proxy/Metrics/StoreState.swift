@@ -13,7 +13,7 @@ struct StoreState {
     /// Bytes of all expositions in `records`.
     private var totalSize = 0
     /// Those of `records` that count towards `maxApps`.
-    private var appCount = 0
+    private(set) var appCount = 0
     /// Bytes of expositions that were replaced, removed, or moved into a chunk, since the begin.
     private(set) var freedBytes: UInt64 = 0
     /// Records with `isChanged`.

@@ -13,6 +13,8 @@ public struct CapnpPushDecoder: PushDecoder {
     private var buffer = MessageBuffer()
     /// The current message's size, segment table included, once the table is there.
     private var messageSize: Int?
+    /// Whether no message has begun yet: only then can the bytes be something else altogether.
+    private var isAtStart = true
 
     /// - Parameter maxMessageSize: bytes of a message, segment table included; a larger one is refused before it is buffered.
     public init(maxMessageSize: ByteCount) {
@@ -21,13 +23,16 @@ public struct CapnpPushDecoder: PushDecoder {
     }
 
     /// As `PushDecoder` says.
-    public var bufferedBytes: Int { buffer.count }
+    public var heldBytes: Int { buffer.heldBytes }
+
+    /// As `PushDecoder` says.
+    public var isWithinMessage: Bool { buffer.count > 0 }
 
     /// As `PushDecoder` says.
     public mutating func feed(_ input: ByteBuffer) { buffer.feed(input) }
 
     /// As `PushDecoder` says.
-    public mutating func next() throws(Rejection) -> Push? {
+    public mutating func next() throws(Rejection) -> PushMessage? {
         if messageSize == nil { messageSize = try readSegmentTable() }
         guard let size = messageSize else { return nil }
         guard buffer.count >= size else {
@@ -35,23 +40,29 @@ public struct CapnpPushDecoder: PushDecoder {
             return nil
         }
         messageSize = nil
-        return try read(buffer.takeMessage(endingAt: size - buffer.beginning.readableBytes))
+        isAtStart = false
+        let message = CapnpMessage(bytes: buffer.takeMessage(endingAt: size - buffer.beginning.readableBytes))
+        guard size <= UndecodedPush.minSize else { return .undecoded(UndecodedPush(content: .capnp(message))) }
+        return .push(try message.decode())
     }
 
     /// As `PushDecoder` says.
     public mutating func finish() throws(Rejection) {
         guard buffer.count > 0 else { return }
-        if messageSize == nil, CapnpPushDecoder.looksLikeText(buffer.beginning) { throw .wrongFormat(expected: .capnp) }
+        if messageSize == nil, let rejection = rejectionOfForeign(beginning, isAll: true, onlyCertain: true) { throw rejection }
         throw .truncated
     }
 
     // MARK: Framing
 
+    /// The bytes of the current message that are there.
+    private var beginning: ByteBuffer { buffer.beginning.readableBytes > 0 ? buffer.beginning : buffer.input }
+
     /// The size of the message that begins here; `nil` when its table is not complete.
     private mutating func readSegmentTable() throws(Rejection) -> Int? {
         while true {
             let needed: Int
-            switch try CapnpPushDecoder.parseSegmentTable(buffer.beginning.readableBytes > 0 ? buffer.beginning : buffer.input, limit) {
+            switch try parseSegmentTable(beginning) {
             case .messageSize(let size): return size
             case .incomplete(let size): needed = size
             }
@@ -66,15 +77,17 @@ public struct CapnpPushDecoder: PushDecoder {
         case incomplete(Int)
     }
 
-    private static func parseSegmentTable(_ bytes: ByteBuffer, _ limit: Int) throws(Rejection) -> SegmentTable {
+    private func parseSegmentTable(_ bytes: ByteBuffer) throws(Rejection) -> SegmentTable {
         func number(_ index: Int) -> Int? {
             bytes.getInteger(at: bytes.readerIndex + 4 * index, endianness: .little, as: UInt32.self).map(Int.init)
         }
         guard bytes.readableBytes >= 4, let last = number(0) else { return .incomplete(4) }
         let segments = last + 1
-        guard segments <= maxSegments else {
-            if looksLikeText(bytes) { throw .wrongFormat(expected: .capnp) }
-            throw .malformedCapnp("its segment table tells of \(segments) segments, more than \(maxSegments); \(hint(bytes))")
+        guard segments <= Self.maxSegments else {
+            // A few bytes more may tell what they are; too many segments they are anyway.
+            let isAll = bytes.readableBytes >= UnexpectedBeginning.longest
+            guard let rejection = rejectionOfForeign(bytes, isAll: isAll) else { return .incomplete(bytes.readableBytes + 1) }
+            throw rejection
         }
         let tableSize = (4 + 4 * segments + 7) & ~7
         guard tableSize <= limit else { throw .messageTooLarge(limit: ByteCount(limit)) }
@@ -84,33 +97,47 @@ public struct CapnpPushDecoder: PushDecoder {
             guard let words = number(segment) else { return .incomplete(tableSize) }
             size += 8 * words
         }
-        guard size <= limit else { throw .messageTooLarge(limit: ByteCount(limit)) }
+        guard size <= limit else {
+            throw rejectionOfForeign(bytes, isAll: true, onlyCertain: true) ?? .messageTooLarge(limit: ByteCount(limit))
+        }
         return .messageSize(size)
     }
 
-    /// Whether JSON begins here: a brace, or nothing but white space so far.
-    private static func looksLikeText(_ bytes: ByteBuffer) -> Bool {
-        let first = bytes.readableBytesView.prefix(4).first { $0 != 0x20 && $0 != 0x0A && $0 != 0x0D && $0 != 0x09 }
-        return first == nil || first == UInt8(ascii: "{")
-    }
-
-    private static func hint(_ bytes: ByteBuffer) -> String {
-        // A TLS record begins so (RFC 8446 §5.1).
-        if bytes.getInteger(at: bytes.readerIndex, as: UInt16.self) == 0x1603 {
-            return "it looks like a TLS handshake, but this receiver is not set up for TLS"
+    /// Why bytes that begin no message are refused; `nil` when more are needed to tell.
+    /// - Parameter onlyCertain: whether to answer `nil` for bytes without a name, too.
+    private func rejectionOfForeign(_ bytes: ByteBuffer, isAll: Bool, onlyCertain: Bool = false) -> Rejection? {
+        let view = bytes.readableBytesView
+        let segments = bytes.getInteger(at: bytes.readerIndex, endianness: .little, as: UInt32.self).map { Int($0) + 1 }
+        let nameless = segments.map {
+            Rejection.malformedCapnp(
+                "its segment table tells of \($0) segments, more than \(Self.maxSegments); send standard, unpacked framing")
         }
-        return "send standard, unpacked framing"
+        guard isAtStart else { return onlyCertain ? nil : nameless }
+        // JSON may begin with white space.
+        let trimmed = view.drop { $0 == 0x20 || $0 == 0x0A || $0 == 0x0D || $0 == 0x09 }
+        if trimmed.isEmpty, !isAll { return nil }
+        switch UnexpectedBeginning.look(at: trimmed.first == UInt8(ascii: "{") ? trimmed : view, isAll: isAll) {
+        case nil: return nil
+        case .foreign(.capnp)?, .other?: return onlyCertain ? nil : nameless
+        case let foreign?: return foreign.rejection(expected: .capnp)
+        }
     }
+}
 
-    // MARK: One message
+/// One message in standard framing, complete.
+struct CapnpMessage: Sendable {
+    let bytes: ByteBuffer
 
-    private func read(_ message: ByteBuffer) throws(Rejection) -> Push {
-        let result = message.withUnsafeReadableBytes { bytes in
+    /// The most memory that `decode` takes beyond the message: an aligned copy, and the stored text.
+    var decodingCost: Int { 2 * bytes.readableBytes }
+
+    func decode() throws(Rejection) -> Push {
+        let result = bytes.withUnsafeReadableBytes { bytes in
             // libcapnp reads whole words where they stand.
-            if UInt(bitPattern: bytes.baseAddress) % 8 == 0 { return CapnpPushDecoder.read(bytes) }
+            if UInt(bitPattern: bytes.baseAddress) % 8 == 0 { return Self.read(bytes) }
             return withUnsafeTemporaryAllocation(byteCount: bytes.count, alignment: 8) { aligned in
                 aligned.copyMemory(from: bytes)
-                return CapnpPushDecoder.read(UnsafeRawBufferPointer(aligned))
+                return Self.read(UnsafeRawBufferPointer(aligned))
             }
         }
         return try result.get()

@@ -7,8 +7,11 @@ struct MessageBuffer {
     /// What follows it, not looked at yet.
     var input = ByteBuffer()
 
-    /// Bytes of the current message that are held.
+    /// Bytes of the current message, and of what follows it, that are held.
     var count: Int { beginning.readableBytes + input.readableBytes }
+
+    /// Bytes of memory that they take.
+    var heldBytes: Int { MessageBuffer.memory(of: beginning) + MessageBuffer.memory(of: input) }
 
     mutating func feed(_ bytes: ByteBuffer) {
         if input.readableBytes == 0 { input = bytes } else { input.writeImmutableBuffer(bytes) }
@@ -51,4 +54,9 @@ struct MessageBuffer {
 
     /// Room after a message that parsers may read.
     private static let padding = 64
+
+    /// Of a buffer that has grown large, the system gives memory only to the pages that were written.
+    private static func memory(of buffer: ByteBuffer) -> Int {
+        min(buffer.storageCapacity, buffer.writerIndex + 64 << 10)
+    }
 }

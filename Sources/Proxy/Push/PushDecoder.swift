@@ -1,20 +1,78 @@
 public import NIOCore
 
-/// Turns a connection's bytes, in whatever pieces they come, into pushes. Fed from one event loop only.
-public protocol PushDecoder {
-    /// Takes the bytes of `input` (which may be kept, shared, until its message is whole). Call `next()` until it answers `nil` afterwards.
+/// One message's apps, applied together or not at all. Names are unique: of a repeated one the last counted.
+public struct Push: Sendable {
+    /// In the order in which the message names them first.
+    public var apps: [(name: AppName, exposition: Exposition)]
+
+    /// A message's apps, each name once.
+    public init(apps: [(name: AppName, exposition: Exposition)]) { self.apps = apps }
+}
+
+/// Turns a connection's bytes, in whatever pieces they come, into pushes. A value that belongs to one connection.
+public protocol PushDecoder: Sendable {
+    /// Takes bytes, which may be kept, shared, until their message is complete. Call `next()` until it answers `nil` afterwards.
     mutating func feed(_ input: ByteBuffer)
 
-    /// The next complete push; `nil` when more bytes are needed.
+    /// The next complete message; `nil` when more bytes are needed. Takes less than a millisecond.
     /// - Throws: a `Rejection`, after which the decoder must not be used again.
-    mutating func next() throws(Rejection) -> Push?
+    mutating func next() throws(Rejection) -> PushMessage?
 
     /// Call when the sender has ended its side and `next()` has answered `nil`.
     /// - Throws: `.truncated` when a message was cut short.
     mutating func finish() throws(Rejection)
 
-    /// Bytes held of a message that is not complete yet; they count towards `max_inflight_size`.
-    var bufferedBytes: Int { get }
+    /// Bytes of memory that are held for messages that are not complete yet, and for what has not been looked at.
+    var heldBytes: Int { get }
+
+    /// Whether bytes are held: of a message that is not complete, or not looked at yet.
+    var isWithinMessage: Bool { get }
+}
+
+/// A complete message.
+public enum PushMessage: Sendable {
+    case push(Push)
+    /// One that takes too long to decode on an event loop.
+    case undecoded(UndecodedPush)
+}
+
+/// A complete message that belongs on a pool, because decoding it takes more than about a millisecond.
+public struct UndecodedPush: Sendable {
+    /// A message above this size, in bytes, is never decoded on an event loop.
+    public static let minSize = 64 << 10
+
+    enum Content {
+        case json(JSONMessage)
+        case capnp(CapnpMessage)
+    }
+
+    let content: Content
+
+    /// Bytes of memory that the message takes.
+    public var size: Int {
+        switch content {
+        case .json(let message): message.bytes.readableBytes
+        case .capnp(let message): message.bytes.readableBytes
+        }
+    }
+
+    /// The most memory, in bytes, that decoding takes beyond the message, the push included.
+    /// - Parameter maxApps: as for `decode`.
+    public func decodingCost(maxApps: Int) -> Int {
+        switch content {
+        case .json(let message): message.decodingCost(maxApps: maxApps)
+        case .capnp(let message): message.decodingCost
+        }
+    }
+
+    /// The message's apps. Takes time in proportion to the size: about a second for a GiB of text, several for many small apps.
+    /// - Parameter maxApps: decoding ends with `.tooManyApps` as soon as there are more.
+    public func decode(maxApps: Int) throws(Rejection) -> Push {
+        switch content {
+        case .json(let message): try message.decode(maxApps: maxApps)
+        case .capnp(let message): try message.decode()
+        }
+    }
 }
 
 extension PushFormat {

@@ -19,7 +19,7 @@ public final class ListenerMetrics: Sendable {
     /// Ready, as all labels here: a scrape writes dozens of them.
     private let labels: String
     private let received: [PushFormat: Series]
-    private let rejected: [String: Series]
+    private let rejected: [Rejection.Reason: Series]
     private let handshakes: Series
     private let failedHandshakes: String
     /// Guards what only TLS has.
@@ -45,8 +45,8 @@ public final class ListenerMetrics: Sendable {
                 ($0, Series(labels: ListenerMetrics.labels(name, "format", $0.rawValue)))
             })
         rejected = Dictionary(
-            uniqueKeysWithValues: (isReceiver ? Rejection.reasons : []).map {
-                ($0, Series(labels: ListenerMetrics.labels(name, "reason", $0)))
+            uniqueKeysWithValues: (isReceiver ? Rejection.Reason.allCases : []).map {
+                ($0, Series(labels: ListenerMetrics.labels(name, "reason", $0.rawValue)))
             })
         handshakes = Series(labels: ListenerMetrics.labels(name, "result", "success"))
         failedHandshakes = ListenerMetrics.labels(name, "result", "failure")
@@ -103,7 +103,7 @@ extension ListenerMetrics {
         return Sample(
             labels: labels, connections: connections.value, rejectedConnections: rejectedConnections.value,
             received: PushFormat.allCases.compactMap { received[$0] }.map { ($0.labels, $0.count.value) },
-            rejected: Rejection.reasons.compactMap { rejected[$0] }.map { ($0.labels, $0.count.value) },
+            rejected: Rejection.Reason.allCases.compactMap { rejected[$0] }.map { ($0.labels, $0.count.value) },
             handshakes: speaksTLS ? [(handshakes.labels, handshakes.count.value), (failedHandshakes, failed)] : [],
             failures: tls.failures.sorted { $0.key < $1.key }.map { ($0.value.labels, $0.value.count) },
             certificateNotAfter: tls.certificateNotAfter)

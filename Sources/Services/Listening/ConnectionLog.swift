@@ -5,19 +5,32 @@ import TLS
 /// What is logged about single connections of one listener: few lines, whatever peers do.
 final class ConnectionLog: Sendable {
     private let logger: Logger
-    private let limiter = LogLimiter()
+    private let limiter: LogLimiter
 
-    /// - Parameter logger: carries the listener's name.
-    init(logger: Logger) { self.logger = logger }
+    /// - Parameters:
+    ///   - logger: carries the listener's name.
+    ///   - limiter: of all lines about the listener's connections.
+    init(logger: Logger, limiter: LogLimiter = LogLimiter()) {
+        self.logger = logger
+        self.limiter = limiter
+    }
 
     /// Writes a line about a connection, unless too many were written just now.
     func write(
         _ level: Logger.Level, _ message: @autoclosure () -> Logger.Message, peer channel: any Channel,
         _ metadata: @autoclosure () -> Logger.Metadata = [:]
     ) {
+        write(level, message(), peer: peerName(of: channel), metadata())
+    }
+
+    /// Writes a line about a connection, unless too many were written just now.
+    func write(
+        _ level: Logger.Level, _ message: @autoclosure () -> Logger.Message, peer: @autoclosure () -> String,
+        _ metadata: @autoclosure () -> Logger.Metadata = [:]
+    ) {
         guard level >= logger.logLevel, let suppressed = limiter.admit() else { return }
         var metadata = metadata()
-        metadata[LogKey.peer] = "\(peerName(of: channel))"
+        metadata[LogKey.peer] = "\(peer())"
         if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
         logger.log(level: level, message(), metadata: metadata)
     }

@@ -147,7 +147,7 @@ public final class Listener: Sendable {
 
 extension Listener {
     /// Given a connection's channel, fills its pipeline; throwing closes it.
-    typealias SetUpConnection = (any Channel) throws -> Void
+    typealias SetUpConnection = @Sendable (any Channel) throws -> Void
 
     /// What every listener has, whatever its address.
     struct Setup: Sendable {
@@ -157,8 +157,9 @@ extension Listener {
         var kind: ListenerMetrics.Kind
         var metrics: SelfMetrics
         var logger: Logger
-        /// Sees each accepted connection before anyone else, and may keep it from the others.
-        var door: @Sendable (_ metrics: ListenerMetrics, _ connections: OpenConnections) -> (any ChannelInboundHandler)? = { _, _ in nil }
+        /// Makes the handler that reads from each accepted connection before it has a pipeline, and may end it.
+        var firstRead:
+            (@Sendable (_ metrics: ListenerMetrics, _ connections: OpenConnections, _ logger: Logger) -> any ChannelInboundHandler)?
         /// Given the listener's name: what reads the settings in force for each new connection, on its event loop.
         var connection: @Sendable (_ metrics: ListenerMetrics, _ logger: Logger) -> @Sendable () -> SetUpConnection
 
@@ -269,11 +270,11 @@ extension Listener {
     private var bootstrap: ServerBootstrap {
         let (limit, policy, metrics, logger, connections) = (setup.limit, setup.policy, metrics, logger, connections)
         let settings = setup.connection(metrics, logger)
-        let door = setup.door
+        let firstRead = setup.firstRead
         return ServerBootstrap(group: setup.group)
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
-                    if let handler = door(metrics, connections) { try channel.pipeline.syncOperations.addHandler(handler) }
+                    if let firstRead { try channel.pipeline.syncOperations.addHandler(firstRead(metrics, connections, logger)) }
                     try channel.pipeline.syncOperations.addHandlers(
                         ConnectionLimitHandler(limit: limit, policy: policy, metrics: metrics, connections: connections, logger: logger),
                         AcceptBackoffHandler(shouldForwardIOErrorCaught: false, backoffProvider: Self.acceptBackoff(logger)))
@@ -287,10 +288,9 @@ extension Listener {
                     limit.release()
                 }
                 return channel.eventLoop.makeCompletedFuture {
-                    let (setUp, isDraining, received) = connections.begin(channel, with: settings)
-                    if let received { try channel.pipeline.syncOperations.addHandler(ReceivedBytesHandler(received)) }
+                    let (setUp, drain) = connections.setUp(channel, with: settings)
                     try setUp(channel)
-                    if isDraining { channel.pipeline.fireUserInboundEventTriggered(ConnectionDrainEvent.listenerCloses) }
+                    if let drain { channel.pipeline.fireUserInboundEventTriggered(drain) }
                 }
             }
     }

@@ -8,12 +8,12 @@ final class OpenConnections: Sendable {
         let channel: any Channel
         /// How often access had changed when its settings were read; `nil` before that.
         var generation: Int?
+        /// How its pipeline is made, where something was read from it before it has one.
+        var setUp: Listener.SetUpConnection?
     }
 
     private struct State {
         var connections: [ObjectIdentifier: Connection] = [:]
-        /// What was read of connections before they had a pipeline.
-        var received: [ObjectIdentifier: ByteBuffer] = [:]
         var isDraining = false
         var emptied: [EventLoopPromise<Void>] = []
         /// Counts the changes of access.
@@ -25,32 +25,48 @@ final class OpenConnections: Sendable {
 
     var count: Int { state.withLock { $0.connections.count } }
 
-    /// A connection was accepted; nothing has been read of the settings for it.
+    /// A connection was accepted; nothing has been read of the settings for it, unless it has begun already.
     func insert(_ channel: any Channel) {
-        state.withLock { $0.connections[ObjectIdentifier(channel)] = Connection(channel: channel) }
-    }
-
-    /// These bytes of it were read before anything else; its pipeline is to begin with them.
-    func keep(_ bytes: ByteBuffer, of channel: any Channel) {
-        state.withLock { $0.received[ObjectIdentifier(channel)] = bytes }
+        state.withLock { state in
+            let id = ObjectIdentifier(channel)
+            if state.connections[id] == nil { state.connections[id] = Connection(channel: channel) }
+        }
     }
 
     /// The settings that a new connection begins with, read so that it is either before a change of access and ends with it, or after it.
-    /// - Returns: and whether the listener drains already, and what was kept of the connection's bytes.
-    func begin<Settings>(
-        _ channel: any Channel, with settings: () throws -> Settings
-    ) rethrows -> (settings: Settings, isDraining: Bool, received: ByteBuffer?) {
+    func begin<Settings>(_ channel: any Channel, with settings: () throws -> Settings) rethrows -> Settings {
+        try state.withLock { state in
+            state.connections[ObjectIdentifier(channel), default: Connection(channel: channel)].generation = state.generation
+            return try settings()
+        }
+    }
+
+    /// The pipeline of a connection that has begun is made so.
+    func keep(_ setUp: @escaping Listener.SetUpConnection, for channel: any Channel) {
+        state.withLock { $0.connections[ObjectIdentifier(channel)]?.setUp = setUp }
+    }
+
+    /// How to make the pipeline of a connection: as was kept for it, or with settings that are read now.
+    /// - Returns: and why the connection is to end soon, if it is.
+    func setUp(
+        _ channel: any Channel, with settings: () throws -> Listener.SetUpConnection
+    ) rethrows -> (setUp: Listener.SetUpConnection, drain: ConnectionDrainEvent?) {
         try state.withLock { state in
             let id = ObjectIdentifier(channel)
+            var drain = state.isDraining ? ConnectionDrainEvent.listenerCloses : nil
+            if let kept = state.connections[id]?.setUp {
+                state.connections[id]?.setUp = nil
+                if state.connections[id]?.generation != state.generation { drain = .accessChanged }
+                return (kept, drain)
+            }
             state.connections[id]?.generation = state.generation
-            return (try settings(), state.isDraining, state.received.isEmpty ? nil : state.received.removeValue(forKey: id))
+            return (try settings(), drain)
         }
     }
 
     func remove(_ channel: any Channel) {
         let emptied = state.withLock { state -> [EventLoopPromise<Void>] in
             state.connections[ObjectIdentifier(channel)] = nil
-            state.received[ObjectIdentifier(channel)] = nil
             guard state.connections.isEmpty else { return [] }
             defer { state.emptied = [] }
             return state.emptied

@@ -3,107 +3,99 @@ import NIOCore
 import Proxy
 import TLS
 
-/// Feeds a connection's bytes to its decoder and what comes out to the store. Success is silent; a refusal is one line, then the end.
-final class PushHandler: ChannelInboundHandler {
+/// Carries out what `PushStateMachine` decides for one connection. Success is silent; a refusal is one line, then the end.
+final class PushHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
+    typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    private enum State {
-        case receiving
-        /// The error line is written; what still comes is thrown away, so that a reset does not eat the line.
-        case refused(discardable: Int)
-        case closed
+    /// What the receiver's connections share.
+    struct Surroundings: Sendable {
+        let decoding: PushDecoding
+        /// What incomplete messages may take together.
+        let inflight: ByteBudget
+        let log: ConnectionLog
     }
 
-    /// How long and how much is read on after a refusal: enough for a sender that first writes all of a large message.
-    static let lingerTime = TimeAmount.seconds(2)
-    private static let lingerBytes = 64 << 20
-
-    private let intake: Intake
-    /// What incomplete messages may take together.
-    private let inflight: ByteBudget
-    /// Made with the first message.
-    private var sender: Sender?
-    private let source: Source
-    private let metrics: ListenerMetrics
-    private let format: PushFormat
-    private let log: ConnectionLog
-    private let idleTimeout: TimeAmount
-    /// Why nothing is taken on this connection, whatever it sends.
-    private let refusal: Rejection?
-    /// `nil` once it has thrown, or the connection has ended: what it holds is freed then.
-    private var decoder: (any PushDecoder)?
-    private var state = State.receiving
-    private var drain: ConnectionDrainEvent?
-    /// Whether anything has come at all.
-    private var hasReceived = false
-    /// Whether the peer has ended its side.
-    private var inputEnded = false
-    /// Bytes of an incomplete message that this connection has reserved.
+    private let surroundings: Surroundings
+    private let times: PushStateMachine.Times
+    private var machine: PushStateMachine
+    /// `nil` once a message was refused, or the connection has ended: what it holds is freed then.
+    private var stream: PushStream?
+    /// Why the first read stopped, until the connection is active.
+    private var begun: PushStream.Stop?
+    /// The message that is about to be decoded elsewhere, and the size of the one that is.
+    private var large: UndecodedPush?
+    private var largeSize = 0
+    /// Bytes that this connection has reserved.
     private var reserved = 0
+    /// Whether a read was asked for while none was allowed.
+    private var isReadHeld = false
+    private var turns: DecodingTurns?
     private var timer: DeadlineTimer?
+    /// There from the first event on until nothing is left to decode.
+    private var channel: (any Channel)?
+    /// `nil` once the connection is gone; its complete messages are applied nevertheless.
+    private var context: ChannelHandlerContext?
 
-    init(
-        intake: Intake, inflight: ByteBudget, source: Source, metrics: ListenerMetrics, log: ConnectionLog, format: PushFormat,
-        maxMessageSize: ByteCount,
-        idleTimeout: TimeAmount,
-        refusal: Rejection? = nil
-    ) {
-        self.intake = intake
-        self.inflight = inflight
-        self.source = source
-        self.metrics = metrics
-        self.format = format
-        self.log = log
-        self.idleTimeout = idleTimeout
-        self.refusal = refusal
-        decoder = format.makeDecoder(maxMessageSize: maxMessageSize)
+    /// - Parameter begun: where the first read of the connection stopped, if there was one.
+    init(_ stream: PushStream, _ surroundings: Surroundings, times: PushStateMachine.Times, begun: PushStream.Stop? = nil) {
+        self.stream = stream
+        self.surroundings = surroundings
+        self.times = times
+        self.begun = begun
+        machine = PushStateMachine(times: times, at: .now())
     }
+
+    // MARK: - Events
 
     func handlerAdded(context: ChannelHandlerContext) {
-        timer = DeadlineTimer(eventLoop: context.eventLoop) { [unowned self] in expired(context) }
-        if context.channel.isActive { timer?.set(idleTimeout) }
+        self.context = context
+        channel = context.channel
+        turns = surroundings.decoding.turns(on: context.eventLoop)
+        timer = DeadlineTimer(eventLoop: context.eventLoop) { [unowned self] in perform(machine.deadlinePassed(at: now)) }
+        machine = PushStateMachine(times: times, at: now)
+        if context.channel.isActive { start() }
     }
 
     func handlerRemoved(context: ChannelHandlerContext) {
-        end()
+        channelLost()
     }
 
     func channelActive(context: ChannelHandlerContext) {
-        timer?.set(idleTimeout)
+        start()
         context.fireChannelActive()
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let bytes = unwrapInboundIn(data)
-        switch state {
-        case .receiving:
-            hasReceived = true
-            timer?.set(drain?.pause(isNew: false) ?? idleTimeout)
-            decoder?.feed(bytes)
-            do {
-                let applied = try applyComplete(context)
-                // What it has begun since is under rules that no longer hold.
-                if applied, drain == .accessChanged { close(context) }
-            } catch {
-                refuse(error, context)
-            }
-        case .refused(let discardable):
-            guard bytes.readableBytes <= discardable else { return close(context) }
-            state = .refused(discardable: discardable - bytes.readableBytes)
-        case .closed: break
+        switch machine.received(bytes.readableBytes, at: now) {
+        case .decode:
+            stream?.feed(bytes)
+            perform(.decode)
+        case .keep:
+            stream?.feed(bytes)
+            perform(.none)
+        case .discard: break
+        case .close: perform(.close)
         }
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if drain != nil, hasReceived, case .receiving = state, heldBytes == 0 { close(context) }
+        perform(machine.readCompleted())
         context.fireChannelReadComplete()
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if machine.reads { context.read() } else { isReadHeld = true }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
-        case ChannelEvent.inputClosed: inputClosed(context)
-        case let event as ConnectionDrainEvent: drain(event, context)
+        case ChannelEvent.inputClosed: perform(machine.inputClosed())
+        case let event as ConnectionDrainEvent:
+            machine.drain(event, at: now)
+            perform(.none)
         default: context.fireUserInboundEventTriggered(event)
         }
     }
@@ -111,126 +103,162 @@ final class PushHandler: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if case TLSError.truncated? = error as? TLSError {
             // Every complete message stays applied; whether the last one is whole the decoder knows.
-            inputClosed(context)
+            perform(machine.inputClosed())
         } else {
-            log.failed(error, peer: context.channel)
-            close(context)
+            surroundings.log.failed(error, peer: context.channel)
+            perform(machine.close())
         }
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        if case .receiving = state { reportCutShort(context) }
-        end()
+        channelLost()
         context.fireChannelInactive()
     }
 
-    // MARK: - Messages
+    private var now: NIODeadline { channel?.eventLoop.now ?? .now() }
 
-    /// - Returns: whether there was any.
-    private func applyComplete(_ context: ChannelHandlerContext) throws(Rejection) -> Bool {
-        if let refusal { throw refusal }
-        var applied = false
-        while let push = try decoder?.next() {
-            let sender = self.sender ?? Sender(peer: Sender.Peer(of: context.channel))
-            self.sender = sender
-            try intake.apply(push, from: sender, through: source)
-            metrics.countReceived(format)
-            applied = true
-        }
-        try reserve(heldBytes)
-        return applied
+    private func start() {
+        guard let begun else { return perform(.none) }
+        self.begun = nil
+        _ = machine.received(0, at: now)
+        stopped(begun, applied: false)
     }
 
-    private func reserve(_ bytes: Int) throws(Rejection) {
-        if bytes > reserved {
-            guard inflight.reserve(bytes - reserved) else { throw .tooMuchInFlight(limit: inflight.limit) }
-        } else if bytes < reserved {
-            inflight.release(reserved - bytes)
-        }
-        reserved = bytes
+    private func channelLost() {
+        guard context != nil else { return }
+        context = nil
+        timer?.stop()
+        timer = nil
+        perform(machine.connectionLost())
     }
 
-    // MARK: - The end of a connection
+    // MARK: - Actions
 
-    private func inputClosed(_ context: ChannelHandlerContext) {
-        inputEnded = true
-        guard case .receiving = state else { return close(context) }
-        do {
-            try decoder?.finish()
-            // Closing our side tells the sender that all was applied.
-            close(context)
+    private func perform(_ action: PushStateMachine.Action) {
+        switch action {
+        case .none: break
+        case .decode: return decode()
+        case .yield: turns?.wait(self)
+        case .decodeElsewhere: decodeElsewhere()
+        case .finish: return finish()
+        case .refuse(let rejection, let closes): refuse(rejection, closes: closes)
+        case .report(let rejection):
+            report(rejection)
+            stream = nil
+        case .close:
+            stream = nil
+            context?.close(mode: .all, promise: nil)
+        }
+        if let rejection = reserve() { return perform(machine.refuse(rejection, at: now)) }
+        if let deadline = machine.deadline { timer?.set(deadline) } else { timer?.clear() }
+        if isReadHeld, machine.reads, let context {
+            isReadHeld = false
+            context.read()
+        }
+    }
+
+    private func decode() {
+        guard let channel, stream != nil else { return }
+        guard let result = turns?.take({ stream?.applyComplete(in: $0, of: channel) }) else {
+            return stopped(.turnIsOver, applied: false)
+        }
+        if let result { stopped(result.stop, applied: result.applied) }
+    }
+
+    private func stopped(_ stop: PushStream.Stop, applied: Bool) {
+        let reason: PushStateMachine.Stop
+        switch stop {
+        case .needsMore: reason = .needsMore(isWithinMessage: stream?.isWithinMessage ?? false)
+        case .turnIsOver: reason = .turnIsOver
+        case .rejected(let rejection): reason = .rejected(rejection)
+        case .large(let message):
+            large = message
+            reason = .isLarge
+        }
+        perform(machine.decodingStopped(reason, applied: applied, at: now))
+    }
+
+    private func decodeElsewhere() {
+        guard let message = large, let channel, let sender = stream?.sender(of: channel), let stream else { return }
+        large = nil
+        largeSize = message.size
+        if let rejection = reserve() {
+            largeSize = 0
+            return perform(machine.refuse(rejection, at: now))
+        }
+        let (destination, format, eventLoop) = (stream.destination, stream.format, channel.eventLoop)
+        let this = NIOLoopBound(self, eventLoop: eventLoop)
+        surroundings.decoding.largeMessages.run(cost: destination.cost(of: message)) {
+            let rejection = destination.apply(message, format, from: sender)
+            eventLoop.execute { this.value.decodedElsewhere(rejection) }
+        }
+    }
+
+    private func decodedElsewhere(_ rejection: Rejection?) {
+        largeSize = 0
+        perform(machine.decodedElsewhere(rejection, at: now))
+    }
+
+    private func finish() {
+        do throws(Rejection) {
+            try stream?.finish()
+            perform(machine.finished(nil, at: now))
         } catch {
-            refuse(error, context)
+            perform(machine.finished(error, at: now))
         }
     }
 
-    private func drain(_ event: ConnectionDrainEvent, _ context: ChannelHandlerContext) {
-        guard case .receiving = state else { return }
-        drain = event
-        // Not at once: a message that was sent just now may wait in the kernel, unread.
-        if heldBytes == 0 { timer?.set(event.pause(isNew: !hasReceived)) }
-    }
-
-    private func expired(_ context: ChannelHandlerContext) {
-        guard case .receiving = state, heldBytes > 0 else { return close(context) }
-        if drain != nil {
-            // A message has begun since: it may take until the listener's own deadline.
-            timer?.set(idleTimeout)
+    private func refuse(_ rejection: Rejection, closes: Bool) {
+        report(rejection)
+        stream = nil
+        guard let context else { return }
+        let answer = wrapOutboundOut(context.channel.allocator.buffer(string: rejection.answer))
+        if closes {
+            context.writeAndFlush(answer).assumeIsolated().whenComplete { [self] _ in perform(machine.close()) }
         } else {
-            refuse(.timedOut, context)
-        }
-    }
-
-    private func refuse(_ rejection: Rejection, _ context: ChannelHandlerContext) {
-        report(rejection, context)
-        state = .refused(discardable: Self.lingerBytes)
-        release()
-        timer?.set(Self.lingerTime)
-        let line = wrapOutboundOut(context.channel.allocator.buffer(string: "error: \(rejection.line)\n"))
-        if inputEnded {
-            // Nothing can come any more that would cause a reset.
-            context.writeAndFlush(line).assumeIsolated().whenComplete { [self] _ in close(context) }
-        } else {
-            context.writeAndFlush(line, promise: nil)
+            context.writeAndFlush(answer, promise: nil)
             context.close(mode: .output, promise: nil)
         }
     }
 
-    /// A connection that broke within a message: nobody is left to be told, but the log is.
-    private func reportCutShort(_ context: ChannelHandlerContext) {
-        do {
-            try decoder?.finish()
-        } catch {
-            report(error, context)
+    private func report(_ rejection: Rejection) {
+        guard let channel, var stream else { return }
+        stream.destination.metrics.countRejected(rejection)
+        surroundings.log.write(
+            .warning, "message refused", peer: stream.sender(of: channel).description,
+            [LogKey.reason: "\(rejection.reason.rawValue)", LogKey.error: "\(rejection.line)"])
+    }
+
+    /// Counts what is held now.
+    /// - Returns: why that is too much.
+    private func reserve() -> Rejection? {
+        let held = (stream?.heldBytes ?? 0) + largeSize
+        if held > reserved {
+            guard surroundings.inflight.reserve(held - reserved) else { return .tooMuchInFlight(limit: surroundings.inflight.limit) }
+        } else {
+            surroundings.inflight.release(reserved - held)
         }
+        reserved = held
+        return nil
     }
+}
 
-    private func report(_ rejection: Rejection, _ context: ChannelHandlerContext) {
-        metrics.countRejected(rejection)
-        log.write(
-            .warning, "message refused", peer: context.channel,
-            [LogKey.reason: "\(rejection.reason)", LogKey.error: "\(rejection.line)"])
-    }
+extension PushHandler: DecodingTurns.Waiting {
+    func turnHasCome() { perform(.decode) }
+}
 
-    private func close(_ context: ChannelHandlerContext) {
-        if case .closed = state { return }
-        state = .closed
-        context.close(mode: .all, promise: nil)
-    }
-
-    private func end() {
-        state = .closed
-        release()
-        timer?.stop()
-        timer = nil
-    }
-
-    /// Bytes of a message that is not complete yet.
-    private var heldBytes: Int { decoder?.bufferedBytes ?? 0 }
-
-    private func release() {
-        decoder = nil
-        if reserved > 0 { inflight.release(reserved) }
-        reserved = 0
+extension Rejection {
+    /// What the sender is told: one line, or the same as the body of a response.
+    fileprivate var answer: String {
+        let text = "error: \(line)\n"
+        guard case .wrongFormat(.http, _) = self else { return text }
+        return """
+            HTTP/1.1 400 Bad Request\r
+            Content-Type: text/plain; charset=utf-8\r
+            Content-Length: \(text.utf8.count)\r
+            Connection: close\r
+            \r
+            \(text)
+            """
     }
 }

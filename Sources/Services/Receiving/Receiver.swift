@@ -1,9 +1,46 @@
 import Logging
-import NIOCore
+public import NIOCore
 public import Proxy
 import TLS
 
-/// One door for pushes: a listening TCP or Unix socket, and what its connections speak.
+/// What a reload can change of a receiver without touching its socket; each new connection takes what is in force when it is accepted.
+public struct ReceiverSettings: Sendable {
+    /// Always `.off` for a Unix socket.
+    public var transport: Transport
+    /// What the connection speaks.
+    public var format: PushFormat
+    /// A larger message is refused.
+    public var maxMessageSize: ByteCount
+    /// A connection that sends nothing for this long is closed.
+    public var idleTimeout: TimeAmount
+    /// A message must be complete this long after its first byte.
+    public var messageTimeout: TimeAmount
+    /// For a TLS handshake.
+    public var handshakeTimeout: TimeAmount
+
+    /// Settings made of their parts.
+    public init(
+        transport: Transport, format: PushFormat, maxMessageSize: ByteCount, idleTimeout: TimeAmount, messageTimeout: TimeAmount,
+        handshakeTimeout: TimeAmount
+    ) {
+        self.transport = transport
+        self.format = format
+        self.maxMessageSize = maxMessageSize
+        self.idleTimeout = idleTimeout
+        self.messageTimeout = messageTimeout
+        self.handshakeTimeout = handshakeTimeout
+    }
+
+    /// - Parameter transport: made of `receiver.tls` for TCP; `.off` for the Unix socket.
+    public init(_ config: Config, transport: Transport) {
+        self.init(
+            transport: transport, format: config.receiver.format, maxMessageSize: config.receiver.maxMessageSize,
+            idleTimeout: TimeAmount(config.receiver.idleTimeout), messageTimeout: TimeAmount(config.receiver.messageTimeout),
+            handshakeTimeout: TimeAmount(config.exporter.handshakeTimeout))
+    }
+}
+
+/// A listening TCP or Unix socket that takes pushes.
 public final class Receiver: Sendable {
     /// The listening socket: its name, its address, its connections.
     public let listener: Listener
@@ -16,34 +53,36 @@ public final class Receiver: Sendable {
         case unix(UnixSocketConfig)
     }
 
-    /// Binds; nobody can connect before `listen()`.
+    /// Binds; connections are refused before `listen()`.
     /// - Parameters:
     ///   - maxConnections: at the limit, no more are accepted until one ends.
     ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
     ///   - ours: the files of running receivers, one of which this one may replace.
+    ///   - decoding: made for `group`.
     init(
         binding address: Address, settings: ReceiverSettings, maxConnections: Int, sharesPort: Bool = false,
-        replacing ours: [UnixSocketFile] = [], intake: Intake, metrics: SelfMetrics, group: any EventLoopGroup, logger: Logger
+        replacing ours: [UnixSocketFile] = [], intake: Intake, metrics: SelfMetrics, decoding: PushDecoding, group: any EventLoopGroup,
+        logger: Logger
     ) throws(ListenError) {
         let limit = ConnectionLimit(maxConnections)
         let settings = SettingsInForce(settings)
         let inflight = metrics.held[.pushing]
+        let limiter = LogLimiter()
         var setup = Listener.Setup(group: group, limit: limit, policy: .wait, kind: .receiver, metrics: metrics, logger: logger) {
             metrics, logger in
-            let source = Source.push(listener: metrics.name)
-            let log = ConnectionLog(logger: logger)
-            let handshakes = HandshakeLog(metrics: metrics, logger: logger)
+            let connections = Connections(intake, metrics, decoding, inflight, ConnectionLog(logger: logger, limiter: limiter), logger)
             return {
                 let settings = settings.now
-                return { channel in
-                    try Self.setUp(channel, settings, intake: intake, inflight: inflight, source: source, metrics: metrics, log: log) {
-                        handshakes.ended($0, channel: $1)
-                    }
-                }
+                return { channel in try connections.setUp(channel, settings) }
             }
         }
-        setup.door = { metrics, connections in
-            WholePushHandler(intake: intake, metrics: metrics, connections: connections) { settings.now }
+        setup.firstRead = { metrics, open, logger in
+            let connections = Connections(intake, metrics, decoding, inflight, ConnectionLog(logger: logger, limiter: limiter), logger)
+            return FirstReadHandler(connections.destination, decoding: decoding, connections: open) {
+                settings.now
+            } goOn: { channel, settings, stream, stop in
+                try connections.goOn(channel, settings, stream, stop)
+            }
         }
         switch address {
         case .tcp(let address): listener = try Listener.bind(address, sharesPort: sharesPort, setup: setup)
@@ -73,12 +112,49 @@ public final class Receiver: Sendable {
     /// - Returns: how many connections had to be cut.
     @discardableResult
     public func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
+}
 
-    private static func setUp(
-        _ channel: any Channel, _ settings: ReceiverSettings, intake: Intake, inflight: ByteBudget, source: Source,
-        metrics: ListenerMetrics,
-        log: ConnectionLog, onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
-    ) throws {
+/// Makes the pipelines of a receiver's connections.
+private struct Connections: Sendable {
+    let destination: PushStream.Destination
+    let surroundings: PushHandler.Surroundings
+    let handshakes: HandshakeLog
+
+    init(
+        _ intake: Intake, _ metrics: ListenerMetrics, _ decoding: PushDecoding, _ inflight: ByteBudget, _ log: ConnectionLog,
+        _ logger: Logger
+    ) {
+        destination = PushStream.Destination(intake: intake, source: .push(listener: metrics.name), metrics: metrics)
+        surroundings = PushHandler.Surroundings(decoding: decoding, inflight: inflight, log: log)
+        handshakes = HandshakeLog(metrics: metrics, logger: logger)
+    }
+
+    /// For a connection of which nothing was read yet.
+    func setUp(_ channel: any Channel, _ settings: ReceiverSettings) throws {
+        try setOptions(of: channel)
+        let transport = TransportPipeline(
+            transport: settings.transport, inside: .push, handshakeTimeout: settings.handshakeTimeout,
+            firstByteTimeout: settings.idleTimeout, onHandshake: { handshakes.ended($0, channel: $1) },
+            closeTimeout: PushStateMachine.lingerTime)
+        let refusesPlain = if case .required = settings.transport { true } else { false }
+        try transport.install(on: channel) { channel, isTLS in
+            let stream = PushStream(destination, settings, refusal: refusesPlain && !isTLS ? .tlsRequired : nil)
+            try add(stream, begun: nil, settings, to: channel)
+        }
+    }
+
+    /// For a plain connection whose first read has stopped somewhere.
+    func goOn(_ channel: any Channel, _ settings: ReceiverSettings, _ stream: PushStream, _ stop: PushStream.Stop) throws {
+        try setOptions(of: channel)
+        try add(stream, begun: stop, settings, to: channel)
+    }
+
+    private func add(_ stream: PushStream, begun: PushStream.Stop?, _ settings: ReceiverSettings, to channel: any Channel) throws {
+        let times = PushStateMachine.Times(idle: settings.idleTimeout, message: settings.messageTimeout)
+        try channel.pipeline.syncOperations.addHandler(PushHandler(stream, surroundings, times: times, begun: begun))
+    }
+
+    private func setOptions(of channel: any Channel) throws {
         // A sender ends its side and still waits for ours.
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
         // One read takes an ordinary message whole; a large one is not read in a thousand pieces.
@@ -86,16 +162,5 @@ public final class Receiver: Sendable {
         try channel.syncOptions?.setOption(.recvAllocator, value: allocator)
         // A few reads, then it is the turn of others.
         try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 4)
-        let transport = TransportPipeline(
-            transport: settings.transport, inside: .push, handshakeTimeout: settings.handshakeTimeout,
-            firstByteTimeout: settings.idleTimeout, onHandshake: onHandshake, closeTimeout: PushHandler.lingerTime)
-        let refusesPlain = if case .required = settings.transport { true } else { false }
-        try transport.install(on: channel) { channel, isTLS in
-            let handler = PushHandler(
-                intake: intake, inflight: inflight, source: source, metrics: metrics, log: log, format: settings.format,
-                maxMessageSize: settings.maxMessageSize,
-                idleTimeout: settings.idleTimeout, refusal: refusesPlain && !isTLS ? .tlsRequired : nil)
-            try channel.pipeline.syncOperations.addHandler(handler)
-        }
     }
 }

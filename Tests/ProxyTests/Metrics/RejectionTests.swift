@@ -6,8 +6,9 @@ import Testing
 struct RejectionTests {
     /// One of each case, with text that came from outside wherever a case has some.
     static let all: [Rejection] = [
-        .malformedJSON(hostile), .malformedCapnp(hostile), .wrongFormat(expected: .json), .wrongFormat(expected: .capnp),
-        .messageTooLarge(limit: .mebibytes(16)), .tlsRequired, .truncated, .timedOut, .invalidAppName(hostile), .invalidUTF8(app: hostile),
+        .malformedJSON(hostile), .malformedCapnp(hostile), .wrongFormat(.http, expected: .json), .wrongFormat(.json, expected: .capnp),
+        .messageTooLarge(limit: .mebibytes(16)), .tlsRequired, .truncated, .timedOut(.idle), .timedOut(.message), .invalidAppName(hostile),
+        .invalidUTF8(app: hostile),
         .invalidUTF8(app: nil),
         .nulByte(app: hostile), .tooManyApps(limit: 5), .storeFull(limit: .kibibytes(1)), .tooMuchInFlight(limit: ByteCount(7)),
     ]
@@ -18,15 +19,23 @@ struct RejectionTests {
         let rejection = Self.all[index]
         #expect(!rejection.line.isEmpty)
         #expect(rejection.line.utf8.count < 1500)
-        let shown = rejection.line.unicodeScalars.allSatisfy {
-            ![.control, .format, .lineSeparator, .paragraphSeparator].contains($0.properties.generalCategory)
-        }
-        #expect(shown)
+        let isShown = rejection.line.unicodeScalars.allSatisfy { $0.isSafeToPrint }
+        #expect(isShown)
     }
 
     @Test("reasons are words for a label, fixed for each case", arguments: all.indices)
     func reason(index: Int) {
-        #expect(Self.all[index].reason.wholeMatch(of: #/[a-z][a-z0-9_]*/#) != nil)
+        #expect(Self.all[index].reason.rawValue.wholeMatch(of: #/[a-z][a-z0-9_]*/#) != nil)
+    }
+
+    @Test("every reason has a case, and a status for clients of HTTP")
+    func reasons() {
+        #expect(Set(Self.all.map(\.reason)) == Set(Rejection.Reason.allCases))
+        for reason in Rejection.Reason.allCases { #expect([400, 408, 413, 503, 507].contains(reason.httpStatus)) }
+        #expect(Rejection.storeFull(limit: ByteCount(1)).reason.httpStatus == 507)
+        #expect(Rejection.timedOut(.message).reason.httpStatus == 408)
+        #expect(Rejection.messageTooLarge(limit: ByteCount(1)).reason.httpStatus == 413)
+        #expect(Rejection.tooMuchInFlight(limit: ByteCount(1)).reason.httpStatus == 503)
     }
 
     @Test("a line says what to do, with the limit that was passed")
@@ -35,7 +44,7 @@ struct RejectionTests {
         #expect(Rejection.tooManyApps(limit: 5).line.contains("max_apps"))
         #expect(Rejection.storeFull(limit: ByteCount(9)).line.contains("max_total_size (9 bytes)"))
         #expect(Rejection.tooMuchInFlight(limit: ByteCount(9)).line.contains("max_inflight_size (9 bytes)"))
-        #expect(Rejection.wrongFormat(expected: .json).line.contains("format"))
-        #expect(Rejection.invalidAppName("a\"\nb").line.hasPrefix(#"invalid app name "a\"\u{a}b""#))
+        #expect(Rejection.wrongFormat(.capnp, expected: .json).line.contains("format"))
+        #expect(Rejection.invalidAppName("a\"\nb").line.hasPrefix(#"invalid app name "a\"\u{A}b""#))
     }
 }

@@ -39,7 +39,7 @@ struct JSONPushDecoderTests {
     func normalization() throws {
         var decoder = JSONPushDecoder(maxMessageSize: .mebibytes(1))
         decoder.feed(ByteBuffer(string: "{\"\u{E9}\": \"1\", \"e\u{301}\": \"2\"}"))
-        #expect(try decoder.next()?.apps.count == 2)
+        #expect(try decoder.nextPush()?.apps.count == 2)
     }
 
     @Test("an empty object changes nothing and is no mistake")
@@ -76,16 +76,16 @@ struct JSONPushDecoderTests {
         func texts(_ input: String) throws -> [String] {
             decoder.feed(ByteBuffer(string: input))
             var texts: [String] = []
-            while let push = try decoder.next() { texts += push.apps.map { "\($0.name)=\(String(buffer: $0.exposition.buffer))" } }
+            while let push = try decoder.nextPush() { texts += push.apps.map { "\($0.name)=\(String(buffer: $0.exposition.buffer))" } }
             return texts
         }
         if beginsWithTwo { #expect(try texts(#"{"a":"1"} {"b":"2"}"#) == ["a=1\n", "b=2\n"]) }
         #expect(try texts(" {\"a\":\"\\u00e4\"}\n") == ["a=ä\n"])
         #expect(try texts(#"{"a":"{x}"#) == [])
-        #expect(decoder.bufferedBytes == 9)
+        #expect(decoder.isWithinMessage)
         #expect(try texts(#"{y}"}"#) == ["a={x}{y}\n"])
         #expect(try texts(#"{"a":"3"}"#) == ["a=3\n"])
-        #expect(decoder.bufferedBytes == 0)
+        #expect(!decoder.isWithinMessage && decoder.heldBytes == 0)
         try decoder.finish()
         #expect(throws: Rejection.nulByte(app: "a")) { try texts(#"{"a":"\u0000"}"#) }
     }
@@ -94,7 +94,7 @@ struct JSONPushDecoderTests {
     func mistakeLater() {
         let decoded = DecodedStream("{\"a\":\"1\"} {\"b\": 5} {\"c\":\"3\"}")
         #expect(decoded.pushes == [["a": "1\n"]])
-        #expect(decoded.rejection?.reason == "malformed")
+        #expect(decoded.rejection?.reason == .malformed)
     }
 
     @Test(
@@ -109,7 +109,7 @@ struct JSONPushDecoderTests {
         ])
     func malformed(json: String) {
         let decoded = DecodedStream(json)
-        #expect(decoded.rejection?.reason == "malformed", "\(String(describing: decoded.rejection))")
+        #expect(decoded.rejection?.reason == .malformed, "\(String(describing: decoded.rejection))")
         #expect(decoded.pushes.isEmpty)
         DecodedStream.expectSameHoweverCut(Array(json.utf8), format: .json)
     }
@@ -136,22 +136,22 @@ struct JSONPushDecoderTests {
     func nul() {
         #expect(DecodedStream(#"{"a": "x\u0000y"}"#).rejection == .nulByte(app: "a"))
         #expect(DecodedStream(#"{"a": ["x", "\u0000"]}"#).rejection == .nulByte(app: "a"))
-        #expect(DecodedStream("{\"a\": \"x\0y\"}").rejection?.reason == "malformed")
-        #expect(DecodedStream(#"{"a\u0000": "x"}"#).rejection?.reason == "invalid_name")
+        #expect(DecodedStream("{\"a\": \"x\0y\"}").rejection?.reason == .malformed)
+        #expect(DecodedStream(#"{"a\u0000": "x"}"#).rejection?.reason == .invalidName)
     }
 
     @Test("names that are none are refused")
     func names() {
         for name in ["", "\\n", "\\u007f", "\\u0085", String(repeating: "n", count: 257)] {
-            #expect(DecodedStream("{\"\(name)\": \"x\"}").rejection?.reason == "invalid_name", "\(name)")
+            #expect(DecodedStream("{\"\(name)\": \"x\"}").rejection?.reason == .invalidName, "\(name)")
         }
         #expect(DecodedStream("{\"\(String(repeating: "n", count: 256))\": \"x\"}").rejection == nil)
     }
 
     @Test("Cap'n Proto is told from JSON")
     func wrongFormat() {
-        #expect(DecodedStream(CapnpMessages.oneSegment, format: .json).rejection == .wrongFormat(expected: .json))
-        #expect(DecodedStream(CapnpMessages.twoSegments(9000), format: .json).rejection == .wrongFormat(expected: .json))
+        #expect(DecodedStream(CapnpMessages.oneSegment, format: .json).rejection == .wrongFormat(.capnp, expected: .json))
+        #expect(DecodedStream(CapnpMessages.twoSegments(9000), format: .json).rejection == .wrongFormat(.capnp, expected: .json))
     }
 
     @Test("a TLS handshake is told by name")
@@ -178,9 +178,9 @@ struct JSONPushDecoderTests {
         var decoder = JSONPushDecoder(maxMessageSize: ByteCount(10))
         for _ in 0..<100 {
             decoder.feed(ByteBuffer(string: space))
-            let push = try decoder.next()
+            let push = try decoder.nextPush()
             #expect(push == nil)
-            #expect(decoder.bufferedBytes == 0)
+            #expect(!decoder.isWithinMessage && decoder.heldBytes == 0)
         }
     }
 
@@ -188,12 +188,63 @@ struct JSONPushDecoderTests {
     func buffered() throws {
         var decoder = JSONPushDecoder(maxMessageSize: .mebibytes(1))
         decoder.feed(ByteBuffer(string: "{\"a\":\"1\"} {\"b"))
-        #expect(try decoder.next() != nil)
-        #expect(try decoder.next() == nil)
-        #expect(decoder.bufferedBytes == 3)
+        #expect(try decoder.nextPush() != nil)
+        #expect(try decoder.nextPush() == nil)
+        #expect(decoder.isWithinMessage && decoder.heldBytes > 0)
         decoder.feed(ByteBuffer(string: "\":\"2\"}"))
-        #expect(try decoder.next() != nil)
-        #expect(decoder.bufferedBytes == 0)
+        #expect(try decoder.nextPush() != nil)
+        #expect(!decoder.isWithinMessage && decoder.heldBytes == 0)
+    }
+
+    @Test("an object that is large, or names many apps, is left for a pool", arguments: [false, true])
+    func undecoded(isCut: Bool) throws {
+        func message(of json: String) throws -> PushMessage? {
+            var decoder = JSONPushDecoder(maxMessageSize: .mebibytes(16))
+            let bytes = Array(json.utf8)
+            for piece in isCut ? [bytes[..<7], bytes[7...]] : [bytes[...]] {
+                decoder.feed(ByteBuffer(bytes: piece))
+                if let message = try decoder.next() { return message }
+            }
+            return nil
+        }
+        func isUndecoded(_ json: String) throws -> Bool {
+            if case .undecoded? = try message(of: json) { true } else { false }
+        }
+        func apps(_ count: Int) -> String { "{" + (0..<count).map { "\"\($0)\":\"\"" }.joined(separator: ",") + "}" }
+        func text(_ size: Int) -> String { #"{"a":"\#(String(repeating: "x", count: size - 8))"}"# }
+        #expect(try !isUndecoded(apps(1000)))
+        #expect(try isUndecoded(apps(1001)))
+        #expect(try !isUndecoded(text(UndecodedPush.minSize)))
+        #expect(try isUndecoded(text(UndecodedPush.minSize + 1)))
+    }
+
+    @Test("decoding ends with the first app beyond the limit; a repeated name is none")
+    func maxApps() throws {
+        func decode(_ json: String, maxApps: Int) throws(Rejection) -> Push {
+            var bytes = ByteBuffer(string: json)
+            bytes.reserveCapacity(json.utf8.count + 64)
+            return try UndecodedPush(content: .json(JSONMessage(bytes: bytes))).decode(maxApps: maxApps)
+        }
+        #expect(try decode(#"{"a":"1","b":"2","a":"3"}"#, maxApps: 2).apps.count == 2)
+        #expect(throws: Rejection.tooManyApps(limit: 2)) { try decode(#"{"a":"1","b":"2","c":"3","d":5}"#, maxApps: 2) }
+        #expect(throws: Rejection.tooManyApps(limit: 20)) {
+            try decode("{" + (0..<100).map { "\"\($0)\":\"\"" }.joined(separator: ",") + "}", maxApps: 20)
+        }
+    }
+
+    @Test("the cost that is told of a message covers its parser and its apps, and is not absurd for plain text")
+    func cost() throws {
+        func cost(_ json: String) -> (size: Int, cost: Int) {
+            var decoder = JSONPushDecoder(maxMessageSize: .mebibytes(16))
+            decoder.feed(ByteBuffer(string: json))
+            guard case .undecoded(let message)? = try? decoder.next() else { return (0, 0) }
+            return (message.size, message.decodingCost(maxApps: 100_000))
+        }
+        // A tape of two words, an index of four numbers and a string of twelve bytes for each app of eight bytes, and what is stored.
+        let many = cost("{" + (0..<100_000).map { "\"\($0)\":\"\"" }.joined(separator: ",") + "}")
+        #expect(many.cost > 100_000 * (16 + 16 + 12 + 300))
+        let text = cost(#"{"a":"\#(String(repeating: "a_total 1\\n", count: 100_000))"}"#)
+        #expect(text.cost < 3 * text.size)
     }
 
     @Test("any stream gives the same answer however it is cut")

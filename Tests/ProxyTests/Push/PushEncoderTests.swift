@@ -14,8 +14,8 @@ import Testing
     private func decode(_ message: ByteBuffer, _ format: PushFormat) throws -> Push? {
         var decoder = format.makeDecoder(maxMessageSize: .gibibytes(1))
         decoder.feed(message)
-        let push = try decoder.next()
-        let more = try decoder.next()
+        let push = try decoder.nextPush()
+        let more = try decoder.nextPush()
         #expect(more == nil)
         try decoder.finish()
         return push

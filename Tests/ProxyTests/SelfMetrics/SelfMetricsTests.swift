@@ -60,7 +60,7 @@ struct SelfMetricsTests {
         #expect(families["received_messages_total{\(label),format=\"capnp\"}"] == "0")
         #expect(families["rejected_messages_total{\(label),reason=\"store_full\"}"] == "1")
         #expect(families["rejected_messages_total{\(label),reason=\"malformed\"}"] == "0")
-        #expect(families.labels(of: "rejected_messages_total").count == Rejection.reasons.count)
+        #expect(families.labels(of: "rejected_messages_total").count == Rejection.Reason.allCases.count)
         #expect(families.labels(of: "tls_handshakes_total").isEmpty)
     }
 
@@ -199,7 +199,7 @@ struct SelfMetricsTests {
             "\($0.1) \($0.2 ?? "") \($0.3)"
         }
         #expect(listed.sorted() == MetricFamily.all.map { "\($0.name) \($0.labels.joined(separator: ",")) \($0.kind.rawValue)" }.sorted())
-        for reason in Rejection.reasons { #expect(page.contains("`\(reason)`"), "\(reason)") }
+        for reason in Rejection.Reason.allCases { #expect(page.contains("`\(reason.rawValue)`"), "\(reason)") }
     }
 
     @Test("every family that is exposed is one of those listed")

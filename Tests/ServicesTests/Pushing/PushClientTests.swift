@@ -34,7 +34,7 @@ struct PushClientTests {
 
     @Test("applied is silence and the receiver's end")
     func applied() async throws {
-        try await withReceiver { receiver in
+        try await withReceiver(inflight: 64 << 20) { receiver in
             let address = PushAddress.tcp(host: "127.0.0.1", port: UInt16(try #require(receiver.receiver.listener.port)))
             let small = try await push(to: address)
             #expect(reason(small) == nil)

@@ -1,3 +1,4 @@
+import Glibc
 import NIOCore
 import Proxy
 import TestSupport
@@ -79,7 +80,7 @@ struct PushHandlerTests {
             #expect(receiver.text == "a 1\n")
             #expect(receiver.log.all.count == 7)
             let reasons = receiver.log.all.compactMap { $0.firstMatch(of: #/reason=(\w+)/#).map { String($0.1) } }
-            #expect(reasons == ["malformed", "malformed", "too_many_apps", "store_full", "nul_byte", "invalid_name", "wrong_format"])
+            #expect(reasons == ["malformed", "malformed", "too_many_apps", "store_full", "nul_byte", "invalid_name", "malformed"])
         }
     }
 
@@ -96,7 +97,7 @@ struct PushHandlerTests {
             for byte in message { try await connection.send([byte]) }
             try await wait(for: "the push") { receiver.text == "a 1\n" }
             await connection.close()
-            #expect(try await receiver.push(#"{"a": "a 1"}"#).hasPrefix("error: these bytes are not Cap'n Proto"))
+            #expect(try await receiver.push(#"{"a": "a 1"}"#).hasPrefix("error: these bytes look like JSON"))
             #expect(try await receiver.push(message.dropLast()) == "error: \(Rejection.truncated.line)\n")
         }
     }
@@ -105,13 +106,14 @@ struct PushHandlerTests {
 
     @Test("incomplete messages of all connections share max_inflight_size: the newest is refused, then there is room again")
     func inflight() async throws {
-        try await withReceiver(inflight: 1000) { receiver in
+        try await withReceiver(inflight: 1500) { receiver in
             let first = try await receiver.connect()
             try await first.send("{\"a\": \"" + String(repeating: "x", count: 700))
-            try await wait(for: "the first to be held") { receiver.inflight.used == 707 }
+            // What counts is the memory that they take.
+            try await wait(for: "the first to be held") { receiver.inflight.used == 1024 }
             let second = try await receiver.connect()
             try await second.send("{\"b\": \"" + String(repeating: "y", count: 700))
-            #expect(try await second.untilEnd() == "error: \(Rejection.tooMuchInFlight(limit: ByteCount(1000)).line)\n")
+            #expect(try await second.untilEnd() == "error: \(Rejection.tooMuchInFlight(limit: ByteCount(1500)).line)\n")
             await second.close()
             try await first.send("\"}")
             try await wait(for: "the first to be applied") { receiver.store.snapshot(at: SystemClock.now()).entries.count == 1 }
@@ -172,6 +174,116 @@ struct PushHandlerTests {
             #expect(await cut == 0)
             #expect(receiver.text == "2\n1\n")
             for connection in [idle, busy] { await connection.close() }
+        }
+    }
+
+    @Test("a byte now and then does not keep a message alive beyond message_timeout")
+    func slowMessage() async throws {
+        try await withReceiver(.patient.with { $0.messageTimeout = .milliseconds(300) }) { receiver in
+            let connection = try await receiver.connect()
+            try await connection.send(#"{"kept": "1"} {"lost": ""#)
+            while !connection.hasEnded {
+                try? await connection.send("x")
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            #expect(connection.text == "error: \(Rejection.timedOut(.message).line)\n")
+            #expect(receiver.text == "1\n")
+            #expect(receiver.inflight.used == 0)
+            await connection.close()
+        }
+    }
+
+    // MARK: Large messages and many small ones
+
+    @Test("a large message is applied in its order, among small ones", arguments: [PushFormat.json, .capnp])
+    func large(format: PushFormat) async throws {
+        try await withReceiver(.patient.with { $0.format = format }, inflight: 64 << 20) { receiver in
+            let large = String(repeating: "a_total 1\n", count: 300_000)
+            var stream: [UInt8] = []
+            for metrics in ["a 1\n", large, "a 2\n"] {
+                var encoder = try PushEncoder(app: try AppName.named("a"), metrics: ByteBuffer(string: metrics), format: format)
+                while let piece = encoder.next() { stream += piece.readableBytesView }
+            }
+            #expect(try await receiver.push(stream) == "")
+            #expect(receiver.text == "a 2\n")
+            #expect(receiver.received == 3)
+            #expect(receiver.inflight.used == 0)
+            // Alone, it stays.
+            #expect(try await receiver.push("{\"b\": 5}").hasPrefix("error: "))
+            var encoder = try PushEncoder(app: try AppName.named("a"), metrics: ByteBuffer(string: large), format: format)
+            stream = []
+            while let piece = encoder.next() { stream += piece.readableBytesView }
+            #expect(try await receiver.push(stream) == "")
+            #expect(receiver.text == large)
+        }
+    }
+
+    @Test("a message of very many apps is refused at max_apps, and its memory given back")
+    func manyApps() async throws {
+        try await withReceiver(inflight: 64 << 20, limits: StoreLimits(maxApps: 5000)) { receiver in
+            let apps = "{" + (0..<200_000).map { "\"\($0)\":\"\"" }.joined(separator: ",") + "}"
+            #expect(try await receiver.push(apps) == "error: \(Rejection.tooManyApps(limit: 5000).line)\n")
+            #expect(receiver.store.snapshot(at: SystemClock.now()).entries.isEmpty)
+            try await wait(for: "nothing to be held") { receiver.inflight.used == 0 }
+        }
+    }
+
+    @Test("a large message that does not fit max_inflight_size is refused, however it comes", arguments: [50_000, 80_000, 400_000])
+    func largeBeyondInflight(size: Int) async throws {
+        try await withReceiver(inflight: 40_000) { receiver in
+            let apps = (0..<2000).map { "\"\($0)\":\"\"" }.joined(separator: ",")
+            let message = "{\(apps),\"x\":\"\(String(repeating: "x", count: size - 20_000))\"}"
+            #expect(try await receiver.push(message) == "error: \(Rejection.tooMuchInFlight(limit: ByteCount(40_000)).line)\n")
+            try await wait(for: "nothing to be held") { receiver.inflight.used == 0 }
+            #expect(receiver.text == "")
+        }
+    }
+
+    @Test("very many small messages are all applied, and others have their turn meanwhile")
+    func manySmall() async throws {
+        try await withReceiver(inflight: 64 << 20) { receiver in
+            let stream = Array(String(repeating: "{}", count: 200_000).utf8) + Array(#"{"end": "1"}"#.utf8)
+            let busy = try await receiver.connect()
+            async let sent: Void = busy.send(stream)
+            // On the same event loop or not: it is answered while the other is at work, or after it.
+            #expect(try await receiver.push(#"{"other": "1"}"#) == "")
+            try await sent
+            try await busy.endSending()
+            #expect(try await busy.untilEnd() == "")
+            #expect(receiver.received == 200_002)
+            #expect(receiver.text == "1\n1\n")
+            #expect(receiver.inflight.used == 0)
+            await busy.close()
+        }
+    }
+
+    // MARK: Other protocols
+
+    @Test("an HTTP request is answered in HTTP", arguments: [PushFormat.json, .capnp])
+    func http(format: PushFormat) async throws {
+        try await withReceiver(.patient.with { $0.format = format }) { receiver in
+            let answer = try await receiver.push("PUT /metrics/job/a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\na 1\n")
+            let body = "error: \(Rejection.wrongFormat(.http, expected: format).line)\n"
+            let head = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: \(body.utf8.count)\r\n"
+            #expect(answer == head + "Connection: close\r\n\r\n" + body)
+        }
+    }
+
+    @Test("a sender on a Unix socket is known by its process, user and groups")
+    func sender() async throws {
+        try await withReceiver(onUnixSocket: true) { receiver in
+            _ = try await receiver.push(#"{"a": "1"}"#)
+            let entry = try #require(receiver.store.snapshot(at: SystemClock.now()).entries.first)
+            guard case .process(let process)? = entry.sender?.peer else {
+                Issue.record("the sender is \(String(describing: entry.sender))")
+                return
+            }
+            #expect(process.process == getpid() && process.user == geteuid() && process.group == getegid())
+        }
+        try await withReceiver { receiver in
+            _ = try await receiver.push(#"{"a": "1"}"#)
+            let entry = try #require(receiver.store.snapshot(at: SystemClock.now()).entries.first)
+            #expect(entry.sender?.description.hasPrefix("127.0.0.1:") == true)
         }
     }
 }

@@ -1,10 +1,10 @@
 import Logging
 import NIOCore
 import NIOPosix
-import Proxy
 import TestSupport
 import Testing
 
+@testable import Proxy
 @testable import Services
 
 /// A receiver over a store of its own.
@@ -31,6 +31,9 @@ struct TestReceiver {
 
     func push(_ text: String) async throws -> String { try await push(text.utf8) }
 
+    /// Messages received, of all formats.
+    var received: Int { receiver.listener.metrics.sample().received.reduce(0) { $0 + $1.count } }
+
     /// All metrics, in order of name.
     var text: String { store.snapshot(at: SystemClock.now()).pieces.map { String(buffer: $0) }.joined() }
 }
@@ -39,7 +42,8 @@ extension ReceiverSettings {
     /// Generous times, so that only the one that a test shortens ever passes.
     static var patient: ReceiverSettings {
         ReceiverSettings(
-            transport: .off, format: .json, maxMessageSize: .mebibytes(16), idleTimeout: .minutes(5), handshakeTimeout: .minutes(5))
+            transport: .off, format: .json, maxMessageSize: .mebibytes(16), idleTimeout: .minutes(5), messageTimeout: .minutes(5),
+            handshakeTimeout: .minutes(5))
     }
 
     func with(_ change: (inout ReceiverSettings) -> Void) -> ReceiverSettings {
@@ -61,11 +65,13 @@ func withReceiver(
         let budget = metrics.held[.pushing]
         budget.limit = ByteCount(inflight)
         let path = folder.path("r.sock")
+        let decoding = PushDecoding(group: MultiThreadedEventLoopGroup.singleton, budget: budget)
+        decoding.largeMessages.start()
         let receiver = try Receiver(
             binding: onUnixSocket ? .unix(UnixSocketConfig(path: path)) : .tcp(ListenAddress(host: "127.0.0.1", port: 0)),
             settings: settings,
             maxConnections: maxConnections, intake: Intake(store: store, clock: SystemClock.now), metrics: metrics,
-            group: MultiThreadedEventLoopGroup.singleton, logger: log.logger)
+            decoding: decoding, group: MultiThreadedEventLoopGroup.singleton, logger: log.logger)
         try await receiver.listener.listen()
         try receiver.listener.publish()
         if starts { receiver.start() }
@@ -75,8 +81,10 @@ func withReceiver(
                 ?? SocketAddress(unixDomainSocketPath: path)
             try await body(TestReceiver(store: store, inflight: budget, receiver: receiver, log: log, address: address))
             await receiver.drain(within: .zero)
+            await decoding.largeMessages.shutDown()
         } catch {
             await receiver.drain(within: .zero)
+            await decoding.largeMessages.shutDown()
             throw error
         }
     }

@@ -6,8 +6,8 @@ import Testing
 @testable import Services
 
 /// Everything has come before the receiver accepts: then the connection is looked at before it has a pipeline.
-@Suite("WholePushHandler")
-struct WholePushHandlerTests {
+@Suite("FirstReadHandler")
+struct FirstReadHandlerTests {
     /// What a receiver that starts only after `texts` have been sent, each on a connection of its own, answers to them.
     private func answers(
         to texts: [String], settings: ReceiverSettings = .patient, endsSending: Bool = true, limits: StoreLimits = StoreLimits(),
@@ -47,7 +47,7 @@ struct WholePushHandlerTests {
     func counted() async throws {
         _ = try await answers(to: [#"{"a": "a 1"}"#, #"{"a": "a 1"}"#]) { receiver, connections in
             for connection in connections { try await connection.untilEnd() }
-            #expect(receiver.messages == 2)
+            #expect(receiver.received == 2)
             #expect(receiver.log.all.isEmpty)
             let entry = try #require(receiver.store.snapshot(at: SystemClock.now()).entries.first)
             #expect(entry.source == .push(listener: receiver.receiver.listener.name))
@@ -65,7 +65,7 @@ struct WholePushHandlerTests {
 
     @Test(
         "a push of about as much as is read at once, or more",
-        arguments: [WholePushHandler.maxSize - 1, WholePushHandler.maxSize, WholePushHandler.maxSize + 1, 2 * WholePushHandler.maxSize])
+        arguments: [FirstReadHandler.readSize - 1, FirstReadHandler.readSize, FirstReadHandler.readSize + 1, 2 * FirstReadHandler.readSize])
     func large(size: Int) async throws {
         let metrics = String(repeating: "x", count: size - #"{"a":""}"#.utf8.count)
         let result = try await answers(to: [#"{"a":"\#(metrics)"}"#, #"{"b": "b 1"}"#])
@@ -90,7 +90,7 @@ struct WholePushHandlerTests {
         let result = try await answers(to: pushes, limits: StoreLimits(maxApps: 1, maxTotalSize: ByteCount(5))) { receiver, connections in
             for connection in connections { try await connection.untilEnd() }
             #expect(receiver.log.all.count == 4)
-            #expect(receiver.messages == 0)
+            #expect(receiver.received == 0)
         }
         for answer in result.answers { #expect(answer.hasPrefix("error: ") && answer.hasSuffix("\n")) }
         #expect(result.stored == "")
@@ -110,11 +110,6 @@ struct WholePushHandlerTests {
     @Test("the format in force is the one that counts")
     func format() async throws {
         let result = try await answers(to: [#"{"a": "a 1"}"#], settings: .patient.with { $0.format = .capnp })
-        #expect(result.answers == ["error: \(Rejection.wrongFormat(expected: .capnp).line)\n"])
+        #expect(result.answers == ["error: \(Rejection.wrongFormat(.json, expected: .capnp).line)\n"])
     }
-}
-
-extension TestReceiver {
-    /// Messages received, of all formats.
-    fileprivate var messages: Int { receiver.listener.metrics.sample().received.reduce(0) { $0 + $1.count } }
 }

@@ -1,0 +1,82 @@
+import Glibc
+import NIOCore
+import Proxy
+
+/// Stands first in a receiver's listening channel and reads from each connection before it has a pipeline. When all that came are whole
+/// messages and the sender has ended its side, the connection is over here: neither a pipeline is made nor the selector asked, which would
+/// cost more than to decode and to store. Any other connection goes on in a `PushHandler`, from where this read has stopped.
+final class FirstReadHandler: ChannelInboundHandler {
+    typealias InboundIn = any Channel
+    typealias InboundOut = any Channel
+
+    /// The most that is read here of one connection, in bytes, at once and in a second read.
+    static let readSize = 64 << 10
+
+    private let destination: PushStream.Destination
+    private let decoding: PushDecoding
+    private let connections: OpenConnections
+    private let settings: () -> ReceiverSettings
+    private let goOn: GoOn
+    /// For one connection after another.
+    private var buffer = ByteBufferAllocator().buffer(capacity: readSize)
+
+    /// Makes the pipeline of a connection whose first read has stopped somewhere.
+    typealias GoOn =
+        @Sendable (
+            _ channel: any Channel, _ settings: ReceiverSettings, _ stream: PushStream, _ stop: PushStream.Stop
+        ) throws -> Void
+
+    /// - Parameter settings: those in force now.
+    init(
+        _ destination: PushStream.Destination, decoding: PushDecoding, connections: OpenConnections,
+        settings: @escaping () -> ReceiverSettings, goOn: @escaping GoOn
+    ) {
+        self.destination = destination
+        self.decoding = decoding
+        self.connections = connections
+        self.settings = settings
+        self.goOn = goOn
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let connection = unwrapInboundIn(data)
+        let settings = connections.begin(connection, with: settings)
+        guard case .off = settings.transport, read(connection) > 0 else { return context.fireChannelRead(data) }
+        var stream = PushStream(destination, settings)
+        var stop = apply(to: &stream, connection, context)
+        if case .needsMore = stop, !stream.isWithinMessage {
+            let count = read(connection)
+            guard count != 0 else {
+                // The end of the connection tells the sender that all was applied.
+                connections.remove(connection)
+                connection.close(mode: .all, promise: nil)
+                return
+            }
+            if count > 0 { stop = apply(to: &stream, connection, context) }
+        }
+        connections.keep({ [goOn, stream, stop] in try goOn($0, settings, stream, stop) }, for: connection)
+        context.fireChannelRead(data)
+    }
+
+    /// Applies what was read.
+    private func apply(to stream: inout PushStream, _ connection: any Channel, _ context: ChannelHandlerContext) -> PushStream.Stop {
+        stream.feed(buffer)
+        return decoding.turns(on: context.eventLoop).take { stream.applyComplete(in: $0, of: connection).stop } ?? .turnIsOver
+    }
+
+    /// Reads once, without waiting, into `buffer`.
+    /// - Returns: how many bytes; 0 when the sender has ended its side, -1 when nothing has come yet or the connection has failed.
+    private func read(_ connection: any Channel) -> Int {
+        buffer.clear()
+        // The socket has no other user before the channel is passed on.
+        guard let core = connection as? any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle> else { return -1 }
+        var result = -1
+        _ = try? core.withUnsafeTransport { descriptor in
+            buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 1) { room in
+                result = recv(descriptor, room.baseAddress, room.count, CInt(MSG_DONTWAIT))
+                return max(result, 0)
+            }
+        }
+        return result
+    }
+}

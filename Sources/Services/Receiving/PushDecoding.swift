@@ -1,0 +1,176 @@
+import NIOCore
+import NIOPosix
+import Proxy
+import Synchronization
+
+/// Where pushes are decoded: small messages in turns on the event loop of their connection, large ones on threads of their own.
+final class PushDecoding: Sendable {
+    let largeMessages: LargeMessages
+    private let turns: [ObjectIdentifier: NIOLoopBoundBox<DecodingTurns?>]
+
+    /// - Parameters:
+    ///   - group: the event loops of all connections.
+    ///   - budget: what pushes may take together.
+    init(group: any EventLoopGroup, budget: ByteBudget) {
+        largeMessages = LargeMessages(budget: budget)
+        turns = Dictionary(
+            uniqueKeysWithValues: group.makeIterator().map {
+                (ObjectIdentifier($0), NIOLoopBoundBox.makeEmptyBox(valueType: DecodingTurns.self, eventLoop: $0))
+            })
+    }
+
+    /// The turns of one of the group's event loops. Called on it.
+    func turns(on eventLoop: any EventLoop) -> DecodingTurns {
+        guard let box = turns[ObjectIdentifier(eventLoop)] else { return DecodingTurns(eventLoop: eventLoop) }
+        if let turns = box.value { return turns }
+        let made = DecodingTurns(eventLoop: eventLoop)
+        box.value = made
+        return made
+    }
+}
+
+/// Shares the time of one event loop among the connections that decode on it, so that many of them at once delay others by a few
+/// milliseconds. Belongs to that event loop.
+final class DecodingTurns {
+    /// A connection that takes its turn.
+    protocol Waiting: AnyObject {
+        /// Decodes on, in a turn of its own.
+        func turnHasCome()
+    }
+
+    /// What a connection may use of its event loop at once.
+    struct Turn {
+        private let began: NIODeadline
+        private let end: NIODeadline
+
+        fileprivate init(began: NIODeadline, end: NIODeadline) {
+            self.began = began
+            self.end = end
+        }
+
+        var isOver: Bool { NIODeadline.now() >= end }
+
+        fileprivate func took(until now: NIODeadline) -> TimeAmount { now - began }
+    }
+
+    /// A connection's share, before others come.
+    private static let longestTurn = TimeAmount.milliseconds(1)
+    /// What all connections may take before the event loop looks after its sockets and timers again.
+    private static let longest = TimeAmount.milliseconds(3)
+    /// Later than at once, for else the event loop would not look after its sockets in between.
+    private static let pause = TimeAmount.microseconds(50)
+
+    private let eventLoop: any EventLoop
+    /// What is left. It grows by the time that passes outside of turns.
+    private var allowance = longest
+    private var lastEnd = NIODeadline.uptimeNanoseconds(0)
+    private var waiting = CircularBuffer<any Waiting>()
+    private var isScheduled = false
+
+    init(eventLoop: any EventLoop) {
+        self.eventLoop = eventLoop
+    }
+
+    /// Runs `body` in a turn.
+    /// - Returns: `nil` when there is no time for it now: then `wait`.
+    func take<Result>(_ body: (Turn) -> Result) -> Result? {
+        let now = NIODeadline.now()
+        allowance = min(Self.longest, allowance + (now - lastEnd))
+        guard allowance > .zero else {
+            lastEnd = now
+            return nil
+        }
+        let turn = Turn(began: now, end: now + min(Self.longestTurn, allowance))
+        let result = body(turn)
+        lastEnd = .now()
+        allowance = allowance - turn.took(until: lastEnd)
+        return result
+    }
+
+    /// Queues a connection for another turn.
+    func wait(_ connection: any Waiting) {
+        waiting.append(connection)
+        schedule()
+    }
+
+    private func schedule() {
+        guard !isScheduled else { return }
+        isScheduled = true
+        _ = eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { [self] in runTurns() }
+    }
+
+    private func runTurns() {
+        isScheduled = false
+        allowance = Self.longest
+        lastEnd = .now()
+        while allowance > .zero, let next = waiting.popFirst() { next.turnHasCome() }
+        if !waiting.isEmpty { schedule() }
+    }
+}
+
+/// Decodes large messages on threads of their own, in the order in which they come, and a few at a time: as many as their memory allows.
+final class LargeMessages: Sendable {
+    private struct Job: Sendable {
+        let cost: Int
+        let run: @Sendable () -> Void
+    }
+
+    private struct State {
+        var running = 0
+        var waiting = CircularBuffer<Job>()
+        var isShutDown = false
+    }
+
+    private static let threads = 2
+
+    private let budget: ByteBudget
+    private let pool = NIOThreadPool(numberOfThreads: threads)
+    /// Guards who decodes and who waits.
+    private let state = Mutex(State())
+
+    /// - Parameter budget: what decoding takes is counted here. One message is decoded even when it does not fit.
+    init(budget: ByteBudget) {
+        self.budget = budget
+    }
+
+    /// Starts the threads.
+    func start() { pool.start() }
+
+    /// Ends the threads; messages that wait are not decoded.
+    func shutDown() async {
+        state.withLock {
+            $0.isShutDown = true
+            $0.waiting.removeAll()
+        }
+        try? await pool.shutdownGracefully()
+    }
+
+    /// Runs `work` on one of the threads, as soon as its turn has come. After `shutDown`, never.
+    /// - Parameter cost: bytes of memory that it takes.
+    func run(cost: Int, _ work: @escaping @Sendable () -> Void) {
+        state.withLock { state in
+            guard !state.isShutDown else { return }
+            state.waiting.append(Job(cost: cost, run: work))
+        }
+        startNext()
+    }
+
+    private func startNext() {
+        while let job = state.withLock({ takeNext(&$0) }) {
+            pool.submit { [self] state in
+                if case .active = state { job.run() }
+                budget.release(job.cost)
+                self.state.withLock { $0.running -= 1 }
+                startNext()
+            }
+        }
+    }
+
+    private func takeNext(_ state: inout State) -> Job? {
+        guard state.running < Self.threads, let job = state.waiting.first else { return nil }
+        if state.running == 0 { budget.add(job.cost) } else if !budget.reserve(job.cost) { return nil }
+        state.running += 1
+        state.waiting.removeFirst()
+        return job
+    }
+}

@@ -1,0 +1,233 @@
+import NIOCore
+import Proxy
+
+/// Decides what a receiver does on one connection: when it reads, when it decodes, when a peer was too slow, when and how the connection
+/// ends. It is told what happens and answers with what to do; it holds no bytes and no channel.
+struct PushStateMachine {
+    /// How long a peer may take.
+    struct Times {
+        /// For the next byte.
+        var idle: TimeAmount
+        /// From the first byte of a message to its last.
+        var message: TimeAmount
+    }
+
+    /// How long and how much is read on after a refusal: enough for a sender that first writes all of a large message.
+    static let lingerTime = TimeAmount.seconds(2)
+    static let lingerBytes = 64 << 20
+
+    private enum State: Equatable {
+        /// Bytes are read and decoded at once.
+        case receiving
+        /// Complete messages wait for their turn, or are decoded elsewhere; nothing is read meanwhile.
+        case working
+        /// The error line is written; what still comes is thrown away, so that a reset does not eat the line.
+        case refused(discardable: Int, until: NIODeadline)
+        case closed
+    }
+
+    private let times: Times
+    private var state = State.receiving
+    private var drain: ConnectionDrainEvent?
+    /// Whether anything has come at all.
+    private var hasReceived = false
+    /// Whether the peer has ended its side.
+    private var inputEnded = false
+    /// Whether the connection is gone, so that no answer can be written.
+    private var isGone = false
+    /// Whether a message was applied since the decoder last asked for more.
+    private var hasApplied = false
+    /// Since when nothing has come.
+    private var quietSince: NIODeadline
+    /// When the message began that is not complete yet.
+    private var messageBegan: NIODeadline?
+
+    init(times: Times, at now: NIODeadline) {
+        self.times = times
+        quietSince = now
+    }
+
+    /// When `deadlinePassed` is to be called; `nil` when nothing is awaited.
+    var deadline: NIODeadline? {
+        switch state {
+        case .receiving:
+            if let messageBegan { return min(quietSince + times.idle, messageBegan + times.message) }
+            return quietSince + (drain?.pause(isNew: !hasReceived) ?? times.idle)
+        case .refused(_, let until): return until
+        case .working, .closed: return nil
+        }
+    }
+
+    /// Whether the socket may be read from.
+    var reads: Bool { state != .working }
+
+    // MARK: - Bytes
+
+    /// What becomes of bytes that were read.
+    enum Reception {
+        /// Give them to the decoder, and decode.
+        case decode
+        /// Give them to the decoder, which has its turn later.
+        case keep
+        case discard
+        case close
+    }
+
+    mutating func received(_ count: Int, at now: NIODeadline) -> Reception {
+        switch state {
+        case .receiving:
+            hasReceived = true
+            quietSince = now
+            return .decode
+        case .working: return .keep
+        case .refused(let discardable, let until):
+            guard count <= discardable else {
+                state = .closed
+                return .close
+            }
+            state = .refused(discardable: discardable - count, until: until)
+            return .discard
+        case .closed: return .discard
+        }
+    }
+
+    // MARK: - Messages
+
+    /// What to do next.
+    enum Action: Equatable {
+        case none
+        /// Decode what there is.
+        case decode
+        /// Decode when others have had their turn.
+        case yield
+        /// Decode the message that came up on the pool.
+        case decodeElsewhere
+        /// Ask the decoder whether the end cuts a message short, and report it to `finished`.
+        case finish
+        /// Tell the sender, the log and the metrics. The connection ends once the sender has ended its side, or at once.
+        case refuse(Rejection, closes: Bool)
+        /// Tell the log and the metrics: the connection is gone.
+        case report(Rejection)
+        case close
+    }
+
+    /// Why decoding has come to a stop.
+    enum Stop: Equatable {
+        /// All complete messages are applied.
+        case needsMore(isWithinMessage: Bool)
+        /// Others have waited long enough.
+        case turnIsOver
+        /// A message came up that belongs on the pool.
+        case isLarge
+        case rejected(Rejection)
+    }
+
+    /// - Parameter applied: whether a message was applied.
+    mutating func decodingStopped(_ stop: Stop, applied: Bool, at now: NIODeadline) -> Action {
+        guard state == .receiving || state == .working else { return .none }
+        hasApplied = hasApplied || applied
+        switch stop {
+        case .turnIsOver:
+            state = .working
+            return .yield
+        case .isLarge:
+            state = .working
+            return .decodeElsewhere
+        case .rejected(let rejection): return refuse(rejection, at: now)
+        case .needsMore(let isWithinMessage): return needsMore(isWithinMessage, at: now)
+        }
+    }
+
+    /// The pool has decoded the message that it was given, and applied or refused it.
+    mutating func decodedElsewhere(_ rejection: Rejection?, at now: NIODeadline) -> Action {
+        guard state == .working else { return .none }
+        if let rejection { return refuse(rejection, at: now) }
+        hasApplied = true
+        return .decode
+    }
+
+    private mutating func needsMore(_ isWithinMessage: Bool, at now: NIODeadline) -> Action {
+        let wasWorking = state == .working
+        let applied = hasApplied
+        state = .receiving
+        hasApplied = false
+        if wasWorking { quietSince = now }
+        messageBegan = isWithinMessage ? (applied ? nil : messageBegan) ?? now : nil
+        if inputEnded { return .finish }
+        switch drain {
+        // What the peer has begun since is under rules that no longer hold.
+        case .accessChanged where applied: return close()
+        // After a read, `readCompleted` comes.
+        case .some where wasWorking && !isWithinMessage: return close()
+        default: return .none
+        }
+    }
+
+    // MARK: - The end of a connection
+
+    /// The peer has ended its side.
+    mutating func inputClosed() -> Action {
+        inputEnded = true
+        switch state {
+        case .receiving: return .finish
+        case .working: return .none
+        case .refused, .closed: return close()
+        }
+    }
+
+    /// The connection is gone. Complete messages are applied all the same.
+    mutating func connectionLost() -> Action {
+        isGone = true
+        if case .refused = state { return close() }
+        return inputClosed()
+    }
+
+    /// - Parameter rejection: of a message that the end cuts short.
+    mutating func finished(_ rejection: Rejection?, at now: NIODeadline) -> Action {
+        guard state == .receiving else { return .none }
+        if let rejection { return refuse(rejection, at: now) }
+        // To close our side tells the sender that all was applied.
+        return close()
+    }
+
+    /// A reload or a stop wants the connection to end.
+    mutating func drain(_ event: ConnectionDrainEvent, at now: NIODeadline) {
+        drain = event
+        // Not at once: a message that was sent just now may wait in the kernel, unread.
+        if messageBegan == nil { quietSince = now }
+    }
+
+    /// All that could be read for now has been.
+    mutating func readCompleted() -> Action {
+        guard state == .receiving, drain != nil, hasReceived, messageBegan == nil else { return .none }
+        return close()
+    }
+
+    mutating func deadlinePassed(at now: NIODeadline) -> Action {
+        switch state {
+        case .receiving:
+            guard let messageBegan else { return close() }
+            return refuse(.timedOut(now < messageBegan + times.message ? .idle : .message), at: now)
+        case .refused: return close()
+        case .working, .closed: return .none
+        }
+    }
+
+    /// Why a connection is refused that the decoder finds nothing wrong with: too much is held.
+    mutating func refuse(_ rejection: Rejection, at now: NIODeadline) -> Action {
+        guard state == .receiving || state == .working else { return .none }
+        guard !isGone else {
+            state = .closed
+            return .report(rejection)
+        }
+        state = .refused(discardable: Self.lingerBytes, until: now + Self.lingerTime)
+        // After its end nothing can come any more that would cause a reset.
+        return .refuse(rejection, closes: inputEnded)
+    }
+
+    mutating func close() -> Action {
+        guard state != .closed else { return .none }
+        state = .closed
+        return .close
+    }
+}

@@ -1,0 +1,101 @@
+import NIOCore
+import Proxy
+
+/// The pushes of one connection: bytes go in, apps are stored. It has no channel, so that what came with a connection's first read is
+/// handled as everything after it.
+struct PushStream: Sendable {
+    /// Where the pushes of a receiver go. Used from any thread.
+    struct Destination: Sendable {
+        let intake: Intake
+        let source: Source
+        let metrics: ListenerMetrics
+
+        /// The most memory, in bytes, that `apply` takes beyond the message.
+        func cost(of message: UndecodedPush) -> Int { message.decodingCost(maxApps: intake.store.mostApps) }
+
+        /// Decodes and applies a message.
+        func apply(_ message: UndecodedPush, _ format: PushFormat, from sender: Sender) -> Rejection? {
+            do throws(Rejection) {
+                try apply(try message.decode(maxApps: intake.store.mostApps), format, from: sender)
+                return nil
+            } catch {
+                return error
+            }
+        }
+
+        fileprivate func apply(_ push: Push, _ format: PushFormat, from sender: Sender) throws(Rejection) {
+            try intake.apply(push, from: sender, through: source)
+            metrics.countReceived(format)
+        }
+    }
+
+    /// Why `applyComplete` has returned.
+    enum Stop: Sendable {
+        case needsMore
+        case turnIsOver
+        case large(UndecodedPush)
+        case rejected(Rejection)
+    }
+
+    let destination: Destination
+    let format: PushFormat
+    /// Why nothing is taken on this connection, whatever it sends.
+    private let refusal: Rejection?
+    private var decoder: any PushDecoder
+    /// Made with the first message.
+    private var sender: Sender?
+
+    init(_ destination: Destination, _ settings: ReceiverSettings, refusal: Rejection? = nil) {
+        self.destination = destination
+        self.refusal = refusal
+        format = settings.format
+        decoder = settings.format.makeDecoder(maxMessageSize: settings.maxMessageSize)
+    }
+
+    var heldBytes: Int { decoder.heldBytes }
+    var isWithinMessage: Bool { decoder.isWithinMessage }
+
+    mutating func feed(_ bytes: ByteBuffer) { decoder.feed(bytes) }
+
+    mutating func finish() throws(Rejection) { try decoder.finish() }
+
+    /// Applies complete messages, at least one if there is one, until more bytes are needed or the turn is over.
+    /// - Returns: why it stopped, and whether a message was applied.
+    mutating func applyComplete(in turn: DecodingTurns.Turn, of channel: any Channel) -> (stop: Stop, applied: Bool) {
+        if let refusal { return (.rejected(rejectionOfHTTP ?? refusal), false) }
+        var applied = false
+        do throws(Rejection) {
+            while let message = try decoder.next() {
+                switch message {
+                case .undecoded(let message): return (.large(message), applied)
+                case .push(let push): try destination.apply(push, format, from: sender(of: channel))
+                }
+                applied = true
+                if turn.isOver { return (.turnIsOver, true) }
+            }
+            return (.needsMore, applied)
+        } catch {
+            return (.rejected(error), applied)
+        }
+    }
+
+    /// HTTP is answered in HTTP, whatever else would be refused.
+    private var rejectionOfHTTP: Rejection? {
+        mutating get {
+            do throws(Rejection) {
+                _ = try decoder.next()
+            } catch {
+                if case .wrongFormat(.http, _) = error { return error }
+            }
+            return nil
+        }
+    }
+
+    /// The peer of the channel. Called on its event loop, or before it is registered with one.
+    mutating func sender(of channel: any Channel) -> Sender {
+        if let sender { return sender }
+        let made = Sender(peer: Sender.Peer(of: channel))
+        sender = made
+        return made
+    }
+}

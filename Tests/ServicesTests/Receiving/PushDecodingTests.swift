@@ -1,0 +1,124 @@
+import Glibc
+import NIOCore
+import NIOEmbedded
+import Proxy
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Services
+
+@Suite("PushDecoding")
+struct PushDecodingTests {
+    // MARK: Turns
+
+    private final class Connection: DecodingTurns.Waiting {
+        var turns = 0
+        let body: (Connection) -> Void
+
+        init(_ body: @escaping (Connection) -> Void) { self.body = body }
+
+        func turnHasCome() {
+            turns += 1
+            body(self)
+        }
+    }
+
+    private static func work(for time: TimeAmount) {
+        let end = NIODeadline.now() + time
+        while NIODeadline.now() < end {}
+    }
+
+    @Test("connections that decode at once use up the loop's time; then the others wait until sockets had their turn")
+    func allowance() {
+        let loop = EmbeddedEventLoop()
+        let turns = DecodingTurns(eventLoop: loop)
+        var taken = 0
+        while taken < 1000, turns.take({ _ in Self.work(for: .milliseconds(1)) }) != nil { taken += 1 }
+        #expect((1...4).contains(taken))
+        let connection = Connection { _ in }
+        turns.wait(connection)
+        loop.run()
+        #expect(connection.turns == 0)
+        loop.advanceTime(by: .milliseconds(1))
+        #expect(connection.turns == 1)
+    }
+
+    @Test("who waits has a turn before one who comes again")
+    func fairness() {
+        let loop = EmbeddedEventLoop()
+        let turns = DecodingTurns(eventLoop: loop)
+        var order: [Int] = []
+        let connections = (0..<3).map { number in
+            Connection { connection in
+                _ = turns.take { _ in Self.work(for: .milliseconds(1)) }
+                order.append(number)
+                if connection.turns < 3 { turns.wait(connection) }
+            }
+        }
+        for connection in connections { turns.wait(connection) }
+        for _ in 0..<10 { loop.advanceTime(by: .milliseconds(1)) }
+        #expect(order == [0, 1, 2, 0, 1, 2, 0, 1, 2])
+    }
+
+    @Test("a turn is over after a millisecond, and ends before it is asked for the second time at the latest")
+    func length() {
+        let turns = DecodingTurns(eventLoop: EmbeddedEventLoop())
+        let isOver = turns.take { turn in
+            let before = turn.isOver
+            Self.work(for: .milliseconds(2))
+            return [before, turn.isOver]
+        }
+        #expect(isOver == [false, true])
+    }
+
+    // MARK: Large messages
+
+    /// A job that waits until it is told to end.
+    private final class Gate: Sendable {
+        private let isOpen = Mutex(false)
+        private let hasBegun = Mutex(false)
+
+        var begun: Bool { hasBegun.withLock { $0 } }
+        func open() { isOpen.withLock { $0 = true } }
+        func pass() {
+            hasBegun.withLock { $0 = true }
+            while !isOpen.withLock({ $0 }) { usleep(1000) }
+        }
+    }
+
+    @Test("one large message is decoded whatever it costs, a second one only if it fits, and none is forgotten")
+    func costs() async throws {
+        let budget = ByteBudget(limit: ByteCount(1000))
+        let messages = LargeMessages(budget: budget)
+        messages.start()
+        let gates = (0..<4).map { _ in Gate() }
+        for (gate, cost) in zip(gates, [800, 150, 5000, 10]) { messages.run(cost: cost) { gate.pass() } }
+        try await wait(for: "the first two to begin") { gates[0].begun && gates[1].begun }
+        #expect(budget.used == 950)
+        #expect(!gates[2].begun)
+        gates[1].open()
+        try await wait(for: "the second to end") { budget.used == 800 }
+        // There is a thread for it, but no room, and the one behind it does not overtake.
+        #expect(!gates[2].begun && !gates[3].begun)
+        gates[0].open()
+        try await wait(for: "the third to begin") { gates[2].begun }
+        #expect(budget.used == 5000)
+        gates[2].open()
+        gates[3].open()
+        try await wait(for: "all to end") { gates[3].begun && budget.used == 0 }
+        await messages.shutDown()
+    }
+
+    @Test("after the end nothing is decoded, and nothing stays counted")
+    func shutDown() async throws {
+        let budget = ByteBudget()
+        let messages = LargeMessages(budget: budget)
+        messages.start()
+        await messages.shutDown()
+        let gate = Gate()
+        messages.run(cost: 10) { gate.pass() }
+        #expect(!gate.begun)
+        #expect(budget.used == 0)
+    }
+}

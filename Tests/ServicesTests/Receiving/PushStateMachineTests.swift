@@ -1,0 +1,193 @@
+import NIOCore
+import Proxy
+import Testing
+
+@testable import Services
+
+@Suite("PushStateMachine")
+struct PushStateMachineTests {
+    private static let begin = NIODeadline.uptimeNanoseconds(1_000_000_000_000)
+    private static func at(_ seconds: Int64) -> NIODeadline { begin + .seconds(seconds) }
+
+    /// Nothing for 60 s, a message within 100 s.
+    private static func fresh() -> PushStateMachine {
+        PushStateMachine(times: PushStateMachine.Times(idle: .seconds(60), message: .seconds(100)), at: begin)
+    }
+
+    private typealias Stop = PushStateMachine.Stop
+    private static let waits = Stop.needsMore(isWithinMessage: false)
+    private static let isWithin = Stop.needsMore(isWithinMessage: true)
+
+    // MARK: Time
+
+    @Test("a connection that sends nothing is closed after idle_timeout, without a word")
+    func idle() {
+        var machine = Self.fresh()
+        #expect(machine.deadline == Self.at(60))
+        #expect(machine.received(5, at: Self.at(10)) == .decode)
+        #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(10)) == .none)
+        #expect(machine.deadline == Self.at(70))
+        #expect(machine.deadlinePassed(at: Self.at(70)) == .close)
+        #expect(machine.deadline == nil)
+    }
+
+    @Test("nothing for idle_timeout within a message is refused")
+    func idleWithinMessage() {
+        var machine = Self.fresh()
+        #expect(machine.received(5, at: Self.at(10)) == .decode)
+        #expect(machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(10)) == .none)
+        #expect(machine.deadline == Self.at(70))
+        #expect(machine.deadlinePassed(at: Self.at(70)) == .refuse(.timedOut(.idle), closes: false))
+        #expect(machine.deadline == Self.at(70) + PushStateMachine.lingerTime)
+        #expect(machine.deadlinePassed(at: Self.at(72)) == .close)
+    }
+
+    @Test("a byte now and then does not keep a message alive beyond message_timeout")
+    func slowMessage() {
+        var machine = Self.fresh()
+        for second in stride(from: Int64(10), through: 90, by: 20) {
+            #expect(machine.received(1, at: Self.at(second)) == .decode)
+            #expect(machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(second)) == .none)
+        }
+        #expect(machine.deadline == Self.at(110))
+        #expect(machine.deadlinePassed(at: Self.at(110)) == .refuse(.timedOut(.message), closes: false))
+    }
+
+    @Test("each message has its own time")
+    func nextMessage() {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(10))
+        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(10))
+        _ = machine.received(5, at: Self.at(60))
+        // The first one is complete, and another has begun with the same bytes.
+        _ = machine.decodingStopped(Self.isWithin, applied: true, at: Self.at(60))
+        _ = machine.received(5, at: Self.at(115))
+        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(115))
+        #expect(machine.deadline == Self.at(160))
+    }
+
+    @Test("the time that decoding takes is not the sender's")
+    func workingTime() {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(10))
+        #expect(machine.decodingStopped(.isLarge, applied: false, at: Self.at(10)) == .decodeElsewhere)
+        #expect(machine.deadline == nil)
+        #expect(machine.decodedElsewhere(nil, at: Self.at(500)) == .decode)
+        #expect(machine.decodingStopped(Self.waits, applied: false, at: Self.at(500)) == .none)
+        #expect(machine.deadline == Self.at(560))
+    }
+
+    // MARK: Turns
+
+    @Test("nothing is read while complete messages wait; what comes nevertheless is kept", arguments: [true, false])
+    func working(isLarge: Bool) {
+        var machine = Self.fresh()
+        #expect(machine.reads)
+        _ = machine.received(5, at: Self.at(1))
+        let stopped = machine.decodingStopped(isLarge ? .isLarge : .turnIsOver, applied: false, at: Self.at(1))
+        #expect(stopped == (isLarge ? .decodeElsewhere : .yield))
+        #expect(!machine.reads)
+        #expect(machine.received(5, at: Self.at(2)) == .keep)
+        #expect(machine.readCompleted() == .none)
+        if isLarge { #expect(machine.decodedElsewhere(nil, at: Self.at(3)) == .decode) }
+        #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(3)) == .none)
+        #expect(machine.reads)
+    }
+
+    @Test("a large message that is refused ends the connection as any other")
+    func largeRefused() {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        _ = machine.decodingStopped(.isLarge, applied: false, at: Self.at(1))
+        #expect(machine.decodedElsewhere(.truncated, at: Self.at(2)) == .refuse(.truncated, closes: false))
+        #expect(machine.reads)
+    }
+
+    // MARK: The end
+
+    @Test("the sender's end is answered with ours when nothing is cut short, at once or after what waits", arguments: [false, true])
+    func end(whileWorking: Bool) {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        _ = machine.decodingStopped(whileWorking ? .turnIsOver : Self.waits, applied: true, at: Self.at(1))
+        if whileWorking {
+            #expect(machine.inputClosed() == .none)
+            #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(2)) == .finish)
+        } else {
+            #expect(machine.inputClosed() == .finish)
+        }
+        #expect(machine.finished(nil, at: Self.at(2)) == .close)
+        #expect(machine.close() == .none)
+    }
+
+    @Test("an end within a message is refused, and the connection is closed with the answer")
+    func cutShort() {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(1))
+        #expect(machine.inputClosed() == .finish)
+        #expect(machine.finished(.truncated, at: Self.at(1)) == .refuse(.truncated, closes: true))
+    }
+
+    @Test("a connection that breaks is only reported; what waits is applied before", arguments: [false, true])
+    func lost(whileWorking: Bool) {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        _ = machine.decodingStopped(whileWorking ? .turnIsOver : Self.isWithin, applied: false, at: Self.at(1))
+        #expect(machine.connectionLost() == (whileWorking ? .none : .finish))
+        if whileWorking { #expect(machine.decodingStopped(Self.isWithin, applied: true, at: Self.at(2)) == .finish) }
+        #expect(machine.finished(.truncated, at: Self.at(2)) == .report(.truncated))
+        #expect(machine.deadline == nil)
+    }
+
+    @Test("after a refusal much is thrown away, but not everything")
+    func lingering() {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        #expect(machine.decodingStopped(.rejected(.truncated), applied: false, at: Self.at(1)) == .refuse(.truncated, closes: false))
+        #expect(machine.received(PushStateMachine.lingerBytes - 1, at: Self.at(2)) == .discard)
+        #expect(machine.deadline == Self.at(1) + PushStateMachine.lingerTime)
+        var ended = machine
+        #expect(ended.inputClosed() == .close)
+        #expect(machine.received(1, at: Self.at(2)) == .discard)
+        #expect(machine.received(1, at: Self.at(2)) == .close)
+    }
+
+    // MARK: Drain
+
+    @Test("a drain waits a little for a message that was just sent, and longer for the first one")
+    func drainBetweenMessages() {
+        var machine = Self.fresh()
+        machine.drain(.listenerCloses, at: Self.at(5))
+        #expect(machine.deadline == Self.at(5) + .seconds(1))
+        #expect(machine.readCompleted() == .none)
+        _ = machine.received(5, at: Self.at(6))
+        #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(6)) == .none)
+        #expect(machine.deadline == Self.at(6) + .milliseconds(50))
+        #expect(machine.readCompleted() == .close)
+    }
+
+    @Test("a drain lets a message in flight finish, then closes")
+    func drainWithinMessage() {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(1))
+        machine.drain(.listenerCloses, at: Self.at(2))
+        #expect(machine.readCompleted() == .none)
+        #expect(machine.deadline == Self.at(61))
+        _ = machine.received(5, at: Self.at(3))
+        _ = machine.decodingStopped(.isLarge, applied: false, at: Self.at(3))
+        #expect(machine.decodedElsewhere(nil, at: Self.at(4)) == .decode)
+        #expect(machine.decodingStopped(Self.waits, applied: false, at: Self.at(4)) == .close)
+    }
+
+    @Test("after a change of access a message in flight is the last one")
+    func accessChanged() {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(1))
+        machine.drain(.accessChanged, at: Self.at(2))
+        _ = machine.received(5, at: Self.at(3))
+        #expect(machine.decodingStopped(Self.isWithin, applied: true, at: Self.at(3)) == .close)
+    }
+}
