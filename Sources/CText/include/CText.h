@@ -5,6 +5,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "CTextScan.h"
+
 // What was seen. Only text that is not ASCII can be anything but UTF-8.
 enum {
     ctext_not_ascii = 1,

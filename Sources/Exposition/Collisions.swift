@@ -1,0 +1,105 @@
+/// Series that would be exposed more than once: by two apps, or by one app twice.
+public struct Collisions: Equatable, Sendable {
+    /// One of these series.
+    public struct Series: Equatable, Sendable {
+        /// Name and labels as the first app writes them; the end of a very long one is left out.
+        public var text: String
+        /// The apps that expose it, in the order in which they were looked at, each once; at most `Collisions.maxApps`.
+        public var apps: [String]
+        /// How often it is exposed.
+        public var times: Int
+    }
+
+    /// Series that are listed.
+    public static let maxListed = 100
+    /// Apps that are listed for one series.
+    public static let maxApps = 20
+
+    /// The number of these series, each counted once; `nil` when there are too many series to find out.
+    public var count: Int?
+    /// The first of them.
+    public var listed: [Series]
+
+    /// No series collides.
+    public static let none = Collisions(count: 0, listed: [])
+    /// There are more series than can be compared.
+    public static let uncounted = Collisions(count: nil, listed: [])
+}
+
+/// Finds collisions in two passes over the same texts: the first counts, the second lists. Each text is a step of its own, so that the work
+/// can be spread over time. Memory is eight bytes for each series, up to a limit.
+public struct CollisionSearch: Sendable {
+    /// Series that are compared.
+    public static let maxSeries = 4 << 20
+
+    private var hashes: [UInt64] = []
+    private var isOverfull = false
+    private var repeated: Set<UInt64> = []
+    private var listed: [Collisions.Series] = []
+    private var places: [UInt64: Int] = [:]
+    private let limit: Int
+
+    /// A search that has seen nothing yet.
+    public init(maxSeries: Int = CollisionSearch.maxSeries) { limit = maxSeries }
+
+    /// First pass: takes the series of one more text. Lines that cannot be read are left out.
+    public mutating func count(_ text: UnsafeRawBufferPointer) {
+        guard !isOverfull else { return }
+        forEachSample(of: text) { parser in
+            guard hashes.count < limit else {
+                isOverfull = true
+                hashes = []
+                return false
+            }
+            hashes.append(parser.seriesHash)
+            return true
+        }
+    }
+
+    /// Ends the first pass.
+    /// - Returns: whether there is anything to list.
+    public mutating func endCount() -> Bool {
+        hashes.sort()
+        for index in hashes.indices.dropFirst() where hashes[index] == hashes[index - 1] { repeated.insert(hashes[index]) }
+        hashes = []
+        return !repeated.isEmpty
+    }
+
+    /// Second pass: finds out what one more app has of the series that are listed.
+    public mutating func list(_ text: UnsafeRawBufferPointer, of app: String) {
+        forEachSample(of: text) { parser in
+            let hash = parser.seriesHash
+            guard repeated.contains(hash) else { return true }
+            if let place = places[hash] {
+                listed[place].times += 1
+                if listed[place].apps.last != app, listed[place].apps.count < Collisions.maxApps { listed[place].apps.append(app) }
+            } else if listed.count < Collisions.maxListed {
+                places[hash] = listed.count
+                let bytes = parser.text[parser.series].prefix(1024)
+                listed.append(Collisions.Series(text: String(decoding: bytes, as: UTF8.self), apps: [app], times: 1))
+            }
+            return true
+        }
+    }
+
+    /// What was found. What a text that changed between the passes no longer has is not listed.
+    public var result: Collisions {
+        isOverfull ? .uncounted : Collisions(count: repeated.count, listed: listed.filter { $0.times > 1 })
+    }
+
+    /// Calls `body` after each sample, as long as it returns true.
+    private func forEachSample(of text: UnsafeRawBufferPointer, _ body: (borrowing Parser) -> Bool) {
+        var parser = Parser(Text(text), isUTF8: true)
+        while true {
+            do throws(Fault) {
+                switch try parser.next() {
+                case .end: return
+                case .sample: guard body(parser) else { return }
+                default: break
+                }
+            } catch {
+                parser.skipLine()
+            }
+        }
+    }
+}

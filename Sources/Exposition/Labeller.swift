@@ -1,0 +1,213 @@
+import Glibc
+
+/// Labels that every sample of an app gets.
+public struct AddedLabels: Equatable, Sendable {
+    /// A label's name and its value as a reader shall see it.
+    public struct Label: Equatable, Sendable {
+        /// Matches `[a-zA-Z_][a-zA-Z0-9_]*`.
+        public var name: String
+        /// Any text.
+        public var value: String
+
+        /// A label made of its parts.
+        public init(name: String, value: String) {
+            self.name = name
+            self.value = value
+        }
+    }
+
+    /// The labels in the order in which they are written. Names are unique.
+    public let labels: [Label]
+
+    /// What stands in the braces for them, without a comma before it.
+    let text: [UInt8]
+    /// Their names as bytes.
+    let names: [[UInt8]]
+
+    /// - Parameter labels: names match `[a-zA-Z_][a-zA-Z0-9_]*` and are unique.
+    public init(_ labels: [Label]) {
+        self.labels = labels
+        names = labels.map { Array($0.name.utf8) }
+        text = Array(labels.map { "\($0.name)=\"\(AddedLabels.escaped($0.value))\"" }.joined(separator: ",").utf8)
+    }
+
+    /// Whether there is none.
+    public var isEmpty: Bool { labels.isEmpty }
+
+    /// The value as it stands between the quotes.
+    static func escaped(_ value: String) -> String {
+        var result = ""
+        for scalar in value.unicodeScalars {
+            switch scalar {
+            case "\\": result += "\\\\"
+            case "\"": result += "\\\""
+            case "\n": result += "\\n"
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
+}
+
+/// What adding labels changes in one text: found first, so that the new text can be written into memory of exactly its size.
+///
+/// New labels come last within a sample's braces. A label of the sample that has the name of a new one gets `exported_` before its name, as
+/// often as it takes to be unique. Everything else stays as it is.
+public struct Labelling: Sendable {
+    /// The number of samples.
+    public private(set) var samples = 0
+    /// Bytes of the labelled text.
+    public private(set) var size: Int
+
+    /// One insertion: 48 bits of offset, 16 bits that say what.
+    private var insertions: [UInt64] = []
+    private let texts: [[UInt8]]
+
+    private static let inBraces: UInt64 = 0
+    private static let afterLabel: UInt64 = 1
+    private static let withBraces: UInt64 = 2
+    /// This many and more: the difference and one is how often `exported_` is inserted.
+    private static let firstExported: UInt64 = 3
+    private static let exported = Array("exported_".utf8)
+    private static let maxExported = 0xFFFF - Int(firstExported)
+
+    /// Checks a text and finds where labels go.
+    /// - Parameter text: ends in a newline, unless it is empty.
+    /// - Throws: the first error when the text is not valid: such a text gets no labels.
+    public init(of text: UnsafeRawBufferPointer, adding added: AddedLabels, with validator: Validator = Validator()) throws(Finding) {
+        texts = [added.text, Array(",".utf8) + added.text, Array("{".utf8) + added.text + Array("}".utf8)]
+        size = text.count
+        do throws(Fault) {
+            try find(in: text, added, validator)
+        } catch {
+            throw error.finding(in: text)
+        }
+    }
+
+    /// Writes the labelled text.
+    /// - Parameters:
+    ///   - text: the very bytes that this labelling was made of.
+    ///   - destination: has room for exactly `size` bytes and does not overlap with the text.
+    public func write(_ text: UnsafeRawBufferPointer, to destination: UnsafeMutableRawBufferPointer) {
+        precondition(destination.count == size)
+        guard let source = text.baseAddress, var output = destination.baseAddress else { return }
+        var copied = 0
+        for insertion in insertions {
+            let offset = Int(insertion >> 16)
+            memcpy(output, source + copied, offset - copied)
+            output += offset - copied
+            copied = offset
+            let kind = insertion & 0xFFFF
+            if kind < Labelling.firstExported {
+                texts[Int(kind)].withUnsafeBytes { inserted in
+                    if let start = inserted.baseAddress { memcpy(output, start, inserted.count) }
+                    output += inserted.count
+                }
+            } else {
+                for _ in 0...Int(kind - Labelling.firstExported) {
+                    Labelling.exported.withUnsafeBytes { output.copyMemory(from: $0.baseAddress ?? source, byteCount: $0.count) }
+                    output += Labelling.exported.count
+                }
+            }
+        }
+        memcpy(output, source + copied, text.count - copied)
+    }
+
+    // MARK: Where labels go
+
+    private mutating func find(
+        in text: UnsafeRawBufferPointer, _ added: AddedLabels, _ validator: Validator
+    ) throws(Fault) {
+        var parser = try validator.parser(for: text)
+        // About one for each line.
+        insertions.reserveCapacity(text.count / 64)
+        while true {
+            switch try validator.next(&parser) {
+            case .end: return
+            case .sample:
+                samples += 1
+                if !added.isEmpty { try label(parser, added) }
+            default: break
+            }
+        }
+    }
+
+    @inline(__always)
+    private mutating func label(_ parser: borrowing Parser, _ added: AddedLabels) throws(Fault) {
+        guard parser.closeBrace >= 0 else {
+            insert(Labelling.withBraces, at: parser.name.upperBound)
+            return
+        }
+        if hasLabelOf(added, parser) { try rename(parser, added) }
+        // What stands before the brace, blanks left out.
+        var last = parser.closeBrace - 1
+        while Text.isBlank(parser.text[last]) { last -= 1 }
+        let needsComma = last > parser.openBrace && parser.text[last] != UInt8(ascii: ",")
+        insert(needsComma ? Labelling.afterLabel : Labelling.inBraces, at: parser.closeBrace)
+    }
+
+    private mutating func insert(_ kind: UInt64, at offset: Int) {
+        insertions.append(UInt64(offset) << 16 | kind)
+        size +=
+            kind < Labelling.firstExported ? texts[Int(kind)].count : (Int(kind - Labelling.firstExported) + 1) * Labelling.exported.count
+    }
+
+    /// Whether the sample has a label of an added one's name. The names have no escapes, so that bytes can be compared.
+    private func hasLabelOf(_ added: AddedLabels, _ parser: borrowing Parser) -> Bool {
+        for index in 0..<parser.labels.count {
+            let label = parser.labels[index]
+            for name in added.names where Labelling.equals(parser.text, label.name, name) { return true }
+        }
+        return false
+    }
+
+    private static func equals(_ text: Text, _ range: Range<Int>, _ name: [UInt8]) -> Bool {
+        guard range.count == name.count else { return false }
+        var index = 0
+        while index < name.count {
+            guard text[range.lowerBound + index] == name[index] else { return false }
+            index += 1
+        }
+        return true
+    }
+
+    /// Finds a new name for each label that has an added one's. One pass over the sample's labels for each added label.
+    private mutating func rename(_ parser: borrowing Parser, _ added: AddedLabels) throws(Fault) {
+        var renamed: [(offset: Int, times: Int)] = []
+        var chosen: [[UInt8]] = []
+        for name in added.names {
+            // How often `exported_` stands before this name, in each name that is taken.
+            var taken: Set<Int> = []
+            var places: [Int] = []
+            for index in 0..<parser.labels.count {
+                let range = parser.labels[index].name
+                guard let times = Labelling.timesExported(parser.text[range], name) else { continue }
+                taken.insert(times)
+                if times == 0 { places.append(range.lowerBound) }
+            }
+            guard !places.isEmpty else { continue }
+            for other in added.names + chosen {
+                if let times = other.withUnsafeBytes({ Labelling.timesExported($0, name) }) { taken.insert(times) }
+            }
+            var times = 1
+            while taken.contains(times) { times += 1 }
+            guard times <= Labelling.maxExported, name.count + times * Labelling.exported.count <= Parser.maxLabelLength else {
+                throw Fault(.labelTooLong, at: places[0])
+            }
+            chosen.append(Array(repeatElement(Labelling.exported, count: times).joined()) + name)
+            for place in places { renamed.append((place, times)) }
+        }
+        renamed.sort { $0.offset < $1.offset }
+        for (offset, times) in renamed { insert(Labelling.firstExported + UInt64(times - 1), at: offset) }
+    }
+
+    /// How often `exported_` stands before `name` to make `label`; `nil` when that is not how it is made.
+    private static func timesExported(_ label: UnsafeRawBufferPointer, _ name: [UInt8]) -> Int? {
+        let length = label.count - name.count
+        guard length >= 0, length % exported.count == 0, label[length...].elementsEqual(name) else { return nil }
+        for index in 0..<length where label[index] != exported[index % exported.count] { return nil }
+        return length / exported.count
+    }
+}
+
+extension Finding: Error {}

@@ -1,0 +1,88 @@
+/// What the value of a sample may be: the words and numbers that Go's `strconv.ParseFloat` takes, without `p`, `P` and `_`, as Prometheus
+/// forbids these. So there are no hexadecimal numbers.
+enum SampleValue {
+    enum Verdict {
+        case valid
+        case malformed
+        case outOfRange
+    }
+
+    /// Judges a whole token.
+    static func judge(_ token: UnsafeRawBufferPointer) -> Verdict {
+        var index = 0
+        var isSigned = false
+        if let first = token.first, first == UInt8(ascii: "-") || first == UInt8(ascii: "+") {
+            isSigned = true
+            index = 1
+        }
+        let word = UnsafeRawBufferPointer(rebasing: token[index...])
+        if equals(word, "inf") || equals(word, "infinity") || (!isSigned && equals(word, "nan")) { return .valid }
+        return number(word)
+    }
+
+    /// Whether the bytes are this word, in any letter case.
+    private static func equals(_ bytes: UnsafeRawBufferPointer, _ word: StaticString) -> Bool {
+        guard bytes.count == word.utf8CodeUnitCount else { return false }
+        for (index, byte) in bytes.enumerated() where byte | 0x20 != word.utf8Start[index] { return false }
+        return true
+    }
+
+    /// Judges decimal digits with at most one point, and an exponent or none.
+    private static func number(_ token: UnsafeRawBufferPointer) -> Verdict {
+        var index = 0
+        var hasDigits = false
+        var hasPoint = false
+        /// Digits before the point, from the first that is not 0; negative: zeros behind the point before that.
+        var magnitude = 0
+        /// The digits that tell whether a number near the limit is beyond it.
+        var significant: [UInt8] = []
+        while index < token.count {
+            let byte = token[index]
+            if byte == UInt8(ascii: "."), !hasPoint {
+                hasPoint = true
+            } else if isDigit(byte) {
+                hasDigits = true
+                if !significant.isEmpty || byte != UInt8(ascii: "0") {
+                    if significant.count < maxSignificant { significant.append(byte) }
+                    if !hasPoint { magnitude += 1 }
+                } else if hasPoint {
+                    magnitude -= 1
+                }
+            } else {
+                break
+            }
+            index += 1
+        }
+        guard hasDigits else { return .malformed }
+        var exponent = 0
+        if index < token.count {
+            guard token[index] | 0x20 == UInt8(ascii: "e") else { return .malformed }
+            index += 1
+            var isNegative = false
+            if index < token.count, token[index] == UInt8(ascii: "-") || token[index] == UInt8(ascii: "+") {
+                isNegative = token[index] == UInt8(ascii: "-")
+                index += 1
+            }
+            guard index < token.count else { return .malformed }
+            while index < token.count {
+                guard isDigit(token[index]) else { return .malformed }
+                // As in Go, larger exponents are all the same: so they do not overflow.
+                if exponent < 10_000 { exponent = exponent * 10 + Int(token[index] - UInt8(ascii: "0")) }
+                index += 1
+            }
+            if isNegative { exponent = -exponent }
+        }
+        guard !significant.isEmpty else { return .valid }
+        // The number is 0.DIGITS times ten to this power; the largest float is 0.17976…e309.
+        let power = magnitude + exponent
+        if power < 309 { return .valid }
+        if power > 309 { return .outOfRange }
+        let text = "0." + String(decoding: significant, as: UTF8.self) + "e309"
+        return Double(text).map(\.isFinite) == true ? .valid : .outOfRange
+    }
+
+    /// More digits than half-way between the largest float and the next one has, so that the rest decides nothing.
+    private static let maxSignificant = 400
+
+    static func isDigit(_ byte: UInt8) -> Bool { byte &- UInt8(ascii: "0") < 10 }
+}

@@ -1,0 +1,332 @@
+import Glibc
+
+/// All that is known of one app's metrics: errors, warnings, and how much there is.
+///
+/// Made in the background and by `lint`: it takes several times as long as `Validator.firstError`, and memory for the names of families and
+/// series, up to a bound.
+public struct Survey: Equatable, Sendable {
+    /// What was found.
+    public private(set) var findings = Findings()
+    /// The number of samples that can be read.
+    public private(set) var samples = 0
+    /// The number of families: names with a sample, a HELP or a TYPE. A lower bound beyond `Survey.maxFamilies`.
+    public private(set) var families = 0
+
+    /// Families that are remembered of one text; the warnings do not cover those beyond.
+    public static let maxFamilies = 1 << 18
+    /// Series that are remembered of one text; a repetition of one beyond is not found.
+    public static let maxSeries = 1 << 20
+
+    /// Examines a text.
+    /// - Parameter isStored: whether the proxy stores the text and so has added a missing final newline.
+    public init(of text: UnsafeRawBufferPointer, with validator: Validator = Validator(), isStored: Bool = false) {
+        let lacksNewline = !isStored && text.last.map { $0 != UInt8(ascii: "\n") } ?? false
+        let end = text.count
+        self = validator.withTerminated(text) { text in
+            var surveyor = Surveyor(text)
+            surveyor.run(validator)
+            if lacksNewline { surveyor.warn(.noFinalNewline, at: end) }
+            return surveyor.survey
+        }
+    }
+
+    fileprivate init() {}
+
+    fileprivate mutating func add(_ severity: Finding.Severity, _ finding: () -> Finding) { findings.add(severity, finding) }
+    fileprivate mutating func countSample() { samples += 1 }
+    fileprivate mutating func setFamilies(_ count: Int) { families = count }
+}
+
+/// The pass over a text that makes a survey of it.
+private struct Surveyor: ~Copyable {
+    var survey = Survey()
+    private let text: Text
+    private var locator: Locator
+    private var families: [UInt64: Family] = [:]
+    private var seriesSeen: Set<UInt64> = []
+    /// The family of the last sample, HELP or TYPE.
+    private var current: UInt64?
+    /// The last sample's name and what follows from it, which is often the same for the next sample.
+    private var lastName = 0..<0
+    private var lastNameHash: UInt64 = 0
+    private var lastFamily: UInt64 = 0
+    private var lastType: MetricType?
+    /// Families of which an odd name of a sample was found.
+    private var hasOddNames: Set<UInt64> = []
+
+    private struct Family {
+        var type: MetricType?
+        var hasHelp = false
+        var hasSamples = false
+        var isInterleaved = false
+    }
+
+    init(_ text: UnsafeRawBufferPointer) {
+        self.text = Text(text)
+        locator = Locator(text)
+    }
+
+    mutating func run(_ validator: Validator) {
+        var parser: Parser
+        do throws(Fault) {
+            parser = try validator.parser(for: text.bytes)
+        } catch {
+            note(error)
+            // The proxy refuses such a text as a whole.
+            return
+        }
+        while true {
+            do throws(Fault) {
+                switch try validator.next(&parser) {
+                case .end:
+                    survey.setFamilies(families.count)
+                    return
+                case .comment: if !parser.isCommentUTF8 { warn(.commentNotUTF8, at: parser.start) }
+                case .help: help(parser)
+                case .type: type(parser)
+                case .sample: sample(parser)
+                }
+            } catch {
+                note(error)
+                parser.skipLine()
+            }
+        }
+    }
+
+    private mutating func note(_ fault: Fault) {
+        survey.add(.error) {
+            let place = locator.place(of: fault.offset)
+            return Finding(severity: .error, line: place.line, column: place.column, message: fault.message(in: text.bytes))
+        }
+    }
+
+    mutating func warn(_ kind: Warning.Kind, at offset: Int, to end: Int? = nil) {
+        let warning = Warning(kind: kind, offset: offset, end: end ?? offset)
+        survey.add(.warning) {
+            let place = locator.place(of: offset)
+            return Finding(severity: .warning, line: place.line, column: place.column, message: warning.message(in: text.bytes))
+        }
+    }
+
+    mutating func warn(_ kind: Warning.Kind, about range: Range<Int>) { warn(kind, at: range.lowerBound, to: range.upperBound) }
+
+    // MARK: HELP and TYPE
+
+    private mutating func help(_ parser: borrowing Parser) {
+        warnOfName(parser)
+        let key = hash(of: parser.name)
+        let range = parser.name
+        withFamily(key) { surveyor, family in
+            if family.hasHelp { surveyor.warn(.secondHelp, about: range) }
+            family.hasHelp = true
+        }
+        current = key
+    }
+
+    private mutating func type(_ parser: borrowing Parser) {
+        warnOfName(parser)
+        let key = hash(of: parser.name)
+        let range = parser.name
+        let type = MetricType(text[parser.value])
+        withFamily(key) { surveyor, family in
+            if family.type != nil {
+                surveyor.warn(.secondType, about: range)
+            } else if family.hasSamples {
+                surveyor.warn(.typeAfterSamples, about: range)
+            }
+            family.type = family.type ?? type
+            if type == .histogram || type == .summary, let suffix = surveyor.suffix(of: range), suffix != .none {
+                surveyor.warn(.familyNameWithSuffix, about: range)
+            }
+        }
+        // A family of samples that were seen under their own names may have become one.
+        lastName = 0..<0
+        current = key
+    }
+
+    private mutating func warnOfName(_ parser: borrowing Parser) {
+        if parser.isNameQuoted {
+            warn(.quotedName, at: parser.name.lowerBound - 1)
+        } else if parser.value.lowerBound > parser.name.upperBound, !Text.isBlank(text[parser.name.upperBound]) {
+            warn(.nameEndsEarly, at: parser.name.upperBound)
+        }
+    }
+
+    // MARK: Samples
+
+    private mutating func sample(_ parser: borrowing Parser) {
+        survey.countSample()
+        warnOfSyntax(parser)
+        if parser.isProxySeries {
+            warn(.proxySeries, at: parser.name.lowerBound)
+        }
+        if !isLastName(parser.name) || current != lastFamily { enter(parser) }
+        if let kind = oddName(parser, lastType), !hasOddNames.contains(lastFamily) {
+            hasOddNames.insert(lastFamily)
+            warn(kind, about: parser.name)
+        }
+        if seriesSeen.count < Survey.maxSeries, !seriesSeen.insert(parser.seriesHash(withNameHash: lastNameHash)).inserted {
+            warn(.secondSample, about: parser.name)
+        }
+    }
+
+    private func isLastName(_ name: Range<Int>) -> Bool {
+        name.count == lastName.count && memcmp(text.base + name.lowerBound, text.base + lastName.lowerBound, name.count) == 0
+    }
+
+    /// Makes the sample's family the current one.
+    private mutating func enter(_ parser: borrowing Parser) {
+        if !isLastName(parser.name) {
+            lastName = parser.name
+            lastNameHash = hash(of: parser.name)
+            lastFamily = family(of: parser.name, lastNameHash)
+        }
+        let key = lastFamily
+        lastType = nil
+        withFamily(key) { surveyor, family in
+            if surveyor.current != key, family.hasSamples, !family.isInterleaved {
+                family.isInterleaved = true
+                surveyor.warn(.interleaved, about: parser.name)
+            }
+            family.hasSamples = true
+            surveyor.lastType = family.type
+        }
+        current = key
+    }
+
+    /// What Prometheus 3 reads, and older versions, other readers or the format's own description do not.
+    private mutating func warnOfSyntax(_ parser: borrowing Parser) {
+        let name = parser.name
+        if parser.isNameQuoted {
+            warn(.quotedName, at: name.lowerBound - 1)
+        } else {
+            if name.lowerBound > parser.start {
+                warn(.blankBeforeName, at: parser.start)
+            }
+            if name.upperBound == parser.value.lowerBound { warn(.noBlankBeforeValue, at: name.upperBound) }
+        }
+        for index in 0..<parser.labels.count {
+            let label = parser.labels[index]
+            if label.isQuoted(in: text) {
+                warn(.quotedLabelName, at: label.name.lowerBound - 1)
+            }
+            if label.value.isEmpty, parser.labels.mayRepeat, repeats(label, in: parser) {
+                warn(.repeatedEmptyLabel, about: label.name)
+            }
+            warnOfValue(label)
+            // Between two labels stands a comma.
+            let end = label.value.upperBound + 1
+            if index + 1 < parser.labels.count {
+                let next = parser.labels[index + 1].name.lowerBound
+                if !text[end..<next].contains(UInt8(ascii: ",")) { warn(.noComma, at: next) }
+            }
+        }
+    }
+
+    /// Whether another label of the sample has the same name. Looked for only where names may repeat, and then at most one label of these
+    /// is asked about.
+    private func repeats(_ label: Label, in parser: borrowing Parser) -> Bool {
+        guard parser.labels.count <= 64 else { return false }
+        let name = NameBytes(text[label.name])
+        var count = 0
+        for index in 0..<parser.labels.count
+        where NameBytes(text[parser.labels[index].name]) == name { count += 1 }
+        return count > 1
+    }
+
+    private mutating func warnOfValue(_ label: Label) {
+        // Nearly always the closing quote.
+        var index = text.quoteOrEscape(label.value.lowerBound)
+        while index < label.value.upperBound {
+            switch text[index] {
+            case UInt8(ascii: "\n"):
+                warn(.lineBreakInValue, at: label.value.lowerBound - 1)
+                return
+            case UInt8(ascii: "\\"):
+                index += 1
+                if ![UInt8(ascii: "\\"), UInt8(ascii: "\""), UInt8(ascii: "n")].contains(text[index]) {
+                    warn(.unknownEscape, at: index - 1)
+                    return
+                }
+            default: break
+            }
+            index += 1
+        }
+    }
+
+    // MARK: Families
+
+    private enum Suffix: Equatable {
+        case none
+        case bucket
+        case sum
+        case count
+        var length: Int {
+            switch self {
+            case .none: 0
+            case .bucket: 7
+            case .sum: 4
+            case .count: 6
+            }
+        }
+    }
+
+    private func suffix(of name: Range<Int>) -> Suffix? {
+        guard let last = text[name].last else { return nil }
+        switch last {
+        case UInt8(ascii: "t") where ends(name, "_bucket"): return .bucket
+        case UInt8(ascii: "t") where ends(name, "_count"): return .count
+        case UInt8(ascii: "m") where ends(name, "_sum"): return .sum
+        default: return Suffix.none
+        }
+    }
+
+    private func ends(_ name: Range<Int>, _ suffix: StaticString) -> Bool {
+        name.count > suffix.utf8CodeUnitCount && text.holds(suffix, at: name.upperBound - suffix.utf8CodeUnitCount)
+    }
+
+    /// The family that a sample of this name belongs to: of a histogram or summary by the name without its suffix.
+    private func family(of name: Range<Int>, _ hash: UInt64) -> UInt64 {
+        guard let suffix = suffix(of: name), suffix != .none else { return hash }
+        let base = self.hash(of: name.lowerBound..<name.upperBound - suffix.length)
+        return switch families[base]?.type {
+        case .histogram: base
+        case .summary where suffix != .bucket: base
+        default: hash
+        }
+    }
+
+    /// Why a sample does not fit into the family that its TYPE line announced.
+    @inline(__always)
+    private func oddName(_ parser: borrowing Parser, _ type: MetricType?) -> Warning.Kind? {
+        guard type == .histogram || type == .summary else { return nil }
+        let name = parser.name
+        switch (type, suffix(of: name)) {
+        case (.histogram, .bucket?) where !hasLabel(parser, "le"):
+            return .bucketWithoutLe
+        case (.histogram, Suffix.none?):
+            return .histogramSampleWithoutSuffix
+        case (.summary, Suffix.none?) where !hasLabel(parser, "quantile"):
+            return .summaryWithoutQuantile
+        default: return nil
+        }
+    }
+
+    private func hasLabel(_ parser: borrowing Parser, _ name: StaticString) -> Bool {
+        for index in 0..<parser.labels.count {
+            let range = parser.labels[index].name
+            if range.count == name.utf8CodeUnitCount, text.holds(name, at: range.lowerBound) { return true }
+        }
+        return false
+    }
+
+    private mutating func withFamily(_ key: UInt64, _ body: (inout Surveyor, inout Family) -> Void) {
+        guard var family = families[key] ?? (families.count < Survey.maxFamilies ? Family() : nil) else { return }
+        body(&self, &family)
+        families[key] = family
+    }
+
+    private func hash(of name: Range<Int>) -> UInt64 {
+        NameBytes(text[name]).hash
+    }
+}

@@ -1,0 +1,108 @@
+import CText
+import Glibc
+
+/// The bytes of a text that ends in a newline, unless it is empty, and the ends of what may stand in it.
+///
+/// It does not own its bytes, which must stay where they are. Reading at an index is not checked: the final newline stops each of the
+/// functions here in time, and the parser reads no further than one byte beyond what is no newline.
+struct Text {
+    let base: UnsafePointer<UInt8>
+    let count: Int
+
+    init(_ bytes: UnsafeRawBufferPointer) {
+        precondition(bytes.last.map { $0 == UInt8(ascii: "\n") } ?? true && bytes.count < Int(UInt32.max))
+        // Nothing is read of an empty text.
+        base = bytes.assumingMemoryBound(to: UInt8.self).baseAddress ?? UnsafePointer(Text.nothing)
+        count = bytes.count
+    }
+
+    /// Safe to share: nothing is read or written there.
+    private nonisolated(unsafe) static let nothing = UnsafeMutablePointer<UInt8>.allocate(capacity: 1)
+
+    @inline(__always)
+    subscript(index: Int) -> UInt8 { base[index] }
+
+    /// The bytes of a range within the text.
+    @inline(__always)
+    subscript(range: Range<Int>) -> UnsafeRawBufferPointer {
+        UnsafeRawBufferPointer(start: base + range.lowerBound, count: range.count)
+    }
+
+    /// All of it.
+    var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
+
+    /// The first index from `index` on that holds no blank or tab.
+    @inline(__always)
+    func blanksEnd(_ index: Int) -> Int {
+        var index = index
+        while Text.isBlank(base[index]) { index &+= 1 }
+        return index
+    }
+
+    /// Where the line ends that `index` is in: the place of its newline.
+    func lineEnd(_ index: Int) -> Int {
+        memchr(base + index, 0x0A, count - index).map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? count
+    }
+
+    @inline(__always)
+    func metricNameEnd(_ index: Int) -> Int { ctext_metric_name_end(base, index, count) }
+
+    @inline(__always)
+    func labelNameEnd(_ index: Int) -> Int { ctext_label_name_end(base, index, count) }
+
+    @inline(__always)
+    func digitsEnd(_ index: Int) -> Int { ctext_digits_end(base, index, count) }
+
+    @inline(__always)
+    func valueEnd(_ index: Int) -> Int { ctext_value_end(base, index, count) }
+
+    /// The first quote, backslash or newline from `index` on.
+    @inline(__always)
+    func quoteOrEscape(_ index: Int) -> Int { ctext_quoted_end(base, index, count) }
+
+    /// Where the closing quote stands of the string that opens at `quote`; `nil` when it has none. A backslash takes any next character along
+    /// but a newline; a newline without one is part of the string.
+    @inline(__always)
+    func stringEnd(_ quote: Int) -> Int? {
+        let end = quoteOrEscape(quote &+ 1)
+        return base[end] == UInt8(ascii: "\"") ? end : longStringEnd(end)
+    }
+
+    /// - Parameter index: holds the first quote, backslash or newline of the string.
+    @inline(never)
+    private func longStringEnd(_ index: Int) -> Int? {
+        var index = index
+        while true {
+            switch base[index] {
+            case UInt8(ascii: "\""): return index
+            case UInt8(ascii: "\\") where base[index + 1] != UInt8(ascii: "\n"): index += 2
+            case UInt8(ascii: "\n") where index + 1 < count: index += 1
+            default: return nil
+            }
+            index = quoteOrEscape(index)
+        }
+    }
+
+    /// Whether the bytes there are `word`.
+    @inline(__always)
+    func holds(_ word: StaticString, at index: Int) -> Bool {
+        for offset in 0..<word.utf8CodeUnitCount where base[index + offset] != word.utf8Start[offset] { return false }
+        return true
+    }
+
+    func isUTF8(_ range: Range<Int>) -> Bool { String(validating: self[range], as: UTF8.self) != nil }
+
+    /// Whether a metric name may begin with the byte.
+    @inline(__always)
+    static func isNameStart(_ byte: UInt8) -> Bool { isLabelStart(byte) || byte == UInt8(ascii: ":") }
+
+    /// Whether a label name may begin with the byte.
+    @inline(__always)
+    static func isLabelStart(_ byte: UInt8) -> Bool { (byte | 0x20) &- UInt8(ascii: "a") < 26 || byte == UInt8(ascii: "_") }
+
+    @inline(__always)
+    static func isBlank(_ byte: UInt8) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
+
+    @inline(__always)
+    static func isValueEnd(_ byte: UInt8) -> Bool { isBlank(byte) || byte == UInt8(ascii: "\n") || byte == UInt8(ascii: "{") }
+}

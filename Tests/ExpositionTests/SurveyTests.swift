@@ -1,0 +1,85 @@
+import Exposition
+import TestSupport
+import Testing
+
+@Suite("What stricter readers refuse")
+struct SurveyTests {
+    /// Text, and its only warning: line, column, a part of the message.
+    static let warnedTexts: [(String, Int, Int, String)] = [
+        ("a 1", 1, 4, "missing newline"),
+        ("# HELP a b\n# HELP a b\na 1\n", 2, 8, "second HELP line for \"a\""),
+        ("# TYPE a gauge\n# TYPE a gauge\na 1\n", 2, 8, "second TYPE line for \"a\""),
+        ("a 1\n# TYPE a gauge\n", 2, 8, "after its samples"),
+        ("a 1\nb 1\na{c=\"d\"} 1\na{c=\"e\"} 1\n", 3, 1, "\"a\" are not in one group"),
+        ("a 1\na 2\n", 2, 1, "series of \"a\" occurs twice"),
+        ("a{b=\"1\",c=\"2\",} 1\na{ c=\"2\", b=\"1\"} 1\n", 2, 1, "occurs twice"),
+        ("a{b=\"\"} 1\na 1\n", 2, 1, "occurs twice"),
+        ("exporter_proxy_x 1\n", 1, 1, "hide the series of exporter-proxy"),
+        ("# TYPE h histogram\nh 1\n", 2, 1, "is a histogram"),
+        ("# TYPE h histogram\nh_bucket 1\n", 2, 1, "no label le"),
+        ("# TYPE h_sum histogram\n", 1, 8, "without the last part"),
+        ("# TYPE s summary\ns 1\n", 2, 1, "no label quantile"),
+        ("{\"a\"} 1\n", 1, 2, "quoted metric name"),
+        ("a{\"b\"=\"c\"} 1\n", 1, 3, "quoted label name"),
+        ("# TYPE \"a\" gauge\n", 1, 8, "quoted metric name"),
+        (" a 1\n", 1, 1, "blank before the metric name"),
+        ("a.5\n", 1, 2, "missing blank"),
+        ("a{b=\"c\" d=\"e\"} 1\n", 1, 9, "missing comma"),
+        ("a{b=\"c\nd\"} 1\n", 1, 5, "line break in a label value"), ("a{b=\"c\\d\"} 1\n", 1, 7, "unknown escape"),
+        ("a{b=\"\",c=\"d\",b=\"e\"} 1\n", 1, 3, "drops all of them"), ("# HELP a-b c\n", 1, 9, "Prometheus ends the name here"),
+    ]
+
+    @Test("each warning stands alone, at its place", arguments: warnedTexts.indices)
+    func warnings(index: Int) {
+        let (text, line, column, message) = SurveyTests.warnedTexts[index]
+        let findings = survey(text).findings
+        #expect(findings.errors == 0)
+        #expect(findings.kept.map { "\($0.line):\($0.column)" } == ["\(line):\(column)"], "\(text): \(findings.kept)")
+        #expect(findings.kept.first?.message.contains(message) == true, "\(text): \(findings.kept)")
+        #expect(findings.kept.first?.severity == .warning)
+    }
+
+    @Test("comments that are not UTF-8 are warned about")
+    func comments() {
+        #expect(
+            survey(Array("# ".utf8) + [0xFF, 0x0A]).findings.kept.map(\.message) == [
+                "comment is not valid UTF-8: exporter-proxy refuses such metrics"
+            ])
+    }
+
+    @Test("ordinary texts have no warnings; the newline that the proxy adds is not missed")
+    func ordinary() {
+        let text = """
+            # A comment.
+            # HELP h Help.
+            # TYPE h histogram
+            h_bucket{le="1"} 1
+            h_bucket{le="+Inf"} 1
+            h_sum 1
+            h_count 1
+            # TYPE s summary
+            s{quantile="0.5"} 1
+            s{quantile="1"} 1
+            s_sum 1
+            s_count 1
+            # HELP c_total Help.
+            # TYPE c_total counter
+            c_total{path="C:\\\\x\\n\\""} 1 1395066363000
+            x_bucket 1
+            x_sum 1
+            """
+        #expect(survey(text, isStored: true).findings == Findings())
+        #expect(survey(text, isStored: true).families == 5)
+    }
+
+    @Test("a series is the same in any order of its labels, and another with any other label or name")
+    func series() {
+        let distinct = [
+            "b 1", "a 1", "a{b=\"c\"} 1", "a{b=\"cc\"} 1", "a{bb=\"c\"} 1", "a{b=\"c\",d=\"e\"} 1", "a{b=\"e\",d=\"c\"} 1",
+            "a{bc=\"\",c=\"b\"} 1",
+        ]
+        #expect(survey(distinct.joined(separator: "\n") + "\n").findings == Findings())
+        let same = ["a{b=\"c\\\"\",d=\"e\"} 1", "a{d=\"e\",\"b\"=\"c\\\"\"} 1", "{\"d\"=\"e\",b=\"c\\\"\",\"a\"} 1"]
+        #expect(survey(same.joined(separator: "\n") + "\n").findings.kept.filter { $0.message.contains("occurs twice") }.count == 2)
+    }
+}
