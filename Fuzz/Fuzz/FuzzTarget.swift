@@ -11,6 +11,8 @@ enum FuzzTarget: String, CaseIterable {
     case response
     case gunzip
     case url
+    case exposition
+    case labels
     case tlsServer = "tls-server"
     case tlsClient = "tls-client"
     case tlsRecords = "tls-records"
@@ -28,6 +30,8 @@ enum FuzzTarget: String, CaseIterable {
         case .response: ResponseFuzzer.run(input)
         case .gunzip: GunzipFuzzer.run(input)
         case .url: URLFuzzer.run(String(decoding: input, as: UTF8.self))
+        case .exposition: ExpositionFuzzer.run(input)
+        case .labels: LabelsFuzzer.run(input)
         case .tlsServer: TLSBytesFuzzer.runServer(input)
         case .tlsClient: TLSBytesFuzzer.runClient(input)
         case .tlsRecords: TLSRecordsFuzzer.run(input)
