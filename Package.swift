@@ -50,7 +50,8 @@ let package = Package(
         .target(
             name: "Services",
             dependencies: [
-                "Proxy", "HTTP", "TLS", "ConfigWatch", "CFiles", "CMalloc", nioCore, nioPosix, nioTLS, logging, lifecycle, unixSignals,
+                "Proxy", "Exposition", "HTTP", "TLS", "ConfigWatch", "CFiles", "CMalloc", nioCore, nioPosix, nioTLS, logging, lifecycle,
+                unixSignals,
             ],
             swiftSettings: swiftSettings),
         .target(

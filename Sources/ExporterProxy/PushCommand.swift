@@ -8,7 +8,7 @@ struct PushCommand: AsyncParsableCommand {
         commandName: "push",
         abstract: "Send the metrics of one app, from a file or standard input.",
         discussion: """
-            They replace the app's old metrics whole. Exits with 0 when they are applied, silently; otherwise with 1 and the reason on standard error.
+            They replace the app's old metrics whole. Exits with 0 when they are applied, silently; otherwise with 1 and the reason on standard error. Metrics that Prometheus would not read are not sent.
 
               backup-metrics | exporter-proxy push --app backup --to unix:/run/proxy.sock
             """)
@@ -59,6 +59,9 @@ struct PushCommand: AsyncParsableCommand {
             valueName: "duration"))
     var retryFor: TimeoutArgument?
 
+    @Flag(name: .customLong("no-check"), help: "Send the metrics even if Prometheus would not read them.")
+    var sendsUnchecked = false
+
     @Argument(help: "The metrics, in Prometheus's text format. Without it, or with -: standard input.", completion: .file())
     var file: String?
 
@@ -79,10 +82,11 @@ struct PushCommand: AsyncParsableCommand {
         let tls = TLSClientConfig(caFile: caFile, certFile: certFile, keyFile: keyFile, serverName: serverName)
         let job = PushJob(
             app: app, format: format, address: address, file: file == "-" ? nil : file, tls: tls, timeout: timeout.duration,
-            retryTime: retryFor?.duration ?? .zero)
+            retryTime: retryFor?.duration ?? .zero, sendsUnchecked: sendsUnchecked)
         do {
             try await push(job)
         } catch {
+            for finding in error.findings { printError(finding) }
             printError("error: \(error)")
             throw ExitCode(1)
         }

@@ -13,6 +13,6 @@ struct RootCommand: AsyncParsableCommand {
               exporter-proxy [--config PATH] [--log-level LEVEL] [--log-format FORMAT]
             """,
         version: "exporter-proxy \(ProgramVersion.current)",
-        subcommands: [ServeCommand.self, CheckCommand.self, PushCommand.self, PrometheusConfigCommand.self],
+        subcommands: [ServeCommand.self, CheckCommand.self, PushCommand.self, LintCommand.self, PrometheusConfigCommand.self],
         defaultSubcommand: ServeCommand.self)
 }

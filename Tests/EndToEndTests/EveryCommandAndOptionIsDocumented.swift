@@ -43,7 +43,7 @@ private func file(_ name: String) throws -> String { try String(contentsOfFile: 
     func commandsPage() async throws {
         let page = try file("docs/commands.md")
         let commands = try await program().own
-        #expect(commands.map(\.commandName) == ["serve", "check", "push", "prometheus-config"])
+        #expect(commands.map(\.commandName) == ["serve", "check", "push", "lint", "prometheus-config"])
         for command in commands {
             guard let start = page.range(of: "\n## \(command.commandName)\n") else {
                 Issue.record("no section for \(command.commandName)")
@@ -119,7 +119,7 @@ private func file(_ name: String) throws -> String { try String(contentsOfFile: 
             #expect(result.succeeded, "\(result.errors)")
             let lines = result.output.split(separator: "\n", omittingEmptySubsequences: false).map { Set($0.split(separator: " ")) }
             try #require(lines.count >= 4, "\(result.output)")
-            #expect(lines[0].isSuperset(of: ["serve", "check", "push", "prometheus-config"]), "\(result.output)")
+            #expect(lines[0].isSuperset(of: ["serve", "check", "push", "lint", "prometheus-config"]), "\(result.output)")
             #expect(lines[1].isSuperset(of: ["--app", "--to", "--timeout"]), "\(result.output)")
             #expect(lines[2] == ["json", "capnp"], "\(result.output)")
             #expect(lines[3].isSuperset(of: ["trace", "critical"]), "\(result.output)")

@@ -160,6 +160,27 @@ extension ProxyProcess {
         }
     }
 
+    @Test("metrics that Prometheus would not read are not sent, with what is wrong; --no-check sends them")
+    func invalidMetrics() async throws {
+        try await withProxy(Configurations.scrape + Configurations.receivers() + "[metrics]\nvalidate = \"off\"\n") { proxy in
+            let text = "a 1\nbackup_seconds 12,5\n"
+            let refused = try await push(to: proxy.unix, input: text, in: proxy.folder)
+            #expect(refused.status == .exited(1))
+            #expect(
+                refused.errors == """
+                    stdin:2:16: error: value "12,5" is not a number: write a decimal point, not a comma
+                    error: not sent: Prometheus would not read these metrics; --no-check sends them nevertheless
+
+                    """)
+            #expect(try await curl("http://\(proxy.scrape)/metrics?app=app").status == 404)
+            #expect(try await push("--no-check", to: proxy.unix, input: text, in: proxy.folder).succeeded)
+            #expect(try await proxy.metrics() == text)
+            // What only strict readers refuse is sent, in silence.
+            let odd = try await push(to: proxy.unix, input: "a 1\na 2", in: proxy.folder)
+            #expect(odd.succeeded && odd.errors == "")
+        }
+    }
+
     @Test("what stands in the way is told in one line, with exit code 1")
     func obstacles() async throws {
         try await withTemporaryFolder { folder in
@@ -305,7 +326,7 @@ extension ProxyProcess {
                 }
                 let metrics = String(repeating: "é", count: size / 2)
                 let result = try await push(
-                    "--format", "capnp", to: "tcp://127.0.0.1:\(port)", app: "é app", input: metrics, in: folder)
+                    "--no-check", "--format", "capnp", to: "tcp://127.0.0.1:\(port)", app: "é app", input: metrics, in: folder)
                 #expect(result.succeeded, "\(result.errors)")
                 #expect(try await reader.exit().succeeded, "\(reader.errors)")
                 #expect(try String(contentsOfFile: folder.path("out"), encoding: .utf8) == "é app\n" + metrics)

@@ -1,3 +1,4 @@
+import Exposition
 import Glibc
 import NIOCore
 import NIOPosix
@@ -17,6 +18,11 @@ public func push(_ job: PushJob) async throws(PushFailure) {
         encoder = try PushEncoder(app: job.app, metrics: metrics, format: job.format)
     } catch {
         throw PushFailure("\(job.file ?? "standard input"): \(error)")
+    }
+    if !job.sendsUnchecked, metrics.withUnsafeReadableBytes({ Validator().firstError(in: $0) }) != nil {
+        throw PushFailure(
+            "not sent: Prometheus would not read these metrics; --no-check sends them nevertheless",
+            findings: Lint(metrics, name: job.file ?? "stdin").lines)
     }
 
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
@@ -47,11 +53,13 @@ public struct PushJob: Sendable {
     public var timeout: Duration
     /// How long to try again while nothing listens at the address.
     public var retryTime: Duration
+    /// Whether metrics are sent that Prometheus would not read.
+    public var sendsUnchecked: Bool
 
     /// A push as the command line asks for it.
     public init(
         app: AppName, format: PushFormat, address: PushAddress, file: String?, tls: TLSClientConfig = TLSClientConfig(),
-        timeout: Duration, retryTime: Duration = .zero
+        timeout: Duration, retryTime: Duration = .zero, sendsUnchecked: Bool = false
     ) {
         self.app = app
         self.format = format
@@ -60,6 +68,7 @@ public struct PushJob: Sendable {
         self.tls = tls
         self.timeout = timeout
         self.retryTime = retryTime
+        self.sendsUnchecked = sendsUnchecked
     }
 }
 
@@ -67,8 +76,13 @@ public struct PushJob: Sendable {
 public struct PushFailure: Error, Equatable, Sendable, CustomStringConvertible {
     /// One line.
     public let description: String
+    /// What is wrong with the metrics, if they were not sent for that: the lines of `Lint`.
+    public let findings: [String]
 
-    init(_ description: String) { self.description = description }
+    init(_ description: String, findings: [String] = []) {
+        self.description = description
+        self.findings = findings
+    }
 }
 
 /// What `push` sends: a file, a pipe, or standard input.
