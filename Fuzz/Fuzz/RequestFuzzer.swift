@@ -1,40 +1,44 @@
 import HTTP
 import NIOCore
-import Proxy
-
-@testable import Services
 
 /// Any stream gives the same requests and the same error, however it is cut; what parses as a head can be answered.
 enum RequestFuzzer {
     private struct Answer: Equatable {
-        var steps: [RequestParser.Step] = []
+        var events: [RequestDecoder.Event] = []
         var error: RequestError?
     }
+
+    private static let maxBody = 1000
+    /// A head and one read beside it, and what `ByteBuffer` rounds them up to.
+    private static let maxHeld = 64 << 10
 
     static func run(_ input: UnsafeRawBufferPointer) {
         guard let stream = CutStream(input) else { return }
         let whole = answer(to: stream.whole)
         let cut = answer(to: stream.pieces)
         precondition(whole == cut, "whole: \(whole)\ncut: \(cut)")
-        for case .head(let head) in whole.steps {
-            _ = try? Request.parse(
-                method: head.method, target: head.target, isTLS: false, requiresHost: !head.isHTTP10, header: head.header)
-        }
+        for case .head(let head) in whole.events { _ = try? Request(head, isTLS: false, peer: .unknown) }
     }
 
     private static func answer(to pieces: [ByteBuffer]) -> Answer {
-        var parser = RequestParser()
-        var waiting = ByteBuffer()
+        var decoder = RequestDecoder(maxBody: maxBody)
+        var waiting = PendingBytes()
         var answer = Answer()
         do throws(RequestError) {
             for piece in pieces {
-                waiting.writeImmutableBuffer(piece)
+                waiting.append(piece)
                 while true {
-                    let step = try parser.next(&waiting)
-                    if step == .incomplete { break }
-                    answer.steps.append(step)
+                    let event = try decoder.next(&waiting.bytes)
+                    if event == .incomplete { break }
+                    // Pieces of one body are cut as the stream is.
+                    if case .body(var piece) = event, case .body(var last)? = answer.events.last {
+                        last.writeBuffer(&piece)
+                        answer.events[answer.events.count - 1] = .body(last)
+                    } else {
+                        answer.events.append(event)
+                    }
                 }
-                precondition(waiting.readableBytes <= RequestParser.maxHead, "\(waiting.readableBytes) bytes wait")
+                precondition(pieces.count == 1 || waiting.held <= maxHeld, "\(waiting.held) bytes are held")
             }
         } catch {
             answer.error = error

@@ -31,6 +31,9 @@ public struct Response: Sendable {
             body: [body], contentLength: body.readableBytes)
     }
 
+    /// The header field in which an exporter-proxy lists the instances that its answer contains, in lower case.
+    public static let instancesField = "x-exporter-proxy-instances"
+
     /// For what changes with time and is read by people and tools: an old copy would mislead them.
     public static let neverStored = (name: "Cache-Control", value: "no-store")
 

@@ -38,9 +38,10 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     private let log: ConnectionLog
     private let settings: ScrapeSettings
     private let isTLS: Bool
-    private var parser = RequestParser()
-    /// Bytes read and not yet parsed.
-    private var waiting = ByteBuffer()
+    /// No route takes a body: what comes is read past, up to this.
+    private static let maxBody = 64 << 10
+    private var decoder = RequestDecoder(maxBody: maxBody)
+    private var waiting = PendingBytes()
     /// The head of the request whose body is being read past.
     private var head: RequestHead?
     /// The path of the request that is answered; `nil` when it could not be read.
@@ -89,16 +90,17 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        var bytes = unwrapInboundIn(data)
+        let bytes = unwrapInboundIn(data)
         switch state {
         case .closed: return
         case .lingering(let discardable):
             guard bytes.readableBytes <= discardable else { return close(context) }
             state = .lingering(discardable: discardable - bytes.readableBytes)
         case .reading, .answering, .writing:
-            if waiting.readableBytes == 0 { waiting = bytes } else { waiting.writeBuffer(&bytes) }
+            waiting.append(bytes)
             proceed(context)
-            if waiting.readableBytes > Self.maxWaiting { close(context) }
+            waiting.releaseIfEmpty()
+            if waiting.held > Self.maxWaiting { close(context) }
         }
     }
 
@@ -160,15 +162,16 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     /// - Returns: whether there may be more to do at once.
     private func readNext(_ context: ChannelHandlerContext) -> Bool {
         do throws(RequestError) {
-            switch try parser.next(&waiting) {
+            switch try decoder.next(&waiting.bytes) {
             case .incomplete:
                 if inputEnded { close(context) } else { timeHead() }
                 return false
             case .head(let head):
                 self.head = head
-                if head.expectsContinue, head.body != .none, waiting.readableBytes == 0 {
+                if head.expectsContinue, head.framing != .none, waiting.isEmpty {
                     context.writeAndFlush(wrapOutboundOut(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n")), promise: nil)
                 }
+            case .body: break
             case .end:
                 guard let head else { return false }
                 self.head = nil
@@ -183,8 +186,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     private func answer(_ head: RequestHead, _ context: ChannelHandlerContext) {
         let request: Request
         do {
-            request = try Request.parse(
-                method: head.method, target: head.target, isTLS: isTLS, peer: peer, requiresHost: !head.isHTTP10, header: head.header)
+            request = try Request(head, isTLS: isTLS, peer: peer)
         } catch {
             return write(error.response, answering: head, context)
         }
@@ -192,7 +194,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
         switch responder.respond(to: request, on: context.eventLoop) {
         case .now(let response):
             audit(request, response, context)
-            write(response, answering: head, method: request.method, context)
+            write(response, answering: head, context)
         case .later(let future):
             state = .answering
             timer?.clear()
@@ -200,7 +202,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
                 guard case .answering = state else { return }
                 let response = (try? result.get()) ?? .text(500, "internal server error")
                 audit(request, response, context)
-                write(response, answering: head, method: request.method, context)
+                write(response, answering: head, context)
                 proceed(context)
             }
         }
@@ -212,12 +214,12 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
         log.change("\(request.method) \(request.path)", status: response.status, peer: context.channel)
     }
 
-    private func write(_ response: Response, answering head: RequestHead, method: Request.Method? = nil, _ context: ChannelHandlerContext) {
+    private func write(_ response: Response, answering head: RequestHead, _ context: ChannelHandlerContext) {
         // Who asks without a password is about to learn that there is one; who guesses is news.
-        if response.status == 401, head.header("authorization") != nil { log.write(.info, "wrong password", peer: context.channel) }
-        let isLast = !head.keepsAlive || drain != nil || (inputEnded && waiting.readableBytes == 0)
+        if response.status == 401, head.authorization != nil { log.write(.info, "wrong password", peer: context.channel) }
+        let isLast = !head.keepsAlive || drain != nil || (inputEnded && waiting.isEmpty)
         write(
-            response, method: method ?? Request.Method(head.method), isHTTP10: head.isHTTP10, end: isLast ? .close : .keepAlive, context)
+            response, method: head.method, isHTTP10: head.isHTTP10, end: isLast ? .close : .keepAlive, context)
     }
 
     private func write(
@@ -275,13 +277,13 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
                 isReadHeld = false
                 context.read()
             }
-            if waiting.readableBytes > 0 { return true }
+            if !waiting.isEmpty { return true }
             closeIfDone(context)
-        case .close where waiting.readableBytes == 0, .close where inputEnded, .linger where inputEnded:
+        case .close where waiting.isEmpty, .close where inputEnded, .linger where inputEnded:
             close(context)
         case .close, .linger:
             state = .lingering(discardable: Self.lingerBytes)
-            waiting.clear()
+            waiting = PendingBytes()
             timer?.set(Self.lingerTime)
             context.close(mode: .output, promise: nil)
             context.read()
@@ -336,7 +338,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     // MARK: - The end
 
     /// Whether a request has begun and is not complete.
-    private var isWithinRequest: Bool { head != nil || waiting.readableBytes > 0 }
+    private var isWithinRequest: Bool { head != nil || !waiting.isEmpty }
 
     /// For a peer that has ended its side, and for a listener that drains.
     private func closeIfDone(_ context: ChannelHandlerContext) {
@@ -352,7 +354,7 @@ final class HTTPRequestHandler: ChannelDuplexHandler {
     private func close(_ context: ChannelHandlerContext) {
         if case .closed = state { return }
         state = .closed
-        waiting = ByteBuffer()
+        waiting = PendingBytes()
         context.close(mode: .all, promise: nil)
     }
 

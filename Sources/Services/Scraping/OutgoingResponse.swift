@@ -33,7 +33,7 @@ struct OutgoingResponse {
         let size = body.isEmpty ? 0 : response.contentLength
         let isJoined = size <= Self.joinedSize
         var first = allocator.buffer(capacity: 384 + (isJoined ? size : 0))
-        ResponseHead.write(response, to: &first, keepAlive: end == .keepAlive, isHTTP10: isHTTP10, date: date.now)
+        HeadEncoder.write(response, to: &first, keepAlive: end == .keepAlive, isHTTP10: isHTTP10, date: date.now)
         if isJoined {
             for piece in body { first.writeImmutableBuffer(piece) }
             pieces = [first]

@@ -35,7 +35,15 @@ struct ScrapeSide {
         throws
         -> Received
     {
-        let request = try Request.parse(method: method, target: target, isTLS: isTLS) { headers[$0] }
+        let known: [Request.Method] = [.get, .head, .post, .put, .delete]
+        let method = known.first { $0.description == method } ?? .other(method)
+        var head = RequestHead(method: method, target: target)
+        head.host = headers["host"]
+        head.accept = headers["accept"]
+        head.acceptEncoding = headers["accept-encoding"]
+        head.authorization = headers["authorization"]
+        head.instance = headers[Request.instanceField]
+        let request = try Request(head, isTLS: isTLS, peer: .unknown)
         let now = now.moment
         let router = Router(store: store, lifecycle: lifecycle, metrics: metrics, offload: offload, clock: { now })
         let response =

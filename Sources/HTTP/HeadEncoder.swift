@@ -1,7 +1,7 @@
 public import NIOCore
 
-/// Writes status line and headers as bytes: the general-purpose encoder costs as much as the rest of a small answer.
-public enum ResponseHead {
+/// Writes heads as bytes, without a general-purpose encoder, which costs as much as the rest of a small answer.
+public enum HeadEncoder {
     /// Appends the head of `response` to `buffer`, up to and including the empty line. The same for HEAD as for GET;
     /// the body that follows is `response.pieces(answering:)`.
     /// - Parameters:

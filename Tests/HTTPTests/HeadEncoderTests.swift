@@ -3,8 +3,8 @@ import Testing
 
 @testable import HTTP
 
-@Suite("Response head")
-struct ResponseHeadTests {
+@Suite("HeadEncoder")
+struct HeadEncoderTests {
     private let date = "Sun, 06 Nov 1994 08:49:37 GMT"
 
     @Test("a kept connection says status, headers, length and date")
@@ -63,7 +63,7 @@ struct ResponseHeadTests {
     func appending() {
         var buffer = ByteBuffer(string: "ab")
         buffer.moveReaderIndex(forwardBy: 1)
-        ResponseHead.write(.text(200, "x", headers: [("Allow", "a\nb")]), to: &buffer, keepAlive: true, isHTTP10: false, date: date)
+        HeadEncoder.write(.text(200, "x", headers: [("Allow", "a\nb")]), to: &buffer, keepAlive: true, isHTTP10: false, date: date)
         let text = String(buffer: buffer)
         #expect(text.hasPrefix("bHTTP/1.1 200 OK\r\n"))
         #expect(text.contains("\r\nAllow: a b\r\n"))
@@ -71,7 +71,7 @@ struct ResponseHeadTests {
 
     private func head(of response: Response, keepAlive: Bool, isHTTP10: Bool = false) -> String {
         var buffer = ByteBuffer()
-        ResponseHead.write(response, to: &buffer, keepAlive: keepAlive, isHTTP10: isHTTP10, date: date)
+        HeadEncoder.write(response, to: &buffer, keepAlive: keepAlive, isHTTP10: isHTTP10, date: date)
         return String(buffer: buffer)
     }
 }

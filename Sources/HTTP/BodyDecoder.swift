@@ -1,0 +1,152 @@
+import Glibc
+import NIOCore
+
+/// Where a message's body ends (RFC 9112 §6.3).
+public enum BodyFraming: Equatable, Sendable {
+    case none
+    case length(Int)
+    case chunked
+    /// With the connection; in responses alone.
+    case untilEnd
+}
+
+/// Reads one body, however it is framed.
+struct BodyDecoder {
+    enum Step: Equatable {
+        /// More bytes are needed.
+        case incomplete
+        case data(ByteBuffer)
+        /// The body is read. One that ends with the connection never is.
+        case end
+    }
+
+    private enum State {
+        case length(left: Int)
+        case chunks(ChunkedBody)
+        case untilEnd
+    }
+
+    private var state: State
+
+    init(_ framing: BodyFraming, _ strictness: Strictness) {
+        state =
+            switch framing {
+            case .none: .length(left: 0)
+            case .length(let length): .length(left: length)
+            case .chunked: .chunks(ChunkedBody(strictness))
+            case .untilEnd: .untilEnd
+            }
+    }
+
+    /// The sizes of all chunks begun so far, in bytes: known before their data comes.
+    var announced: Int { if case .chunks(let body) = state { body.announced } else { 0 } }
+
+    /// Takes what it can from the front of `bytes`, which must hold what was left the last time.
+    mutating func next(_ bytes: inout ByteBuffer) throws(ChunkedBody.Malformed) -> Step {
+        switch state {
+        case .length(let left):
+            guard left > 0 else { return .end }
+            guard let piece = Self.take(left, from: &bytes) else { return .incomplete }
+            state = .length(left: left - piece.readableBytes)
+            return .data(piece)
+        case .untilEnd:
+            return Self.take(.max, from: &bytes).map { .data($0) } ?? .incomplete
+        case .chunks(var body):
+            let step = try body.next(&bytes)
+            state = .chunks(body)
+            return step
+        }
+    }
+
+    /// At most so many bytes; `nil` when there are none.
+    fileprivate static func take(_ most: Int, from bytes: inout ByteBuffer) -> ByteBuffer? {
+        bytes.readableBytes > 0 ? bytes.readSlice(length: min(most, bytes.readableBytes)) : nil
+    }
+}
+
+/// Reads a chunked body (RFC 9112 §7.1): its data comes out, extensions and trailers are passed over.
+struct ChunkedBody {
+    /// A chunk's size with its extensions, in bytes.
+    static let maxSizeLine = 256
+    /// All trailers together, in bytes.
+    static let maxTrailers = 8 << 10
+
+    /// A body that cannot be read any further.
+    enum Malformed: Error, Equatable {
+        case size
+        /// Anything else about its framing.
+        case framing
+    }
+
+    private enum State {
+        case size
+        case data(left: Int)
+        case dataEnd
+        case trailers(left: Int)
+    }
+
+    private var state = State.size
+    private let strictness: Strictness
+    /// The sizes of all chunks begun so far, in bytes.
+    private(set) var announced = 0
+
+    init(_ strictness: Strictness) { self.strictness = strictness }
+
+    mutating func next(_ bytes: inout ByteBuffer) throws(Malformed) -> BodyDecoder.Step {
+        while true {
+            switch state {
+            case .size:
+                guard let line = try takeLine(&bytes, limit: Self.maxSizeLine, { Self.size($0, strictness) }) else { return .incomplete }
+                let size = try line.get()
+                (announced, _) = announced.addingReportingOverflow(size)
+                guard announced >= 0 else { throw .size }
+                state = size == 0 ? .trailers(left: Self.maxTrailers) : .data(left: size)
+            case .data(let left):
+                guard let data = BodyDecoder.take(left, from: &bytes) else { return .incomplete }
+                state = data.readableBytes == left ? .dataEnd : .data(left: left - data.readableBytes)
+                return .data(data)
+            case .dataEnd:
+                guard let isEmpty = try takeLine(&bytes, limit: 2, \.isEmpty) else { return .incomplete }
+                guard isEmpty else { throw .framing }
+                state = .size
+            case .trailers(let left):
+                guard let length = try takeLine(&bytes, limit: left, \.count) else { return .incomplete }
+                if length == 0 { return .end }
+                state = .trailers(left: left - length - 1)
+            }
+        }
+    }
+
+    /// Hands the next line, without its end, to `read`, and takes it.
+    /// - Returns: `nil` when the line is not complete.
+    private func takeLine<Result>(
+        _ bytes: inout ByteBuffer, limit: Int, _ read: (HeadText) -> Result
+    ) throws(Malformed) -> Result? {
+        let strictness = strictness
+        let line = bytes.withUnsafeReadableBytes { raw -> (length: Int, isTerminated: Bool, result: Result)? in
+            guard let end = HeadLines.lineFeed(in: raw, from: 0) else { return nil }
+            var line = raw[..<end]
+            let hasReturn = line.last == UInt8(ascii: "\r")
+            if hasReturn { line = line.dropLast() }
+            // Another reader may not see a line's end in a bare LF or CR: such a line could be read in two ways.
+            let isTerminated = strictness == .response || (hasReturn && line.isFieldValue)
+            return (end, isTerminated, read(line))
+        }
+        guard (line?.length ?? bytes.readableBytes) <= limit else { throw .framing }
+        guard let line else { return nil }
+        guard line.isTerminated else { throw .framing }
+        bytes.moveReaderIndex(forwardBy: line.length + 1)
+        return line.result
+    }
+
+    /// Hexadecimal digits, then nothing, or blanks and an extension.
+    private static func size(_ line: HeadText, _ strictness: Strictness) -> Result<Int, Malformed> {
+        let digits = line.prefix { isxdigit(CInt($0)) != 0 }
+        let rest = line[digits.endIndex...].trimmed
+        // Fifteen digits do not overflow. The limit on bodies comes after.
+        guard (1...15).contains(digits.count), rest.isEmpty || rest.first == UInt8(ascii: ";"),
+            let size = Int(String(decoding: digits, as: UTF8.self), radix: 16)
+        else { return .failure(.size) }
+        return .success(size)
+    }
+}

@@ -1,0 +1,131 @@
+import Glibc
+
+/// A part of a head, as it lies in the connection's buffer. Valid only while that buffer is being read.
+typealias HeadText = Slice<UnsafeRawBufferPointer>
+
+extension HeadText {
+    /// Without the spaces, tabs and folded line ends around it.
+    var trimmed: HeadText {
+        var text = self
+        while let first = text.first, Self.isBlank(first) { text = text.dropFirst() }
+        while let last = text.last, Self.isBlank(last) { text = text.dropLast() }
+        return text
+    }
+
+    /// CR and LF are here only where a line is folded: `HeadLines` ends a line at any other.
+    private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D }
+
+    /// Whether it equals `lowercase`, which must be in lower case when case does not matter.
+    func matches(_ lowercase: StaticString, ignoringCase: Bool = true) -> Bool {
+        guard count == lowercase.utf8CodeUnitCount else { return false }
+        var expected = lowercase.utf8Start
+        for byte in self {
+            let folded = ignoringCase && (0x41...0x5A).contains(byte) ? byte | 0x20 : byte
+            guard folded == expected.pointee else { return false }
+            expected += 1
+        }
+        return true
+    }
+
+    /// Whether it has no control character but tabs (RFC 9110 §5.5).
+    var isFieldValue: Bool { allSatisfy { ($0 >= 0x20 && $0 != 0x7F) || $0 == 0x09 } }
+
+    /// The number that it is: digits alone, as in `Content-Length` (RFC 9110 §8.6), and few enough not to overflow.
+    var decimal: Int? {
+        guard (1...18).contains(count), allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        return reduce(0) { $0 * 10 + Int($1 - 0x30) }
+    }
+
+    /// Whether the last element of this comma-separated list is `lowercase`.
+    func lastElementMatches(_ lowercase: StaticString) -> Bool {
+        let start = lastIndex(of: UInt8(ascii: ",")).map { $0 + 1 } ?? startIndex
+        return self[start...].trimmed.matches(lowercase)
+    }
+}
+
+/// One header line (RFC 9112 §5).
+enum HeadField {
+    case field(name: HeadText, value: HeadText)
+    /// A name that is none. The line has one reading, and no name that this program knows: it is passed over.
+    case nameless
+    case malformed
+
+    /// Takes a line apart; the white space around its value is gone.
+    init(_ line: HeadText, _ strictness: Strictness) {
+        let name = line.prefix { Token.isTokenByte($0) }
+        if !name.isEmpty, name.endIndex < line.endIndex, line[name.endIndex] == UInt8(ascii: ":") {
+            self = .field(name: name, value: line[(name.endIndex + 1)...].trimmed)
+            return
+        }
+        guard strictness == .response, let colon = line.firstIndex(of: UInt8(ascii: ":")) else {
+            self = .malformed
+            return
+        }
+        // What is left after the token is blank, or is no part of a name.
+        let isBlank = line[name.endIndex..<colon].trimmed.isEmpty
+        self = isBlank && !name.isEmpty ? .field(name: name, value: line[(colon + 1)...].trimmed) : .nameless
+    }
+}
+
+/// The lines of a head one after another, each without its end. A bare LF ends a line too (RFC 9112 §2.2).
+struct HeadLines {
+    private let raw: UnsafeRawBufferPointer
+    private var position = 0
+    private let strictness: Strictness
+
+    init(_ raw: UnsafeRawBufferPointer, _ strictness: Strictness) {
+        self.raw = raw
+        self.strictness = strictness
+    }
+
+    /// The next line, of a response with the lines that continue it (RFC 9112 §5.2); `nil` after the last one.
+    mutating func next() -> HeadText? {
+        guard position < raw.count else { return nil }
+        let start = position
+        var end: Int
+        repeat {
+            end = HeadLines.lineFeed(in: raw, from: position) ?? raw.count
+            position = end + 1
+        } while strictness == .response && start > 0 && isFolded
+        let line = raw[start..<end]
+        return line.last == UInt8(ascii: "\r") ? line.dropLast() : line
+    }
+
+    /// Whether the line at `position` begins with white space.
+    private var isFolded: Bool { position < raw.count && (raw[position] == 0x20 || raw[position] == 0x09) }
+
+    /// Where the next LF is.
+    static func lineFeed(in raw: UnsafeRawBufferPointer, from start: Int) -> Int? {
+        guard start < raw.count, let base = raw.baseAddress, let found = memchr(base + start, 0x0A, raw.count - start) else { return nil }
+        return UnsafeRawPointer(found) - base
+    }
+}
+
+/// Where a head ends: at its first empty line (RFC 9112 §2.1).
+enum HeadEnd: Equatable {
+    /// More must come. So many bytes need not be looked at again.
+    case incomplete(scanned: Int)
+    /// Its lines take so many bytes, with the empty line `total`.
+    case found(lines: Int, total: Int)
+
+    /// Looks for it in what has come so far.
+    /// - Parameter scanned: what the last search said.
+    init(in raw: UnsafeRawBufferPointer, scanned: Int) {
+        var position = scanned
+        while let newline = HeadLines.lineFeed(in: raw, from: position) {
+            position = newline
+            guard newline + 1 < raw.count else { break }
+            let afterReturn = raw[newline + 1] == UInt8(ascii: "\r") ? newline + 2 : newline + 1
+            guard afterReturn < raw.count else { break }
+            guard raw[afterReturn] == UInt8(ascii: "\n") else {
+                position = newline + 1
+                continue
+            }
+            self = .found(lines: newline + 1, total: afterReturn + 1)
+            return
+        }
+        // Without a line feed in it, the rest need not be looked at again.
+        if HeadLines.lineFeed(in: raw, from: position) == nil { position = raw.count }
+        self = .incomplete(scanned: position)
+    }
+}
