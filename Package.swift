@@ -85,7 +85,7 @@ let package = Package(
 
         .target(
             name: "TestSupport",
-            dependencies: ["Proxy", "COpenSSL", nioCore, nioPosix],
+            dependencies: ["Proxy", "HTTP", "COpenSSL", nioCore, nioPosix],
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(name: "ExpositionTests", dependencies: ["Exposition", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport", nioCore], swiftSettings: swiftSettings),

@@ -9,6 +9,8 @@ enum FuzzTarget: String, CaseIterable {
     case config
     case request
     case response
+    case pair
+    case connection
     case gunzip
     case url
     case exposition
@@ -28,6 +30,8 @@ enum FuzzTarget: String, CaseIterable {
         case .config: ConfigFuzzer.run(Array(input))
         case .request: RequestFuzzer.run(input)
         case .response: ResponseFuzzer.run(input)
+        case .pair: PairFuzzer.run(input)
+        case .connection: ConnectionFuzzer.run(input)
         case .gunzip: GunzipFuzzer.run(input)
         case .url: URLFuzzer.run(String(decoding: input, as: UTF8.self))
         case .exposition: ExpositionFuzzer.run(input)

@@ -10,6 +10,8 @@ public struct Response: Sendable {
     public var body: [ByteBuffer]
     /// The sum of the pieces' readable bytes.
     public var contentLength: Int
+    /// The lease of each piece that several answers share; `nil`, or missing at the end, for a piece of this answer alone.
+    public var leases: [PieceLease?] = []
 
     /// An answer made of its parts; `contentLength` must be that of `body`.
     public init(status: Int, headers: [(name: String, value: String)] = [], body: [ByteBuffer], contentLength: Int) {

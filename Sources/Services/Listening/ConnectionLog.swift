@@ -36,10 +36,10 @@ final class ConnectionLog: Sendable {
     }
 
     /// Writes a line about a request that changed something; none of them is left out, however many there are.
-    func change(_ request: String, status: Int, peer channel: any Channel) {
+    func change(_ request: String, status: Int, peer: String) {
         logger.info(
             "change requested",
-            metadata: [LogKey.request: "\(request)", LogKey.status: "\(status)", LogKey.peer: "\(peerName(of: channel))"])
+            metadata: [LogKey.request: "\(request)", LogKey.status: "\(status)", LogKey.peer: "\(peer)"])
     }
 
     /// For `errorCaught`: TLS failures are told at `info`, since a scanner can cause them; a reset is not worth more than `debug`. How

@@ -9,6 +9,8 @@ public final class ScrapeServer: Sendable {
     private let responder: any Responder
     private let metrics: SelfMetrics
     private let date: DateText
+    private let turns = EventLoopTurns()
+    private let slowReaders: SlowReaders
     private let limit: ConnectionLimit
     private let group: any EventLoopGroup
     private let logger: Logger
@@ -21,6 +23,7 @@ public final class ScrapeServer: Sendable {
         self.responder = responder
         self.metrics = metrics
         date = DateText(clock: clock)
+        slowReaders = SlowReaders(budget: metrics.held[.answering])
         limit = ConnectionLimit(maxConnections)
         self.group = group
         self.logger = logger
@@ -41,15 +44,14 @@ public final class ScrapeServer: Sendable {
     ) throws(ListenError) -> ScrapeListener {
         let settings = SettingsInForce(settings)
         let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, kind: .scrape, metrics: metrics, logger: logger) {
-            [responder, requests = metrics.requests, date] metrics, logger in
-            let log = ConnectionLog(logger: logger)
+            [responder, all = self.metrics, date, turns, slowReaders] metrics, logger in
+            let parts = HTTPServerParts(
+                date: date, turns: turns, reading: all.held[.reading], slowReaders: slowReaders, log: ConnectionLog(logger: logger))
             let handshakes = HandshakeLog(metrics: metrics, logger: logger)
             return {
                 let settings = settings.now
                 return { channel in
-                    try Self.setUp(
-                        channel, settings, responder: responder, requests: requests, date: date, metrics: metrics, log: log
-                    ) {
+                    try Self.setUp(channel, settings, parts, responder: responder, requests: all.requests) {
                         handshakes.ended($0, channel: $1)
                     }
                 }
@@ -60,12 +62,12 @@ public final class ScrapeServer: Sendable {
     }
 
     private static func setUp(
-        _ channel: any Channel, _ settings: ScrapeSettings, responder: any Responder, requests: RequestMetrics, date: DateText,
-        metrics: ListenerMetrics, log: ConnectionLog, onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
+        _ channel: any Channel, _ settings: ScrapeSettings, _ parts: HTTPServerParts, responder: any Responder, requests: RequestMetrics,
+        onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
         // A client may end its side after the request and still wait for the answer.
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
-        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: HTTPRequestHandler.waterMark)
+        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: HTTPServerHandler.waterMark)
         // Requests are small.
         try channel.syncOptions?.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 4 << 10))
         try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
@@ -73,8 +75,11 @@ public final class ScrapeServer: Sendable {
             transport: settings.transport, inside: .http, handshakeTimeout: settings.handshakeTimeout,
             firstByteTimeout: settings.headerTimeout, onHandshake: onHandshake, closeTimeout: settings.writeTimeout)
         try transport.install(on: channel) { channel, isTLS in
-            let handler = HTTPRequestHandler(
-                responder: responder, requests: requests, date: date, log: log, settings: settings, isTLS: isTLS)
+            let peer = Peer(address: channel.remoteAddress)
+            let exchange = ScrapeExchange(responder: responder, requests: requests, log: parts.log, peer: peer, isTLS: isTLS)
+            let handler = HTTPServerHandler(
+                ServerConnection(timeouts: settings.timeouts, maxBody: ScrapeExchange.maxBody), exchange: exchange, parts: parts,
+                handshakeTimeout: isTLS ? settings.handshakeTimeout : nil)
             try channel.pipeline.syncOperations.addHandler(handler)
         }
     }

@@ -38,7 +38,8 @@ struct TestScrapeServer {
 extension ScrapeSettings {
     static var patient: ScrapeSettings {
         ScrapeSettings(
-            transport: .off, handshakeTimeout: .minutes(5), headerTimeout: .minutes(5), idleTimeout: .minutes(5), writeTimeout: .minutes(5))
+            transport: .off, handshakeTimeout: .minutes(5), headerTimeout: .minutes(5), idleTimeout: .minutes(5), writeTimeout: .minutes(5),
+            responseTimeout: .hours(1))
     }
 
     func with(_ change: (inout ScrapeSettings) -> Void) -> ScrapeSettings {

@@ -4,8 +4,8 @@ import Testing
 
 @testable import Services
 
-@Suite("HTTPRequestHandler")
-struct HTTPRequestHandlerTests {
+@Suite("Scrape connections")
+struct ScrapeConnectionTests {
     private static let get = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n"
     private static let large = String(repeating: "metric_with_a_long_name{label=\"value\"} 12345\n", count: 400_000)
 

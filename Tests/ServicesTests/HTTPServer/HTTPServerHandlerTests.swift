@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 import NIOEmbedded
 import NIOPosix
@@ -7,8 +8,8 @@ import Testing
 @testable import Services
 
 /// The time limits of one connection, on a clock that the test moves.
-@Suite("HTTPRequestHandler, time")
-struct HTTPTimeoutTests {
+@Suite("HTTPServerHandler")
+struct HTTPServerHandlerTests {
     private static let get = "GET /metrics HTTP/1.1\r\nHost: h\r\n\r\n"
     private static let second = TimeAmount.seconds(1)
 
@@ -55,6 +56,7 @@ struct HTTPTimeoutTests {
     private let reader = Reader()
     private let lines = LogLines()
     private let store = MetricStore()
+    private let held = HeldBytes()
 
     private var loop: EmbeddedEventLoop { channel.embeddedEventLoop }
     private var text: String { String(buffer: reader.taken) }
@@ -67,10 +69,15 @@ struct HTTPTimeoutTests {
         let router = Router(
             store: store, lifecycle: DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads) { true }, metrics: metrics,
             offload: ThreadPoolOffload(.singleton), clock: SystemClock.now)
-        let handler = HTTPRequestHandler(
-            responder: router, requests: metrics.requests, date: DateText(clock: SystemClock.time),
-            log: ConnectionLog(logger: lines.logger),
-            settings: ScrapeSettings.patient.with(change), isTLS: false)
+        let settings = ScrapeSettings.patient.with(change)
+        let log = ConnectionLog(logger: lines.logger)
+        let exchange = ScrapeExchange(responder: router, requests: metrics.requests, log: log, peer: .unknown, isTLS: false)
+        let parts = HTTPServerParts(
+            date: DateText(clock: SystemClock.time), turns: EventLoopTurns(), reading: held[.reading],
+            slowReaders: SlowReaders(budget: held[.answering]), log: log)
+        let handler = HTTPServerHandler(
+            ServerConnection(timeouts: settings.timeouts, maxBody: ScrapeExchange.maxBody), exchange: exchange, parts: parts,
+            handshakeTimeout: nil)
         try channel.pipeline.syncOperations.addHandlers([reader, handler])
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
     }
@@ -184,5 +191,61 @@ struct HTTPTimeoutTests {
         try send("GET /-/healthy HTTP/1.1\r\nHost: h\r\n\r\n")
         #expect(text.hasSuffix("exporter-proxy is healthy\n"))
         #expect(lines.all == [])
+    }
+
+    @Test("a reader that takes a little now and then is cut after response_timeout")
+    func responseTimeout() throws {
+        _ = try pushPieces()
+        try connect {
+            $0.writeTimeout = .seconds(60)
+            $0.responseTimeout = .seconds(100)
+        }
+        reader.isFast = false
+        try send(Self.get)
+        for _ in 0..<2 {
+            reader.take()
+            pass(49)
+        }
+        #expect(channel.isActive)
+        pass(2)
+        #expect(!channel.isActive)
+        #expect(lines.all.contains { $0.contains("response_timeout") }, "\(lines.all)")
+    }
+
+    @Test("the reader is cut whose answers hold more than may be held, and nothing is counted afterwards")
+    func heldSize() throws {
+        _ = try pushPieces()
+        held[.answering].limit = ByteCount(1000)
+        try connect { _ in }
+        reader.isFast = false
+        // What one app's answer holds is not known to be stored.
+        try send("GET /metrics?app=app1&app=app2 HTTP/1.1\r\nHost: h\r\n\r\n")
+        loop.run()
+        #expect(!channel.isActive)
+        #expect(lines.all.contains { $0.contains("max_held_size") }, "\(lines.all)")
+        #expect(held[.answering].used == 0)
+    }
+
+    @Test("bytes that are read and not consumed are counted until the connection ends")
+    func countedReading() throws {
+        try connect { _ in }
+        try send("GET / HTTP/1.1\r\n")
+        #expect(held[.reading].used > 0)
+        try send("Host: h\r\n\r\n")
+        #expect(statuses == ["200"])
+        #expect(held[.reading].used == 0)
+        try send("GET")
+        #expect(held[.reading].used > 0)
+        try channel.close().wait()
+        #expect(held[.reading].used == 0)
+    }
+
+    @Test("a request for which there is no memory is refused")
+    func noMemory() throws {
+        held[.reading].limit = ByteCount(10)
+        try connect { _ in }
+        try send("GET / HTTP/1.1\r\n")
+        #expect(statuses == ["503"])
+        #expect(held[.reading].used == 0)
     }
 }

@@ -1,0 +1,279 @@
+import Glibc
+import HTTP
+import Logging
+import NIOCore
+import NIOTLS
+import Proxy
+import TLS
+
+/// Makes the answers to one connection's requests, one exchange after another. Called on the connection's event loop.
+protocol HTTPExchange: AnyObject {
+    /// A request begins.
+    /// - Returns: the answer, if it does not depend on the body; then the body is not read, and the connection ends.
+    func begin(_ head: RequestHead) -> Response?
+    /// The next piece of the body.
+    /// - Returns: as for `begin`.
+    func take(_ piece: ByteBuffer) -> Response?
+    /// The request is complete.
+    func end(on eventLoop: any EventLoop) -> Answer
+    /// The answer to a request that cannot be read any further.
+    func refuse(_ error: RequestError) -> Response
+    /// This answer is about to be sent.
+    func willSend(_ response: Response)
+    /// The connection has ended, maybe within an exchange.
+    func ended()
+}
+
+extension HTTPExchange {
+    func ended() {}
+}
+
+/// What the connections of one server share.
+struct HTTPServerParts: Sendable {
+    var date: DateText
+    var turns: EventLoopTurns
+    /// Bytes that were read and are not consumed.
+    var reading: ByteBudget
+    var slowReaders: SlowReaders
+    var log: ConnectionLog
+}
+
+/// One HTTP/1 connection: carries out what its `ServerConnection` decides.
+final class HTTPServerHandler: ChannelDuplexHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundIn = Never
+    typealias OutboundOut = ByteBuffer
+
+    /// The channel's own buffer: enough pieces for a good `writev`, little enough for thousands of slow readers.
+    static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 128 << 10, high: OutgoingResponse.channelWindow)
+
+    private let parts: HTTPServerParts
+    private let exchange: any HTTPExchange
+    /// The time that the TLS handshake may take; `nil` without TLS.
+    private let handshakeTimeout: TimeAmount?
+    private var connection: ServerConnection
+    private var timer: DeadlineTimer?
+    /// Guards against re-entry: a flush calls `channelWritabilityChanged` before it returns.
+    private var isActing = false
+    /// Bytes that are counted in the budget of what is being read.
+    private var countedReading = 0
+    /// The response that is counted among those of slow readers.
+    private var slowAnswer: SlowReaders.Answer?
+
+    init(_ connection: ServerConnection, exchange: any HTTPExchange, parts: HTTPServerParts, handshakeTimeout: TimeAmount?) {
+        self.connection = connection
+        self.exchange = exchange
+        self.parts = parts
+        self.handshakeTimeout = handshakeTimeout
+    }
+
+    // MARK: - Events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        timer = DeadlineTimer(eventLoop: context.eventLoop) { [unowned self] in
+            connection.timerExpired()
+            act(context)
+        }
+        if context.channel.isActive { began(context) }
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) { end(context) }
+
+    func channelActive(context: ChannelHandlerContext) {
+        began(context)
+        context.fireChannelActive()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end(context)
+        context.fireChannelInactive()
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        connection.received(unwrapInboundIn(data))
+        act(context)
+    }
+
+    func read(context: ChannelHandlerContext) {
+        if connection.readRequested() { context.read() }
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        act(context)
+        context.fireChannelWritabilityChanged()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        switch event {
+        case ChannelEvent.inputClosed: connection.inputEnded()
+        case let event as ConnectionDrainEvent: connection.drain(event.wish)
+        case TLSUserEvent.handshakeCompleted: connection.handshakeCompleted()
+        default: return context.fireUserInboundEventTriggered(event)
+        }
+        act(context)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if case TLSError.truncated? = error as? TLSError {
+            // The requests before are complete: their answers may still be read.
+            connection.inputEnded()
+        } else {
+            parts.log.failed(error, peer: context.channel)
+            connection.abort()
+        }
+        act(context)
+    }
+
+    private func began(_ context: ChannelHandlerContext) {
+        connection.opened(handshakeTimeout: handshakeTimeout)
+        act(context)
+    }
+
+    private func end(_ context: ChannelHandlerContext) {
+        guard timer != nil else { return }
+        connection.ended()
+        timer?.stop()
+        timer = nil
+        count(context)
+        exchange.ended()
+    }
+
+    // MARK: - Actions
+
+    private func act(_ context: ChannelHandlerContext) {
+        guard !isActing else { return }
+        isActing = true
+        defer { isActing = false }
+        repeat {
+            while let action = connection.next(isWritable: context.channel.isWritable) { perform(action, context) }
+        } while !count(context)
+        parts.slowReaders.enforce()
+    }
+
+    private func perform(_ action: ServerConnection.Action, _ context: ChannelHandlerContext) {
+        switch action {
+        case .head(let head): respond(exchange.begin(head), context)
+        case .body(let piece): respond(exchange.take(piece), context)
+        case .end: answer(context)
+        case .refuse(let error): respond(exchange.refuse(error), context)
+        case .write(let bytes, let isLast): write(bytes, isLast: isLast, context)
+        case .flush: context.flush()
+        case .sample: connection.sampled(WriteProgress(of: context.channel), at: context.eventLoop.now)
+        case .timer(let time?): timer?.set(time)
+        case .timer(nil): timer?.clear()
+        case .read: context.read()
+        case .yield:
+            parts.turns.wait(on: context.eventLoop) { [self] in
+                connection.resumed()
+                act(context)
+            }
+        case .closeOutput: context.close(mode: .output, promise: nil)
+        case .close: context.close(mode: .all, promise: nil)
+        case .cut(let reason):
+            parts.log.write(.info, "\(reason.words)", peer: context.channel)
+            // A close alone would wait for the reader to take what TLS has queued.
+            context.abort()
+        }
+    }
+
+    private func answer(_ context: ChannelHandlerContext) {
+        switch exchange.end(on: context.eventLoop) {
+        case .now(let response): respond(response, context)
+        case .later(let future):
+            future.assumeIsolated().whenComplete { [self] result in
+                guard timer != nil else { return }
+                respond((try? result.get()) ?? .text(500, "internal server error"), context)
+                act(context)
+            }
+        }
+    }
+
+    private func respond(_ response: Response?, _ context: ChannelHandlerContext) {
+        guard let response else { return }
+        exchange.willSend(response)
+        connection.respond(with: response, date: parts.date.now, allocator: context.channel.allocator)
+    }
+
+    private func write(_ bytes: ByteBuffer, isLast: Bool, _ context: ChannelHandlerContext) {
+        guard isLast else { return context.write(wrapOutboundOut(bytes), promise: nil) }
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        promise.futureResult.assumeIsolated().whenSuccess { [self] in
+            connection.taken()
+            act(context)
+        }
+        context.write(wrapOutboundOut(bytes), promise: promise)
+    }
+
+    // MARK: - What is held
+
+    /// Counts what this connection holds.
+    /// - Returns: whether there is room for it; if not, the connection has more to do.
+    @discardableResult
+    private func count(_ context: ChannelHandlerContext) -> Bool {
+        countSlowAnswer(context)
+        let held = connection.heldForReading
+        guard held != countedReading else { return true }
+        if held > countedReading, !parts.reading.reserve(held - countedReading) {
+            connection.refuseReading()
+            return false
+        }
+        parts.reading.release(countedReading - held)
+        countedReading = held
+        return true
+    }
+
+    private func countSlowAnswer(_ context: ChannelHandlerContext) {
+        if let response = connection.slowResponse {
+            if let slowAnswer {
+                parts.slowReaders.proceed(slowAnswer, to: response)
+            } else {
+                let this = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
+                slowAnswer = parts.slowReaders.add(response, isEncrypted: handshakeTimeout != nil, on: context.eventLoop) {
+                    this.value.handler.connection.cutSlowReader()
+                    this.value.handler.act(this.value.context)
+                }
+            }
+        } else if let ended = slowAnswer {
+            slowAnswer = nil
+            parts.slowReaders.remove(ended)
+        }
+    }
+}
+
+extension ServerConnection.CutReason {
+    /// For the log.
+    fileprivate var words: String {
+        switch self {
+        case .writeTimeout: "connection cut: its reader takes no bytes"
+        case .responseTimeout: "connection cut: its reader has taken response_timeout for one answer"
+        case .heldSize: "connection cut: its reader is the slowest, and answers on their way hold more than max_held_size"
+        }
+    }
+}
+
+extension ConnectionDrainEvent {
+    fileprivate var wish: ServerConnection.Drain {
+        ServerConnection.Drain(newPause: pause(isNew: true), keptPause: pause(isNew: false), isFinal: self == .accessChanged)
+    }
+}
+
+extension WriteProgress {
+    /// Called on the channel's event loop.
+    fileprivate init(of channel: any Channel) {
+        var acknowledged: UInt64 = 0
+        (channel as? any SocketOptionProvider)?
+            .unsafeGetSocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: TCP_INFO))
+            .assumeIsolated()
+            // On the channel's own event loop the answer is there at once.
+            .whenSuccess { (info: TCPInfo) in acknowledged = info.bytesAcknowledged }
+        self.init(buffered: (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0, acknowledged: acknowledged)
+    }
+}
+
+/// The beginning of `struct tcp_info` (linux/tcp.h). Glibc's own is older and ends before `tcpi_bytes_acked`.
+private struct TCPInfo: Sendable {
+    /// 8 one-byte fields, 24 of four bytes, and the two pacing rates.
+    private var before: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
+    private var more: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
+    var bytesAcknowledged: UInt64 = 0
+}

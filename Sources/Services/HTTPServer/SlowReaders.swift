@@ -1,0 +1,131 @@
+import HTTP
+import NIOCore
+import Proxy
+import Synchronization
+
+/// The responses that their readers have not taken at once, of all connections: counts what they hold beyond what is stored, and cuts the
+/// slowest readers when that is more than `max_held_size`.
+final class SlowReaders: Sendable {
+    /// One response, until its reader has taken it. Its methods may be called from any thread.
+    final class Answer: Sendable {
+        fileprivate struct Held {
+            /// The memory of each piece that has not been taken, and its lease if it is shared; the first stands at `index` of the response.
+            var pieces: [(bytes: Int, lease: PieceLease?)]
+            var index: Int
+            /// Encrypted bytes that wait in the channel.
+            var encrypted: Int
+            /// Bytes that the reader has taken.
+            var takenBytes = 0
+            var isCut = false
+
+            /// What would be freed if the reader went, as long as it shares none of it.
+            var bytes: Int { pieces.reduce(encrypted) { $0 + ($1.lease?.isRetired ?? true ? $1.bytes : 0) } }
+        }
+
+        fileprivate let held: Mutex<Held>
+        fileprivate let start = NIODeadline.now()
+        fileprivate let cut: @Sendable () -> Void
+
+        fileprivate init(_ held: Held, cut: @escaping @Sendable () -> Void) {
+            self.held = Mutex(held)
+            self.cut = cut
+        }
+
+        /// How fast the reader takes it, in bytes a second, and what it holds.
+        fileprivate func state(at now: NIODeadline) -> (speed: Double, bytes: Int) {
+            held.withLock { (Double($0.takenBytes) / max(Double((now - start).nanoseconds) / 1e9, 1e-3), $0.bytes) }
+        }
+    }
+
+    private struct State {
+        var answers: [ObjectIdentifier: Answer] = [:]
+        /// How many of them are being cut.
+        var cutting = 0
+    }
+
+    /// Readers that hold less are cut only when cutting the others is not enough: each of them frees little.
+    private static let smallSize = 64 << 10
+
+    private let budget: ByteBudget
+    /// Guards the responses that are on their way.
+    private let state = Mutex(State())
+
+    /// - Parameter budget: counts the bytes, and says how many may be held.
+    init(budget: ByteBudget) { self.budget = budget }
+
+    /// A response was not taken at once.
+    /// - Parameters:
+    ///   - isEncrypted: whether the channel holds a copy of what it was handed.
+    ///   - cut: ends its connection; called on the event loop.
+    func add(_ response: OutgoingResponse, isEncrypted: Bool, on eventLoop: any EventLoop, cut: @escaping @Sendable () -> Void) -> Answer {
+        let encrypted = isEncrypted ? response.inChannel : 0
+        let pieces = response.held
+        let answer = Answer(Answer.Held(pieces: pieces, index: response.taken, encrypted: encrypted)) { eventLoop.execute(cut) }
+        count(pieces.reduce(encrypted) { $0 + ($1.lease?.hold(bytes: $1.bytes) ?? $1.bytes) })
+        state.withLock { $0.answers[ObjectIdentifier(answer)] = answer }
+        enforce()
+        return answer
+    }
+
+    /// The reader has taken more of it.
+    func proceed(_ answer: Answer, to response: OutgoingResponse) {
+        let released = answer.held.withLock { held in
+            let count = min(max(response.taken - held.index, 0), held.pieces.count)
+            let released = Array(held.pieces.prefix(count))
+            held.pieces.removeFirst(count)
+            held.index += count
+            held.takenBytes = response.takenBytes
+            return released
+        }
+        release(released)
+        enforce()
+    }
+
+    /// The response has been taken, or its connection has ended.
+    func remove(_ answer: Answer) {
+        let (pieces, encrypted, isCut) = answer.held.withLock { held in
+            defer { held.pieces = [] }
+            return (held.pieces, held.encrypted, held.isCut)
+        }
+        state.withLock { state in
+            state.answers[ObjectIdentifier(answer)] = nil
+            if isCut { state.cutting -= 1 }
+        }
+        budget.release(encrypted)
+        release(pieces)
+        enforce()
+    }
+
+    private func release(_ pieces: [(bytes: Int, lease: PieceLease?)]) {
+        for piece in pieces { count(piece.lease?.release() ?? -piece.bytes) }
+    }
+
+    private func count(_ bytes: Int) {
+        if bytes > 0 { budget.add(bytes) } else { budget.release(-bytes) }
+    }
+
+    /// Cuts the slowest of the readers that hold something, until what they hold is enough to get below the limit. What readers share is
+    /// freed with the last of them only: when all that are cut have ended, more follow if there is still too much.
+    func enforce() {
+        guard budget.used > budget.limit.bytes else { return }
+        let now = NIODeadline.now()
+        let slowest = state.withLock { state -> [Answer] in
+            var excess = budget.used - budget.limit.bytes
+            guard state.cutting == 0, excess > 0 else { return [] }
+            var slowest: [Answer] = []
+            let readers = state.answers.values.map { ($0, $0.state(at: now)) }.filter { $0.1.bytes > 0 }
+            func isBefore(_ a: (speed: Double, bytes: Int), _ b: (speed: Double, bytes: Int)) -> Bool {
+                let (isSmallA, isSmallB) = (a.bytes < Self.smallSize, b.bytes < Self.smallSize)
+                return isSmallA == isSmallB ? a.speed < b.speed : isSmallB
+            }
+            for (answer, reader) in readers.sorted(by: { isBefore($0.1, $1.1) }) where excess > 0 {
+                answer.held.withLock { $0.isCut = true }
+                slowest.append(answer)
+                excess -= reader.bytes
+            }
+            state.cutting = slowest.count
+            return slowest
+        }
+        for answer in slowest { answer.cut() }
+    }
+}

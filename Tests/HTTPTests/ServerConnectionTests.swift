@@ -1,0 +1,293 @@
+import HTTP
+import NIOCore
+import Testing
+
+/// What follows from each event, without a channel.
+@Suite("ServerConnection")
+struct ServerConnectionTests {
+    private enum Event {
+        case opened(handshake: Int64? = nil)
+        case handshakeCompleted
+        case received(String)
+        case respond(Response)
+        case taken
+        case resumed
+        case inputEnded
+        case drain(isFinal: Bool)
+        case timerExpired
+        case sampled(buffered: Int, acknowledged: UInt64, at: Int64)
+        case writable(Bool)
+        case refuseReading
+        case cutSlowReader
+        case abort
+    }
+
+    private static let get = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
+    private static let put = "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n"
+    private static let answer = Response.text(200, "x")
+    /// Of four pieces of 300 KB: two fill the channel.
+    private static let large = Response(
+        status: 200, body: Array(repeating: ByteBuffer(repeating: 0x61, count: 300_000), count: 4), contentLength: 1_200_000)
+
+    private static func connection(body: TimeAmount? = nil) -> ServerConnection {
+        ServerConnection(
+            timeouts: .init(head: .seconds(10), body: body, idle: .seconds(360), write: .seconds(60), response: .seconds(100)), maxBody: 10)
+    }
+
+    /// Tells each event, and compares the actions that follow.
+    /// - Parameter takesAtOnce: whether the kernel has taken a response as soon as it is flushed.
+    private func check(
+        _ steps: [(Event, [String])], takesAtOnce: Bool = true, _ start: ServerConnection = connection(),
+        sourceLocation: SourceLocation = #_sourceLocation
+    ) {
+        var connection = start
+        var isWritable = true
+        for (index, (event, expected)) in steps.enumerated() {
+            tell(event, &connection, &isWritable)
+            var actions: [String] = []
+            var isLast = false
+            while let action = connection.next(isWritable: isWritable), actions.count < 100 {
+                actions.append(Self.word(action))
+                if case .write(let bytes, let last) = action {
+                    isLast = last
+                    if bytes.readableBytes >= 300_000, !takesAtOnce { isWritable = false }
+                }
+                if case .flush = action, isLast, takesAtOnce { connection.taken() }
+            }
+            #expect(actions == expected, "step \(index): \(event)", sourceLocation: sourceLocation)
+        }
+    }
+
+    private func tell(_ event: Event, _ connection: inout ServerConnection, _ isWritable: inout Bool) {
+        switch event {
+        case .opened(let handshake): connection.opened(handshakeTimeout: handshake.map { .seconds($0) })
+        case .handshakeCompleted: connection.handshakeCompleted()
+        case .received(let text): connection.received(ByteBuffer(string: text))
+        case .respond(let response): connection.respond(with: response, date: "now", allocator: ByteBufferAllocator())
+        case .taken: connection.taken()
+        case .resumed: connection.resumed()
+        case .inputEnded: connection.inputEnded()
+        case .drain(let isFinal):
+            connection.drain(.init(newPause: .seconds(isFinal ? 3 : 1), keptPause: .seconds(isFinal ? 4 : 2), isFinal: isFinal))
+        case .timerExpired: connection.timerExpired()
+        case .sampled(let buffered, let acknowledged, let time):
+            connection.sampled(
+                WriteProgress(buffered: buffered, acknowledged: acknowledged), at: .uptimeNanoseconds(0) + .seconds(time))
+        case .writable(let value): isWritable = value
+        case .refuseReading: connection.refuseReading()
+        case .cutSlowReader: connection.cutSlowReader()
+        case .abort: connection.abort()
+        }
+    }
+
+    private static func word(_ action: ServerConnection.Action) -> String {
+        switch action {
+        case .head(let head): "head \(head.method) \(head.target)"
+        case .body(let piece): "body \(String(buffer: piece))"
+        case .end: "end"
+        case .refuse(let error): "refuse \(error.status)"
+        case .write(let bytes, let isLast):
+            "write \(bytes.readableBytes > 1000 ? "piece" : String(String(buffer: bytes).dropFirst(9).prefix(3)))\(isLast ? " last" : "")"
+        case .flush: "flush"
+        case .sample: "sample"
+        case .timer(let time): "timer \(time.map { "\($0.nanoseconds / 1_000_000_000)" } ?? "none")"
+        case .read: "read"
+        case .yield: "yield"
+        case .closeOutput: "close output"
+        case .close: "close"
+        case .cut(let reason): "cut \(reason.rawValue)"
+        }
+    }
+
+    @Test("one request after another")
+    func exchanges() {
+        check([
+            (.opened(), ["timer 10"]), (.received(Self.get), ["head GET /a", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "timer 360"]), (.received("GET /b HT"), ["timer 10"]),
+            (.received("TP/1.1\r\nHost: h\r\n\r\n"), ["head GET /b", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "timer 360"]), (.timerExpired, ["close"]), (.received(Self.get), []),
+        ])
+    }
+
+    @Test("requests that come together wait for a turn each, and nothing more is read meanwhile")
+    func pipelining() {
+        check([
+            (.received(Self.get + Self.get + "\r\n"), ["head GET /a", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "yield", "timer 360"]), (.received(""), []),
+            (.resumed, ["head GET /a", "end", "timer none"]), (.respond(Self.answer), ["write 200 last", "flush", "yield", "timer 360"]),
+            (.resumed, []), (.timerExpired, ["close"]),
+        ])
+        var connection = Self.connection()
+        let readsAtFirst = connection.readRequested()
+        #expect(readsAtFirst)
+        connection.received(ByteBuffer(string: Self.get + "GE"))
+        while connection.next(isWritable: true) != nil {}
+        let readsWhileAnswering = connection.readRequested()
+        #expect(!readsWhileAnswering)
+        connection.respond(with: Self.answer, date: "", allocator: ByteBufferAllocator())
+        while connection.next(isWritable: true) != nil {}
+        connection.taken()
+        while connection.next(isWritable: true) != nil {}
+        let readsWhileYielding = connection.readRequested()
+        #expect(!readsWhileYielding)
+        connection.resumed()
+        var actions: [String] = []
+        while let action = connection.next(isWritable: true) { actions.append(Self.word(action)) }
+        #expect(actions == ["timer 10", "read"])
+    }
+
+    @Test("a body is handed on; 100 Continue is sent when the client waits for it and is not refused")
+    func bodies() {
+        check([
+            (.received(Self.put + "\r\nab"), ["head PUT /a", "body ab", "timer 10"]), (.received("c"), ["body c", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "timer 360"]),
+        ])
+        let waiting = Self.put + "Expect: 100-continue\r\n\r\n"
+        check([
+            (.received(waiting), ["head PUT /a", "write 100", "flush", "timer 10"]), (.received("abc"), ["body abc", "end", "timer none"]),
+        ])
+        check([(.received(waiting + "abc"), ["head PUT /a", "body abc", "end", "timer none"])])
+        var refusing = Self.connection()
+        refusing.received(ByteBuffer(string: waiting))
+        guard case .head? = refusing.next(isWritable: true) else { return #expect(Bool(false)) }
+        check(
+            [(.respond(.text(401, "")), ["write 401 last", "flush", "timer 2", "close output", "read"])], refusing)
+    }
+
+    @Test("a body has a time of its own where there is one")
+    func bodyTime() {
+        check(
+            [
+                (.received("PUT"), ["timer 10"]), (.received(String(Self.put.dropFirst(3)) + "\r\n"), ["head PUT /a", "timer 20"]),
+                (.received("a"), ["body a"]), (.timerExpired, ["refuse 408"]),
+            ], Self.connection(body: .seconds(20)))
+    }
+
+    @Test("an answer before the body has come ends the connection")
+    func earlyAnswer() {
+        check([
+            (.received(Self.put + "\r\na"), ["head PUT /a", "body a", "timer 10"]),
+            (.respond(.text(413, "")), ["write 413 last", "flush", "timer 2", "close output", "read"]), (.received("bc"), []),
+            (.inputEnded, ["close"]),
+        ])
+    }
+
+    @Test("after a request that makes no sense the answer is sent, and what still comes is thrown away up to a limit")
+    func lingering() {
+        let before: [(Event, [String])] = [
+            (.received("{"), ["refuse 400"]), (.respond(.text(400, "")), ["write 400 last", "flush", "timer 2", "close output", "read"]),
+            (.received(String(repeating: "x", count: 1 << 20)), []),
+        ]
+        check(before + [(.received("x"), ["close"])])
+        check(before + [(.timerExpired, ["close"])])
+        check(before + [(.inputEnded, ["close"])])
+    }
+
+    @Test("what was asked for is answered after the client has ended its side")
+    func halfClose() {
+        check([
+            (.received(Self.get + Self.get), ["head GET /a", "end", "timer none"]), (.inputEnded, []),
+            (.respond(Self.answer), ["write 200 last", "flush", "yield", "timer 360"]), (.resumed, ["head GET /a", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "close"]),
+        ])
+        check([(.received("GET"), ["timer 10"]), (.inputEnded, ["close"])])
+        check([(.inputEnded, ["close"])])
+    }
+
+    @Test("a connection that the client lets end says so and is closed; one that is followed by more lingers")
+    func lastExchange() {
+        let close = "GET /a HTTP/1.0\r\n\r\n"
+        check([
+            (.received(close), ["head GET /a", "end", "timer none"]), (.respond(Self.answer), ["write 200 last", "flush", "close"]),
+        ])
+        check([
+            (.received(close + "x"), ["head GET /a", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "timer 2", "close output", "read"]),
+        ])
+    }
+
+    @Test("a drain lets the exchange under way finish, and waits a little for a request that may be on its way")
+    func draining() {
+        check([(.opened(), ["timer 10"]), (.drain(isFinal: false), ["timer 1"]), (.timerExpired, ["close"])])
+        check([
+            (.received(Self.get), ["head GET /a", "end", "timer none"]), (.drain(isFinal: false), []),
+            (.respond(Self.answer), ["write 200 last", "flush", "close"]),
+        ])
+        check([
+            (.received(Self.get), ["head GET /a", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "timer 360"]), (.drain(isFinal: true), ["timer 4"]),
+            // What is final stays so.
+            (.drain(isFinal: false), ["timer 4"]), (.received(Self.get), ["head GET /a", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "close"]),
+        ])
+        check([(.opened(handshake: 5), ["timer 15"]), (.drain(isFinal: false), ["timer 1"]), (.handshakeCompleted, ["timer 1"])])
+        check([(.opened(handshake: 5), ["timer 15"]), (.handshakeCompleted, ["timer 10"])])
+    }
+
+    @Test("a reader that takes nothing is cut; one that takes something is not, before its whole time is over")
+    func slowReader() {
+        let start: [(Event, [String])] = [
+            (.received(Self.get), ["head GET /a", "end", "timer none"]),
+            (.respond(Self.large), ["write 200", "write piece", "flush", "sample"]),
+        ]
+        func steps(_ samples: [(Int, Int64)], _ last: String) -> [(Event, [String])] {
+            samples.enumerated().flatMap { index, sample -> [(Event, [String])] in
+                let isLast = index == samples.count - 1
+                return [
+                    (.sampled(buffered: sample.0, acknowledged: 0, at: sample.1), [isLast ? last : "timer 15"]),
+                    (.timerExpired, isLast && last.hasPrefix("cut") ? [] : ["sample"]),
+                ]
+            }
+        }
+        check(start + steps([(9, 0), (9, 15), (9, 30), (9, 45), (9, 60)], "cut write_timeout"), takesAtOnce: false)
+        check(start + steps([(9, 0), (8, 15), (8, 30), (8, 45), (8, 60), (7, 75), (6, 90)], "timer 10"), takesAtOnce: false)
+        check(start + steps([(9, 0), (8, 50), (7, 100)], "cut response_timeout"), takesAtOnce: false)
+        check(start + [(.cutSlowReader, ["cut max_held_size"]), (.taken, [])], takesAtOnce: false)
+    }
+
+    @Test("a large response goes out as fast as it is taken, and what is taken is not held")
+    func backPressure() {
+        var connection = Self.connection()
+        connection.received(ByteBuffer(string: Self.get))
+        while connection.next(isWritable: true) != nil {}
+        connection.respond(with: Self.large, date: "", allocator: ByteBufferAllocator())
+        #expect(connection.slowResponse == nil)
+        var held: [Int] = []
+        for _ in 0..<5 {
+            var isWritable = true
+            while let action = connection.next(isWritable: isWritable) {
+                // The head, then a piece each time.
+                if case .write(let bytes, _) = action, bytes.readableBytes > 1000 { isWritable = false }
+            }
+            held.append(connection.slowResponse?.held.reduce(0) { $0 + $1.bytes / 300_000 } ?? -1)
+        }
+        #expect(held == [4, 4, 4, 3, 3])
+        connection.taken()
+        while connection.next(isWritable: true) != nil {}
+        #expect(connection.slowResponse == nil)
+    }
+
+    @Test("without memory a request is refused, and a client that only sends is closed")
+    func noMemory() {
+        check([(.received("GET"), ["timer 10"]), (.refuseReading, ["refuse 503"])])
+        check([(.received(Self.get), ["head GET /a", "end", "timer none"]), (.refuseReading, ["close"])])
+        var connection = Self.connection()
+        connection.received(ByteBuffer(string: Self.get))
+        while connection.next(isWritable: true) != nil {}
+        // A client that has ended its side may have sent any number of requests before.
+        for _ in 0..<100 { connection.received(ByteBuffer(repeating: 0x41, count: 4096)) }
+        #expect(connection.heldForReading > 256 << 10)
+        guard case .close? = connection.next(isWritable: true) else { return #expect(Bool(false)) }
+        #expect(connection.heldForReading == 0)
+    }
+
+    @Test("a broken connection is closed whatever it does, once")
+    func abort() {
+        for start in ["", "GET", Self.get, "{", Self.put + "\r\n"] {
+            var connection = Self.connection()
+            connection.received(ByteBuffer(string: start))
+            while connection.next(isWritable: true) != nil {}
+            check([(.abort, ["close"]), (.abort, []), (.received(Self.get), []), (.timerExpired, [])], connection)
+        }
+    }
+}
