@@ -8,6 +8,13 @@ public struct Collisions: Equatable, Sendable {
         public var apps: [String]
         /// How often it is exposed.
         public var times: Int
+
+        /// A series made of its parts.
+        public init(text: String, apps: [String], times: Int) {
+            self.text = text
+            self.apps = apps
+            self.times = times
+        }
     }
 
     /// Series that are listed.
@@ -19,6 +26,12 @@ public struct Collisions: Equatable, Sendable {
     public var count: Int?
     /// The first of them.
     public var listed: [Series]
+
+    /// Collisions made of their parts.
+    public init(count: Int?, listed: [Series]) {
+        self.count = count
+        self.listed = listed
+    }
 
     /// No series collides.
     public static let none = Collisions(count: 0, listed: [])

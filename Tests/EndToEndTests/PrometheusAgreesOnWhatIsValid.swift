@@ -34,13 +34,13 @@ private struct TargetsAnswer: Decodable {
         let names = Self.texts.indices.map(Self.name)
         let result = try await run(ProxyProcess.executable, ["lint"] + names, workingFolder: folder.path("texts"))
         #expect(result.status == .exited(1))
-        func names(with part: String) -> Set<String> {
+        func texts(with part: String) -> Set<String> {
             Set(
                 result.errors.split(separator: "\n").filter { $0.contains(part) }.compactMap {
                     $0.split(separator: ":").first.map(String.init)
                 })
         }
-        return (names(with: ": error: "), names(with: "Prometheus 2 refuses it"))
+        return (texts(with: ": error: "), texts(with: "Prometheus 2 refuses it"))
     }
 
     @Test("the up of each of hundreds of targets, one for each text, is what lint says of the text")
