@@ -1,6 +1,12 @@
 import CSimdjson
 import CText
 
+/// What no text from outside may be.
+enum TextFault: Error {
+    case invalidUTF8
+    case nulByte
+}
+
 extension UnsafeRawBufferPointer {
     /// Whether the bytes are UTF-8.
     var isUTF8: Bool { isEmpty || csimdjson_validate_utf8(assumingMemoryBound(to: UInt8.self).baseAddress, count) }
