@@ -109,3 +109,31 @@ extension ListenerMetrics {
             certificateNotAfter: tls.certificateNotAfter)
     }
 }
+
+/// Counts up, from any thread.
+public final class Counter: Sendable {
+    private let count = Atomic(0)
+
+    /// From zero.
+    public init() {}
+
+    /// The count now.
+    public var value: Int { count.load(ordering: .relaxed) }
+
+    /// Counts one more.
+    public func increment() { count.add(1, ordering: .relaxed) }
+}
+
+/// Goes up and down, from any thread.
+public final class Gauge: Sendable {
+    private let level = Atomic(0)
+
+    /// At zero.
+    public init() {}
+
+    /// The level now.
+    public var value: Int { level.load(ordering: .relaxed) }
+
+    /// Adds `change`, which may be negative.
+    public func add(_ change: Int) { level.add(change, ordering: .relaxed) }
+}

@@ -53,3 +53,117 @@ extension Duration {
         return isTooLong || overflows ? .max : sum
     }
 }
+
+extension Timestamp {
+    /// As `/apps` shows it: `2022-05-22 23:51:52.939898700 UTC`, with 0, 3, 6 or 9 fractional digits, as many as are needed.
+    var tableText: String { dateAndTime(separator: " ", suffix: " UTC") }
+
+    /// `2022-05-22T23:51:52.939898700Z` (RFC 3339), with fractional digits as in `tableText`.
+    public var rfc3339: String { dateAndTime(separator: "T", suffix: "Z") }
+
+    /// The `Date` header's form, IMF-fixdate: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 §5.6.7).
+    public var httpDate: String {
+        let time = UTCTime(self)
+        let weekday = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"][time.weekday]
+        let month = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"][time.month - 1]
+        var text = DigitText()
+        text.append("\(weekday), ")
+        text.append(time.day, digits: 2)
+        text.append(" \(month) ")
+        text.append(time.year, digits: 4)
+        text.append(" ")
+        text.append(timeOfDay: time)
+        text.append(" GMT")
+        return text.string
+    }
+
+    private func dateAndTime(separator: String, suffix: String) -> String {
+        let time = UTCTime(self)
+        var text = DigitText()
+        text.append(time.year, digits: 4)
+        text.append("-")
+        text.append(time.month, digits: 2)
+        text.append("-")
+        text.append(time.day, digits: 2)
+        text.append(separator)
+        text.append(timeOfDay: time)
+        text.append(fraction: time.nanosecond)
+        text.append(suffix)
+        return text.string
+    }
+}
+
+/// Date and time of day in UTC (Gregorian calendar). A `Timestamp` reaches from 1677 to 2262: years have four digits.
+private struct UTCTime {
+    var year, month, day, hour, minute, second, nanosecond: Int
+    /// 0 is Sunday.
+    var weekday: Int
+
+    init(_ timestamp: Timestamp) {
+        let (seconds, nanoseconds) = timestamp.nanoseconds.flooredDivision(by: 1_000_000_000)
+        let (days, secondOfDay) = seconds.flooredDivision(by: 86_400)
+        nanosecond = Int(nanoseconds)
+        hour = Int(secondOfDay / 3600)
+        minute = Int(secondOfDay / 60 % 60)
+        second = Int(secondOfDay % 60)
+        // 1970-01-01 was a Thursday.
+        weekday = Int((days + 4).flooredDivision(by: 7).remainder)
+
+        // Counted in years that begin on 1 March, so that the leap day comes last, and in cycles of 400 years (146,097 days).
+        let (cycle, dayOfCycle) = (days + 719_468).flooredDivision(by: 146_097)
+        let yearOfCycle = (dayOfCycle - dayOfCycle / 1460 + dayOfCycle / 36_524 - dayOfCycle / 146_096) / 365
+        let dayOfYear = dayOfCycle - (365 * yearOfCycle + yearOfCycle / 4 - yearOfCycle / 100)
+        let monthFromMarch = (5 * dayOfYear + 2) / 153
+        day = Int(dayOfYear - (153 * monthFromMarch + 2) / 5 + 1)
+        month = Int(monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9)
+        year = Int(cycle * 400 + yearOfCycle) + (month <= 2 ? 1 : 0)
+    }
+}
+
+extension Int64 {
+    /// The remainder is never negative: moments before 1970 count too.
+    fileprivate func flooredDivision(by divisor: Int64) -> (quotient: Int64, remainder: Int64) {
+        let (quotient, remainder) = quotientAndRemainder(dividingBy: divisor)
+        return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
+    }
+}
+
+private struct DigitText {
+    private var bytes: [UInt8] = []
+
+    init() { bytes.reserveCapacity(40) }
+
+    var string: String { String(decoding: bytes, as: UTF8.self) }
+
+    mutating func append(_ text: String) { bytes.append(contentsOf: text.utf8) }
+
+    mutating func append(_ number: Int, digits: Int) {
+        let start = bytes.count
+        var rest = number
+        for _ in 0..<digits {
+            bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
+            rest /= 10
+        }
+        bytes[start...].reverse()
+    }
+
+    mutating func append(timeOfDay time: UTCTime) {
+        append(time.hour, digits: 2)
+        append(":")
+        append(time.minute, digits: 2)
+        append(":")
+        append(time.second, digits: 2)
+    }
+
+    mutating func append(fraction nanosecond: Int) {
+        if nanosecond == 0 { return }
+        append(".")
+        if nanosecond % 1_000_000 == 0 {
+            append(nanosecond / 1_000_000, digits: 3)
+        } else if nanosecond % 1000 == 0 {
+            append(nanosecond / 1000, digits: 6)
+        } else {
+            append(nanosecond, digits: 9)
+        }
+    }
+}
