@@ -1,5 +1,6 @@
 import NIOCore
 import Proxy
+import TestSupport
 
 /// Any body gives the same bytes and the same error, however it is cut, and never more than the limit.
 enum GunzipFuzzer {

@@ -25,11 +25,15 @@ public actor Daemon {
     let lifecycle: DaemonLifecycle
     private let group: MultiThreadedEventLoopGroup
     private let blockingWork: NIOThreadPool
+    /// One thread, for pages and lists of many apps: who asks for them takes no time from scrapes and reloads.
+    private let pageThread: NIOThreadPool
     private let store: MetricStore
     /// One thread, for checking passwords alone: a flood of wrong ones takes no time from anything else.
     private let passwordThread: NIOThreadPool
     /// Who may scrape; told of new users by a reload.
     private let basicAuth: BasicAuth
+    /// What browsers may be made to ask for; told of new hosts by a reload.
+    private let browserGuard: BrowserGuard
     private let intake: Intake
     private let decoding: PushDecoding
     private let server: ScrapeServer
@@ -54,15 +58,17 @@ public actor Daemon {
         let threads = config.exporter.workerThreads ?? System.coreCount
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let blockingWork = NIOThreadPool(numberOfThreads: max(2, System.coreCount))
-        let store = MetricStore(limits: StoreLimits(config))
-        let intake = Intake(store: store, clock: SystemClock.now)
+        let pageThread = NIOThreadPool(numberOfThreads: 1)
         let metrics = SelfMetrics(version: ProgramVersion.current, start: SystemClock.time(), readProcess: ProcessReading.now)
         metrics.isExposed = config.exporter.selfMetrics
         metrics.held.setLimits(config)
+        let store = MetricStore(limits: StoreLimits(config), answering: metrics.held[.answering])
+        let intake = Intake(store: store, clock: SystemClock.now)
         let poller = Poller(group: group, intake: intake, metrics: metrics, logger: logger)
-        let lifecycle = DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads) { poller.firstPollsEnded }
+        let lifecycle = DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads, logger: logger) { poller.firstPollsEnded }
         let router = Router(
-            store: store, lifecycle: lifecycle, metrics: metrics, offload: ThreadPoolOffload(blockingWork), clock: SystemClock.now)
+            store: store, lifecycle: lifecycle, metrics: metrics, offload: ThreadPoolOffload(blockingWork),
+            pageOffload: ThreadPoolOffload(pageThread, isLowPriority: true), clock: SystemClock.now)
         let passwordThread = NIOThreadPool(numberOfThreads: 1)
         let basicAuth = BasicAuth(
             users: config.exporter.basicAuthUsers, checker: PasswordThread(passwordThread), routes: router)
@@ -73,7 +79,9 @@ public actor Daemon {
         self.group = group
         self.passwordThread = passwordThread
         self.basicAuth = basicAuth
+        browserGuard = BrowserGuard(allowedHosts: config.exporter.allowedHosts, routes: basicAuth)
         self.blockingWork = blockingWork
+        self.pageThread = pageThread
         self.store = store
         self.poller = poller
         self.lifecycle = lifecycle
@@ -81,7 +89,8 @@ public actor Daemon {
         self.intake = intake
         decoding = PushDecoding(group: group, budget: metrics.held[.pushing])
         server = ScrapeServer(
-            responder: basicAuth, metrics: metrics, clock: SystemClock.time, maxConnections: config.exporter.maxConnections, group: group,
+            responder: browserGuard, metrics: metrics, clock: SystemClock.time, maxConnections: config.exporter.maxConnections,
+            group: group,
             logger: logger)
     }
 
@@ -91,6 +100,7 @@ public actor Daemon {
     public func start() async throws(ConfigProblems) -> Addresses {
         for warning in loaded.warnings { logger.log(warning) }
         blockingWork.start()
+        pageThread.start()
         passwordThread.start()
         decoding.largeMessages.start()
         do throws(ConfigProblems) {
@@ -292,6 +302,7 @@ public actor Daemon {
         metrics.isExposed = config.exporter.selfMetrics
         lifecycle.setEnabled(config.exporter.enableLifecycle)
         basicAuth.setUsers(config.exporter.basicAuthUsers)
+        browserGuard.setAllowedHosts(config.exporter.allowedHosts)
     }
 
     /// Lets people in through new doors, gives those that stay their new settings, and takes those that close out of the list.
@@ -375,6 +386,7 @@ public actor Daemon {
     private func shutDownThreads() async {
         await decoding.largeMessages.shutDown()
         try? await passwordThread.shutdownGracefully()
+        try? await pageThread.shutdownGracefully()
         try? await blockingWork.shutdownGracefully()
         try? await group.shutdownGracefully()
     }

@@ -1,3 +1,4 @@
+import Logging
 import Proxy
 import Synchronization
 
@@ -16,15 +17,18 @@ final class DaemonLifecycle: Lifecycle {
     private let state = Mutex(State())
     private let startTime: Timestamp
     private let reloads: ReloadMetrics
+    private let logger: Logger?
     private let polled: @Sendable () -> Bool
 
     /// - Parameters:
     ///   - startTime: of the program.
     ///   - reloads: how the last one went.
+    ///   - logger: gets a line for each request that changes something.
     ///   - polled: whether the first poll of each target has ended.
-    init(startTime: Timestamp, reloads: ReloadMetrics, polled: @escaping @Sendable () -> Bool) {
+    init(startTime: Timestamp, reloads: ReloadMetrics, logger: Logger? = nil, polled: @escaping @Sendable () -> Bool) {
         self.startTime = startTime
         self.reloads = reloads
+        self.logger = logger
         self.polled = polled
     }
 
@@ -48,6 +52,13 @@ final class DaemonLifecycle: Lifecycle {
     func reload() async -> ReloadResult {
         guard let reload = state.withLock({ $0.reload }) else { return .failure(reason: "exporter-proxy is starting") }
         return await reload()
+    }
+
+    /// No line is left out, however many there are.
+    func log(_ change: RequestedChange) {
+        logger?.info(
+            "change requested",
+            metadata: [LogKey.request: "\(change.request)", LogKey.status: "\(change.status)", LogKey.peer: "\(change.peer)"])
     }
 
     /// What `POST /-/reload` does from now on.

@@ -9,7 +9,8 @@ import Testing
         try await withProxy(Self.allowed + Configurations.receivers()) { proxy in
             #expect(try await pushOverUnixSocket(#"{"job/nightly": "gone 1", "other": "stays 1"}"#, to: proxy) == "")
             let app = "http://\(proxy.scrape)/apps/job%2Fnightly"
-            #expect(try await curl(app).status == 405)
+            #expect(try await curl(app).status == 200)
+            #expect(try await curl(app, ["-X", "PUT"]).status == 405)
             let deleted = try await curl(app, ["-X", "DELETE"])
             #expect(deleted.status == 204)
             #expect(deleted.body == "" && deleted.headers["content-length"] == nil)

@@ -2,6 +2,7 @@
 #ifndef CText_H
 #define CText_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,5 +19,8 @@ unsigned ctext_look(const uint8_t *bytes, size_t length);
 
 // The same, and copies them to `destination`, which does not overlap.
 unsigned ctext_copy(uint8_t *destination, const uint8_t *bytes, size_t length);
+
+// Whether the word occurs in the text, in time that grows with the sum of both lengths.
+bool ctext_contains(const uint8_t *text, size_t length, const uint8_t *word, size_t word_length);
 
 #endif

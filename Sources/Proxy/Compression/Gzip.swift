@@ -44,18 +44,6 @@ public struct GzipMember: Sendable {
     }
 }
 
-/// gzip in one go.
-public enum Gzip {
-    /// `buffer`'s readable bytes as one gzip member.
-    public static func compress(_ buffer: ByteBuffer) -> ByteBuffer {
-        let (pieces, size) = GzipMember(CollectionOfOne(DeflateSegment(compressing: buffer))).finished()
-        var result = ByteBuffer()
-        result.reserveCapacity(size)
-        for piece in pieces { result.writeImmutableBuffer(piece) }
-        return result
-    }
-}
-
 /// Compressed bytes that can stand between others of their kind in one gzip member: raw deflate (RFC 1951) that ends
 /// byte-aligned, without a final block.
 public struct DeflateSegment: Sendable {

@@ -1,3 +1,5 @@
+public import Exposition
+
 /// One app as `/apps` shows it.
 public struct AppEntry: Sendable {
     /// How its last update went.
@@ -21,6 +23,8 @@ public struct AppEntry: Sendable {
     public var exposition: Exposition
     /// How its last update went.
     public var state: State
+    /// What a check of its metrics has found; `nil` while they have not been checked.
+    public var check: AppCheck?
 
     /// An app made of its parts.
     public init(
@@ -32,5 +36,93 @@ public struct AppEntry: Sendable {
         self.lastUpdate = lastUpdate
         self.exposition = exposition
         self.state = state
+    }
+}
+
+/// How it is with an app, in the one word that the table, JSON, the page and its address use. What needs attention comes first.
+public enum AppCondition: String, CaseIterable, Sendable {
+    /// A target whose last poll failed.
+    case failing
+    /// Not updated for `expire_after`.
+    case expired
+    /// Prometheus would not read its metrics.
+    case invalid
+    /// A target whose first poll has not ended.
+    case waiting
+    case ok
+
+    /// Whether the text table marks the app with the word.
+    var isMarkedInTable: Bool {
+        switch self {
+        case .failing, .expired, .invalid: true
+        case .waiting, .ok: false
+        }
+    }
+
+    /// Its place in the order of attention.
+    var rank: Int { AppCondition.allCases.firstIndex(of: self) ?? 0 }
+}
+
+extension AppEntry {
+    /// How it is with the app: expired wins over failing, failing over invalid.
+    public var condition: AppCondition {
+        switch state {
+        case .ok where lastUpdate == nil: .waiting
+        case .ok: check?.isValid == false ? .invalid : .ok
+        case .failing: .failing
+        case .expired: .expired
+        }
+    }
+
+    /// Why its last poll failed, or what is wrong with its metrics.
+    public var error: String? {
+        switch state {
+        case .ok: check?.firstError
+        case .failing(let reason): reason
+        case .expired(let error): error
+        }
+    }
+
+    /// Whether its metrics are those of its last update or poll.
+    var isFresh: Bool { lastUpdate != nil && state == .ok }
+
+    /// The condition as a sentence about the app, printable and without its name: `has not answered yet`.
+    var sentence: String {
+        let reason = error.map { ": \(PrintableText($0).text)" } ?? ""
+        return switch condition {
+        case .ok: "is up to date"
+        case .waiting: "has not answered yet"
+        case .invalid: "has metrics that Prometheus would not read\(reason)"
+        case .failing: "is failing\(reason)"
+        case .expired: "has expired: no update since \(lastUpdate?.time.tableText ?? "its start")"
+        }
+    }
+}
+
+/// What a check of one app's metrics has found. A class, since most entries have none or share one.
+public final class AppCheck: Sendable {
+    /// Samples in the metrics.
+    public let samples: Int
+    /// Families in the metrics.
+    public let families: Int
+    /// The first findings, in order of their place in the text.
+    public let findings: [Finding]
+    /// How many findings there are in all.
+    public let findingCount: Int
+
+    /// A check made of its parts.
+    public init(samples: Int, families: Int, findings: [Finding], findingCount: Int) {
+        self.samples = samples
+        self.families = families
+        self.findings = findings
+        self.findingCount = findingCount
+    }
+
+    /// Whether Prometheus would read the metrics.
+    public var isValid: Bool { !findings.contains { $0.severity == .error } }
+
+    /// The first fault, with its place.
+    var firstError: String? {
+        findings.first { $0.severity == .error }.map { "line \($0.line), column \($0.column): \($0.message)" }
     }
 }

@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 import Synchronization
 
@@ -7,8 +8,18 @@ final class Chunk: Sendable {
     let apps: [StoredApp]
     /// All expositions, one after another, and their common deflate segment.
     let content: Exposition
-    /// See `lines`; made when first asked for.
-    private let madeLines = Mutex<AppLines?>(nil)
+    /// What answers cost that still send `content`.
+    let leases: Leases
+    /// The proxies whose metrics the apps hold.
+    let instances: [String]
+    /// What the self-metrics derive from the apps.
+    let derived = Derived()
+
+    /// The leases of the bytes of one `content`, as they are and compressed.
+    struct Leases: Sendable {
+        let plain = PieceLease(isStored: true)
+        let compressed = PieceLease(isStored: true)
+    }
 
     /// Joins the bytes; those of a single app stay where they are.
     convenience init(joining apps: [StoredApp]) {
@@ -36,7 +47,7 @@ final class Chunk: Sendable {
         var offset = 0
         let moved = apps.map { app in
             let size = app.size
-            // An empty slice would keep the whole chunk alive for nothing.
+            // An empty slice would keep the whole chunk in memory for nothing.
             guard size > 0, let slice = joined.getSlice(at: offset, length: size) else { return app }
             offset += size
             return app.with { $0.exposition = Exposition($0.exposition, movedTo: slice) }
@@ -44,21 +55,39 @@ final class Chunk: Sendable {
         self.init(apps: moved, content: Exposition(endingInNewline: joined))
     }
 
-    /// What the self-metrics say of these apps.
-    var lines: AppLines {
-        madeLines.withLock { lines in
-            if let lines { return lines }
-            let made = AppLines(of: apps)
-            lines = made
+    /// - Parameter leases: those of the chunk that had the same content before.
+    init(apps: [StoredApp], content: Exposition, leases: Leases = Leases()) {
+        self.apps = apps
+        self.content = content
+        self.leases = leases
+        instances = apps.flatMap(\.entry.exposition.instances)
+    }
+}
+
+/// A place for what another part derives from a chunk or a snapshot: made once, and freed together with that.
+final class Derived: Sendable {
+    private let value = Mutex<(any AnyObject & Sendable)?>(nil)
+
+    /// The value, made by the first caller while others wait for it. All callers ask for the same type.
+    func value<Value: AnyObject & Sendable>(_ make: () -> Value) -> Value {
+        value.withLock { value in
+            if let known = value as? Value { return known }
+            let made = make()
+            value = made
             return made
         }
     }
 
-    /// Apps whose lines are yet to be made.
-    var appsWithoutLines: Int { madeLines.withLock { $0 == nil } ? apps.count : 0 }
-
-    init(apps: [StoredApp], content: Exposition) {
-        self.apps = apps
-        self.content = content
+    /// The value, if it is there or `make` makes it now; `nil` also while another thread makes it. Never waits.
+    func valueIfQuick<Value: AnyObject & Sendable>(_ make: () -> Value?) -> Value? {
+        value.withLockIfAvailable { value in
+            if let known = value as? Value { return known }
+            let made = make()
+            if let made { value = made }
+            return made
+        } ?? nil
     }
+
+    /// Whether the value is not there yet. Never waits.
+    var isMissing: Bool { (value.withLockIfAvailable { $0 == nil }) ?? true }
 }

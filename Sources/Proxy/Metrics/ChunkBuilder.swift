@@ -11,6 +11,8 @@ struct ChunkBuilder {
 
     /// In order of name.
     private(set) var nodes: [ChunkNode] = []
+    /// The leases of contents that no chunk will have any more, during an update.
+    private var replaced: [ObjectIdentifier: Chunk.Leases] = [:]
 
     /// An app that changed since the last update: its version, or `nil` when it was removed.
     typealias Change = (record: AppRecord, app: StoredApp?)
@@ -26,8 +28,10 @@ struct ChunkBuilder {
 
     /// Takes the changes in and rebuilds what they concern.
     /// - Parameter publish: called with each new node as soon as its chunk is there, so that the bytes it replaces can go.
-    mutating func update(_ changes: consuming [Change], publish: (ChunkNode) -> Void) {
+    /// - Returns: the leases of the contents that no chunk has any more.
+    mutating func update(_ changes: consuming [Change], publish: (ChunkNode) -> Void) -> [Chunk.Leases] {
         place(changes)
+        defer { replaced = [:] }
         var parts: [Part] = []
         parts.reserveCapacity(nodes.count)
         for node in nodes {
@@ -35,6 +39,7 @@ struct ChunkBuilder {
                 push(Part(slots: [], weight: node.weight, node: node, isChanged: false), on: &parts)
                 continue
             }
+            replace(node.chunk)
             for part in cut(node) { push(part, on: &parts) }
         }
         // The old nodes would keep all their bytes until the end.
@@ -49,7 +54,10 @@ struct ChunkBuilder {
             publish(node)
             nodes.append(node)
         }
+        return Array(replaced.values)
     }
+
+    private mutating func replace(_ chunk: Chunk) { replaced[ObjectIdentifier(chunk.leases.plain)] = chunk.leases }
 
     /// Writes the changes into their nodes' slots; new apps go to the node whose range their name falls into.
     private mutating func place(_ changes: consuming [Change]) {
@@ -127,12 +135,15 @@ struct ChunkBuilder {
     }
 
     /// Appends the part, joined with those before it as long as one of both is light and they fit together.
-    private func push(_ part: Part, on parts: inout [Part]) {
+    private mutating func push(_ part: Part, on parts: inout [Part]) {
         var part = part
         while let previous = parts.last, min(previous.weight, part.weight) < ChunkBuilder.minWeight,
             previous.weight + part.weight <= ChunkBuilder.maxWeight
         {
             parts.removeLast()
+            for joined in [previous, part] where !joined.isChanged {
+                if let node = joined.node { replace(node.chunk) }
+            }
             let before = previous.isChanged ? previous.slots : previous.node?.slots ?? []
             let after = part.isChanged ? part.slots : part.node?.slots ?? []
             part = Part(slots: before + after, weight: previous.weight + part.weight, node: nil, isChanged: true)
@@ -140,12 +151,13 @@ struct ChunkBuilder {
         parts.append(part)
     }
 
-    private func build(_ part: Part) -> ChunkNode {
+    private mutating func build(_ part: Part) -> ChunkNode {
         let apps = part.slots.compactMap(\.app)
         let chunk: Chunk
         if let old = part.node?.chunk, holdsSameBytes(old, apps) {
             // Only what is said about an app has changed: a failing target must not cost a copy.
-            chunk = Chunk(apps: apps, content: old.content)
+            chunk = Chunk(apps: apps, content: old.content, leases: old.leases)
+            replaced[ObjectIdentifier(old.leases.plain)] = nil
         } else {
             chunk = Chunk(joining: apps)
         }

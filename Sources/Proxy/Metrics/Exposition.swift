@@ -10,10 +10,12 @@ public struct Exposition: Sendable {
         let buffer: ByteBuffer
         /// The compressed bytes, made when first asked for.
         let segment: Mutex<DeflateSegment?>
+        let instances: [String]
 
-        init(buffer: ByteBuffer, segment: DeflateSegment?) {
+        init(buffer: ByteBuffer, segment: DeflateSegment?, instances: [String] = []) {
             self.buffer = buffer
             self.segment = Mutex(segment)
+            self.instances = instances
         }
     }
 
@@ -67,8 +69,19 @@ public struct Exposition: Sendable {
     /// The same bytes at another place; what was already compressed is kept.
     init(_ original: Exposition, movedTo buffer: ByteBuffer) {
         assert(buffer.readableBytes == original.size)
-        self.content = Content(buffer: buffer, segment: original.finishedSegment)
+        self.content = Content(buffer: buffer, segment: original.finishedSegment, instances: original.instances)
     }
+
+    /// The same metrics, which contain those of other proxies.
+    /// - Parameter instances: as the field `ProgramInstance.listField` of their answer listed them.
+    public func containing(_ instances: [String]) -> Exposition {
+        Exposition(content: Content(buffer: buffer, segment: finishedSegment, instances: instances))
+    }
+
+    private init(content: Content) { self.content = content }
+
+    /// The proxies whose metrics these contain, for `ProgramInstance.listField`; nearly always none.
+    public var instances: [String] { content.instances }
 
     /// The bytes, from reader to writer index.
     public var buffer: ByteBuffer { content.buffer }

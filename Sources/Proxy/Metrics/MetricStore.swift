@@ -1,3 +1,4 @@
+import HTTP
 import Synchronization
 
 /// The only mutable metrics. Every method may be called from any thread; the lock is short and never held across `await`.
@@ -6,14 +7,18 @@ public final class MetricStore: Sendable {
     private let state: Mutex<StoreState>
     /// The chunks of the last snapshot. Held while the next one is made; taken before `state`, never after it.
     private let builder = Mutex(ChunkBuilder())
-    /// What the snapshots share of their self-metrics.
-    private let lineGroups = LineGroups()
-    /// Apps that expire under one hold of the lock.
-    private static let expiryBatch = 1024
+    /// Counts what answers keep of replaced chunks.
+    private let answering: ByteBudget
+    /// Apps that expire under one hold of the lock, and at most beside one other change.
+    private static let expiryBatch = 256
+    /// Bytes that `quickSnapshot` copies at most: about a millisecond.
+    private static let quickWork = 4 << 20
 
     /// An empty store.
-    public init(limits: StoreLimits = StoreLimits()) {
+    /// - Parameter answering: counts what answers keep in memory of metrics that were replaced meanwhile.
+    public init(limits: StoreLimits = StoreLimits(), answering: ByteBudget = ByteBudget()) {
         self.state = Mutex(StoreState(limits: limits))
+        self.answering = answering
     }
 
     /// Replaces the apps of one push, all together or none.
@@ -21,7 +26,7 @@ public final class MetricStore: Sendable {
     /// - Throws: `.tooManyApps` or `.storeFull`; what was stored stays.
     public func apply(_ push: Push, from source: Source, sender: Sender? = nil, at moment: Moment) throws(Rejection) {
         guard !push.apps.isEmpty else { return }
-        expire(at: moment)
+        expire(at: moment, atMost: Self.expiryBatch + push.apps.count)
         var apps = push.apps.map { app in
             StoredApp(
                 AppEntry(
@@ -40,21 +45,11 @@ public final class MetricStore: Sendable {
         withExtendedLifetime((apps, stale)) {}
     }
 
-    /// Lists a target that is polled from now on, as `never` until it answers (unless a push holds its name).
-    /// Known already, by its URL, under another name: it takes its metrics along, unless a push holds the new name.
-    public func register(_ target: Target) {
-        let stale = state.withLock { state in
-            state.register(target)
-            return state.takeSnapshot()
-        }
-        withExtendedLifetime(stale) {}
-    }
-
     /// Takes the end of one poll of a registered target: success replaces, failure only marks. A late outcome of a target no longer registered is dropped.
     /// - Returns: what was recorded; a success that would pass a limit is recorded as the failure returned.
     @discardableResult
     public func record(_ outcome: PollOutcome, for target: TargetURL, at moment: Moment) -> PollOutcome {
-        expire(at: moment)
+        expire(at: moment, atMost: Self.expiryBatch)
         var replaced: StoredApp?
         var stale: Snapshot?
         let recorded = state.withLock { state in
@@ -66,18 +61,11 @@ public final class MetricStore: Sendable {
         return recorded
     }
 
-    /// Forgets a target and its metrics (unless a push has replaced them).
-    public func unregister(_ target: TargetURL) {
-        var removed: StoredApp?
-        let stale = state.withLock { state in
-            removed = state.unregister(target)
-            return state.takeSnapshot()
-        }
-        withExtendedLifetime((removed, stale)) {}
-    }
-
-    /// Forgets some targets and lists others, as `unregister` and `register` do, with nothing to be seen in between: names may move
-    /// from one target to another.
+    /// Forgets some targets and their metrics (unless a push has replaced them), and lists others, with nothing to be seen in between:
+    /// names may move from one target to another.
+    ///
+    /// A target that is listed shows as `never` until it answers (unless a push holds its name). One that is known already by its URL
+    /// takes its metrics along to its new name.
     public func change(unregistering gone: [TargetURL], registering targets: [Target]) {
         var removed: [StoredApp?] = []
         let stale = state.withLock { state in
@@ -100,7 +88,7 @@ public final class MetricStore: Sendable {
         state.withLock { $0.limits = limits }
     }
 
-    /// Bytes of metrics that were freed since the begin, or will be when the last reader has let go of them.
+    /// Bytes of metrics that were freed since start, or will be when the last reader has let go of them.
     public var freedBytes: UInt64 { state.withLock { $0.freedBytes } }
 
     /// How many apps there can be at most: those that are stored stay when `max_apps` is lowered.
@@ -109,55 +97,77 @@ public final class MetricStore: Sendable {
     /// The limits in force.
     public var limits: StoreLimits { state.withLock { $0.limits } }
 
-    /// The app of this name as it was last stored, without making a snapshot, and so without looking at what has expired since.
+    /// The app of this name as it was last stored, without a look at what has expired since.
     public func app(named name: AppName) -> AppEntry? {
         state.withLock { $0.app(named: name)?.entry }
     }
 
     /// Those of these apps that are known, in the order of the names, all as they are at `now`; without making a snapshot.
     public func apps(named names: [AppName], at now: Moment) -> [AppEntry] {
-        expire(at: now)
-        return state.withLock { state in names.compactMap { state.app(named: $0)?.entry } }
+        var freed: [StoredApp] = []
+        var stale: Snapshot?
+        let entries = state.withLock { state in
+            for name in names { state.expire(name, at: now, into: &freed) }
+            stale = state.takeSnapshot()
+            return names.compactMap { state.app(named: $0)?.entry }
+        }
+        return withExtendedLifetime((freed, stale)) { entries }
     }
 
-    /// About how many bytes the next call of `snapshot` has to copy; 0 when it is ready. A caller on an event loop moves more than a few
-    /// megabytes elsewhere.
-    public var snapshotWork: Int { state.withLock { $0.snapshotWork } }
-
-    /// All apps as they are at `now`; made at most once per change and shared. Pushes go on while it is made.
+    /// All apps as they are at `now`; made at most once per change and shared. Pushes go on while it is made. Takes as long as it takes
+    /// to copy the chunks with a change, and waits for another thread that makes one: never call it on an event loop.
     public func snapshot(at now: Moment) -> Snapshot {
         if let ready = state.withLock({ $0.snapshot(at: now) }) { return ready }
-        return builder.withLock { builder in
-            // Another thread may have made it while this one waited.
-            if let ready = state.withLock({ $0.snapshot(at: now) }) { return ready }
-            expire(at: now)
-            let (changes, generation) = state.withLock { $0.takeChanges() }
-            builder.update(changes) { node in
-                // The slots now refer to the chunk's bytes; what they referred to before is freed after the lock.
-                var apps = node.slots.map(\.app)
-                state.withLock { state in
-                    for (index, slot) in node.slots.enumerated() { state.move(slot.record, to: &apps[index]) }
-                }
+        return builder.withLock { makeSnapshot(at: now, &$0) }
+    }
+
+    /// The same, if it is ready or quickly made; `nil` when it takes more than a few milliseconds, or another thread is making one.
+    public func quickSnapshot(at now: Moment) -> Snapshot? {
+        if let ready = state.withLock({ $0.snapshot(at: now) }) { return ready }
+        expire(at: now, atMost: Self.expiryBatch)
+        return builder.withLockIfAvailable { builder in
+            guard state.withLock({ !$0.isExpiryDue(at: now) && $0.snapshotWork <= Self.quickWork }) else { return nil }
+            return makeSnapshot(at: now, &builder)
+        } ?? nil
+    }
+
+    private func makeSnapshot(at now: Moment, _ builder: inout ChunkBuilder) -> Snapshot {
+        // Another thread may have made it while this one waited.
+        if let ready = state.withLock({ $0.snapshot(at: now) }) { return ready }
+        expire(at: now, atMost: .max)
+        let (changes, generation) = state.withLock { $0.takeChanges() }
+        let replaced = builder.update(changes) { node in
+            // The slots now refer to the chunk's bytes; what they referred to before is freed after the lock.
+            var apps = node.slots.map(\.app)
+            state.withLock { state in
+                for (index, slot) in node.slots.enumerated() { state.move(slot.record, to: &apps[index]) }
             }
-            let snapshot = Snapshot(chunks: builder.nodes.map(\.chunk), lineGroups: lineGroups)
-            state.withLock { $0.keep(snapshot, of: generation) }
-            return snapshot
         }
+        for leases in replaced {
+            answering.add(leases.plain.retire())
+            answering.add(leases.compressed.retire())
+        }
+        let snapshot = Snapshot(chunks: builder.nodes.map(\.chunk), generation: generation)
+        state.withLock { $0.keep(snapshot, of: generation) }
+        return snapshot
     }
 
     /// Expires what is due; ordinarily nothing is, and this is one look at the queue.
-    private func expire(at now: Moment) {
-        var isDue = true
-        while isDue {
+    /// - Parameter most: apps that are looked at; the others expire later.
+    private func expire(at now: Moment, atMost most: Int) {
+        var left = most
+        while left > 0 {
             var freed: [StoredApp] = []
             var stale: Snapshot?
-            isDue = state.withLock { state in
+            let isDue = state.withLock { state in
                 guard state.isExpiryDue(at: now) else { return false }
-                state.expire(at: now, most: Self.expiryBatch, into: &freed)
+                state.expire(at: now, most: min(left, Self.expiryBatch), into: &freed)
                 stale = state.takeSnapshot()
                 return state.isExpiryDue(at: now)
             }
             withExtendedLifetime((freed, stale)) {}
+            guard isDue else { return }
+            left -= Self.expiryBatch
         }
     }
 }

@@ -1,5 +1,38 @@
+public import HTTP
 public import NIOCore
 import Synchronization
+
+/// The pieces of an answer, or of a part of one, which several answers may share.
+public struct SharedPieces: Sendable {
+    /// In order.
+    public var pieces: [ByteBuffer] = []
+    /// The lease of each piece, as `Response.leases`.
+    public var leases: [PieceLease?] = []
+    /// The sum of the pieces' readable bytes.
+    public var size = 0
+
+    /// No pieces.
+    init() {}
+
+    /// These pieces, with a lease for each.
+    init(pieces: [ByteBuffer], leases: [PieceLease?], size: Int) {
+        self.pieces = pieces
+        self.leases = leases
+        self.size = size
+    }
+
+    /// One piece that only answers keep.
+    init(_ piece: ByteBuffer) {
+        append(piece)
+    }
+
+    /// Adds a piece that only answers keep.
+    mutating func append(_ piece: ByteBuffer) {
+        pieces.append(piece)
+        leases.append(PieceLease(isStored: false))
+        size += piece.readableBytes
+    }
+}
 
 /// All apps at one moment: immutable, cheap to hold and to copy.
 public struct Snapshot: Sendable {
@@ -8,147 +41,106 @@ public struct Snapshot: Sendable {
     private final class Content: Sendable {
         /// In order of name; none is without apps.
         let chunks: [Chunk]
-        let pieces: [ByteBuffer]
-        let size: Int
+        let generation: UInt64
+        let plain: SharedPieces
         let count: Int
-        let compressed: Mutex<Compressed?>
-        /// What the self-metrics say of the apps, when somebody has asked for it.
-        let appMetrics: Mutex<AppMetrics?>
-        let lineGroups: LineGroups
-        /// The member with `appMetrics` behind the expositions.
-        let compressedWithAppMetrics: Mutex<GzipMember?>
+        let compressed = Mutex<Compressed?>(nil)
+        let derived = Derived()
+        let instances: [String]
 
-        init(chunks: [Chunk], lineGroups: LineGroups) {
+        init(chunks: [Chunk], generation: UInt64) {
+            let filled = chunks.filter { $0.content.size > 0 }
             self.chunks = chunks
-            self.lineGroups = lineGroups
-            self.appMetrics = Mutex(nil)
-            self.compressedWithAppMetrics = Mutex(nil)
-            self.pieces = chunks.compactMap { $0.content.size > 0 ? $0.content.buffer : nil }
-            self.size = chunks.reduce(0) { $0 + $1.content.size }
-            self.count = chunks.reduce(0) { $0 + $1.apps.count }
-            self.compressed = Mutex(nil)
+            self.generation = generation
+            plain = SharedPieces(
+                pieces: filled.map(\.content.buffer), leases: filled.map(\.leases.plain), size: filled.reduce(0) { $0 + $1.content.size })
+            count = chunks.reduce(0) { $0 + $1.apps.count }
+            instances = chunks.allSatisfy(\.instances.isEmpty) ? [] : Set(chunks.flatMap(\.instances)).sorted()
         }
     }
 
-    private struct Compressed: Sendable {
-        let member: GzipMember
-        let pieces: [ByteBuffer]
-        let size: Int
+    /// All expositions as one gzip member, still open for more segments.
+    struct Compressed: Sendable {
+        var member: GzipMember
+        /// The lease of each of the member's pieces.
+        var leases: [PieceLease?]
+
+        /// The whole member.
+        var body: SharedPieces {
+            let (pieces, size) = member.finished()
+            return SharedPieces(pieces: pieces, leases: leases, size: size)
+        }
     }
 
-    /// - Parameter lineGroups: those of the snapshots before this one.
-    init(chunks: [Chunk], lineGroups: LineGroups) {
-        self.content = Content(chunks: chunks, lineGroups: lineGroups)
+    /// The proxies whose metrics these apps hold, this one not counted.
+    var instances: [String] { content.instances }
+
+    /// - Parameter generation: the number of changes of the store that it shows.
+    init(chunks: [Chunk], generation: UInt64) {
+        content = Content(chunks: chunks, generation: generation)
     }
 
     /// Every app, in order of name; each is looked up when it is asked for, none copied.
     public var entries: Entries { Entries(chunks: content.chunks, count: content.count) }
 
     /// All expositions in order of app name, neighbours joined, ready to be sent one after another.
-    public var pieces: [ByteBuffer] { content.pieces }
+    public var body: SharedPieces { content.plain }
 
-    /// The sum of the pieces' readable bytes.
-    public var size: Int { content.size }
+    /// The pieces of `body`.
+    public var pieces: [ByteBuffer] { content.plain.pieces }
 
-    /// The app of this name.
-    public func entry(named name: AppName) -> AppEntry? {
-        let chunks = content.chunks
-        guard let chunk = Snapshot.last(chunks.count, where: { !(name < chunks[$0].apps[0].name) }) else { return nil }
-        let apps = chunks[chunk].apps
-        guard let app = Snapshot.last(apps.count, where: { !(name < apps[$0].name) }), apps[app].name == name else { return nil }
-        return apps[app].entry
-    }
+    /// The size of `body`.
+    public var size: Int { content.plain.size }
 
-    /// Bytes that `gzip` would still have to compress: 0 when it is ready. Never waits. A caller on an event loop
-    /// moves more than some 256 KiB elsewhere; whoever asks meanwhile shares the result.
-    public var uncompressedWork: Int {
-        if (content.compressed.withLockIfAvailable { $0 != nil }) == true { return 0 }
-        return content.chunks.reduce(0) { $0 + ($1.content.needsCompression ? $1.content.size : 0) }
-    }
+    /// Differs between any two snapshots of one store that show something else.
+    var generation: UInt64 { content.generation }
 
-    /// All expositions as one gzip member, still open for more segments. Compresses what is not compressed yet, once;
-    /// others who ask meanwhile wait and share it.
-    public var gzipMember: GzipMember { compressed.member }
+    /// In order of name; a chunk of which nothing changed is the same object in the next snapshot.
+    var chunks: [Chunk] { content.chunks }
 
-    /// All expositions as one whole gzip member; `size` in bytes. Made like `gzipMember`, and remembered.
-    public var gzipPieces: (pieces: [ByteBuffer], size: Int) {
-        let compressed = compressed
-        return (compressed.pieces, compressed.size)
-    }
+    /// What the self-metrics derive from this snapshot.
+    var derived: Derived { content.derived }
 
-    private var compressed: Compressed {
+    // MARK: - gzip
+
+    /// All expositions compressed. Compresses what is not compressed yet, once; others who ask meanwhile wait and share it.
+    var compressed: Compressed {
         content.compressed.withLock { compressed in
             if let compressed { return compressed }
-            // Its working memory is made at the first chunk that needs it.
-            var deflater: Deflater?
-            var member = GzipMember()
-            for chunk in content.chunks {
-                if deflater == nil, chunk.content.needsCompression { deflater = Deflater() }
-                member.append(chunk.content.segment(using: deflater))
-            }
-            let (pieces, size) = member.finished()
-            let made = Compressed(member: member, pieces: pieces, size: size)
+            let made = compress()
             compressed = made
             return made
         }
     }
 
-    // MARK: - Self-metrics
-
-    /// What the self-metrics say of the apps; made by the first who asks, and remembered.
-    var appMetrics: AppMetrics {
-        content.appMetrics.withLock { metrics in
-            if let metrics { return metrics }
-            let chunks = content.chunks
-            let apps = chunks.reduce(0) { $0 + $1.apps.count { $0.counts } }
-            let groups = content.lineGroups.update(chunks.map(\.lines))
-            let made = AppMetrics(groups: groups, apps: apps, bytes: content.size)
-            metrics = made
+    /// `compressed`, if at most this many bytes have still to be compressed for it; `nil` also while another thread does that. Never waits.
+    func compressed(compressingAtMost bytes: Int) -> Compressed? {
+        content.compressed.withLockIfAvailable { compressed in
+            if let compressed { return compressed }
+            guard uncompressedBytes <= bytes else { return nil }
+            let made = compress()
+            compressed = made
             return made
+        } ?? nil
+    }
+
+    /// Bytes of chunks that nothing has compressed yet.
+    private var uncompressedBytes: Int {
+        content.chunks.reduce(0) { $0 + ($1.content.needsCompression ? $1.content.size : 0) }
+    }
+
+    private func compress() -> Compressed {
+        // Its working memory is made at the first chunk that needs it.
+        var deflater: Deflater?
+        var member = GzipMember()
+        var leases: [PieceLease?] = [nil]
+        for chunk in content.chunks where chunk.content.size > 0 {
+            if deflater == nil, chunk.content.needsCompression { deflater = Deflater() }
+            member.append(chunk.content.segment(using: deflater))
+            leases.append(chunk.leases.compressed)
         }
+        return Compressed(member: member, leases: leases)
     }
-
-    /// Apps of which `appMetrics` has yet to write the lines. Never waits for long.
-    var unwrittenApps: Int {
-        if (content.appMetrics.withLockIfAvailable { $0 != nil }) == true { return 0 }
-        return content.chunks.reduce(0) { $0 + $1.appsWithoutLines }
-    }
-
-    /// Bytes that `gzipMemberWithAppMetrics` would still have to compress, as far as they are written. Never waits.
-    var uncompressedWorkWithAppMetrics: Int {
-        if (content.compressedWithAppMetrics.withLockIfAvailable { $0 != nil }) == true { return 0 }
-        let metrics = content.appMetrics.withLockIfAvailable { $0 } ?? nil
-        return uncompressedWork + (metrics?.expositions.reduce(0) { $0 + ($1.needsCompression ? $1.size : 0) } ?? 0)
-    }
-
-    /// `gzipMember` with `appMetrics` behind it, still open for more segments; made once.
-    var gzipMemberWithAppMetrics: GzipMember {
-        content.compressedWithAppMetrics.withLock { member in
-            if let member { return member }
-            var made = gzipMember
-            var deflater: Deflater?
-            for exposition in appMetrics.expositions {
-                if deflater == nil, exposition.needsCompression { deflater = Deflater() }
-                made.append(exposition.segment(using: deflater))
-            }
-            member = made
-            return made
-        }
-    }
-
-    /// The last of `count` sorted indices that still satisfies the condition.
-    private static func last(_ count: Int, where condition: (Int) -> Bool) -> Int? {
-        var low = 0
-        var high = count
-        while low < high {
-            let middle = (low + high) / 2
-            if condition(middle) { low = middle + 1 } else { high = middle }
-        }
-        return low == 0 ? nil : low - 1
-    }
-
-    /// In order of name; a chunk of which nothing changed is the same object in the next snapshot.
-    var chunks: [Chunk] { content.chunks }
 }
 
 extension Snapshot {

@@ -14,7 +14,7 @@ struct StoreState {
     private var totalSize = 0
     /// Those of `records` that count towards `maxApps`.
     private(set) var appCount = 0
-    /// Bytes of expositions that were replaced, removed, or moved into a chunk, since the begin.
+    /// Bytes of expositions that were replaced, removed, or moved into a chunk, since start.
     private(set) var freedBytes: UInt64 = 0
     /// Records with `isChanged`.
     private var changed: [AppRecord] = []
@@ -280,18 +280,24 @@ extension StoreState {
         for _ in 0..<most {
             guard let record = expiries.popFirst(upTo: now.instant) else { return }
             guard let app = record.app, let moment = expiry(of: app) else { continue }
-            guard moment <= now.instant else {
-                expiries.add(record, at: moment)
-                continue
-            }
-            let error: String? = if case .failing(let reason) = app.entry.state { reason } else { nil }
-            put(
-                app.with {
-                    $0.exposition = .empty
-                    $0.state = .expired(error: error)
-                })
-            freed.append(app)
+            if moment <= now.instant { expire(app, into: &freed) } else { expiries.add(record, at: moment) }
         }
+    }
+
+    /// Expires this app alone, if it is due. What is left of it in the queue is void.
+    mutating func expire(_ name: AppName, at now: Moment, into freed: inout [StoredApp]) {
+        guard let app = app(named: name), let moment = expiry(of: app), moment <= now.instant else { return }
+        expire(app, into: &freed)
+    }
+
+    private mutating func expire(_ app: StoredApp, into freed: inout [StoredApp]) {
+        let error: String? = if case .failing(let reason) = app.entry.state { reason } else { nil }
+        put(
+            app.with {
+                $0.exposition = .empty
+                $0.state = .expired(error: error)
+            })
+        freed.append(app)
     }
 
     /// When the app expires if nothing updates it; `nil` when it never does, or has done so.

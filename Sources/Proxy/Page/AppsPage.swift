@@ -101,23 +101,23 @@ struct AppsPage {
     private func writeTiles(_ html: inout HTMLWriter, _ counts: [AppCondition: Int], count: Int, size: Int) {
         html.raw("<nav id=\"tiles\" aria-label=\"Apps by state\">")
         writeTile(&html, nil, title: "apps", count: count)
-        for condition in AppCondition.allCases { writeTile(&html, condition, title: condition.word, count: counts[condition] ?? 0) }
+        for condition in AppCondition.allCases { writeTile(&html, condition, title: condition.rawValue, count: counts[condition] ?? 0) }
         html.raw("<span><b id=\"size\">")
         html.text(ShortText.size(size))
         html.raw("</b> metrics</span></nav>\n")
     }
 
-    private func writeTile(_ html: inout HTMLWriter, _ state: AppCondition?, title: StaticString, count: Int) {
+    private func writeTile(_ html: inout HTMLWriter, _ state: AppCondition?, title: String, count: Int) {
         html.raw("<a href=\"")
         html.markup(view.only(state).link)
         html.raw("\" class=\"")
-        html.raw(state?.word ?? "all")
+        html.markup(state?.rawValue ?? "all")
         html.raw(count == 0 ? " none\"" : "\"")
         if view.state == state { html.raw(" aria-current=\"true\"") }
         html.raw("><b>")
         html.number(count)
         html.raw("</b> ")
-        html.raw(title)
+        html.markup(title)
         html.raw("</a>")
     }
 
@@ -208,9 +208,9 @@ struct AppsPage {
 
     private func writeRow(of entry: AppEntry, _ html: inout HTMLWriter) {
         html.raw("<tr class=\"")
-        html.raw(entry.condition.word)
+        html.markup(entry.condition.rawValue)
         html.raw("\"><td><span>")
-        html.raw(entry.condition.word)
+        html.markup(entry.condition.rawValue)
         html.raw("</span></td><th scope=\"row\">")
         html.text(entry.name.description)
         if let error = entry.error {
@@ -233,17 +233,6 @@ struct AppsPage {
 extension Timestamp {
     /// Whole ones since 1970.
     fileprivate var seconds: Int64 { nanoseconds / 1_000_000_000 }
-}
-
-extension AppCondition {
-    fileprivate var word: StaticString {
-        switch self {
-        case .failing: "failing"
-        case .expired: "expired"
-        case .waiting: "waiting"
-        case .ok: "ok"
-        }
-    }
 }
 
 extension DaemonStatus.Listener.Kind {

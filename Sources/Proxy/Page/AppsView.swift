@@ -2,7 +2,7 @@ import HTTP
 
 /// Which apps the page lists and in which order, as its address says: `?sort=-size&state=failing&q=foo`. So the page's links work
 /// without a script, and a view can be kept as a bookmark. What makes no sense is the default.
-struct AppsView: Equatable {
+struct AppsView {
     /// A column, by the name that the address has for it.
     enum Column: String, CaseIterable {
         case state, name, age, size, source
@@ -27,11 +27,17 @@ struct AppsView: Equatable {
     /// Only apps in this state; `nil` is all.
     var state: AppCondition?
     /// Only apps whose name, source, state or error holds each of its words, in any case.
-    var search = ""
+    private(set) var search = ""
+    private var words: SearchWords?
+
+    /// Why a search is refused.
+    static let tooLong =
+        "q is too long: at most \(SearchWords.maxWords) words of together \(SearchWords.maxBytes) bytes are looked for"
 
     init() {}
 
-    init(query: [Request.QueryItem]) {
+    /// `nil` when its search is too long.
+    init?(query: [Request.QueryItem]) {
         for item in query {
             switch item.name {
             case "sort":
@@ -40,7 +46,10 @@ struct AppsView: Equatable {
                 self.column = column
                 isDescending = item.value.hasPrefix("-")
             case "state": state = AppCondition(rawValue: item.value)
-            case "q": search = item.value
+            case "q":
+                guard let words = SearchWords(item.value) else { return nil }
+                search = item.value
+                self.words = words.isEmpty ? nil : words
             default: continue
             }
         }
@@ -72,12 +81,12 @@ struct AppsView: Equatable {
 
     /// The entries that it shows, in its order; equals keep the order of their names.
     func apply(to entries: some Collection<AppEntry>) -> [AppEntry] {
-        let words = search.lowercased().split(separator: " ")
+        var memory: [UInt8] = []
         let shown = entries.filter { entry in
             guard state == nil || state == entry.condition else { return false }
-            guard !words.isEmpty else { return true }
-            let text = "\(entry.name) \(entry.source) \(entry.condition.rawValue) \(entry.error ?? "")".lowercased()
-            return words.allSatisfy { text.contains($0) }
+            guard let words else { return true }
+            let texts = [entry.name.description, entry.source.description, entry.condition.rawValue, entry.error ?? ""]
+            return words.occur(in: texts, using: &memory)
         }
         switch column {
         case .name: return isDescending ? shown.reversed() : shown
@@ -93,39 +102,5 @@ struct AppsView: Equatable {
         let keyed = entries.map { (key: key($0), entry: $0) }
         // The standard library's sort is stable.
         return keyed.sorted { isDescending ? $1.key < $0.key : $0.key < $1.key }.map(\.entry)
-    }
-}
-
-/// How it is with an app, in one word.
-enum AppCondition: String, CaseIterable {
-    case failing, expired, waiting, ok
-
-    /// What needs attention comes first.
-    var rank: Int {
-        switch self {
-        case .failing: 0
-        case .expired: 1
-        case .waiting: 2
-        case .ok: 3
-        }
-    }
-}
-
-extension AppEntry {
-    var condition: AppCondition {
-        switch state {
-        case .ok: lastUpdate == nil ? .waiting : .ok
-        case .failing: .failing
-        case .expired: .expired
-        }
-    }
-
-    /// Why its last poll failed.
-    var error: String? {
-        switch state {
-        case .ok: nil
-        case .failing(let reason): reason
-        case .expired(let error): error
-        }
     }
 }

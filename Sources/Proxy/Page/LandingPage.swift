@@ -1,9 +1,9 @@
 import HTTP
 import NIOCore
 
-/// `/`: links to the other routes, for whoever opens the port in a browser.
+/// `/`: links to the other routes, for a browser that opens the port.
 struct LandingPage: Route {
-    let path = "/"
+    let path = RoutePath.landing
     let summary = "this list as a page"
 
     private let page: Response
@@ -14,9 +14,10 @@ struct LandingPage: Route {
         html.raw("<header><h1>exporter-proxy</h1><p>Every application's metrics through one port.</p></header>\n<main><ul id=\"list\">\n")
         for route in routes {
             html.raw("<li><a href=\"")
-            html.text(route.path)
+            // Relative, so that it leads to the right place behind a server that serves this one below a path of its own.
+            html.text(String(route.path.rawValue.dropFirst()))
             html.raw("\">")
-            html.text(route.path)
+            html.text(route.path.rawValue)
             html.raw("</a><span>")
             html.text(route.summary)
             html.raw("</span></li>\n")

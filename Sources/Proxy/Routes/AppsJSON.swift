@@ -1,20 +1,51 @@
 import NIOCore
 
-/// `/apps` as JSON (SPEC §5), one app a line so that it can be read and searched without tools; after the apps what else the page shows.
+/// `/apps` as JSON, one app a line so that it can be read and searched without tools; after the apps what else the page shows.
 enum AppsJSON {
-    static func text(of entries: some Collection<AppEntry>, status: DaemonStatus, isReady: Bool, at now: Timestamp) -> ByteBuffer {
-        var json = JSONWriter(capacity: 64 + 160 * entries.count)
-        json.raw("{\"time\": ")
-        json.string(now.rfc3339)
-        json.raw(", \"apps\": [")
-        for (index, entry) in entries.enumerated() {
-            json.raw(index == 0 ? "\n" : ",\n")
+    /// The array of apps.
+    static func list(of entries: some Collection<AppEntry>) -> WrittenList {
+        var list = WrittenList()
+        var json = JSONWriter()
+        json.raw("[")
+        var isFirst = true
+        for entry in entries {
+            json.raw(isFirst ? "\n{" : ",\n{")
+            isFirst = false
             write(entry, to: &json)
+            json.raw("}")
+            list.take(&json.buffer)
         }
-        json.raw(entries.isEmpty ? "]" : "\n]")
-        write(status, isReady: isReady, to: &json)
-        json.raw("}\n")
-        return json.buffer
+        json.raw(isFirst ? "]" : "\n]")
+        list.take(&json.buffer, isLast: true)
+        return list
+    }
+
+    /// The whole object.
+    static func document(_ list: WrittenList, status: DaemonStatus, isReady: Bool, at now: Timestamp) -> SharedPieces {
+        var head = JSONWriter()
+        head.raw("{\"time\": ")
+        head.string(now.rfc3339)
+        head.raw(", \"apps\": ")
+        var tail = JSONWriter()
+        write(status, isReady: isReady, to: &tail)
+        tail.raw("}\n")
+        return list.document(head: head.buffer, tail: tail.buffer)
+    }
+
+    /// The members of an app's object.
+    static func write(_ entry: AppEntry, to json: inout JSONWriter) {
+        json.raw("\"name\": ")
+        json.string(entry.name.description)
+        json.raw(", \"source\": ")
+        json.string(entry.source.description)
+        json.raw(", \"last_update\": ")
+        json.string(entry.lastUpdate?.time.rfc3339)
+        json.raw(", \"bytes\": ")
+        json.number(entry.exposition.size)
+        json.raw(", \"state\": ")
+        json.string(entry.condition.rawValue)
+        json.raw(", \"error\": ")
+        json.string(entry.error)
     }
 
     private static func write(_ status: DaemonStatus, isReady: Bool, to json: inout JSONWriter) {
@@ -55,28 +86,5 @@ enum AppsJSON {
         json.raw(", \"certificate_end\": ")
         json.string(listener.certificateEnd?.rfc3339)
         json.raw("}")
-    }
-
-    private static func write(_ entry: AppEntry, to json: inout JSONWriter) {
-        json.raw("{\"name\": ")
-        json.string(entry.name.description)
-        json.raw(", \"source\": ")
-        json.string(entry.source.description)
-        json.raw(", \"last_update\": ")
-        json.string(entry.lastUpdate?.time.rfc3339)
-        json.raw(", \"bytes\": ")
-        json.number(entry.exposition.size)
-        switch entry.state {
-        case .expired(let error):
-            json.raw(", \"state\": \"expired\", \"error\": ")
-            json.string(error)
-            json.raw("}")
-        case .ok:
-            json.raw(", \"state\": \"ok\", \"error\": null}")
-        case .failing(let reason):
-            json.raw(", \"state\": \"failing\", \"error\": ")
-            json.string(reason)
-            json.raw("}")
-        }
     }
 }

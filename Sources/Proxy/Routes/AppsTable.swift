@@ -1,54 +1,58 @@
 import NIOCore
 
-/// `/apps` as text: a box that holds the time and a table of the apps (SPEC §5).
+/// `/apps` as text: a box that holds the time and a table of the apps.
 enum AppsTable {
-    /// The whole table; its last line ends in a newline.
-    static func text(of entries: some Collection<AppEntry>, at now: Timestamp) -> ByteBuffer {
-        let header = ["App Name", "Last Update Time (UTC)", "Source"].map(PrintableText.init)
-        let rows = entries.map { entry in
-            [entry.name.description, lastUpdate(of: entry), entry.source.description].map(PrintableText.init)
-        }
-        let widths = header.indices.map { column in
-            rows.reduce(header[column].columns) { max($0, $1[column].columns) }
-        }
-        let title = PrintableText("Current time: \(now.tableText)")
-        let rule = "+" + widths.map { String(repeating: "-", count: $0 + 2) + "+" }.joined()
-        // The title is wider than a table without apps: then the table is padded, so that the box stays closed.
-        let inside = max(rule.utf8.count, title.columns)
+    /// The line above the table.
+    static func title(at now: Timestamp) -> PrintableText { PrintableText("Current time: \(now.tableText)") }
 
-        // Two lines a row; names beyond ASCII take a few bytes more than columns.
-        var box = BoxWriter(inside: inside, capacity: (2 * rows.count + 6) * (inside + 5))
-        box.writeEdge()
-        box.writeLine(title.text, columns: title.columns)
-        box.writeEdge()
+    /// The table and the end of the box.
+    /// - Parameter titleColumns: the box is at least as wide as its title, also around a table without apps.
+    static func list(of entries: some Collection<AppEntry>, titleColumns: Int) -> WrittenList {
+        var widths = header.map(\.columns)
+        for entry in entries {
+            for (column, cell) in cells(of: entry).enumerated() { widths[column] = max(widths[column], cell.columns) }
+        }
+        let rule = "+" + widths.map { String(repeating: "-", count: $0 + 2) + "+" }.joined()
+        var list = WrittenList()
+        list.columns = max(rule.utf8.count, titleColumns)
+        var box = BoxWriter(inside: list.columns)
         box.writeLine(rule, columns: rule.utf8.count)
-        for row in [header] + rows {
+        func writeRow(_ row: [PrintableText]) {
             box.writeRow(row, widths: widths, columns: rule.utf8.count)
             box.writeLine(rule, columns: rule.utf8.count)
+            list.take(&box.buffer)
         }
+        writeRow(header)
+        for entry in entries { writeRow(cells(of: entry)) }
         box.writeEdge()
-        return box.buffer
+        list.take(&box.buffer, isLast: true)
+        return list
     }
 
-    private static func lastUpdate(of entry: AppEntry) -> String {
+    /// The whole box.
+    static func document(_ list: WrittenList, title: PrintableText) -> SharedPieces {
+        var head = BoxWriter(inside: list.columns)
+        head.writeEdge()
+        head.writeLine(title.text, columns: title.columns)
+        head.writeEdge()
+        return list.document(head: head.buffer)
+    }
+
+    private static let header = ["App Name", "Last Update Time (UTC)", "Source"].map(PrintableText.init)
+
+    private static func cells(of entry: AppEntry) -> [PrintableText] {
         let time = entry.lastUpdate?.time.tableText ?? "never"
-        return switch entry.state {
-        case .ok: time
-        case .expired: time + " (expired)"
-        case .failing: time + " (failing)"
-        }
+        let lastUpdate = entry.condition.isMarkedInTable ? "\(time) (\(entry.condition.rawValue))" : time
+        return [entry.name.description, lastUpdate, entry.source.description].map(PrintableText.init)
     }
 }
 
 private struct BoxWriter {
     /// Columns between `| ` and ` |`.
     let inside: Int
-    private(set) var buffer: ByteBuffer
+    var buffer = ByteBuffer()
 
-    init(inside: Int, capacity: Int) {
-        self.inside = inside
-        buffer = ByteBufferAllocator().buffer(capacity: capacity)
-    }
+    init(inside: Int) { self.inside = inside }
 
     mutating func writeEdge() {
         buffer.writeStaticString("+")

@@ -1,3 +1,5 @@
+public import HTTP
+
 /// What the core may ask of the shell.
 public protocol Lifecycle: Sendable {
     /// Whether the listeners are up, the first poll of each target has ended, and no stop has begun.
@@ -9,6 +11,26 @@ public protocol Lifecycle: Sendable {
 
     /// Reads the configuration again and waits for what comes of it.
     func reload() async -> ReloadResult
+    /// Logs a request that has changed something, or tried to in vain. Called where the change happens, so that it is logged also when
+    /// the connection is gone by then.
+    func log(_ change: RequestedChange)
+}
+
+/// A request that has changed something, for the log.
+public struct RequestedChange: Equatable, Sendable {
+    /// Method and path.
+    public var request: String
+    /// The status of the answer.
+    public var status: Int
+    /// The other end of the connection.
+    public var peer: Peer
+
+    /// The change that this request has made.
+    init(_ request: Request, status: Int) {
+        self.request = "\(request.method) \(request.path)"
+        self.status = status
+        peer = request.peer
+    }
 }
 
 /// What came of a reload.

@@ -1,15 +1,27 @@
 import HTTP
 import NIOCore
 
-/// `/metrics`: every app's metrics as they came, or with `?app=NAME` those apps alone (SPEC §5).
+/// `/metrics`: every app's metrics as they came, or with `?app=NAME` those apps alone.
 struct MetricsRoute: Route {
-    let path = "/metrics"
+    let path = RoutePath.metrics
     let summary = "the metrics of every app; ?app=NAME for one alone"
 
     let store: MetricStore
+    let snapshots: SnapshotSource
     let offload: any Offload
     let clock: @Sendable () -> Moment
     let metrics: SelfMetrics
+    /// What has to be compressed and written before an answer can be put together.
+    private let preparing = SharedWork<Preparation, Prepared>()
+
+    init(store: MetricStore, snapshots: SnapshotSource, offload: any Offload, clock: @escaping @Sendable () -> Moment, metrics: SelfMetrics)
+    {
+        self.store = store
+        self.snapshots = snapshots
+        self.offload = offload
+        self.clock = clock
+        self.metrics = metrics
+    }
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         // A poll of our own answer would hold the one before it, and grow each time.
@@ -18,46 +30,89 @@ struct MetricsRoute: Route {
         let isCompressed = ContentNegotiation.prefersGzip(request.acceptEncoding)
         let names = request.query.filter { $0.name == "app" }.map(\.value)
         if !names.isEmpty { return respond(withAppsNamed: names, at: now, isCompressed: isCompressed, on: eventLoop) }
-        // After many pushes to join their bytes is long work, and so is to compress what has been joined.
-        if store.snapshotWork > OffloadThreshold.copiedBytes {
-            return offload.answer(on: eventLoop, isLarge: true) { whole(store.snapshot(at: now), at: now, isCompressed: isCompressed) }
-        }
-        let snapshot = store.snapshot(at: now)
-        return offload.answer(on: eventLoop, isLarge: isLarge(snapshot, at: now, isCompressed: isCompressed)) {
-            whole(snapshot, at: now, isCompressed: isCompressed)
-        }
+        // Another proxy has series of the same names: these would hide its own from Prometheus.
+        let form = Form(isCompressed: isCompressed, hasSelfMetrics: metrics.isExposed && request.instance == nil)
+        if let snapshot = snapshots.ready(at: now) { return whole(snapshot, form, at: now, on: eventLoop) }
+        return snapshots.later(at: now, on: eventLoop) { whole($0, form, at: now, on: eventLoop) }
     }
 
-    private func isLarge(_ snapshot: Snapshot, at now: Moment, isCompressed: Bool) -> Bool {
-        guard metrics.isExposed else { return isCompressed && snapshot.uncompressedWork > OffloadThreshold.compressedBytes }
-        return metrics.needsReading(at: now) || snapshot.unwrittenApps > OffloadThreshold.apps
-            || (isCompressed && snapshot.uncompressedWorkWithAppMetrics > OffloadThreshold.compressedBytes)
+    // MARK: - All apps
+
+    private struct Form: Hashable {
+        var isCompressed: Bool
+        var hasSelfMetrics: Bool
+    }
+
+    private struct Preparation: Hashable {
+        var generation: UInt64
+        var form: Form
+    }
+
+    /// What a snapshot gives to an answer, all but the self-metrics that change with each scrape.
+    private enum Prepared {
+        case plain(SharedPieces)
+        case compressed(Snapshot.Compressed)
+    }
+
+    private func whole(_ snapshot: Snapshot, _ form: Form, at now: Moment, on eventLoop: any EventLoop) -> Answer {
+        if let prepared = quicklyPrepared(snapshot, form, at: now) { return .now(response(prepared, of: snapshot, form, at: now)) }
+        let prepared = preparing.value(of: Preparation(generation: snapshot.generation, form: form), on: eventLoop) { work in
+            _ = offload.run(on: eventLoop, work)
+            return true
+        } make: { [self] in
+            prepare(snapshot, form, at: now)
+        }
+        return .later(prepared.map { [self] in response($0 ?? prepare(snapshot, form, at: now), of: snapshot, form, at: now) })
+    }
+
+    /// `nil` when it takes more than a millisecond or two, or another thread is at it. Never waits.
+    private func quicklyPrepared(_ snapshot: Snapshot, _ form: Form, at now: Moment) -> Prepared? {
+        guard form.hasSelfMetrics else {
+            guard form.isCompressed else { return .plain(snapshot.body) }
+            return snapshot.compressed(compressingAtMost: OffloadThreshold.compressedBytes).map(Prepared.compressed)
+        }
+        guard !metrics.needsReading(at: now),
+            let appMetrics = AppMetrics.of(snapshot, metrics.lineGroups, writingAtMost: OffloadThreshold.apps)
+        else { return nil }
+        guard form.isCompressed else { return .plain(appMetrics.body) }
+        return appMetrics.compressed(with: snapshot, compressingAtMost: OffloadThreshold.compressedBytes).map(Prepared.compressed)
+    }
+
+    /// May take long.
+    private func prepare(_ snapshot: Snapshot, _ form: Form, at now: Moment) -> Prepared {
+        guard form.hasSelfMetrics else { return form.isCompressed ? .compressed(snapshot.compressed) : .plain(snapshot.body) }
+        metrics.readProcess(at: now)
+        let appMetrics = AppMetrics.of(snapshot, metrics.lineGroups)
+        return form.isCompressed ? .compressed(appMetrics.compressed(with: snapshot)) : .plain(appMetrics.body)
     }
 
     /// The self-metrics come last: first what they say of the apps, which changes with the snapshot, then the rest.
-    private func whole(_ snapshot: Snapshot, at now: Moment, isCompressed: Bool) -> Response {
-        guard metrics.isExposed else {
-            return isCompressed
-                ? MetricsRoute.compressed(snapshot.gzipPieces) : MetricsRoute.plain(snapshot.pieces, size: snapshot.size)
+    private func response(_ prepared: Prepared, of snapshot: Snapshot, _ form: Form, at now: Moment) -> Response {
+        var whole: SharedPieces
+        switch prepared {
+        case .plain(let body):
+            whole = body
+            if form.hasSelfMetrics {
+                let own = metrics.exposition(limits: store.limits, at: now).buffer
+                whole.pieces.append(own)
+                whole.size += own.readableBytes
+            }
+        case .compressed(var compressed):
+            if form.hasSelfMetrics { compressed.member.append(metrics.segment(limits: store.limits, at: now)) }
+            whole = compressed.body
         }
-        if isCompressed {
-            var member = snapshot.gzipMemberWithAppMetrics
-            member.append(metrics.segment(limits: store.limits, at: now))
-            return MetricsRoute.compressed(member.finished())
-        }
-        let own = metrics.exposition(limits: store.limits, at: now)
-        let appMetrics = snapshot.appMetrics
-        return MetricsRoute.plain(
-            snapshot.pieces + appMetrics.expositions.map(\.buffer) + [own.buffer], size: snapshot.size + appMetrics.size + own.size)
+        return response(whole, isCompressed: form.isCompressed, instances: snapshot.instances)
     }
 
-    private static func plain(_ pieces: [ByteBuffer], size: Int) -> Response {
-        Response(status: 200, headers: plainHeaders, body: pieces, contentLength: size)
+    private func response(_ body: SharedPieces, isCompressed: Bool, instances: [String]) -> Response {
+        var headers = isCompressed ? gzipHeaders : plainHeaders
+        if !instances.isEmpty {
+            headers[0].value = ([ProgramInstance.id] + instances).joined(separator: ", ")
+        }
+        return Response(status: 200, headers: headers, body: body)
     }
 
-    private static func compressed(_ member: (pieces: [ByteBuffer], size: Int)) -> Response {
-        Response(status: 200, headers: gzipHeaders, body: member.pieces, contentLength: member.size)
-    }
+    // MARK: - Some apps
 
     private func respond(
         withAppsNamed names: [String], at now: Moment, isCompressed: Bool, on eventLoop: any EventLoop
@@ -65,13 +120,20 @@ struct MetricsRoute: Route {
         switch AppSelection(of: names, lookUp: { store.apps(named: $0, at: now) }) {
         case .fresh(let entries):
             let expositions = entries.map(\.exposition)
+            let instances = Set(expositions.flatMap(\.instances)).sorted()
             guard isCompressed else {
-                return .now(MetricsRoute.plain(expositions.map(\.buffer), size: expositions.reduce(0) { $0 + $1.size }))
+                var body = SharedPieces()
+                for exposition in expositions { body.append(exposition.buffer) }
+                return .now(response(body, isCompressed: false, instances: instances))
             }
             let work = expositions.reduce(0) { $0 + ($1.needsCompression ? $1.size : 0) }
-            return offload.answer(on: eventLoop, isLarge: work > OffloadThreshold.compressedBytes) {
-                MetricsRoute.compressed(GzipMember(expositions.lazy.map(\.segment)).finished())
+            let answer: @Sendable () -> Response = {
+                var body = SharedPieces()
+                let (pieces, _) = GzipMember(expositions.lazy.map(\.segment)).finished()
+                for piece in pieces { body.append(piece) }
+                return response(body, isCompressed: true, instances: instances)
             }
+            return work > OffloadThreshold.compressedBytes ? .later(offload.run(on: eventLoop, answer)) : .now(answer())
         case .stale(let entries):
             let reasons = entries.map(whyStale).joined(separator: "; ")
             return .now(.text(503, "no fresh metrics: \(reasons)"))
@@ -82,17 +144,85 @@ struct MetricsRoute: Route {
     }
 
     private func whyStale(_ entry: AppEntry) -> String {
-        let name = PrintableText(entry.name.description).text
-        return switch entry.state {
-        case .ok: "\(name) has not answered yet"
-        case .expired: "\(name) has expired: no update since \(entry.lastUpdate?.time.tableText ?? "its start")"
-        case .failing(let reason): "\(name) is failing: \(PrintableText(reason).text)"
+        "\(PrintableText(entry.name.description).text) \(entry.sentence)"
+    }
+}
+
+/// What `?app=` picks of all apps: those known of the ones named, in order of name, each once.
+enum AppSelection {
+    /// At least one of them is fresh.
+    case fresh([AppEntry])
+    /// Known, but none is fresh: Prometheus's own `up` shall be 0.
+    case stale([AppEntry])
+    /// None of the names is that of an app.
+    case unknown
+
+    /// - Parameter lookUp: those of the names that are known, in their order.
+    init(of names: [String], lookUp: ([AppName]) -> [AppEntry]) {
+        // Text that is no valid name cannot be that of an app.
+        let known = lookUp(Set(names.compactMap(AppName.init)).sorted())
+        if known.isEmpty {
+            self = .unknown
+        } else {
+            self = known.contains(where: \.isFresh) ? .fresh(known) : .stale(known)
         }
     }
 }
 
+/// `/metrics/self`: the proxy's own metrics alone; 404 with `self_metrics = false`.
+struct SelfMetricsRoute: Route {
+    let path = RoutePath.selfMetrics
+    let summary = "the proxy's own metrics alone"
+
+    let store: MetricStore
+    let snapshots: SnapshotSource
+    let offload: any Offload
+    let clock: @Sendable () -> Moment
+    let metrics: SelfMetrics
+
+    func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
+        guard metrics.isExposed else { return .now(.text(404, "self_metrics in [exporter] is false")) }
+        let now = clock()
+        let isCompressed = ContentNegotiation.prefersGzip(request.acceptEncoding)
+        return snapshots.answer(at: now, on: eventLoop) { [self] snapshot in
+            if !metrics.needsReading(at: now),
+                let appMetrics = AppMetrics.of(snapshot, metrics.lineGroups, writingAtMost: OffloadThreshold.apps),
+                !isCompressed || appMetrics.uncompressedBytes <= OffloadThreshold.compressedBytes
+            {
+                return .now(response(appMetrics, at: now, isCompressed: isCompressed))
+            }
+            return .later(
+                offload.run(on: eventLoop) {
+                    metrics.readProcess(at: now)
+                    return response(AppMetrics.of(snapshot, metrics.lineGroups), at: now, isCompressed: isCompressed)
+                })
+        }
+    }
+
+    private func response(_ appMetrics: AppMetrics, at now: Moment, isCompressed: Bool) -> Response {
+        let expositions = appMetrics.expositions + [metrics.exposition(limits: store.limits, at: now)]
+        var body = SharedPieces()
+        if isCompressed {
+            let segments = expositions.map { $0.segment }
+            for piece in GzipMember(segments).finished().pieces { body.append(piece) }
+        } else {
+            for exposition in expositions { body.append(exposition.buffer) }
+        }
+        return Response(status: 200, headers: isCompressed ? gzipHeaders : plainHeaders, body: body)
+    }
+}
+
+/// What every answer in text format 0.0.4 says of itself. The first field lists the proxies whose metrics it contains.
 private let plainHeaders: [(name: String, value: String)] = [
-    ("Content-Type", "text/plain; version=0.0.4; charset=utf-8"), ("Vary", "Accept-Encoding"), ("X-Content-Type-Options", "nosniff"),
+    ("X-Exporter-Proxy-Instances", ProgramInstance.id), ("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),
+    ("Vary", "Accept-Encoding"), ("X-Content-Type-Options", "nosniff"),
 ]
 
 private let gzipHeaders = plainHeaders + [("Content-Encoding", "gzip")]
+
+extension Response {
+    init(status: Int, headers: [(name: String, value: String)], body: SharedPieces) {
+        self.init(status: status, headers: headers, body: body.pieces, contentLength: body.size)
+        leases = body.leases
+    }
+}

@@ -3,21 +3,20 @@ import NIOCore
 
 /// `POST /-/reload`: reads the configuration again; 200 when it runs, 500 with the reason when it cannot, 403 unless `enable_lifecycle`.
 struct ReloadRoute: Route {
-    let path = "/-/reload"
+    let path = RoutePath.reload
     let summary = "POST: reload the configuration, when enable_lifecycle is set"
     let methods: [Request.Method] = [.post]
 
     let lifecycle: any Lifecycle
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
-        guard lifecycle.isEnabled else {
-            return .now(.text(403, "forbidden: enable_lifecycle in [exporter] is not set", headers: [Response.neverStored]))
-        }
+        guard lifecycle.isEnabled else { return .now(.lifecycleDisabled) }
         let promise = eventLoop.makePromise(of: Response.self)
-        // The request waits for it, however long it takes; a client that leaves meanwhile stops nothing.
+        // The request waits for the end of the reload, however long it takes. A client that leaves meanwhile stops nothing.
         Task { [lifecycle] in
-            let result = await lifecycle.reload()
-            promise.succeed(Self.response(to: result))
+            let response = Self.response(to: await lifecycle.reload())
+            lifecycle.log(RequestedChange(request, status: response.status))
+            promise.succeed(response)
         }
         return .later(promise.futureResult)
     }
@@ -32,4 +31,10 @@ struct ReloadRoute: Route {
             return .text(500, reason, headers: [Response.neverStored])
         }
     }
+}
+
+extension Response {
+    /// The answer to a change that only `enable_lifecycle` allows.
+    static let lifecycleDisabled = Response.text(
+        403, "forbidden: enable_lifecycle in [exporter] is not set", headers: [Response.neverStored])
 }

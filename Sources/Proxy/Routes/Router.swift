@@ -1,33 +1,60 @@
 public import HTTP
 public import NIOCore
 
-/// Picks the route by its path: 404 without one, 405 for a method that it does not take (SPEC §5). Paths match exactly, `/metrics/` is another.
-public struct Router: Responder {
-    /// The paths of all routes, for those who count requests.
-    static let paths = ["/metrics", "/apps", "/apps/NAME", "/sd", "/-/healthy", "/-/ready", "/-/reload", "/"]
+/// One path and what it answers.
+protocol Route: Sendable {
+    /// Where it stands in the documents and the metrics.
+    var path: RoutePath { get }
+    /// What is there, in a few words: for the landing page and the answer to an unknown path.
+    var summary: String { get }
+    /// The methods it takes; others get 405. A route that takes GET takes HEAD and answers it alike: the body is dropped later.
+    var methods: [Request.Method] { get }
 
+    /// Whether the request's path is this route's, whatever its method.
+    func serves(_ request: Request) -> Bool
+    /// Never blocks; called for `methods` alone.
+    func respond(to request: Request, on eventLoop: any EventLoop) -> Answer
+}
+
+extension Route {
+    var methods: [Request.Method] { readingMethods }
+
+    func serves(_ request: Request) -> Bool { path.rawValue == request.path }
+}
+
+private let readingMethods: [Request.Method] = [.get, .head]
+
+/// Picks the route by its path: 404 without one, 405 for a method that it does not take. Paths match exactly, `/metrics/` is another.
+public struct Router: Responder {
     let routes: [any Route]
     private let notFound: Response
 
     /// - Parameters:
     ///   - metrics: what `/metrics` shows of the proxy itself.
-    ///   - clock: the time at which the store is looked at, and that `/apps` shows.
-    ///   - offload: where large work goes.
+    ///   - offload: where the long work of scrapes goes.
+    ///   - pageOffload: where pages and lists of many apps are written; threads of their own, so that scrapes never wait behind them.
+    ///     Without them `offload` takes that work too.
+    ///   - pageThreads: how many threads `pageOffload` has.
+    ///   - clock: the moment at which the store is looked at, and that `/apps` shows.
     public init(
-        store: MetricStore, lifecycle: any Lifecycle, metrics: SelfMetrics, offload: any Offload, clock: @escaping @Sendable () -> Moment
+        store: MetricStore, lifecycle: any Lifecycle, metrics: SelfMetrics, offload: any Offload, pageOffload: (any Offload)? = nil,
+        pageThreads: Int = 1, clock: @escaping @Sendable () -> Moment
     ) {
-        // The most frequent first. A new route needs its file and a line here.
+        let snapshots = SnapshotSource(store: store, offload: offload)
+        let lists = AppLists(snapshots: snapshots, queue: PageQueue(offload: pageOffload ?? offload, threads: pageThreads))
+        // The most frequent first. A new route needs its type and a line here.
         let listed: [any Route] = [
-            MetricsRoute(store: store, offload: offload, clock: clock, metrics: metrics),
-            AppsRoute(store: store, lifecycle: lifecycle, offload: offload, clock: clock),
-            ServiceDiscoveryRoute(store: store, offload: offload, clock: clock),
+            MetricsRoute(store: store, snapshots: snapshots, offload: offload, clock: clock, metrics: metrics),
+            SelfMetricsRoute(store: store, snapshots: snapshots, offload: offload, clock: clock, metrics: metrics),
+            AppsRoute(lists: lists, lifecycle: lifecycle, clock: clock),
+            AppRoute(store: store, lifecycle: lifecycle, clock: clock),
+            ServiceDiscoveryRoute(lists: lists, clock: clock),
             HealthyRoute(),
             ReadyRoute(lifecycle: lifecycle),
             ReloadRoute(lifecycle: lifecycle),
-            AppDeletionRoute(store: store, lifecycle: lifecycle),
         ]
-        routes = listed + [LandingPage(linking: listed.filter { $0.methods.contains(.get) })]
-        let paths = routes.map { "\($0.path)  \($0.summary)" }.joined(separator: "\n")
+        routes = listed + [LandingPage(linking: listed.filter { $0.methods.contains(.get) && $0.path != .app })]
+        let paths = routes.map { "\($0.path.rawValue)  \($0.summary)" }.joined(separator: "\n")
         notFound = .text(404, "nothing here; there is:\n\(paths)")
     }
 
@@ -40,6 +67,30 @@ public struct Router: Responder {
 
     private func methodNotAllowed(on route: any Route) -> Response {
         let methods = route.methods.map(\.description).joined(separator: ", ")
-        return .text(405, "method not allowed: \(route.path) takes \(methods)", headers: [("Allow", methods)])
+        return .text(405, "method not allowed: \(route.path.rawValue) takes \(methods)", headers: [("Allow", methods)])
+    }
+}
+
+/// `/-/healthy`: 200 as long as the process answers at all.
+struct HealthyRoute: Route {
+    let path = RoutePath.healthy
+    let summary = "200 while the process answers"
+
+    func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
+        .now(.text(200, "exporter-proxy is healthy", headers: [Response.neverStored]))
+    }
+}
+
+/// `/-/ready`: 200 once a scrape shows all that it can, until a stop begins.
+struct ReadyRoute: Route {
+    let path = RoutePath.ready
+    let summary = "200 from the end of the first polls until a stop begins, else 503"
+
+    let lifecycle: any Lifecycle
+
+    func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
+        lifecycle.isReady
+            ? .now(.text(200, "exporter-proxy is ready", headers: [Response.neverStored]))
+            : .now(.text(503, "exporter-proxy is not ready: it is starting or stopping", headers: [Response.neverStored]))
     }
 }

@@ -3,11 +3,13 @@ import NIOCore
 
 /// `/sd`: Prometheus HTTP service discovery, one target group per app, so that each app can be its own `instance`.
 struct ServiceDiscoveryRoute: Route {
-    let path = "/sd"
+    let path = RoutePath.discovery
     let summary = "Prometheus HTTP service discovery, one target per app"
 
-    let store: MetricStore
-    let offload: any Offload
+    /// A name of 255 bytes, brackets and a port.
+    private static let maxHostLength = 264
+
+    let lists: AppLists
     let clock: @Sendable () -> Moment
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
@@ -16,20 +18,30 @@ struct ServiceDiscoveryRoute: Route {
             return .now(
                 .text(400, "bad request: the targets are named after the Host header, and there is none", headers: [Response.neverStored]))
         }
-        let entries = store.snapshot(at: clock()).entries
-        let scheme = request.isTLS ? "https" : "http"
-        return offload.answer(on: eventLoop, isLarge: entries.count > OffloadThreshold.apps) {
-            let body = ServiceDiscoveryRoute.groups(of: entries, host: host, scheme: scheme)
-            return Response(status: 200, contentType: "application/json", headers: [Response.neverStored], body: body)
+        // It stands in the answer once for each app.
+        guard host.utf8.count <= Self.maxHostLength else {
+            return .now(.text(400, "bad request: the Host header is too long", headers: [Response.neverStored]))
+        }
+        let list = AppLists.List.discovery(host: host, scheme: request.isTLS ? "https" : "http")
+        return lists.answer(request, with: list, at: clock(), on: eventLoop) { list in
+            Response(
+                status: 200,
+                headers: [("Content-Type", "application/json"), ("X-Content-Type-Options", "nosniff"), Response.neverStored],
+                body: list.body)
         }
     }
+}
 
-    private static func groups(of entries: some Collection<AppEntry>, host: String, scheme: String) -> ByteBuffer {
-        var json = JSONWriter(capacity: 16 + 192 * entries.count)
+/// The document of `/sd`.
+enum DiscoveryJSON {
+    static func list(of entries: some Collection<AppEntry>, host: String, scheme: String) -> WrittenList {
+        var list = WrittenList()
+        var json = JSONWriter()
         json.raw("[")
-        for (index, entry) in entries.enumerated() {
-            json.raw(index == 0 ? "\n" : ",\n")
-            json.raw("{\"targets\": [")
+        var isFirst = true
+        for entry in entries {
+            json.raw(isFirst ? "\n{\"targets\": [" : ",\n{\"targets\": [")
+            isFirst = false
             json.string(host)
             json.raw("], \"labels\": {\"__scheme__\": ")
             json.string(scheme)
@@ -38,8 +50,10 @@ struct ServiceDiscoveryRoute: Route {
             json.raw(", \"app\": ")
             json.string(entry.name.description)
             json.raw("}}")
+            list.take(&json.buffer)
         }
-        json.raw(entries.isEmpty ? "]\n" : "\n]\n")
-        return json.buffer
+        json.raw(isFirst ? "]\n" : "\n]\n")
+        list.take(&json.buffer, isLast: true)
+        return list
     }
 }

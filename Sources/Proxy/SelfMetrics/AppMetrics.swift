@@ -1,30 +1,145 @@
+import HTTP
 import NIOCore
+import Synchronization
 
-/// What the self-metrics say of a snapshot's apps; made once for it.
-struct AppMetrics: Sendable {
+// What the self-metrics say of single apps. It is written once for each chunk and joined once for each snapshot, since a scrape with a
+// hundred thousand apps would otherwise write two hundred thousand lines.
+
+/// The lines about one chunk's apps, ready to be sent: a run of lines for each of the two families.
+final class AppLines: Sendable {
+    let updates: ByteBuffer
+    let sizes: ByteBuffer
+
+    convenience init(of apps: [StoredApp]) {
+        var updates = ExpositionWriter(capacity: 96 * apps.count)
+        var sizes = ExpositionWriter(capacity: 64 * apps.count)
+        for app in apps {
+            let labels = ExpositionWriter.labels(("app", app.name.description))
+            if let time = app.entry.lastUpdate?.time { updates.sample(.appLastUpdate, labels: labels, nanoseconds: time.nanoseconds) }
+            sizes.sample(.appSize, labels: labels, app.size)
+        }
+        self.init(updates: updates.buffer, sizes: sizes.buffer)
+    }
+
+    init(updates: ByteBuffer, sizes: ByteBuffer) {
+        self.updates = updates
+        self.sizes = sizes
+    }
+}
+
+extension Chunk {
+    /// The lines about its apps; made by the first caller, while others wait.
+    fileprivate var lines: AppLines { derived.value { AppLines(of: apps) } }
+}
+
+/// The lines of neighbouring chunks, joined so that neither pieces nor compressed segments get too small.
+final class AppLineGroup: Sendable {
+    /// A group is closed once each of its runs of lines has at least this size.
+    static let minSize = 32 << 10
+
+    /// The chunks' lines, in order.
+    let parts: [AppLines]
+    let updates: Exposition
+    let sizes: Exposition
+
+    init(_ parts: [AppLines]) {
+        self.parts = parts
+        updates = Exposition(joining: parts.map(\.updates))
+        sizes = Exposition(joining: parts.map(\.sizes))
+    }
+
+    /// Cuts all lines into groups, and takes as many of the earlier ones as still fit.
+    static func groups(of lines: [AppLines], reusing earlier: [AppLineGroup]) -> [AppLineGroup] {
+        let groups = cut(lines, reusing: earlier)
+        // Many changes leave many short groups behind.
+        let size = lines.reduce(0) { $0 + $1.sizes.readableBytes }
+        return groups.count > 2 * (size / minSize) + 4 ? cut(lines, reusing: []) : groups
+    }
+
+    private static func cut(_ lines: [AppLines], reusing earlier: [AppLineGroup]) -> [AppLineGroup] {
+        var known: [ObjectIdentifier: AppLineGroup] = [:]
+        for group in earlier { known[ObjectIdentifier(group.parts[0])] = group }
+        var groups: [AppLineGroup] = []
+        var start = 0
+        var size = 0
+        for (index, part) in lines.enumerated() {
+            if index == start, let group = known[ObjectIdentifier(part)], group.isAt(index, of: lines) {
+                groups.append(group)
+                start = index + group.parts.count
+                continue
+            }
+            guard index >= start else { continue }
+            size += part.sizes.readableBytes
+            let next = index + 1
+            // A short group is better than one that pushes all later ones out of place.
+            let meetsKnown = next < lines.count && known[ObjectIdentifier(lines[next])]?.isAt(next, of: lines) == true
+            if size >= minSize || meetsKnown || next == lines.count {
+                groups.append(AppLineGroup(Array(lines[start...index])))
+                start = next
+                size = 0
+            }
+        }
+        return groups
+    }
+
+    private func isAt(_ index: Int, of lines: [AppLines]) -> Bool {
+        index + parts.count <= lines.count && zip(parts, lines[index...]).allSatisfy { $0 === $1 }
+    }
+}
+
+/// The groups of the last snapshot that was asked for its lines; the next snapshot takes over what has not changed.
+final class LineGroups: Sendable {
+    private let last = Mutex<[AppLineGroup]>([])
+
+    /// The groups of these lines.
+    func update(_ lines: [AppLines]) -> [AppLineGroup] {
+        last.withLock { last in
+            last = AppLineGroup.groups(of: lines, reusing: last)
+            return last
+        }
+    }
+
+    /// The same; `nil` while another thread is at it. Never waits.
+    func updateIfAvailable(_ lines: [AppLines]) -> [AppLineGroup]? {
+        last.withLockIfAvailable { last in
+            last = AppLineGroup.groups(of: lines, reusing: last)
+            return last
+        }
+    }
+}
+
+/// What the self-metrics say of a snapshot's apps; made once for it, and freed with it.
+final class AppMetrics: Sendable {
     /// In order; the two families one after the other.
     let expositions: [Exposition]
+    /// The snapshot's expositions with these behind them.
+    let body: SharedPieces
+    /// The same compressed, when a request has asked for it.
+    private let compressed = Mutex<Snapshot.Compressed?>(nil)
 
-    /// In bytes.
-    var size: Int { expositions.reduce(0) { $0 + $1.size } }
-
-    init(groups: [AppLineGroup], apps: Int, bytes: Int) {
+    private init(of snapshot: Snapshot, groups: [AppLineGroup]) {
         var totals = ExpositionWriter(capacity: 512)
-        totals.single(.apps, apps)
-        totals.single(.storedBytes, bytes)
-        guard !groups.isEmpty else {
+        totals.single(.apps, snapshot.chunks.reduce(0) { $0 + $1.apps.count { $0.counts } })
+        totals.single(.storedBytes, snapshot.size)
+        if groups.isEmpty {
             expositions = [Exposition(endingInNewline: totals.buffer)]
-            return
-        }
-        totals.begin(.appLastUpdate)
-        if groups.count == 1 {
-            // Small: one piece, and compressed together.
-            let parts = [totals.buffer, groups[0].updates.buffer, AppMetrics.sizesHeader.buffer, groups[0].sizes.buffer]
-            expositions = [Exposition(joining: parts)]
         } else {
-            let head = Exposition(endingInNewline: totals.buffer)
-            expositions = [head] + groups.map(\.updates) + [AppMetrics.sizesHeader] + groups.map(\.sizes)
+            totals.begin(.appLastUpdate)
+            if groups.count == 1 {
+                // Small: one piece, and compressed together.
+                let parts = [totals.buffer, groups[0].updates.buffer, AppMetrics.sizesHeader.buffer, groups[0].sizes.buffer]
+                expositions = [Exposition(joining: parts)]
+            } else {
+                let head = Exposition(endingInNewline: totals.buffer)
+                expositions = [head] + groups.map(\.updates) + [AppMetrics.sizesHeader] + groups.map(\.sizes)
+            }
         }
+        let own = snapshot.body
+        body = SharedPieces(
+            pieces: own.pieces + expositions.map(\.buffer),
+            // The next snapshot keeps none of them, so they count whenever an answer keeps them.
+            leases: own.leases + expositions.map { _ in PieceLease(isStored: false) },
+            size: own.size + expositions.reduce(0) { $0 + $1.size })
     }
 
     private static let sizesHeader: Exposition = {
@@ -32,6 +147,56 @@ struct AppMetrics: Sendable {
         writer.begin(.appSize)
         return Exposition(endingInNewline: writer.buffer)
     }()
+
+    /// The ones of this snapshot; made by the first caller, while others wait for it.
+    static func of(_ snapshot: Snapshot, _ groups: LineGroups) -> AppMetrics {
+        snapshot.derived.value { AppMetrics(of: snapshot, groups: groups.update(snapshot.chunks.map(\.lines))) }
+    }
+
+    /// The same, if the lines of at most this many apps have still to be written; `nil` also while another thread does that. Never waits.
+    static func of(_ snapshot: Snapshot, _ groups: LineGroups, writingAtMost apps: Int) -> AppMetrics? {
+        snapshot.derived.valueIfQuick {
+            let unwritten = snapshot.chunks.reduce(0) { $0 + ($1.derived.isMissing ? $1.apps.count : 0) }
+            guard unwritten <= apps, let groups = groups.updateIfAvailable(snapshot.chunks.map(\.lines)) else { return nil }
+            return AppMetrics(of: snapshot, groups: groups)
+        }
+    }
+
+    /// The snapshot and these compressed, still open for more segments; made once.
+    func compressed(with snapshot: Snapshot) -> Snapshot.Compressed {
+        compressed.withLock { compressed in
+            if let compressed { return compressed }
+            let made = append(to: snapshot.compressed)
+            compressed = made
+            return made
+        }
+    }
+
+    /// The same, if at most this many bytes have still to be compressed for it; `nil` also while another thread does that. Never waits.
+    func compressed(with snapshot: Snapshot, compressingAtMost bytes: Int) -> Snapshot.Compressed? {
+        compressed.withLockIfAvailable { compressed in
+            if let compressed { return compressed }
+            let own = uncompressedBytes
+            guard own <= bytes, let member = snapshot.compressed(compressingAtMost: bytes - own) else { return nil }
+            let made = append(to: member)
+            compressed = made
+            return made
+        } ?? nil
+    }
+
+    /// Bytes of `expositions` that nothing has compressed yet.
+    var uncompressedBytes: Int { expositions.reduce(0) { $0 + ($1.needsCompression ? $1.size : 0) } }
+
+    private func append(to snapshot: Snapshot.Compressed) -> Snapshot.Compressed {
+        var made = snapshot
+        var deflater: Deflater?
+        for exposition in expositions where exposition.size > 0 {
+            if deflater == nil, exposition.needsCompression { deflater = Deflater() }
+            made.member.append(exposition.segment(using: deflater))
+            made.leases.append(PieceLease(isStored: false))
+        }
+        return made
+    }
 }
 
 extension Exposition {

@@ -1,42 +1,73 @@
 import Synchronization
 
+/// The paths of the scrape side, as requests are counted by them: the values of the label `path`.
+public enum RoutePath: String, CaseIterable, Sendable {
+    case metrics = "/metrics"
+    case selfMetrics = "/metrics/self"
+    case apps = "/apps"
+    /// One app, whatever its name is.
+    case app = "/apps/NAME"
+    case discovery = "/sd"
+    case healthy = "/-/healthy"
+    case ready = "/-/ready"
+    case reload = "/-/reload"
+    case landing = "/"
+    /// No path of ours, or a request that could not be read.
+    case other
+
+    /// The begin of each path of one app.
+    static let appPrefix = "/apps/"
+
+    /// The route that serves this path.
+    init(serving path: String?) {
+        guard let path else {
+            self = .other
+            return
+        }
+        self = RoutePath(rawValue: path) ?? (path.hasPrefix(Self.appPrefix) ? .app : .other)
+    }
+}
+
 /// HTTP requests answered, by route and status code.
 public final class RequestMetrics: Sendable {
-    /// Every code that this program answers with.
-    static let codes = [200, 204, 400, 401, 403, 404, 405, 406, 408, 411, 413, 414, 417, 421, 431, 500, 501, 503, 505, 508]
-    static let other = "other"
+    private struct Row {
+        let path: RoutePath
+        let code: Int
+        /// Ready, since each scrape writes them.
+        let labels: String
+        var count = 0
 
-    /// Whatever its app is called.
-    private static let app = Router.paths.firstIndex(of: "/apps/NAME")
-
-    private let paths: [String]
-    /// For each path each code.
-    private let counters: [Counter]
-    private let labels: [String]
-
-    /// - Parameter paths: the routes.
-    init(paths: [String]) {
-        self.paths = paths + [Self.other]
-        counters = self.paths.flatMap { _ in Self.codes.map { _ in Counter() } }
-        labels = self.paths.flatMap { path in Self.codes.map { ExpositionWriter.labels(("path", path), ("code", String($0))) } }
+        init(_ path: RoutePath, _ code: Int) {
+            self.path = path
+            self.code = code
+            labels = ExpositionWriter.labels(("path", path.rawValue), ("code", String(code)))
+        }
     }
+
+    /// What was ever counted, in order of path and code; successful scrapes are there from the start.
+    private let rows = Mutex([Row(.metrics, 200)])
+
+    /// Nothing is counted yet.
+    init() {}
 
     /// One more request was answered.
     /// - Parameter path: as it was asked for; `nil` when the request could not be read.
     public func count(path: String?, code: Int) {
-        let route = path.flatMap { path in paths.firstIndex(of: path) ?? (path.hasPrefix("/apps/") ? Self.app : nil) } ?? paths.count - 1
-        guard let code = Self.codes.firstIndex(of: code) else { return }
-        counters[route * Self.codes.count + code].increment()
-    }
-
-    /// What was ever counted, and the successful scrapes in any case.
-    var samples: [(labels: String, count: Int)] {
-        // Nearly all of them are zero, at each scrape.
-        counters.indices.compactMap { index in
-            let count = counters[index].value
-            return count > 0 || index == 0 ? (labels[index], count) : nil
+        let path = RoutePath(serving: path)
+        rows.withLock { rows in
+            if let index = rows.firstIndex(where: { $0.path == path && $0.code == code }) {
+                rows[index].count += 1
+                return
+            }
+            var row = Row(path, code)
+            row.count = 1
+            let order = RoutePath.allCases
+            func place(_ row: Row) -> (Int, Int) { (order.firstIndex(of: row.path) ?? order.count, row.code) }
+            rows.insert(row, at: rows.firstIndex { place(row) < place($0) } ?? rows.count)
         }
     }
+
+    var samples: [(labels: String, count: Int)] { rows.withLock { $0.map { ($0.labels, $0.count) } } }
 }
 
 /// How the loading of the configuration went: the one account of it, for the self-metrics and for `/apps`.

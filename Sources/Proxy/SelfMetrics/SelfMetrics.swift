@@ -11,7 +11,7 @@ public final class SelfMetrics: Sendable {
     public let held = HeldBytes()
 
     private let version: String
-    private let readProcess: @Sendable () -> ProcessFigures?
+    private let readFigures: @Sendable () -> ProcessFigures?
     /// Whether `/metrics` shows them.
     private let exposed = Atomic(true)
     /// Listeners by name, each with how many use it.
@@ -19,6 +19,10 @@ public final class SelfMetrics: Sendable {
     private let targets = Mutex<[TargetURL: TargetMetrics]>([:])
     /// The last reading of the process, and when it was taken.
     private let process = Mutex<(figures: ProcessFigures?, instant: Instant)?>(nil)
+    /// Held while the process is read, so that one thread does it at a time.
+    private let reading = Mutex(())
+    /// What the snapshots share of the lines about their apps.
+    let lineGroups = LineGroups()
     /// What was written last.
     private let written = Mutex(Written())
 
@@ -39,8 +43,8 @@ public final class SelfMetrics: Sendable {
     ///   - readProcess: may block for a moment; called at most once a second, and never on an event loop.
     public init(version: String, start: Timestamp, readProcess: @escaping @Sendable () -> ProcessFigures?) {
         self.version = version
-        self.readProcess = readProcess
-        requests = RequestMetrics(paths: Router.paths)
+        readFigures = readProcess
+        requests = RequestMetrics()
         reloads = ReloadMetrics(start: start)
     }
 
@@ -94,42 +98,43 @@ public final class SelfMetrics: Sendable {
 
     // MARK: - Exposition
 
-    /// Whether `exposition` would have to read the figures of the process, which is not for an event loop.
+    /// Whether `readProcess` should be called before `exposition`. Never waits.
     func needsReading(at now: Moment) -> Bool {
         !isRecent(process.withLock { $0?.instant }, Self.processAge, at: now)
     }
 
-    /// Everything but what is said of single apps; the same for all who ask within two milliseconds.
+    /// Reads the figures of the process, unless that was done less than a second ago. Takes up to a few milliseconds: not for an event
+    /// loop.
+    func readProcess(at now: Moment) {
+        reading.withLock { _ in
+            guard needsReading(at: now) else { return }
+            let figures = readFigures()
+            process.withLock { $0 = (figures, now.instant) }
+        }
+    }
+
+    /// Everything but what is said of single apps, with the figures of the process that were read last; the same for all who ask within
+    /// two milliseconds.
     func exposition(limits: StoreLimits, at now: Moment) -> Exposition {
-        let figures = figures(at: now)
-        return written.withLock { current(&$0, limits, figures, at: now) }
+        written.withLock { current(&$0, limits, at: now) }
     }
 
     /// `exposition`, compressed.
     func segment(limits: StoreLimits, at now: Moment) -> DeflateSegment {
-        let figures = figures(at: now)
-        return written.withLock { written in
-            let exposition = current(&written, limits, figures, at: now)
+        written.withLock { written in
+            let exposition = current(&written, limits, at: now)
             let deflater = written.deflater ?? Deflater()
             written.deflater = deflater
             return exposition.segment(using: deflater)
         }
     }
 
-    private func current(_ written: inout Written, _ limits: StoreLimits, _ figures: ProcessFigures?, at now: Moment) -> Exposition {
+    private func current(_ written: inout Written, _ limits: StoreLimits, at now: Moment) -> Exposition {
         if let last = written.last, isRecent(last.instant, Self.writtenAge, at: now) { return last.exposition }
+        let figures = process.withLock { $0?.figures }
         let exposition = Exposition(endingInNewline: write(limits: limits, figures))
         written.last = (exposition, now.instant)
         return exposition
-    }
-
-    private func figures(at now: Moment) -> ProcessFigures? {
-        process.withLock { process in
-            if let process, isRecent(process.instant, Self.processAge, at: now) { return process.figures }
-            let figures = readProcess()
-            process = (figures, now.instant)
-            return figures
-        }
     }
 
     private func isRecent(_ instant: Instant?, _ age: Duration, at now: Moment) -> Bool {

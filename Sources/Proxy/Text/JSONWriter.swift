@@ -1,15 +1,18 @@
 import NIOCore
 
-/// Writes JSON text piece by piece (RFC 8259); the caller minds the commas.
+/// Writes JSON text piece by piece (RFC 8259). The caller writes the commas.
 struct JSONWriter {
-    private(set) var buffer: ByteBuffer
+    /// What has been written and not taken out yet.
+    var buffer = ByteBuffer()
 
-    init(capacity: Int) { buffer = ByteBufferAllocator().buffer(capacity: capacity) }
+    /// - Parameter capacity: bytes that are about to be written, as far as it is known.
+    init(capacity: Int = 0) { buffer.reserveCapacity(capacity) }
 
     /// Punctuation, names of members, numbers: written as it is.
     mutating func raw(_ text: StaticString) { buffer.writeStaticString(text) }
 
-    mutating func number(_ number: Int) { buffer.writeString(String(number)) }
+    /// A number, or `null`.
+    mutating func number(_ number: Int?) { buffer.writeString(number.map(String.init) ?? "null") }
 
     /// A quoted string, or `null`.
     mutating func string(_ text: String?) {

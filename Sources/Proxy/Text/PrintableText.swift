@@ -1,5 +1,5 @@
 /// Text as a terminal may show it, and how many columns it takes there.
-public struct PrintableText {
+public struct PrintableText: Sendable {
     /// With control characters, line breaks and marks that reorder text written as `\u{1B}`.
     public let text: String
     /// East Asian wide characters and emoji take two, combining marks none.

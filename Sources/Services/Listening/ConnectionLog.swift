@@ -35,13 +35,6 @@ final class ConnectionLog: Sendable {
         logger.log(level: level, message(), metadata: metadata)
     }
 
-    /// Writes a line about a request that changed something; none of them is left out, however many there are.
-    func change(_ request: String, status: Int, peer: String) {
-        logger.info(
-            "change requested",
-            metadata: [LogKey.request: "\(request)", LogKey.status: "\(status)", LogKey.peer: "\(peer)"])
-    }
-
     /// For `errorCaught`: TLS failures are told at `info`, since a scanner can cause them; a reset is not worth more than `debug`. How
     /// handshakes fail is told by `HandshakeLog`, with the words for people at `debug`.
     func failed(_ error: any Error, peer channel: any Channel) {

@@ -53,10 +53,6 @@ final class ScrapeExchange: HTTPExchange {
 
     func willSend(_ response: Response) {
         requests.count(path: path, code: response.status)
-        // A request that changes something is logged, also when it did not work; one that may not, or only reads, is not.
-        if let head, let path, head.method == .post || head.method == .delete, !(400..<500).contains(response.status) {
-            log.change("\(head.method) \(path)", status: response.status, peer: peer.description)
-        }
         // Log only wrong credentials: a request without any gets 401 as a matter of course.
         if response.status == 401, head?.authorization != nil { log.write(.info, "wrong password", peer: peer.description) }
     }

@@ -1,3 +1,4 @@
+import Glibc
 public import NIOCore
 public import NIOPosix
 public import Proxy
@@ -5,9 +6,15 @@ public import Proxy
 /// Runs the core's long work on a thread pool, away from the event loops.
 public struct ThreadPoolOffload: Offload {
     private let pool: NIOThreadPool
+    private let isLowPriority: Bool
 
-    /// - Parameter pool: started, and shut down by whoever made it, after the last connection.
-    public init(_ pool: NIOThreadPool) { self.pool = pool }
+    /// - Parameters:
+    ///   - pool: started, and shut down after the last connection, by its owner.
+    ///   - isLowPriority: whether its threads leave the processor to all others. Then nothing else may run there.
+    public init(_ pool: NIOThreadPool, isLowPriority: Bool = false) {
+        self.pool = pool
+        self.isLowPriority = isLowPriority
+    }
 
     /// As `Offload` says.
     public func run<Result: Sendable>(
@@ -15,7 +22,11 @@ public struct ThreadPoolOffload: Offload {
     ) -> EventLoopFuture<Result> {
         let promise = eventLoop.makePromise(of: Result.self)
         // Even a pool that is shut down must answer: then the work is done here, late in the daemon's life.
-        pool.submit { _ in promise.succeed(work()) }
+        pool.submit { [isLowPriority] state in
+            // On Linux this is the thread's own priority, setpriority(2); asking again changes nothing.
+            if isLowPriority, state == .active { _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10) }
+            promise.succeed(work())
+        }
         return promise.futureResult
     }
 }

@@ -57,13 +57,25 @@ struct AppDeletionRouteTests {
         #expect(try names() == ["app"])
     }
 
-    @Test("other methods are not allowed on an app that is there", arguments: ["GET", "HEAD", "POST", "PUT", "OPTIONS"])
+    @Test("other methods are not allowed on an app that is there", arguments: ["POST", "PUT", "OPTIONS"])
     func otherMethods(method: String) throws {
         try side.push([("app", "a 1\n")])
         let known = try side.send(method, "/apps/app")
         #expect(known.status == 405)
-        #expect(known[header: "Allow"] == "DELETE")
+        #expect(known[header: "Allow"] == "GET, HEAD, DELETE")
         #expect(try side.send(method, "/apps/nobody").status == 404)
+    }
+
+    @Test("a deletion is logged where it happens, and nothing else is")
+    func logged() throws {
+        try side.push([("app", "a 1\n")])
+        _ = try side.send("DELETE", "/apps/app")
+        side.lifecycle.isEnabled = true
+        _ = try side.send("DELETE", "/apps/nobody")
+        _ = try side.send("GET", "/apps/app")
+        #expect(side.lifecycle.changes == [])
+        _ = try side.send("DELETE", "/apps/app")
+        #expect(side.lifecycle.changes.map { "\($0.request) \($0.status)" } == ["DELETE /apps/app 204"])
     }
 
     @Test("a target stays listed, and has metrics again when it next answers")

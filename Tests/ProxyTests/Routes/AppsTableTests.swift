@@ -7,6 +7,12 @@ import Testing
 struct AppsTableTests {
     private let now = Timestamp(nanoseconds: 1_653_263_512_939_898_700)
 
+    private func table(of entries: [AppEntry]) -> String {
+        let title = AppsTable.title(at: now)
+        return AppsTable.document(AppsTable.list(of: entries, titleColumns: title.columns), title: title).pieces.map { String(buffer: $0) }
+            .joined()
+    }
+
     @Test("the table is the documented one, byte for byte")
     func golden() throws {
         let polled = Source.poll(endpoint: "127.0.0.1:1027")
@@ -31,7 +37,7 @@ struct AppsTableTests {
             +---------------------------------------------------------------------------------------------------------------+
 
             """
-        #expect(String(buffer: AppsTable.text(of: entries, at: now)) == expected)
+        #expect(table(of: entries) == expected)
     }
 
     @Test("without apps the box closes round the time, which is wider than the table's head")
@@ -46,7 +52,7 @@ struct AppsTableTests {
             +-------------------------------------------------+
 
             """
-        #expect(String(buffer: AppsTable.text(of: [], at: now)) == expected)
+        #expect(table(of: []) == expected)
     }
 
     @Test("a target that fails, never answered, or was not yet asked says so beside the time")
@@ -57,7 +63,7 @@ struct AppsTableTests {
             try entry("b", source, at: nil, .failing(reason: "connection refused")),
             try entry("c", source, at: nil, .ok),
         ]
-        let rows = String(buffer: AppsTable.text(of: entries, at: now)).split(separator: "\n").filter { $0.contains("external_poll") }
+        let rows = table(of: entries).split(separator: "\n").filter { $0.contains("external_poll") }
         #expect(
             rows == [
                 "| | a        | 2022-05-22 23:51:52 UTC (failing) | external_poll: h:1 | |",
@@ -73,7 +79,7 @@ struct AppsTableTests {
             try entry("日本語", .push(listener: "x"), at: nil),
             try entry("a\u{202E}b", .push(listener: String(repeating: "y", count: 300)), at: nil),
         ]
-        let text = String(buffer: AppsTable.text(of: entries, at: now))
+        let text = table(of: entries)
         let lines = text.split(separator: "\n")
         #expect(Set(lines.map { PrintableText(String($0)).columns }).count == 1)
         #expect(lines.allSatisfy { PrintableText(String($0)).text == $0 })

@@ -19,7 +19,8 @@ import Testing
             clock: { Timestamp(nanoseconds: 0).moment }
         )
         let routes = router.routes.map { route in
-            route.methods.contains(.get) ? route.path : "\(route.methods.map(\.description).joined(separator: " ")) \(route.path)"
+            let methods = route.methods.map(\.description).joined(separator: " ")
+            return route.methods.contains(.get) ? route.path.rawValue : "\(methods) \(route.path.rawValue)"
         }
         let table = try #require(try page().split(separator: "| path | for | answer |\n").last?.split(separator: "\n\n").first)
         let documented = table.split(separator: "\n").dropFirst().flatMap { row in

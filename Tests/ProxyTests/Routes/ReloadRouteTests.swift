@@ -23,6 +23,7 @@ struct ReloadRouteTests {
         let received = try await post()
         #expect(received.status == 403)
         #expect(received.text.contains("enable_lifecycle"))
+        #expect(lifecycle.changes == [])
     }
 
     @Test("200 with the changes, one a line")
@@ -36,6 +37,7 @@ struct ReloadRouteTests {
         #expect(received.status == 200)
         #expect(received.text == "one\ntwo\nexporter.worker_threads takes effect with the next start\n")
         #expect(received[header: "Cache-Control"] == "no-store")
+        #expect(lifecycle.changes.map { "\($0.request) \($0.status)" } == ["POST /-/reload 200"])
     }
 
     @Test("500 with the reason")
@@ -45,6 +47,7 @@ struct ReloadRouteTests {
         let received = try await post()
         #expect(received.status == 500)
         #expect(received.text == "config.toml:1:1: error: unknown key x\n")
+        #expect(lifecycle.changes.map(\.status) == [500])
     }
 
     @Test("other methods get 405", arguments: ["GET", "HEAD", "PUT", "DELETE"])

@@ -90,6 +90,13 @@ final class SwitchedLifecycle: Lifecycle {
         set { enabled.store(newValue, ordering: .relaxed) }
     }
 
+    private let logged = Mutex<[RequestedChange]>([])
+
+    /// What was logged.
+    var changes: [RequestedChange] { logged.withLock { $0 } }
+
+    func log(_ change: RequestedChange) { logged.withLock { $0.append(change) } }
+
     func reload() async -> ReloadResult { result.withLock { $0 } }
 
     func reloads(with result: ReloadResult) { self.result.withLock { $0 = result } }

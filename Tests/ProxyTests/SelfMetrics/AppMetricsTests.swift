@@ -79,11 +79,11 @@ struct AppMetricsTests {
         let before = side.store.snapshot(at: side.now)
         let chunks = before.chunks.count
         try #require(chunks > 6)
-        let first = before.appMetrics.expositions
+        let first = AppMetrics.of(before, side.metrics.lineGroups).expositions
         try side.push([("app0", "x 2\n")])
         let after = side.store.snapshot(at: side.now)
         #expect(after.unwrittenApps > 0 && after.unwrittenApps < 2 * 4000 / chunks)
-        let second = after.appMetrics.expositions
+        let second = AppMetrics.of(after, side.metrics.lineGroups).expositions
         let shared = second.count { new in first.contains { $0 === new } }
         #expect(shared >= second.count - 7)
         #expect(after.unwrittenApps == 0)

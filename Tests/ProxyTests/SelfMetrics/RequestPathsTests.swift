@@ -9,6 +9,21 @@ struct RequestPathsTests {
         let side = ScrapeSide()
         let now = side.now.moment
         let router = Router(store: side.store, lifecycle: side.lifecycle, metrics: side.metrics, offload: side.offload, clock: { now })
-        #expect(Set(router.routes.map(\.path)) == Set(Router.paths))
+        #expect(Set(router.routes.map(\.path)) == Set(RoutePath.allCases).subtracting([.other]))
+    }
+
+    @Test("any path and any code is counted, successful scrapes from the start")
+    func counted() {
+        let requests = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }.requests
+        let paths = ["/apps/a", "/metrics", "/apps/", "/nothing", "/metrics", "/-/ready"]
+        for path in paths { requests.count(path: path, code: path == "/nothing" ? 404 : 200) }
+        requests.count(path: nil, code: 499)
+        requests.count(path: "/metrics", code: 200)
+        requests.count(path: "other", code: 404)
+        #expect(
+            requests.samples.map { "\($0.labels) \($0.count)" } == [
+                #"{path="/metrics",code="200"} 3"#, #"{path="/apps/NAME",code="200"} 2"#, #"{path="/-/ready",code="200"} 1"#,
+                #"{path="other",code="404"} 2"#, #"{path="other",code="499"} 1"#,
+            ])
     }
 }

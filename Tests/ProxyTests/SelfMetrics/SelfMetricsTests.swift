@@ -19,7 +19,9 @@ struct SelfMetricsTests {
 
     /// What is exposed besides the lines of single apps; `second` later than the start, so that nothing is remembered.
     private func exposed(after second: Int = 0) throws -> ExposedFamilies {
-        let exposition = metrics.exposition(limits: StoreLimits(), at: Self.start.advanced(by: .seconds(second)).moment)
+        let now = Self.start.advanced(by: .seconds(second)).moment
+        metrics.readProcess(at: now)
+        let exposition = metrics.exposition(limits: StoreLimits(), at: now)
         return try ExposedFamilies(String(buffer: exposition.buffer))
     }
 
@@ -166,7 +168,9 @@ struct SelfMetricsTests {
             return Self.figures
         }
         func ask(_ milliseconds: Int) -> Exposition {
-            metrics.exposition(limits: StoreLimits(), at: Self.start.advanced(by: .milliseconds(milliseconds)).moment)
+            let now = Self.start.advanced(by: .milliseconds(milliseconds)).moment
+            metrics.readProcess(at: now)
+            return metrics.exposition(limits: StoreLimits(), at: now)
         }
         #expect(metrics.needsReading(at: Self.start.moment))
         let first = ask(0)
@@ -186,6 +190,7 @@ struct SelfMetricsTests {
     @Test("what the process is, when that cannot be read, is left out")
     func noFigures() throws {
         let metrics = SelfMetrics(version: "1", start: Self.start) { nil }
+        metrics.readProcess(at: Self.start.moment)
         let text = String(buffer: metrics.exposition(limits: StoreLimits(), at: Self.start.moment).buffer)
         #expect(!text.contains("process_"))
         _ = try ExposedFamilies(text)
@@ -209,10 +214,10 @@ struct SelfMetricsTests {
         listener.handshakeFailed(reason: "timeout")
         metrics.addTarget(try target("a")).ended(.success(.empty), after: .zero)
         let store = MetricStore()
-        let apps = store.snapshot(at: Self.start).appMetrics.expositions.map { String(buffer: $0.buffer) }.joined()
+        let apps = AppMetrics.of(store.snapshot(at: Self.start), metrics.lineGroups).expositions.map { String(buffer: $0.buffer) }.joined()
         var names = try (exposed().families + ExposedFamilies(apps).families).map(\.name)
         try store.apply(Push(apps: [(#require(AppName("a")), .empty)]), from: .push(listener: "a"), at: Self.start)
-        let more = store.snapshot(at: Self.start).appMetrics.expositions.map { String(buffer: $0.buffer) }.joined()
+        let more = AppMetrics.of(store.snapshot(at: Self.start), metrics.lineGroups).expositions.map { String(buffer: $0.buffer) }.joined()
         names += try ExposedFamilies(more).families.map(\.name)
         #expect(Set(names) == Set(MetricFamily.all.map(\.name)))
     }

@@ -1,0 +1,116 @@
+import HTTP
+import NIOCore
+import Synchronization
+
+/// The documents about all apps. With few apps they are written at once. With more, they are written on the threads of `PageQueue`, and a
+/// list that is the same for all is written once for those who ask for it at about the same time.
+final class AppLists: Sendable {
+    /// A list that depends on what is stored and on nothing else.
+    enum List: Hashable, Sendable {
+        case text(titleColumns: Int)
+        case json
+        case discovery(host: String, scheme: String)
+
+        fileprivate func write(of entries: Snapshot.Entries) -> WrittenList {
+            switch self {
+            case .text(let columns): AppsTable.list(of: entries, titleColumns: columns)
+            case .json: AppsJSON.list(of: entries)
+            case .discovery(let host, let scheme): DiscoveryJSON.list(of: entries, host: host, scheme: scheme)
+            }
+        }
+    }
+
+    /// With more apps a list is not written on an event loop.
+    static let quickApps = 250
+    /// How long a list is kept for others who ask for it.
+    private static let keptFor = TimeAmount.seconds(1)
+    /// Lists that are kept at the same time.
+    private static let maxKept = 4
+
+    private struct Key: Hashable {
+        var list: List
+        var generation: UInt64
+    }
+
+    private let snapshots: SnapshotSource
+    private let queue: PageQueue
+    private let writing = SharedWork<Key, WrittenList>()
+    /// Guards the lists that were written last, the oldest first.
+    private let kept = Mutex<[(key: Key, list: WrittenList)]>([])
+
+    init(snapshots: SnapshotSource, queue: PageQueue) {
+        self.snapshots = snapshots
+        self.queue = queue
+    }
+
+    /// Answers with a list of all apps. `respond` is called on the event loop.
+    func answer(
+        _ request: Request, with list: List, at now: Moment, on eventLoop: any EventLoop,
+        _ respond: @escaping @Sendable (WrittenList) -> Response
+    ) -> Answer {
+        snapshots.answer(at: now, on: eventLoop) { [self] snapshot in
+            let entries = snapshot.entries
+            guard entries.count > Self.quickApps else { return .now(respond(list.write(of: entries))) }
+            let key = Key(list: list, generation: snapshot.generation)
+            if let known = kept.withLock({ $0.first { $0.key == key }?.list }) { return .now(respond(known)) }
+            let written = writing.value(of: key, on: eventLoop) { work in
+                queue.add(for: request.peer, on: eventLoop, work)
+            } make: { [self] in
+                let written = list.write(of: entries)
+                keep(written, for: key, on: eventLoop)
+                return written
+            }
+            return .later(written.map { $0.map(respond) ?? PageQueue.busy })
+        }
+    }
+
+    /// Answers with a page of its own for this request. `write` is called on the event loop when there are few apps.
+    func answer(
+        _ request: Request, at now: Moment, on eventLoop: any EventLoop, _ write: @escaping @Sendable (Snapshot.Entries) -> Response
+    ) -> Answer {
+        snapshots.answer(at: now, on: eventLoop) { [queue] snapshot in
+            let entries = snapshot.entries
+            guard entries.count > Self.quickApps else { return .now(write(entries)) }
+            return .later(queue.response(to: request, on: eventLoop) { write(entries) })
+        }
+    }
+
+    /// The answers keep what they send; here it stays only for the moment in which others may want it.
+    private func keep(_ list: WrittenList, for key: Key, on eventLoop: any EventLoop) {
+        kept.withLock { kept in
+            if kept.count == Self.maxKept { kept.removeFirst() }
+            kept.append((key, list))
+        }
+        eventLoop.scheduleTask(in: Self.keptFor) { [weak self] in
+            self?.kept.withLock { $0.removeAll { $0.key == key } }
+        }
+    }
+}
+
+/// A list of all apps, ready to be sent within a document.
+struct WrittenList: Sendable {
+    var body = SharedPieces()
+    /// Columns within the frame of the text table.
+    var columns = 0
+
+    /// The size of a piece: a long list in one buffer would have to grow, and would stay whole until its reader has taken all of it.
+    private static let pieceSize = 64 << 10
+
+    /// Moves what has been written to the pieces, once it is enough for one.
+    mutating func take(_ buffer: inout ByteBuffer, isLast: Bool = false) {
+        guard buffer.readableBytes >= Self.pieceSize || (isLast && buffer.readableBytes > 0) else { return }
+        body.append(buffer)
+        buffer = isLast ? ByteBuffer() : ByteBuffer.withExactCapacity(Self.pieceSize + 4096)
+    }
+
+    /// The document with this before and after the list.
+    func document(head: ByteBuffer, tail: ByteBuffer = ByteBuffer()) -> SharedPieces {
+        var document = SharedPieces()
+        document.append(head)
+        document.pieces += body.pieces
+        document.leases += body.leases
+        document.size += body.size
+        if tail.readableBytes > 0 { document.append(tail) }
+        return document
+    }
+}

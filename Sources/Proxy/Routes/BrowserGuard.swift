@@ -1,0 +1,81 @@
+public import HTTP
+public import NIOCore
+import Synchronization
+
+/// In front of all routes, on every listener: refuses the requests that a foreign page can make a browser send.
+///
+/// A page of another site can make a browser send a request that changes something; its answer stays hidden from the page, but the change
+/// is made. Such a request gets 403. By DNS rebinding a page can also read answers: its own name then points to this address, so its
+/// requests carry that name in `Host`. With `allowed_hosts` they get 421.
+public final class BrowserGuard: Responder {
+    private let routes: any Responder
+    /// Guards the names in force.
+    private let allowedHosts: Mutex<Set<String>>
+
+    /// - Parameters:
+    ///   - allowedHosts: see `setAllowedHosts`.
+    ///   - routes: where the other requests go.
+    public init(allowedHosts: [String] = [], routes: any Responder) {
+        self.allowedHosts = Mutex(Set(allowedHosts))
+        self.routes = routes
+    }
+
+    /// Answers requests for these hosts alone from now on; any host when there is none.
+    /// - Parameter hosts: names in lower case and addresses as `NumericAddress` writes them, without ports and brackets.
+    public func setAllowedHosts(_ hosts: [String]) { allowedHosts.withLock { $0 = Set(hosts) } }
+
+    /// Answers 421 or 403 itself, and hands all other requests on.
+    public func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
+        guard isAllowed(request.host) else { return .now(Self.misdirected) }
+        let isChange = [.post, .put, .delete].contains(request.method)
+        if isChange, Self.isForeign(request) { return .now(Self.foreign) }
+        return routes.respond(to: request, on: eventLoop)
+    }
+
+    private func isAllowed(_ host: String?) -> Bool {
+        allowedHosts.withLock { allowed in
+            allowed.isEmpty || host.map { allowed.contains(HostAndPort($0).host) } == true
+        }
+    }
+
+    /// Whether a browser says that another site's page, or another origin's, has caused the request.
+    static func isForeign(_ request: Request) -> Bool {
+        if let site = request.fetchSite?.lowercased(), site != "same-origin", site != "none" { return true }
+        guard let origin = request.origin else { return false }
+        let scheme = request.isTLS ? "https://" : "http://"
+        guard let host = request.host, origin.lowercased().hasPrefix(scheme) else { return true }
+        let defaultPort = request.isTLS ? "443" : "80"
+        let (theirs, own) = (HostAndPort(String(origin.dropFirst(scheme.count))), HostAndPort(host))
+        return theirs.host != own.host || (theirs.port ?? defaultPort) != (own.port ?? defaultPort)
+    }
+
+    private static let misdirected = Response.text(
+        421, "misdirected request: its Host is not in allowed_hosts of [exporter]", headers: [Response.neverStored])
+    private static let foreign = Response.text(
+        403, "forbidden: a browser sent this for a page of another site", headers: [Response.neverStored])
+}
+
+/// `host`, `host:port`, `[v6]` or `[v6]:port`, taken apart. Nothing is checked: what is no host equals no allowed one.
+private struct HostAndPort {
+    /// In lower case, without brackets and without the dot at the end of a full name; an address as `NumericAddress` writes it.
+    let host: String
+    let port: String?
+
+    init(_ text: String) {
+        let text = text.lowercased()
+        var name: Substring
+        if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
+            name = text[text.index(after: text.startIndex)..<end]
+            let rest = text[text.index(after: end)...]
+            port = rest.hasPrefix(":") ? String(rest.dropFirst()) : nil
+        } else if let colon = text.lastIndex(of: ":") {
+            name = text[..<colon]
+            port = String(text[text.index(after: colon)...])
+        } else {
+            name = text[...]
+            port = nil
+        }
+        if name.hasSuffix(".") { name = name.dropLast() }
+        host = NumericAddress(String(name))?.description ?? String(name)
+    }
+}
