@@ -23,6 +23,8 @@ public struct AppEntry: Sendable {
     public var exposition: Exposition
     /// How its last update went.
     public var state: State
+    /// What is polled for it; `nil` for a pushed app.
+    public var target: TargetURL?
     /// What a check of its metrics has found; `nil` while they have not been checked.
     public var check: AppCheck?
 
@@ -36,6 +38,15 @@ public struct AppEntry: Sendable {
         self.lastUpdate = lastUpdate
         self.exposition = exposition
         self.state = state
+    }
+}
+
+extension AppEntry {
+    /// An app of a target, without metrics yet.
+    init(name: AppName, polling target: TargetURL, lastUpdate: Moment?) {
+        self.init(
+            name: name, source: .poll(endpoint: target.endpoint), lastUpdate: lastUpdate, exposition: .empty, state: .ok)
+        self.target = target
     }
 }
 
@@ -59,6 +70,16 @@ public enum AppCondition: String, CaseIterable, Sendable {
         }
     }
 
+    /// The colour of the word on the page: `bad`, `warn`, `soft` or `fine`.
+    var tone: StaticString {
+        switch self {
+        case .failing, .invalid: "bad"
+        case .expired: "warn"
+        case .waiting: "soft"
+        case .ok: "fine"
+        }
+    }
+
     /// Its place in the order of attention.
     var rank: Int { AppCondition.allCases.firstIndex(of: self) ?? 0 }
 }
@@ -72,6 +93,14 @@ extension AppEntry {
         case .failing: .failing
         case .expired: .expired
         }
+    }
+
+    /// Where its metrics come from, as the page shows it: of a target its URL, without the query, which may hold a secret.
+    var origin: String {
+        guard let target else { return source.description }
+        let url = target.description
+        guard let query = url.firstIndex(of: "?") else { return url }
+        return "\(url[..<query])?…"
     }
 
     /// Why its last poll failed, or what is wrong with its metrics.

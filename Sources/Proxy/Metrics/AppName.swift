@@ -1,6 +1,6 @@
 import Glibc
 
-/// The name of an app: 1–256 bytes of UTF-8 without control characters, compared byte by byte (SPEC §4).
+/// The name of an app: 1–256 bytes of UTF-8 without control characters, compared byte by byte.
 public struct AppName: Sendable, CustomStringConvertible {
     /// The longest name allowed, in bytes.
     public static let maxLength = 256

@@ -150,10 +150,7 @@ struct StoreState {
     }
 
     private func placeholder(for target: Target, number: Int) -> StoredApp {
-        StoredApp(
-            AppEntry(
-                name: target.name, source: .poll(endpoint: target.url.endpoint), lastUpdate: nil, exposition: .empty, state: .ok),
-            target: number)
+        StoredApp(AppEntry(name: target.name, polling: target.url, lastUpdate: nil), target: number)
     }
 
     /// Shows a target's app under its name, unless a push holds that. Another target that holds it is about to be renamed or unregistered.
@@ -172,8 +169,7 @@ struct StoreState {
     ) -> PollOutcome {
         guard let target = targets[url] else { return outcome }
         let held = app(named: target.name)
-        let entry = AppEntry(
-            name: target.name, source: .poll(endpoint: url.endpoint), lastUpdate: moment, exposition: .empty, state: .ok)
+        let entry = AppEntry(name: target.name, polling: url, lastUpdate: moment)
         switch outcome {
         case .success(let exposition):
             let app = StoredApp(entry, target: target.number).with { $0.exposition = exposition }
@@ -266,7 +262,7 @@ struct StoreState {
     }
 }
 
-/// Expiry (SPEC §3): nothing is scheduled; whoever comes to the store at a later moment finds what is due.
+/// Expiry. Nothing is scheduled: each later use of the store expires what is due by then.
 extension StoreState {
     /// Whether some app may be due.
     func isExpiryDue(at now: Moment) -> Bool {

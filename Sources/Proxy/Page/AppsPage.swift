@@ -1,6 +1,8 @@
+import HTTP
 import NIOCore
 
-/// `/apps` for browsers: one file that needs nothing else, whole without its script; with it, it keeps itself up to date.
+/// `/apps` for browsers: one file that needs nothing else, and that is whole without its script. With the script it keeps itself up to
+/// date: the script fetches the page again and takes over what differs.
 struct AppsPage {
     /// More would be neither read nor shown in good time; the search finds the others.
     static let maxRows = 2000
@@ -24,7 +26,8 @@ struct AppsPage {
             size += entry.exposition.size
         }
         var html = HTMLWriter(capacity: 24_000 + 400 * min(shown.count, Self.maxRows))
-        html.head(title: "Apps · exporter-proxy")
+        let failing = counts[.failing] ?? 0
+        html.head(title: failing > 0 ? "\(failing) failing · exporter-proxy" : "Apps · exporter-proxy")
         writeHeader(&html)
         writeAlerts(&html)
         writeTiles(&html, counts, count: entries.count, size: size)
@@ -32,11 +35,12 @@ struct AppsPage {
         html.raw("<section aria-label=\"Apps\">\n<div id=\"bar\"><p id=\"search\" hidden><input type=\"search\" id=\"q\" value=\"")
         html.text(view.search)
         html.raw(
-            "\" placeholder=\"Filter by name, source, error\" aria-label=\"Filter the apps\" autocomplete=\"off\" spellcheck=\"false\">")
+            "\" placeholder=\"Filter by name, source, error\" aria-label=\"Filter the apps\" maxlength=\"256\" autocomplete=\"off\" spellcheck=\"false\">"
+        )
         html.raw("<kbd>/</kbd></p>\n<p id=\"shown\" role=\"status\">")
         writeCount(&html, shown: shown.count, of: entries.count)
         html.raw("</p></div>\n")
-        writeTable(shown, &html)
+        writeTable(shown, isFiltered: shown.count < entries.count, &html)
         html.raw("</section>\n</main>\n<footer><p id=\"made\">As of <time datetime=\"")
         html.text(now.rfc3339)
         html.raw("\">")
@@ -109,12 +113,17 @@ struct AppsPage {
 
     private func writeTile(_ html: inout HTMLWriter, _ state: AppCondition?, title: String, count: Int) {
         html.raw("<a href=\"")
-        html.markup(view.only(state).link)
+        // The state that is shown alone leads back to all of them.
+        html.markup(view.only(view.state == state ? nil : state).link)
         html.raw("\" class=\"")
         html.markup(state?.rawValue ?? "all")
         html.raw(count == 0 ? " none\"" : "\"")
         if view.state == state { html.raw(" aria-current=\"true\"") }
-        html.raw("><b>")
+        html.raw(state == nil ? "><b>" : "><b class=\"")
+        if let state {
+            html.raw(state.tone)
+            html.raw("\">")
+        }
         html.number(count)
         html.raw("</b> ")
         html.markup(title)
@@ -165,17 +174,20 @@ struct AppsPage {
         html.raw("</span></li></ul>\n")
     }
 
-    /// Its age, and the moment itself on request. The script keeps it right.
+    /// Its age, and the moment itself on request. The script keeps the age up to date.
+    /// - Parameter suffix: follows the age, unless that is `now`.
     private func writeTime(_ time: Timestamp, suffix: StaticString, _ html: inout HTMLWriter) {
         let age = ShortText.age(of: time, at: now)
         html.raw("<time datetime=\"")
         html.text(time.rfc3339)
         html.raw("\" title=\"")
         html.text(time.tableText)
+        html.raw("\" data-age=\"")
+        html.raw(suffix)
         html.raw("\">")
         html.text(age)
-        html.raw("</time>")
         if age != "now" { html.raw(suffix) }
+        html.raw("</time>")
     }
 
     // MARK: - The apps
@@ -187,7 +199,7 @@ struct AppsPage {
         html.raw(" shown")
     }
 
-    private func writeTable(_ entries: [AppEntry], _ html: inout HTMLWriter) {
+    private func writeTable(_ entries: [AppEntry], isFiltered: Bool, _ html: inout HTMLWriter) {
         html.raw("<table id=\"apps\">\n<thead><tr>")
         for column in AppsView.Column.allCases {
             html.raw("<th scope=\"col\"")
@@ -202,17 +214,27 @@ struct AppsPage {
         }
         html.raw("</tr></thead>\n<tbody>\n")
         for entry in entries.prefix(Self.maxRows) { writeRow(of: entry, &html) }
-        if entries.isEmpty { html.raw("<tr class=\"empty\"><td colspan=\"5\">No apps</td></tr>\n") }
+        if entries.isEmpty {
+            html.raw("<tr class=\"empty\"><td colspan=\"5\">")
+            html.raw(isFiltered ? "No app matches" : "No apps yet")
+            html.raw("</td></tr>\n")
+        }
         html.raw("</tbody>\n</table>\n")
     }
 
     private func writeRow(of entry: AppEntry, _ html: inout HTMLWriter) {
+        let name = PercentEncoding.encode(entry.name.description)
         html.raw("<tr class=\"")
         html.markup(entry.condition.rawValue)
-        html.raw("\"><td><span>")
+        html.raw("\"><td><span class=\"")
+        html.raw(entry.condition.tone)
+        html.raw("\">")
         html.markup(entry.condition.rawValue)
-        html.raw("</span></td><th scope=\"row\">")
+        html.raw("</span></td><th scope=\"row\"><a href=\"apps/")
+        html.markup(name)
+        html.raw("\">")
         html.text(entry.name.description)
+        html.raw("</a>")
         if let error = entry.error {
             html.raw("<p>")
             html.text(error)
@@ -222,10 +244,12 @@ struct AppsPage {
         if let time = entry.lastUpdate?.time { writeTime(time, suffix: "", &html) } else { html.raw("never") }
         html.raw("</td><td title=\"")
         html.number(entry.exposition.size)
-        html.raw(" bytes\">")
+        html.raw(" bytes\"><a href=\"metrics?app=")
+        html.markup(name)
+        html.raw("\">")
         html.text(ShortText.size(entry.exposition.size))
-        html.raw("</td><td>")
-        html.text(entry.source.description)
+        html.raw("</a></td><td>")
+        html.text(entry.origin)
         html.raw("</td></tr>\n")
     }
 }

@@ -85,7 +85,7 @@ struct AppsView {
         let shown = entries.filter { entry in
             guard state == nil || state == entry.condition else { return false }
             guard let words else { return true }
-            let texts = [entry.name.description, entry.source.description, entry.condition.rawValue, entry.error ?? ""]
+            let texts = [entry.name.description, entry.source.description, entry.origin, entry.condition.rawValue, entry.error ?? ""]
             return words.occur(in: texts, using: &memory)
         }
         switch column {
@@ -94,7 +94,7 @@ struct AppsView {
         // The youngest has the latest time.
         case .age: return sort(shown) { -($0.lastUpdate?.time.nanoseconds ?? .min + 1) }
         case .size: return sort(shown) { $0.exposition.size }
-        case .source: return sort(shown) { $0.source.description }
+        case .source: return sort(shown) { $0.origin }
         }
     }
 

@@ -7,7 +7,7 @@ struct HTMLWriter {
     init(capacity: Int) { buffer = ByteBufferAllocator().buffer(capacity: capacity) }
 
     /// How each page begins, with the style that all share; ends after `<body>`.
-    mutating func head(title: StaticString) {
+    mutating func head(title: String) {
         raw(
             """
             <!DOCTYPE html>
@@ -19,7 +19,7 @@ struct HTMLWriter {
             <meta name="referrer" content="no-referrer">
             <title>
             """)
-        raw(title)
+        text(title)
         raw("</title>\n<style>")
         raw(PageStyle.asset.text)
         raw("</style>\n</head>\n<body>\n")
@@ -64,7 +64,7 @@ struct HTMLWriter {
     }
 }
 
-/// Ages and sizes as the page shows them: short, rounded down. Its script does the same.
+/// Ages and sizes as the page shows them: short, rounded down. Its script does the same with ages.
 enum ShortText {
     /// `now`, `5 s`, `3 min`, `7 h`, `12 d`. A clock that was set back makes nothing negative.
     static func age(of time: Timestamp, at now: Timestamp) -> String {

@@ -42,9 +42,9 @@ enum PageStyle {
         #tiles a:hover { background: var(--hover); }
         #tiles a[aria-current] { border-color: var(--link); box-shadow: inset 0 0 0 1px var(--link); }
         #tiles .none:not([aria-current]) { opacity: .6; }
-        #tiles .failing:not(.none) b { color: var(--bad); }
-        #tiles .expired:not(.none) b { color: var(--warn); }
-        #tiles .ok:not(.none) b { color: var(--ok); }
+        #tiles a:not(.none) .bad { color: var(--bad); }
+        #tiles a:not(.none) .warn { color: var(--warn); }
+        #tiles a:not(.none) .fine { color: var(--ok); }
         #tiles span { margin-left: auto; border-color: transparent; background: none; padding-right: 0; }
         #daemon { display: flex; flex-wrap: wrap; gap: 8px; margin-bottom: 20px; padding: 0; list-style: none; }
         #daemon li {
@@ -68,13 +68,17 @@ enum PageStyle {
           font: 12px/20px ui-monospace, monospace;
         }
         #shown { padding: 6px 2px; font-size: 13px; color: var(--soft); }
-        table { width: 100%; border: 1px solid var(--line); border-spacing: 0; border-radius: 10px; background: var(--card); }
+        table { width: 100%; table-layout: fixed; border: 1px solid var(--line); border-spacing: 0; border-radius: 10px; background: var(--card); }
         th, td { padding: 7px 14px; text-align: left; vertical-align: top; font-weight: 400; overflow-wrap: anywhere; unicode-bidi: isolate; }
         thead th { position: sticky; top: 0; background: var(--card); border-bottom: 1px solid var(--line); white-space: nowrap; z-index: 1; }
         thead th:first-child { border-top-left-radius: 10px; }
         thead th:last-child { border-top-right-radius: 10px; }
         thead a { color: var(--soft); text-decoration: none; font-size: 13px; }
         thead a:hover { color: var(--text); }
+        thead th:nth-child(1) { width: 112px; }
+        thead th:nth-child(3) { width: 108px; }
+        thead th:nth-child(4) { width: 104px; }
+        thead th:nth-child(5) { width: 34%; }
         thead [aria-sort] a { color: var(--text); font-weight: 600; }
         [aria-sort=ascending] a::after { content: " ↑"; }
         [aria-sort=descending] a::after { content: " ↓"; }
@@ -83,6 +87,8 @@ enum PageStyle {
         tbody tr:last-child > :first-child { border-bottom-left-radius: 10px; }
         tbody tr:last-child > :last-child { border-bottom-right-radius: 10px; }
         tbody th { font-weight: 500; }
+        tbody a { color: inherit; text-decoration: none; }
+        tbody a:hover { text-decoration: underline; }
         tbody th p { font-size: 13px; color: var(--bad); font-weight: 400; }
         td:nth-child(1), td:nth-child(3), td:nth-child(4) { white-space: nowrap; }
         td:nth-child(3), td:nth-child(4) { font-variant-numeric: tabular-nums; }
@@ -91,13 +97,12 @@ enum PageStyle {
           content: ""; display: inline-block; width: 8px; height: 8px; margin-right: 8px; border-radius: 50%; background: currentColor;
           border: 1.5px solid currentColor;
         }
-        .ok td:nth-child(1) { color: var(--ok); }
-        .failing td:nth-child(1) { color: var(--bad); }
-        .failing td:nth-child(1) span::before { border-radius: 1px; transform: rotate(45deg); }
-        .expired td:nth-child(1) { color: var(--warn); }
-        .expired td:nth-child(1) span::before, .waiting td:nth-child(1) span::before { background: none; }
-        .waiting td:nth-child(1), .empty td { color: var(--soft); }
-        .expired td:nth-child(3) { color: var(--warn); }
+        td .fine { color: var(--ok); }
+        td .bad { color: var(--bad); }
+        td .bad::before { border-radius: 1px; transform: rotate(45deg); }
+        td .warn { color: var(--warn); }
+        td .warn::before, td .soft::before { background: none; }
+        td .soft, .empty td { color: var(--soft); }
         footer { margin-top: 12px; font-size: 13px; color: var(--soft); }
         #list { padding: 6px 18px; border: 1px solid var(--line); border-radius: 10px; background: var(--card); list-style: none; }
         #list li { padding: 8px 0; }
@@ -114,6 +119,7 @@ enum PageStyle {
           table, thead, tbody { display: block; }
           thead tr { display: flex; flex-wrap: wrap; gap: 0 4px; border-bottom: 1px solid var(--line); padding: 2px 8px; }
           thead th { position: static; border: 0; padding: 0; background: none; }
+          thead th:nth-child(n) { width: auto; }
           thead th a { display: block; padding: 8px 7px; }
           tbody tr { display: grid; grid-template-columns: minmax(0, 1fr) auto auto; gap: 0 12px; padding: 8px 14px; }
           tbody tr:not(:first-child) { border-top: 1px solid var(--line); }
@@ -126,26 +132,27 @@ enum PageStyle {
           td:nth-child(5) { grid-column: 1; }
           tr.empty td:nth-child(1) { grid-area: 1 / 1 / 2 / 4; text-align: left; }
         }
-        """#)
+        """#,
+        sha256: "Zc7DBMSSgrUFYkD6lYl34da3c6lRsx54u/3vr/kCFtk=")
 }
 
-/// A style or script that stands within a page, and its name in the page's `Content-Security-Policy`: nothing else may style the
-/// page or run in it, whatever else comes to stand there.
+/// A style or script that stands within a page, and its name in the page's `Content-Security-Policy`: nothing else may style the page
+/// or run in it.
 struct PageAsset: Sendable {
     let text: StaticString
     /// `'sha256-…'` (CSP Level 3 §2.3.1).
     let source: String
 
-    init(_ text: StaticString) {
+    /// - Parameter sha256: the hash of `text` in Base64; a test compares the two.
+    init(_ text: StaticString, sha256: StaticString) {
         self.text = text
-        let digest = text.withUTF8Buffer { SHA256.digest(of: $0) }
-        source = "'sha256-\(Base64.encode(digest))'"
+        source = "'sha256-\(sha256)'"
     }
 
     /// The header for a page of these two.
     static func policy(style: PageAsset, script: PageAsset?) -> (name: String, value: String) {
         var parts = ["default-src 'none'", "style-src \(style.source)"]
-        // The script asks this server for news, and nobody else.
+        // The script asks this server alone.
         if let script { parts += ["script-src \(script.source)", "connect-src 'self'"] }
         parts += ["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
         return ("Content-Security-Policy", parts.joined(separator: "; "))

@@ -170,5 +170,5 @@ enum AppDetails {
     }
 
     /// The peer that pushed the app; `nil` for a polled one.
-    private static func sender(of entry: AppEntry) -> String? { nil }
+    private static func sender(of entry: AppEntry) -> String? { entry.sender?.description }
 }

@@ -22,7 +22,7 @@ struct MetricFamily: Sendable {
     }
 }
 
-/// All of them, in the order in which they are exposed (SPEC §8).
+/// All of them, in the order in which they are exposed.
 extension MetricFamily {
     static let apps = MetricFamily(.gauge, "apps", "Apps that are stored and count towards max_apps.")
     static let storedBytes = MetricFamily(.gauge, "stored_bytes", "Bytes of the metrics of all apps.")

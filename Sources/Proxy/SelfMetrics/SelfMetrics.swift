@@ -1,7 +1,7 @@
 import NIOCore
 import Synchronization
 
-/// The proxy's own metrics: handles that each part counts on as it works, and their exposition (SPEC §8). From any thread.
+/// The proxy's own metrics: handles that each part counts on as it works, and their exposition. From any thread.
 public final class SelfMetrics: Sendable {
     /// HTTP requests.
     public let requests: RequestMetrics

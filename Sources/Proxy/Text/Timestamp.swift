@@ -1,3 +1,5 @@
+import Glibc
+
 /// A moment of wall-clock time, in nanoseconds since 1970-01-01 00:00:00 UTC. It is for display and for certificates: this clock can
 /// be set forward and back, so ages are counted with `Instant`.
 public struct Timestamp: Hashable, Comparable, Sendable {
@@ -93,7 +95,7 @@ extension Timestamp {
     }
 }
 
-/// Date and time of day in UTC (Gregorian calendar). A `Timestamp` reaches from 1677 to 2262: years have four digits.
+/// Date and time of day in UTC. A `Timestamp` reaches from 1677 to 2262: years have four digits.
 private struct UTCTime {
     var year, month, day, hour, minute, second, nanosecond: Int
     /// 0 is Sunday.
@@ -101,22 +103,17 @@ private struct UTCTime {
 
     init(_ timestamp: Timestamp) {
         let (seconds, nanoseconds) = timestamp.nanoseconds.flooredDivision(by: 1_000_000_000)
-        let (days, secondOfDay) = seconds.flooredDivision(by: 86_400)
+        var time = time_t(seconds)
+        var parts = tm()
+        gmtime_r(&time, &parts)
+        year = Int(parts.tm_year) + 1900
+        month = Int(parts.tm_mon) + 1
+        day = Int(parts.tm_mday)
+        hour = Int(parts.tm_hour)
+        minute = Int(parts.tm_min)
+        second = Int(parts.tm_sec)
+        weekday = Int(parts.tm_wday)
         nanosecond = Int(nanoseconds)
-        hour = Int(secondOfDay / 3600)
-        minute = Int(secondOfDay / 60 % 60)
-        second = Int(secondOfDay % 60)
-        // 1970-01-01 was a Thursday.
-        weekday = Int((days + 4).flooredDivision(by: 7).remainder)
-
-        // Counted in years that begin on 1 March, so that the leap day comes last, and in cycles of 400 years (146,097 days).
-        let (cycle, dayOfCycle) = (days + 719_468).flooredDivision(by: 146_097)
-        let yearOfCycle = (dayOfCycle - dayOfCycle / 1460 + dayOfCycle / 36_524 - dayOfCycle / 146_096) / 365
-        let dayOfYear = dayOfCycle - (365 * yearOfCycle + yearOfCycle / 4 - yearOfCycle / 100)
-        let monthFromMarch = (5 * dayOfYear + 2) / 153
-        day = Int(dayOfYear - (153 * monthFromMarch + 2) / 5 + 1)
-        month = Int(monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9)
-        year = Int(cycle * 400 + yearOfCycle) + (month <= 2 ? 1 : 0)
     }
 }
 

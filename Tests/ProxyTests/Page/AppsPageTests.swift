@@ -1,5 +1,6 @@
 import HTTP
 import NIOCore
+import TestSupport
 import Testing
 
 @testable import Proxy
@@ -19,7 +20,16 @@ struct AppsPageTests {
 
     /// The names of the rows, in order, as they stand in the page.
     private func rows(_ page: String) -> [Substring] {
-        page.split(separator: "<th scope=\"row\">").dropFirst().map { $0.prefix { $0 != "<" } }
+        page.split(separator: "<th scope=\"row\"><a href=\"").dropFirst().compactMap { row in
+            row.split(separator: ">", maxSplits: 1).last?.prefix { $0 != "<" }
+        }
+    }
+
+    /// What others make of the hash of a style or script.
+    private func sha256(of text: Substring) async throws -> String {
+        let hash = try await run("openssl", ["dgst", "-sha256", "-binary"], input: Array(text.utf8))
+        #expect(hash.succeeded)
+        return Base64.encode(hash.outputBytes)
     }
 
     private func ago(_ seconds: Int64) -> Timestamp { Timestamp(nanoseconds: side.now.nanoseconds - seconds * 1_000_000_000) }
@@ -38,14 +48,13 @@ struct AppsPageTests {
     }
 
     @Test("its policy allows its own style and script, news from this server, and nothing else")
-    func policy() throws {
+    func policy() async throws {
         let received = try side.send("GET", "/apps?format=html")
-        func hash(of element: String) throws -> String {
-            let text = try #require(received.text.split(separator: "<\(element)>").last?.split(separator: "</\(element)>").first)
-            return Base64.encode(Array(text.utf8).withUnsafeBufferPointer { SHA256.digest(of: $0) })
+        func hash(of element: String) async throws -> String {
+            try await sha256(of: #require(received.text.split(separator: "<\(element)>").last?.split(separator: "</\(element)>").first))
         }
-        let style = try hash(of: "style")
-        let script = try hash(of: "script")
+        let style = try await hash(of: "style")
+        let script = try await hash(of: "script")
         #expect(
             received[header: "Content-Security-Policy"] == """
                 default-src 'none'; style-src 'sha256-\(style)'; script-src 'sha256-\(script)'; connect-src 'self'; base-uri 'none'; \
@@ -67,11 +76,14 @@ struct AppsPageTests {
         #expect(
             page.contains(
                 """
-                <tr class="failing"><td><span>failing</span></td><th scope="row">external_poll: 127.0.0.1:1027<p>connection refused</p></th>\
-                <td>never</td><td title="0 bytes">0 B</td><td>external_poll: 127.0.0.1:1027</td></tr>
-                <tr class="ok"><td><span>ok</span></td><th scope="row">app</th><td>\
-                <time datetime="2022-05-22T23:48:32.939898700Z" title="2022-05-22 23:48:32.939898700 UTC">3 min</time></td>\
-                <td title="1234 bytes">1.2 KiB</td><td>127.0.0.1:6554</td></tr>
+                <tr class="failing"><td><span class="bad">failing</span></td>\
+                <th scope="row"><a href="apps/external_poll%3A%20127.0.0.1%3A1027">external_poll: 127.0.0.1:1027</a>\
+                <p>connection refused</p></th><td>never</td>\
+                <td title="0 bytes"><a href="metrics?app=external_poll%3A%20127.0.0.1%3A1027">0 B</a></td>\
+                <td>http://127.0.0.1:1027/metrics</td></tr>
+                <tr class="ok"><td><span class="fine">ok</span></td><th scope="row"><a href="apps/app">app</a></th><td>\
+                <time datetime="2022-05-22T23:48:32.939898700Z" title="2022-05-22 23:48:32.939898700 UTC" data-age="">3 min</time></td>\
+                <td title="1234 bytes"><a href="metrics?app=app">1.2 KiB</a></td><td>127.0.0.1:6554</td></tr>
                 """), "\(page)")
     }
 
@@ -91,7 +103,7 @@ struct AppsPageTests {
             startTime: side.now, listeners: [.init(name: "listener " + hostile, kind: .tcp, format: .json)],
             lastReload: .init(time: side.now, error: "first " + hostile + "\nsecond\u{7}"))
         let page = try page()
-        #expect(page.contains("<th scope=\"row\">\(escaped)</th>"), "\(page)")
+        #expect(page.contains("\">\(escaped)</a></th>"), "\(page)")
         #expect(page.contains("<td>\(escaped)</td>"))
         #expect(page.contains("<p>reason \(escaped)\\u{A}\\u{1B}[31m</p>"))
         #expect(page.contains("<b>listener \(escaped)</b>"))
@@ -136,10 +148,10 @@ struct AppsPageTests {
         _ = try side.target(port: 1028)
         let page = try page("?q=")
         #expect(page.contains("class=\"all\" aria-current=\"true\"><b>4</b> apps</a>"))
-        #expect(page.contains("<a href=\"?format=html&amp;state=failing\" class=\"failing\"><b>1</b> failing</a>"))
-        #expect(page.contains("class=\"waiting\"><b>1</b> waiting</a>"))
-        #expect(page.contains("class=\"expired none\"><b>0</b> expired</a>"))
-        #expect(page.contains("class=\"ok\"><b>2</b> ok</a>"))
+        #expect(page.contains("<a href=\"?format=html&amp;state=failing\" class=\"failing\"><b class=\"bad\">1</b> failing</a>"))
+        #expect(page.contains("class=\"waiting\"><b class=\"soft\">1</b> waiting</a>"))
+        #expect(page.contains("class=\"expired none\"><b class=\"warn\">0</b> expired</a>"))
+        #expect(page.contains("class=\"ok\"><b class=\"fine\">2</b> ok</a>"))
         #expect(page.contains("<b id=\"size\">4 B</b>"))
         #expect(page.contains(">4 of 4 shown</p>"))
         #expect(rows(try self.page("?state=ok")) == ["Alpha", "beta"])
@@ -147,9 +159,21 @@ struct AppsPageTests {
         #expect(rows(try self.page("?q=ALPHA+6554")) == ["Alpha"])
         #expect(rows(try self.page("?q=refused")) == ["external_poll: 127.0.0.1:1027"])
         let none = try self.page("?q=gamma&state=ok")
-        #expect(none.contains(">0 of 4 shown</p>") && none.contains("No apps"))
+        #expect(none.contains(">0 of 4 shown</p>") && none.contains("No app matches") && !none.contains("No apps"))
+        // The state that is shown leads back to all.
+        #expect(none.contains("href=\"?format=html&amp;q=gamma\" class=\"ok\" aria-current"))
         #expect(none.contains("href=\"?format=html&amp;q=gamma\" class=\"all\""))
         #expect(none.contains("href=\"?format=html&amp;sort=name&amp;state=ok&amp;q=gamma\""))
+    }
+
+    @Test("a query in a target's URL is not shown, and without apps the table says so")
+    func origins() throws {
+        #expect(try page().contains("No apps yet"))
+        let url = TargetURL(origin: .https(host: "h", port: 443), pathAndQuery: "/probe?token=secret")
+        side.store.register(Target(url: url, name: try #require(AppName("probe"))))
+        #expect(try page().contains("<td>https://h:443/probe?…</td>"))
+        #expect(try !page().contains("secret"))
+        #expect(rows(try page("?q=https://h")) == ["probe"])
     }
 
     @Test("no page has more rows than can be read; the rest is counted")
@@ -181,7 +205,7 @@ struct AppsPageTests {
             #expect(page.contains("\">certificate \(words)</span></li>"))
             #expect(page.contains("<li><span>Push over Unix socket · capnp</span><b>/run/r.sock</b><span>2 open</span></li>"))
             #expect(page.contains("version \(ProgramVersion.current) · up <time datetime=\"2022-05-22T21:51:52.939898700Z\""))
-            #expect(page.contains(">2 h</time></span></li></ul>"))
+            #expect(page.contains("data-age=\"\">2 h</time></span></li></ul>"))
             let alert = grade.map { "<div id=\"alerts\"><p class=\"\($0)\">The certificate of 0.0.0.0:6555 \(words).</p></div>" }
             #expect(page.contains(alert ?? "<div id=\"alerts\"></div>"), "\(page)")
         }
@@ -194,7 +218,9 @@ struct AppsPageTests {
         let fine = try page()
         #expect(
             fine.contains(
-                "<b>reloaded <time datetime=\"2022-05-22T23:48:52.939898700Z\" title=\"2022-05-22 23:48:52.939898700 UTC\">3 min</time> ago</b>"
+                """
+                <b>reloaded <time datetime="2022-05-22T23:48:52.939898700Z" title="2022-05-22 23:48:52.939898700 UTC" data-age=" ago">3 min ago</time></b>
+                """
             ))
         #expect(fine.contains("<div id=\"alerts\"></div>"))
         side.lifecycle.status.lastReload = .init(time: ago(0), error: "config.toml:3:1: error: unknown key")

@@ -54,6 +54,15 @@ struct AppRouteTests {
         #expect(head.contentLength == expected.utf8.count && head.bytes.isEmpty)
     }
 
+    @Test("the peer that pushed it is named")
+    func sender() throws {
+        let sender = Sender(peer: .address(try SocketAddress(ipAddress: "10.0.0.7", port: 4711)))
+        let push = Push(apps: [(try #require(AppName("a")), .empty)])
+        try side.store.apply(push, from: .push(listener: "l"), sender: sender, at: side.now.moment)
+        #expect(try object("/apps/a")["sender"] as? String == "10.0.0.7:4711")
+        #expect(try side.send("GET", "/apps/a").text.hasSuffix("sender:      10.0.0.7:4711\n"))
+    }
+
     @Test("a failing target shows why, an expired app that it is")
     func states() throws {
         let target = try side.target(port: 1027)

@@ -53,11 +53,12 @@ struct LongWorkTests {
             store: side.store, lifecycle: side.lifecycle, metrics: side.metrics, offload: offload, pageOffload: pages, clock: { now })
     }
 
-    private func request(_ target: String, method: String = "GET", from address: String = "10.0.0.1", headers: [String: String] = [:])
+    private func request(_ target: String, method: Request.Method = .get, from address: String = "10.0.0.1")
         throws -> Request
     {
-        let headers = headers.merging(["host": "h"]) { $1 }
-        return try Request.parse(method: method, target: target, isTLS: false, peer: peer(address)) { headers[$0] }
+        var head = RequestHead(method: method, target: target)
+        head.host = "h"
+        return try Request(head, isTLS: false, peer: peer(address))
     }
 
     private func later(_ answer: Answer) throws -> EventLoopFuture<Response> {
@@ -115,7 +116,7 @@ struct LongWorkTests {
         let router = router(scrapes, pages: pages)
         let loop = EmbeddedEventLoop()
         let waiting = try (0..<40).map { index in
-            try later(router.respond(to: request(target, method: index % 2 == 0 ? "HEAD" : "GET"), on: loop))
+            try later(router.respond(to: request(target, method: index % 2 == 0 ? .head : .get), on: loop))
         }
         #expect(pages.count == 1 && scrapes.count == 0)
         // A scrape is answered meanwhile.
