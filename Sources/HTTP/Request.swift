@@ -1,4 +1,4 @@
-/// What the routes need of an HTTP request; knows no socket.
+/// An HTTP request, as the routes see it.
 public struct Request: Sendable {
     /// A request method; those that some route takes have a case.
     public enum Method: Hashable, Sendable {
@@ -45,7 +45,7 @@ public struct Request: Sendable {
         }
     }
 
-    /// A request made of its parts; `Request.parse` makes one of what a client sent.
+    /// A request made of its parts. `init(_:isTLS:peer:)` makes one of a head.
     public init(
         method: Method = .get, path: String, query: [QueryItem] = [], accept: String? = nil, acceptEncoding: String? = nil,
         host: String? = nil, authorization: String? = nil, isTLS: Bool = false, instance: String? = nil,
@@ -100,7 +100,7 @@ extension Request.Method: CustomStringConvertible {
 
 /// A request that no route can answer because its head makes no sense: 400 (RFC 9110 §15.5.1).
 public struct BadRequest: Error, Equatable {
-    /// What is wrong with it, for the one who sent it.
+    /// What is wrong with it, for its sender.
     public let reason: String
 
     init(_ reason: String) { self.reason = reason }

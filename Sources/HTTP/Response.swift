@@ -26,7 +26,7 @@ public struct Response: Sendable {
         Response(status: status, contentType: "text/plain; charset=utf-8", headers: headers, body: ByteBuffer(string: text + "\n"))
     }
 
-    /// An answer in one piece that no browser guesses the type of.
+    /// An answer in one piece. Browsers are told not to guess its type.
     public init(status: Int, contentType: String, headers: [(name: String, value: String)] = [], body: ByteBuffer) {
         self.init(
             status: status, headers: [("Content-Type", contentType), ("X-Content-Type-Options", "nosniff")] + headers,
@@ -36,7 +36,7 @@ public struct Response: Sendable {
     /// The header field in which an exporter-proxy lists the instances that its answer contains, in lower case.
     public static let instancesField = "x-exporter-proxy-instances"
 
-    /// For what changes with time and is read by people and tools: an old copy would mislead them.
+    /// For answers that change with time: an old copy would mislead its reader.
     public static let neverStored = (name: "Cache-Control", value: "no-store")
 
     /// What follows the head on the wire: nothing in the answer to HEAD, whose headers are those of GET (RFC 9110 §9.3.2),
@@ -50,11 +50,12 @@ public struct Response: Sendable {
         status >= 200 && status != 204 && status != 304
     }
 
-    /// The words beside the code in the status line; empty for a code that this program never sends.
+    /// The words beside the code in the status line; empty for a code that is neither sent nor expected here.
     public static func reasonPhrase(_ status: Int) -> String {
         switch status {
         case 100: "Continue"
         case 200: "OK"
+        case 202: "Accepted"
         case 204: "No Content"
         case 304: "Not Modified"
         case 400: "Bad Request"
@@ -67,6 +68,7 @@ public struct Response: Sendable {
         case 411: "Length Required"
         case 413: "Content Too Large"
         case 414: "URI Too Long"
+        case 415: "Unsupported Media Type"
         case 417: "Expectation Failed"
         case 421: "Misdirected Request"
         case 431: "Request Header Fields Too Large"
@@ -74,6 +76,7 @@ public struct Response: Sendable {
         case 501: "Not Implemented"
         case 503: "Service Unavailable"
         case 505: "HTTP Version Not Supported"
+        case 507: "Insufficient Storage"
         case 508: "Loop Detected"
         default: ""
         }

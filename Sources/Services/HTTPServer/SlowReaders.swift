@@ -9,17 +9,31 @@ final class SlowReaders: Sendable {
     /// One response, until its reader has taken it. Its methods may be called from any thread.
     final class Answer: Sendable {
         fileprivate struct Held {
-            /// The memory of each piece that has not been taken, and its lease if it is shared; the first stands at `index` of the response.
-            var pieces: [(bytes: Int, lease: PieceLease?)]
-            var index: Int
+            /// The memory of each piece that had not been taken at first, and its lease if it is shared.
+            let pieces: [(bytes: Int, lease: PieceLease?)]
+            /// The place of the first of them in the response.
+            let first: Int
+            /// How many of them are released.
+            var released = 0
             /// Encrypted bytes that wait in the channel.
             var encrypted: Int
             /// Bytes that the reader has taken.
             var takenBytes = 0
             var isCut = false
 
+            /// The reader has taken the pieces before this one.
+            /// - Returns: by how many bytes the count of what is held changes.
+            mutating func release(upTo end: Int) -> Int {
+                var change = 0
+                while released < end {
+                    change += pieces[released].lease?.release() ?? -pieces[released].bytes
+                    released += 1
+                }
+                return change
+            }
+
             /// What would be freed if the reader went, as long as it shares none of it.
-            var bytes: Int { pieces.reduce(encrypted) { $0 + ($1.lease?.isRetired ?? true ? $1.bytes : 0) } }
+            var bytes: Int { pieces[released...].reduce(encrypted) { $0 + ($1.lease?.isRetired ?? true ? $1.bytes : 0) } }
         }
 
         fileprivate let held: Mutex<Held>
@@ -60,7 +74,7 @@ final class SlowReaders: Sendable {
     func add(_ response: OutgoingResponse, isEncrypted: Bool, on eventLoop: any EventLoop, cut: @escaping @Sendable () -> Void) -> Answer {
         let encrypted = isEncrypted ? response.inChannel : 0
         let pieces = response.held
-        let answer = Answer(Answer.Held(pieces: pieces, index: response.taken, encrypted: encrypted)) { eventLoop.execute(cut) }
+        let answer = Answer(Answer.Held(pieces: pieces, first: response.taken, encrypted: encrypted)) { eventLoop.execute(cut) }
         count(pieces.reduce(encrypted) { $0 + ($1.lease?.hold(bytes: $1.bytes) ?? $1.bytes) })
         state.withLock { $0.answers[ObjectIdentifier(answer)] = answer }
         enforce()
@@ -70,34 +84,22 @@ final class SlowReaders: Sendable {
     /// The reader has taken more of it.
     func proceed(_ answer: Answer, to response: OutgoingResponse) {
         let released = answer.held.withLock { held in
-            let count = min(max(response.taken - held.index, 0), held.pieces.count)
-            let released = Array(held.pieces.prefix(count))
-            held.pieces.removeFirst(count)
-            held.index += count
             held.takenBytes = response.takenBytes
-            return released
+            return held.release(upTo: response.taken - held.first)
         }
-        release(released)
+        count(released)
         enforce()
     }
 
     /// The response has been taken, or its connection has ended.
     func remove(_ answer: Answer) {
-        let (pieces, encrypted, isCut) = answer.held.withLock { held in
-            defer { held.pieces = [] }
-            return (held.pieces, held.encrypted, held.isCut)
-        }
+        let released = answer.held.withLock { held in held.release(upTo: held.pieces.count) - held.encrypted }
         state.withLock { state in
             state.answers[ObjectIdentifier(answer)] = nil
-            if isCut { state.cutting -= 1 }
+            if answer.held.withLock(\.isCut) { state.cutting -= 1 }
         }
-        budget.release(encrypted)
-        release(pieces)
+        count(released)
         enforce()
-    }
-
-    private func release(_ pieces: [(bytes: Int, lease: PieceLease?)]) {
-        for piece in pieces { count(piece.lease?.release() ?? -piece.bytes) }
     }
 
     private func count(_ bytes: Int) {

@@ -3,11 +3,11 @@ public import NIOCore
 public import NIOPosix
 public import Proxy
 
-/// Checks passwords on a thread of its own, of low priority: whoever guesses them takes no time from scrapes.
+/// Checks passwords on a thread of its own, of low priority, so that guessing them takes no time from scrapes.
 public struct PasswordThread: PasswordChecker {
     private let pool: NIOThreadPool
 
-    /// - Parameter pool: of one thread, on which nothing else runs; started, and shut down by whoever made it, after the last connection.
+    /// - Parameter pool: one thread, on which nothing else runs. Its owner starts it, and shuts it down after the last connection.
     public init(_ pool: NIOThreadPool) { self.pool = pool }
 
     /// As `PasswordChecker` says.

@@ -4,8 +4,11 @@ public import NIOCore
 public import Proxy
 import TLS
 
-/// What all scrape listeners share, whatever reloads do to them: the routes, and one limit of open connections.
+/// What all scrape listeners share, and reloads keep: the routes, the limit of open connections, and what slow readers hold.
 public final class ScrapeServer: Sendable {
+    /// What all connections together may hold of bytes that were read and are not consumed: 4096 of them with a few KiB each.
+    private static let maxReading = ByteCount.mebibytes(64)
+
     private let responder: any Responder
     private let metrics: SelfMetrics
     private let date: DateText
@@ -24,6 +27,7 @@ public final class ScrapeServer: Sendable {
         self.metrics = metrics
         date = DateText(clock: clock)
         slowReaders = SlowReaders(budget: metrics.held[.answering])
+        metrics.held[.reading].limit = Self.maxReading
         limit = ConnectionLimit(maxConnections)
         self.group = group
         self.logger = logger
@@ -35,7 +39,7 @@ public final class ScrapeServer: Sendable {
     /// Applies from now on; open connections stay.
     public func setMaxConnections(_ maximum: Int) { limit.set(maximum) }
 
-    /// Binds one address; nobody can connect before its listener listens.
+    /// Binds one address. Connections are refused until its listener listens.
     /// - Parameters:
     ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
     ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
