@@ -163,14 +163,12 @@ extension HandshakeLimit {
     private struct Handshaking: HandshakeBudget {
         let budget: ByteBudget
 
-        func reserve(_ bytes: Int) -> Bool { budget.reserve(bytes) }
         func add(_ bytes: Int) { budget.add(bytes) }
         func release(_ bytes: Int) { budget.release(bytes) }
     }
 
-    /// Counts handshakes among what is held for peers, and limits them.
+    /// Counts handshakes among what is held for peers.
     convenience init(_ held: HeldBytes) {
-        held[.handshaking].limit = ByteCount(Self.maxBytes)
         self.init(Handshaking(budget: held[.handshaking]))
     }
 }

@@ -11,16 +11,6 @@ public struct TLSCertificate: Equatable, Sendable {
     public var notBefore: Int64
     /// When it expires, in seconds since 1970-01-01 UTC.
     public var notAfter: Int64
-
-    /// - Parameters:
-    ///   - notBefore: seconds since 1970-01-01 UTC.
-    ///   - notAfter: seconds since 1970-01-01 UTC.
-    public init(subject: String, names: [String], notBefore: Int64, notAfter: Int64) {
-        self.subject = subject
-        self.names = names
-        self.notBefore = notBefore
-        self.notAfter = notAfter
-    }
 }
 
 /// One `X509*`, owned.

@@ -18,7 +18,7 @@ public enum CipherSuites {
     }
 
     /// Their names as Go writes them, those of TLS 1.3 first.
-    public static var names: [String] { all.filter(\.isTLS13).map(\.name) + all.filter { !$0.isTLS13 }.map(\.name) }
+    static var names: [String] { all.filter(\.isTLS13).map(\.name) + all.filter { !$0.isTLS13 }.map(\.name) }
 
     /// Whether there is a suite of this name, be it Go's or OpenSSL's.
     public static func has(_ name: String) -> Bool { suite(named: name) != nil }
@@ -65,7 +65,7 @@ public enum CipherSuites {
 /// The groups for key exchange that this OpenSSL has, by the names of Go and of OpenSSL.
 public enum Curves {
     /// Their names: Go's where it has one, else OpenSSL's.
-    public static let names: [String] = {
+    static let names: [String] = {
         let candidates =
             ["X25519MLKEM768", "X25519", "CurveP256", "CurveP384", "CurveP521", "X448", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"]
             + ["brainpoolP256r1", "brainpoolP384r1", "brainpoolP512r1", "ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192"]

@@ -3,12 +3,9 @@ import Synchronization
 
 /// Counts bytes that are held for peers. Used from any thread.
 public protocol HandshakeBudget: Sendable {
-    /// Reserves `bytes` more, all or none.
-    /// - Returns: whether they fit.
-    func reserve(_ bytes: Int) -> Bool
-    /// Counts `bytes` that are held in any case.
+    /// Counts `bytes` more.
     func add(_ bytes: Int)
-    /// Gives back what was reserved or added.
+    /// Counts `bytes` less.
     func release(_ bytes: Int)
 }
 
@@ -16,9 +13,9 @@ public protocol HandshakeBudget: Sendable {
 ///
 /// A server's handshake reserves what it holds before it holds it. When that does not fit, the oldest handshakes of the same event loop
 /// end first, with the reason `too_many`: a peer that goes on needs a moment, one that only holds memory stays for long. A client's
-/// handshakes are counted and never refused: the configuration says how many there are.
+/// handshakes are counted, and take no room from servers: the configuration says how many there are.
 public final class HandshakeLimit: SharedSetting, Sendable {
-    /// The most that all handshakes hold together, in bytes: some 1,100 of servers that ask for no certificate.
+    /// The most that the handshakes of all servers hold together, in bytes: some 1,100 where no certificate is asked for.
     public static let maxBytes = 64 << 20
 
     /// What one handshake holds inside OpenSSL, in bytes, at the most: measured with OpenSSL 3.0 for both versions of TLS.
@@ -27,10 +24,13 @@ public final class HandshakeLimit: SharedSetting, Sendable {
     static let certificateCost = (client: 48 * 1024, server: 96 * 1024)
 
     private let budget: any HandshakeBudget
+    private let limit: Int
     /// Guards the lists of handshakes; held for a few steps.
     private let state = Mutex(State())
 
     private struct State {
+        /// What servers have reserved.
+        var reserved = 0
         var lastNumber: UInt64 = 0
         var byLoop: [ObjectIdentifier: Handshakes] = [:]
     }
@@ -66,9 +66,12 @@ public final class HandshakeLimit: SharedSetting, Sendable {
         }
     }
 
-    /// - Parameter budget: of all handshakes, from any event loop.
-    public init(_ budget: any HandshakeBudget) {
+    /// - Parameters:
+    ///   - budget: counts all handshakes.
+    ///   - limit: of servers, in bytes.
+    public init(_ budget: any HandshakeBudget, limit: Int = maxBytes) {
         self.budget = budget
+        self.limit = limit
     }
 
     /// Adds a server's handshake.
@@ -90,11 +93,20 @@ public final class HandshakeLimit: SharedSetting, Sendable {
     /// Reserves bytes for a server's handshake; ends older ones on the same event loop when they do not fit.
     /// - Returns: whether they fit now.
     func reserve(_ bytes: Int, for ticket: Ticket) -> Bool {
-        while !budget.reserve(bytes) {
+        while !reserve(bytes) {
             guard let oldest = oldest(before: ticket) else { return false }
             oldest.endForOthers()
         }
+        budget.add(bytes)
         return true
+    }
+
+    private func reserve(_ bytes: Int) -> Bool {
+        state.withLock { state in
+            guard bytes <= limit - state.reserved else { return false }
+            state.reserved += bytes
+            return true
+        }
     }
 
     /// Counts bytes of a client's handshake.
@@ -102,8 +114,10 @@ public final class HandshakeLimit: SharedSetting, Sendable {
         budget.add(bytes)
     }
 
-    func release(_ bytes: Int) {
+    /// Gives back what was reserved, or added by a client.
+    func release(_ bytes: Int, ofServer: Bool) {
         budget.release(bytes)
+        if ofServer { state.withLock { $0.reserved -= bytes } }
     }
 
     private func oldest(before ticket: Ticket) -> TLSHandler? {

@@ -14,9 +14,26 @@ public final class SystemAuthorities: SharedSetting, Sendable {
     /// Guards the first read.
     private let isRead = Mutex(false)
 
+    private let find: @Sendable () -> [Place]
+
     /// Looks where the authorities are. Reads none.
-    public init() {
-        found = Self.places()
+    public convenience init() {
+        self.init {
+            let file = Self.path(X509_get_default_cert_file_env(), X509_get_default_cert_file())
+            // Several folders may be named.
+            let folders = Self.path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()).split(separator: ":")
+            return [Place(path: file, isFolder: false)] + folders.map { Place(path: String($0), isFolder: true) }
+        }
+    }
+
+    /// Those of a folder alone.
+    convenience init(folder: String) {
+        self.init { [Place(path: folder, isFolder: true)] }
+    }
+
+    private init(_ find: @escaping @Sendable () -> [Place]) {
+        self.find = find
+        found = find()
         store = X509_STORE_new()
     }
 
@@ -25,7 +42,7 @@ public final class SystemAuthorities: SharedSetting, Sendable {
     }
 
     /// Whether the file or the folder have changed since this object was made. Blocks.
-    public var areOutOfDate: Bool { Self.places() != found }
+    public var areOutOfDate: Bool { find() != found }
 
     /// Makes a context trust them. Reads them at the first call. Blocks.
     func install(in context: OpaquePointer?) throws(TLSSettingsError) {
@@ -38,13 +55,6 @@ public final class SystemAuthorities: SharedSetting, Sendable {
             OpenSSLErrorQueue.clear()
         }
         SSL_CTX_set1_cert_store(context, store)
-    }
-
-    private static func places() -> [Place] {
-        let file = path(X509_get_default_cert_file_env(), X509_get_default_cert_file())
-        // Several folders may be named.
-        let folders = path(X509_get_default_cert_dir_env(), X509_get_default_cert_dir()).split(separator: ":")
-        return [Place(path: file, isFolder: false)] + folders.map { Place(path: String($0), isFolder: true) }
     }
 
     private static func path(_ variable: UnsafePointer<CChar>?, _ usual: UnsafePointer<CChar>?) -> String {

@@ -214,7 +214,7 @@ public enum TLSAlert: UInt8, Sendable, CaseIterable {
     }
 
     /// The name in the RFC: `unknown_ca`.
-    public var word: String {
+    var word: String {
         switch self {
         case .closeNotify: "close_notify"
         case .unexpectedMessage: "unexpected_message"

@@ -44,7 +44,7 @@ extension TLSHandler {
         guard let ended = handshake else { return }
         handshake = nil
         guard let limit = tlsContext.handshakeLimit else { return }
-        limit.release(ended.reserved)
+        limit.release(ended.reserved, ofServer: role.isServer)
         if let ticket = ended.ticket { limit.end(ticket) }
     }
 
@@ -110,7 +110,7 @@ extension TLSHandler {
         let cost = connectionCost ?? (connection == nil ? 0 : TLSConnection.handshakeCost(of: role, tlsContext))
         let more = handshake.reader.heldBytes + cost - handshake.reserved
         guard more > 0 else {
-            limit.release(-more)
+            limit.release(-more, ofServer: role.isServer)
             self.handshake?.reserved += more
             return true
         }

@@ -5,15 +5,15 @@ import Testing
 
 @testable import TLS
 
-/// Each alert that settings, certificates or a peer's mistakes can cause: what the one who refuses reports, and what the other hears.
+/// Each alert that settings, certificates or a peer's mistakes can cause: what the refusing side reports, and what the other side receives.
 struct AlertsTests {
     private static let versions = [TLSProtocolVersion.tls12, .tls13]
 
-    /// What became of a handshake.
+    /// The result of a handshake.
     private struct Outcome: Equatable {
-        /// The server's word for counters; `nil` when it admitted the client.
+        /// The server's reason, as it is counted; `nil` when it admitted the client.
         var server: TLSHandshakeFailure?
-        /// The alert that the client heard, or its own reason to refuse.
+        /// The alert that the client received, or its own reason to refuse.
         var client: TLSError?
     }
 
@@ -29,7 +29,7 @@ struct AlertsTests {
             client: TLSHandler(client: Contexts.client(client), hostname: hostname),
             server: TLSHandler(server: TLSContext(server: settings), onHandshake: { failure, _ in failures.append(failure) }))
         try pair.connect()
-        // Told once, and both ends are closed, or both are open.
+        // Reported once, and both ends are closed, or both are open.
         #expect(failures.count == 1)
         #expect(pair.server.recorder.errors.count == (failures == [nil] ? 0 : 1))
         #expect(pair.client.channel.isActive == (failures == [nil]))
@@ -69,7 +69,7 @@ struct AlertsTests {
         #expect(try failure(OpenSSLClient(version: 0x0303, groups: "X448")) == [.curve])
     }
 
-    @Test("a client's certificate on P-521 is accepted; on a curve that the settings leave out it is refused by its own reason")
+    @Test("a client's certificate on P-521 is accepted; one on a curve that is not allowed is refused with the reason curve")
     func curveOfCertificate() throws {
         let certificate = try Contexts.ca.clientCertificate(key: .p521)
         for version in [Int32(0x0303), 0x0304] {
@@ -85,7 +85,7 @@ struct AlertsTests {
         }
     }
 
-    @Test("every reason has a word of its own")
+    @Test("each reason has its own word")
     func words() {
         let words = TLSHandshakeFailure.allCases.map(\.word)
         #expect(Set(words).count == words.count)
@@ -102,7 +102,7 @@ struct AlertsTests {
         let none: (inout TLSServerSettings) -> Void = { _ in }
         let cases: [(String, ThrowawayCertificate?, TLSHandshakeFailure?, String?, (inout TLSServerSettings) -> Void)] = [
             ("a good one", named, nil, nil, none),
-            // RFC 8446 section 6.2 has a word of its own for it.
+            // RFC 8446 section 6.2 has an alert for it.
             ("none", nil, .noCertificate, version == .tls13 ? "certificate required" : "handshake failure", none),
             ("of another authority", try Contexts.otherCA.clientCertificate(), .certificateUntrusted, "unknown CA", none),
             ("expired", try Contexts.ca.clientCertificate(validity: .expired), .certificateExpired, "certificate expired", none),
@@ -181,7 +181,7 @@ struct AlertsTests {
         [kind, 3, 1, UInt8(bytes.count >> 8), UInt8(bytes.count & 0xff)] + bytes
     }
 
-    /// A ClientHello of TLS 1.2, good but for what the test makes of it.
+    /// A ClientHello of TLS 1.2, valid except for what the test changes.
     private static func hello(suites: [UInt8] = [0xc0, 0x2b], compression: [UInt8] = [0], extensions: [UInt8]) -> [UInt8] {
         let body =
             [3, 3] + [UInt8](repeating: 7, count: 32) + [0, 0, UInt8(suites.count)] + suites + [UInt8(compression.count)] + compression
@@ -189,7 +189,7 @@ struct AlertsTests {
         return record(22, [1, 0, UInt8(body.count >> 8), UInt8(body.count & 0xff)] + body)
     }
 
-    @Test("messages that are malformed, out of turn or senseless")
+    @Test("malformed, unexpected and contradictory messages are refused")
     func brokenMessages() throws {
         let groups: [UInt8] = [0, 10, 0, 4, 0, 2, 0, 29]
         let signatures: [UInt8] = [0, 13, 0, 4, 0, 2, 4, 3]
@@ -230,7 +230,7 @@ struct AlertsTests {
         #expect(!from.channel.isActive && !to.channel.isActive)
     }
 
-    @Test("an alert that OpenSSL has no word for is told by its number")
+    @Test("an alert that OpenSSL has no text for is reported by its number")
     func unknownAlert() throws {
         let pair = try BackToBack()
         try pair.client.activate()

@@ -18,7 +18,7 @@ enum Seen: Equatable {
     case inactive
 }
 
-/// The handler above TLS: notes everything, passes nothing on.
+/// The handler above TLS: records everything, forwards nothing.
 final class Recorder: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     var seen: [Seen] = []
@@ -57,7 +57,7 @@ final class Recorder: ChannelInboundHandler {
     var text: String { String(buffer: received) }
 }
 
-/// The network's side: notes how the channel is closed, and keeps it when only one direction is.
+/// The network's side: records how the channel is closed, and keeps it open when only one direction is closed.
 final class Bottom: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
     var closes: [CloseMode] = []
@@ -136,7 +136,7 @@ extension TLSHandler {
     }
 }
 
-/// A client and a server, each one's ciphertext given to the other.
+/// A client and a server that receive each other's ciphertext.
 final class BackToBack {
     let loop = EmbeddedEventLoop()
     let client: End
@@ -164,7 +164,7 @@ final class BackToBack {
         try interact()
     }
 
-    /// Hands over until both are silent; a refused client that has closed is heard to have ended.
+    /// Delivers until both are silent. The server sees the end of a refused client that has closed.
     /// - Parameter pieceSize: how many bytes at a time.
     func interact(pieceSize: Int = .max) throws {
         var moved = true

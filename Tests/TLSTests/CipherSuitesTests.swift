@@ -22,7 +22,7 @@ struct CipherSuitesTests {
     }
 
     @Test(
-        "both names of a suite mean it",
+        "a suite can be given by either name",
         arguments: [
             "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", "ECDHE-ECDSA-AES256-GCM-SHA384",
         ])
@@ -123,7 +123,7 @@ struct CipherSuitesTests {
         for name in names { #expect(CipherSuites.has(name), "\(name)") }
     }
 
-    @Test("what gives no security, or this OpenSSL lacks, is refused with the list of what there is")
+    @Test("a suite without security, or that this OpenSSL lacks, is refused with the list of those it has")
     func unknown() throws {
         for name in [
             "TLS_RSA_WITH_RC4_128_SHA", "NULL-SHA256", "AECDH-AES128-SHA", "PSK-AES128-GCM-SHA256", "ALL", "", "AES128-GCM-SHA256:ALL",
@@ -134,7 +134,7 @@ struct CipherSuitesTests {
         #expect(text.contains("TLS_AES_128_GCM_SHA256, ") && text.contains("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"))
     }
 
-    @Test("suites for another kind of key alone: an error where nothing else is spoken, a remark where TLS 1.3 is")
+    @Test("only suites for another kind of key: an error with TLS 1.2 alone, a note with TLS 1.3")
     func keys() throws {
         let rsa = ["TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"]
         #expect(throws: TLSSettingsError.noCipherSuiteForKey) { try server(rsa) { $0.maxVersion = .tls12 } }
@@ -144,14 +144,14 @@ struct CipherSuitesTests {
         #expect(try !server([]).lacksTLS12Suite)
     }
 
-    @Test("finite-field Diffie-Hellman works where it was asked for")
+    @Test("finite-field Diffie-Hellman works when it is configured")
     func dhe() throws {
         let certificate = try Contexts.ca.serverCertificate(key: .rsa)
         let context = try Contexts.server(certificate) { $0.cipherSuites = ["DHE-RSA-AES128-GCM-SHA256"] }
         #expect(try suite(OpenSSLClient(version: 0x0303), context) == "TLS_DHE_RSA_WITH_AES_128_GCM_SHA256")
     }
 
-    @Test("the server's order counts, or the client's")
+    @Test("the server's order decides, or the client's")
     func order() throws {
         let suites = ["ECDHE-ECDSA-AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"]
         let client = {
@@ -161,7 +161,7 @@ struct CipherSuitesTests {
         #expect(try suite(client(), server(suites)) == "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384")
         #expect(
             try suite(client(), server(suites) { $0.prefersOwnCipherSuites = false }) == "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256")
-        // By default a client that wants ChaCha20 most, having no AES in hardware, gets it.
+        // By default a client that prefers ChaCha20, because it has no AES in hardware, gets it.
         #expect(try suite(client(), Contexts.server) == "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256")
     }
 
@@ -189,7 +189,7 @@ struct CipherSuitesTests {
         #expect(client.group == "secp384r1")
     }
 
-    @Test("a curve that this OpenSSL lacks is refused with the list of what there is")
+    @Test("a curve that this OpenSSL lacks is refused with the list of those it has")
     func unknownCurve() throws {
         for name in ["CurveP224x", "", "X25519:P-256", "?X25519", "secp256"] {
             #expect(throws: TLSSettingsError.unknownCurve(name)) { try Contexts.server { $0.curves = ["X25519", name] } }

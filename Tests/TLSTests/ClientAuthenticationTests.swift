@@ -21,7 +21,7 @@ struct ClientAuthenticationTests {
         }
     }
 
-    /// - Returns: why the server refused; `nil` when it did not, and heard what the client said.
+    /// - Returns: why the server refused; `nil` when it accepted the client and received its bytes.
     private func connect(
         _ certificate: ThrowawayCertificate?, to server: TLSContext, version: Int32? = nil
     ) throws -> TLSHandshakeFailure? {
@@ -40,10 +40,10 @@ struct ClientAuthenticationTests {
         return outcome
     }
 
-    @Test("each type takes whom Go's takes", arguments: [Int32(0x0303), 0x0304])
+    @Test("each type accepts the clients that Go's type accepts", arguments: [Int32(0x0303), 0x0304])
     func types(version: Int32) throws {
         let (good, foreign, expired) = (Self.good, Self.foreign, Self.expired)
-        // Without a certificate, with a good one, one of another authority, one that has expired.
+        // Without a certificate, with a valid one, one of another authority, an expired one.
         let expected: [(ClientAuthentication, [TLSHandshakeFailure?])] = [
             (.none, [nil, nil, nil, nil]),
             (.request, [nil, nil, nil, nil]),
@@ -60,12 +60,12 @@ struct ClientAuthenticationTests {
         }
     }
 
-    @Test("a server's certificate is no client's")
+    @Test("a server's certificate is not accepted from a client")
     func purpose() throws {
         #expect(try connect(Contexts.serverCertificate, to: server(.requireAndVerify)) == .certificateUntrusted)
     }
 
-    @Test("an intermediate may be the authority, without its root, and then the root's other clients are not let in")
+    @Test("an intermediate may be the authority without its root, and then the root's other clients are refused")
     func intermediateAuthority() throws {
         let intermediate = try Contexts.ca.intermediate()
         let context = try server(.requireAndVerify, authorities: intermediate.certificatePEM)
@@ -73,7 +73,7 @@ struct ClientAuthenticationTests {
         #expect(try connect(Self.good, to: context) == .certificateUntrusted)
     }
 
-    @Test("a name of any kind admits, exactly as it is written")
+    @Test("names of each kind are accepted, exactly as they are written")
     func allowedNames() throws {
         let certificate = try Contexts.ca.clientCertificate(
             names: ["a.example", "192.0.2.1", "2001:db8::1", "ops@example.org", "spiffe://example/app", "10.0.0.1.nip.example"])
@@ -87,7 +87,7 @@ struct ClientAuthenticationTests {
         }
     }
 
-    @Test("the subject is no name, and a certificate without names has none that is allowed")
+    @Test("the subject does not count as a name, and a certificate without names is refused")
     func commonName() throws {
         let context = try server(.requireAndVerify) { $0.allowedClientNames = ["prom"] }
         let served = try serve(OpenSSLClient(certificate: Contexts.ca.clientCertificate(commonName: "prom")), by: context)
@@ -104,14 +104,14 @@ struct ClientAuthenticationTests {
         #expect(AlternativeName(configured: "::1") == AlternativeName(configured: "0:0:0:0:0:0:0:1"))
     }
 
-    @Test("names are compared without verification too, where that was asked for")
+    @Test("allowed names are compared without verification too")
     func allowedNamesOfAny() throws {
         let context = try server(.requireAny) { $0.allowedClientNames = ["prom.example"] }
         #expect(try connect(Self.good, to: context) == nil)
         #expect(try connect(Self.foreign, to: context) == .nameNotAllowed)
     }
 
-    @Test("whoever is revoked is out, others stay", arguments: [Int32(0x0303), 0x0304])
+    @Test("a revoked client is refused, others are accepted", arguments: [Int32(0x0303), 0x0304])
     func revocation(version: Int32) throws {
         let good = Self.good
         let revoked = try Contexts.ca.clientCertificate()
@@ -121,7 +121,7 @@ struct ClientAuthenticationTests {
         #expect(try connect(revoked, to: context, version: version) == .certificateRevoked)
     }
 
-    @Test("without a current list of its authority nobody is let in")
+    @Test("without a current list of its authority no client is accepted")
     func revocationUnknown() throws {
         let good = Self.good
         let old = try Contexts.ca.revocationList(validity: .expired)
@@ -130,7 +130,7 @@ struct ClientAuthenticationTests {
         #expect(try connect(good, to: server(.requireAndVerify) { $0.clientRevocations = Array(other.utf8) }) == .revocationUnknown)
     }
 
-    @Test("a trusted intermediate needs its own list alone; below a root, the root's is needed too")
+    @Test("a trusted intermediate needs only its own list; below a root, the root's list is needed too")
     func revocationOfIntermediates() throws {
         let intermediate = try Contexts.ca.intermediate()
         let client = try intermediate.clientCertificate()
@@ -168,7 +168,7 @@ struct ClientAuthenticationTests {
         }
     }
 
-    @Test("to verify takes authorities")
+    @Test("verification needs authorities")
     func noAuthorities() throws {
         for kind in ClientAuthentication.allCases where kind.verifies {
             #expect(throws: TLSSettingsError.invalidClientAuthorities("there are none to verify clients with")) {

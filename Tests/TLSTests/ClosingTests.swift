@@ -5,7 +5,7 @@ import Testing
 
 @testable import TLS
 
-/// close_notify both ways, one way, and not at all.
+/// close_notify in both directions, in one, and in none.
 struct ClosingTests {
     private static let versions = [TLSProtocolVersion.tls12, .tls13]
 
@@ -24,9 +24,9 @@ struct ClosingTests {
         try pair.interact()
         #expect(!from.channel.isActive)
         #expect(to.recorder.story == [.handshake(nil), .bytes("last words"), .inputClosed])
-        // Half closed: the other may still answer, although nobody listens here.
+        // Half closed: the other side may still answer.
         #expect(to.channel.isActive)
-        // TCP's end is no news behind TLS's.
+        // After the end of TLS, the end of TCP is not reported.
         to.receiveFIN()
         #expect(to.recorder.story == [.handshake(nil), .bytes("last words"), .inputClosed])
         to.channel.close(promise: nil)
@@ -52,7 +52,7 @@ struct ClosingTests {
         #expect(pair.client.recorder.errors.isEmpty && pair.server.recorder.errors.isEmpty)
     }
 
-    @Test("where half-closed connections are not wanted, the peer's end is answered", arguments: versions)
+    @Test("without half-closed connections, the peer's end closes the connection", arguments: versions)
     func notHalfOpen(_ version: TLSProtocolVersion) throws {
         let pair = try pair(version, halfOpen: false)
         pair.client.channel.close(mode: .output, promise: nil)
@@ -73,7 +73,7 @@ struct ClosingTests {
         #expect(!pair.server.recorder.seen.contains(.inputClosed))
     }
 
-    @Test("a record that is cut is a truncation too, and nothing of it is delivered", arguments: versions)
+    @Test("a cut record is a truncation too, and nothing of it is delivered", arguments: versions)
     func cutRecord(_ version: TLSProtocolVersion) throws {
         let pair = try pair(version)
         _ = pair.client.write("never whole")
@@ -84,7 +84,7 @@ struct ClosingTests {
         #expect(pair.server.recorder.story == [.handshake(nil), .error(.truncated), .inactive])
     }
 
-    @Test("what is behind close_notify is not read", arguments: versions)
+    @Test("bytes after close_notify are not read", arguments: versions)
     func afterCloseNotify(_ version: TLSProtocolVersion) throws {
         let pair = try pair(version)
         pair.client.channel.close(promise: nil)
@@ -94,7 +94,7 @@ struct ClosingTests {
         #expect(pair.server.recorder.story == [.handshake(nil), .inputClosed])
     }
 
-    @Test("a peer that takes nothing does not hold up a close for ever")
+    @Test("a peer that takes nothing does not delay a close for ever")
     func closeTimeout() throws {
         let pair = try BackToBack(
             client: TLSHandler(client: Contexts.client, hostname: "localhost"),

@@ -7,21 +7,13 @@ import Testing
 
 @testable import TLS
 
-/// A budget with a limit, and what was made of it.
+/// Counts bytes.
 private final class Budget: HandshakeBudget {
-    let limit: Int
-    private let reserved = Atomic<Int>(0)
+    private let counted = Atomic<Int>(0)
 
-    init(limit: Int = .max) { self.limit = limit }
-
-    var used: Int { reserved.load(ordering: .relaxed) }
-    func reserve(_ bytes: Int) -> Bool {
-        guard used + bytes <= limit else { return false }
-        add(bytes)
-        return true
-    }
-    func add(_ bytes: Int) { reserved.add(bytes, ordering: .relaxed) }
-    func release(_ bytes: Int) { reserved.subtract(bytes, ordering: .relaxed) }
+    var used: Int { counted.load(ordering: .relaxed) }
+    func add(_ bytes: Int) { counted.add(bytes, ordering: .relaxed) }
+    func release(_ bytes: Int) { counted.subtract(bytes, ordering: .relaxed) }
 }
 
 @Suite(.serialized)
@@ -35,11 +27,11 @@ struct HandshakeLimitTests {
         private(set) var outcomes: [[TLSHandshakeFailure?]] = []
 
         init(room: Int = .max, _ change: (inout TLSServerSettings) -> Void = { _ in }) throws {
-            let budget = Budget(limit: room)
+            let budget = Budget()
             self.budget = budget
             context = try Contexts.server {
                 change(&$0)
-                $0.handshakeLimit = HandshakeLimit(budget)
+                $0.handshakeLimit = HandshakeLimit(budget, limit: room)
             }
         }
 
@@ -135,6 +127,20 @@ struct HandshakeLimitTests {
         try servers.accept(Array(hello.prefix(43)))
         #expect(servers.outcomes == [[.tooMany], [.tooMany], [], [], []])
         #expect(servers.budget.used <= 3 * Self.cost)
+    }
+
+    @Test("a client's handshakes take no room from servers")
+    func clients() throws {
+        let budget = Budget()
+        let limit = HandshakeLimit(budget, limit: Self.cost)
+        let pair = try BackToBack(
+            client: Contexts.client { $0.handshakeLimit = limit }, server: Contexts.server { $0.handshakeLimit = limit })
+        try pair.client.activate()
+        #expect(budget.used > Self.cost)
+        try pair.server.activate()
+        try pair.interact()
+        #expect(pair.server.recorder.story == [.handshake(nil)])
+        #expect(budget.used == 0)
     }
 
     @Test("one that finds no room, and nothing older to end, is refused")

@@ -24,7 +24,7 @@ struct HandshakeTests {
         #expect(pair.client.recorder.text == "answer")
     }
 
-    @Test("every kind of key serves", arguments: ThrowawayCA.KeyKind.allCases)
+    @Test("a server can have each kind of key", arguments: ThrowawayCA.KeyKind.allCases)
     func keys(_ kind: ThrowawayCA.KeyKind) throws {
         let pair = try BackToBack(server: Contexts.server(Contexts.ca.serverCertificate(key: kind)))
         try pair.connect()
@@ -55,7 +55,7 @@ struct HandshakeTests {
         #expect(pair.server.recorder.text == "early")
     }
 
-    @Test("added to an active channel, the handler takes up bytes that came before")
+    @Test("added to an active channel, the handler receives bytes that came before")
     func addedLate() throws {
         let loop = EmbeddedEventLoop()
         let client = try End(TLSHandler(client: Contexts.client, hostname: "localhost"), loop: loop)
@@ -93,7 +93,7 @@ struct HandshakeTests {
         #expect(pair.server.tls.negotiation?.applicationProtocol == "http/1.1")
     }
 
-    @Test("a server without ALPN leaves it aside, and so does a client")
+    @Test("without ALPN on one side the handshake succeeds")
     func alpnUnused() throws {
         let silentServer = try BackToBack(client: Contexts.client { $0.applicationProtocols = ["h2"] })
         try silentServer.connect()
@@ -116,7 +116,7 @@ struct HandshakeTests {
         #expect(throws: TLSError.self) { try refused.wait() }
     }
 
-    @Test("a plain HTTP request is told from garbage", arguments: [1, 3, 100])
+    @Test("a plain HTTP request is not taken for garbage", arguments: [1, 3, 100])
     func plainHTTP(_ pieceSize: Int) throws {
         let pair = try BackToBack()
         try pair.server.activate()
@@ -137,7 +137,7 @@ struct HandshakeTests {
             client: TLSHandler(client: Contexts.client, hostname: "localhost"),
             server: TLSHandler(server: Contexts.server, plainHTTPResponse: answer))
         try pair.server.activate()
-        // What a handler above does on any error must not cut the answer off.
+        // A handler above closes on each error; that must not cut the answer off.
         pair.server.recorder.onEvent = { event, context in if case .error = event { context.close(promise: nil) } }
         pair.server.receive(ByteBuffer(string: "GET / HTTP/1.1\r\n"))
         #expect(try pair.server.takeOutbound() == answer)
@@ -169,7 +169,7 @@ struct HandshakeTests {
         #expect(judge([0x80, 46, 2]) == .notTLS)
     }
 
-    @Test("a handshake that takes too long fails, one in time does not")
+    @Test("a handshake that takes too long fails, one that is in time succeeds")
     func handshakeTimeout() throws {
         let pair = try BackToBack(
             client: TLSHandler(client: Contexts.client, hostname: "localhost", handshakeTimeout: .seconds(2)),

@@ -5,16 +5,16 @@ import Testing
 
 @testable import TLS
 
-/// A server that refused and said why stays a moment, so that no reset overtakes the word.
+/// A server that has sent the reason of a refusal waits a moment, so that no reset overtakes the reason.
 struct LingeringTests {
-    /// A server that has just refused a client, which is left out: what it sends is the test's to say.
+    /// A server that has just refused a client. The test sends the client's bytes.
     private final class Refused {
         let loop = EmbeddedEventLoop()
         let server: End
 
         init(_ change: (inout TLSServerSettings) -> Void = { $0.minVersion = .tls13 }) throws {
             server = try End(TLSHandler(server: Contexts.server(Contexts.serverCertificate, change)), loop: loop)
-            // As a handler above does with any error: the word must not be cut off by it.
+            // A handler above closes on each error; that must not cut the reason off.
             server.recorder.onEvent = { event, context in if case .error = event { context.close(promise: nil) } }
             try server.activate()
             let client = try OpenSSLClient(version: 0x0303)
@@ -24,7 +24,7 @@ struct LingeringTests {
         deinit { server.finish() }
     }
 
-    @Test("after the alert the output ends, and the peer may send on and end when it likes")
+    @Test("after the alert the output ends, and the peer may still send and then close")
     func alert() throws {
         let refused = try Refused()
         let server = refused.server
@@ -67,7 +67,7 @@ struct LingeringTests {
         #expect(!refused.server.channel.isActive)
     }
 
-    @Test("a connection that breaks after the handshake is told so too")
+    @Test("a peer that breaks the protocol after the handshake gets an alert too")
     func afterTheHandshake() throws {
         let pair = try BackToBack()
         try pair.connect()
@@ -80,7 +80,7 @@ struct LingeringTests {
         #expect(!pair.server.channel.isActive)
     }
 
-    @Test("where there is nothing to say the end comes at once")
+    @Test("without a reason to send the connection closes at once")
     func nothingToSay() throws {
         let loop = EmbeddedEventLoop()
         let server = try End(TLSHandler(server: Contexts.server), loop: loop)
@@ -90,7 +90,7 @@ struct LingeringTests {
         #expect(server.bottom.closes == [.all])
     }
 
-    @Test("a client that refuses its server says so and leaves at once")
+    @Test("a client that refuses its server sends an alert and closes at once")
     func client() throws {
         let pair = try BackToBack(client: TLSContext(client: Contexts.clientSettings(trusting: Contexts.otherCA)))
         try pair.connect()

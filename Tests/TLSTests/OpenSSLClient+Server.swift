@@ -4,7 +4,7 @@ import TestSupport
 
 @testable import TLS
 
-/// A server in memory, and what OpenSSL's own client made of it.
+/// A server in memory with OpenSSL's own client.
 struct ServedClient {
     let client: OpenSSLClient
     let server: End
@@ -18,7 +18,7 @@ struct ServedClient {
         var all: [TLSHandshakeFailure?] = []
     }
 
-    /// Connects, and talks until both are silent.
+    /// Connects, and delivers until both are silent.
     init(_ client: OpenSSLClient, to context: TLSContext) throws {
         let outcomes = Outcomes()
         self.client = client
@@ -40,7 +40,7 @@ struct ServedClient {
             toServer = client.step(toClient)
             if toServer.isEmpty { break }
         }
-        // A client that was refused goes away.
+        // A refused client closes.
         if client.failure != nil, server.channel.isActive { server.receiveFIN() }
     }
 

@@ -6,7 +6,7 @@ import Testing
 @testable import TLS
 
 struct ProtocolConductTests {
-    @Test("a client that asks for another handshake is refused, and gives up; the one that was is counted once")
+    @Test("a client that asks for another handshake is refused; the first handshake is counted once")
     func renegotiation() throws {
         let served = try ServedClient(OpenSSLClient(version: 0x0303), to: Contexts.server)
         defer { served.end() }
@@ -17,7 +17,7 @@ struct ProtocolConductTests {
         #expect(served.outcomes.all == [nil])
     }
 
-    @Test("a handshake that takes too long, is left, or is no TLS is told by its own reason, once")
+    @Test("each way that a handshake can end has its own reason, reported once")
     func reasons() throws {
         func outcome(_ body: (End, EmbeddedEventLoop) throws -> Void) throws -> [TLSHandshakeFailure?] {
             let loop = EmbeddedEventLoop()

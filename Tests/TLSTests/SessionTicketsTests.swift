@@ -28,7 +28,7 @@ struct SessionTicketsTests {
         }
     }
 
-    /// Connects and keeps the session, which must be one to resume.
+    /// Connects and returns the session, which must be resumable.
     private func session(
         _ server: TLSContext, version: Int32, certificate: ThrowawayCertificate? = nil, resuming: OpenSSLClient.Session? = nil
     ) throws -> OpenSSLClient.Session {
@@ -40,7 +40,7 @@ struct SessionTicketsTests {
         return session
     }
 
-    /// Whether the session was taken up; the connection must come about in any case.
+    /// Whether the session was resumed. The handshake must succeed in any case.
     private func resumes(
         _ session: OpenSSLClient.Session, _ server: TLSContext, version: Int32, certificate: ThrowawayCertificate? = nil
     ) throws -> Bool {
@@ -60,7 +60,7 @@ struct SessionTicketsTests {
         #expect(try resumes(session, server(tickets), version: version))
     }
 
-    @Test("a new certificate spares sessions", arguments: versions)
+    @Test("sessions are resumed after the certificate has changed", arguments: versions)
     func rotationOfCertificate(version: Int32) throws {
         let tickets = tickets()
         let session = try session(server(tickets), version: version)
@@ -72,7 +72,7 @@ struct SessionTicketsTests {
         #expect(try resumes(session, context, version: version))
     }
 
-    @Test("other keys mean a whole handshake", arguments: versions)
+    @Test("with other keys there is a whole handshake", arguments: versions)
     func otherKeys(version: Int32) throws {
         let session = try session(server(tickets()), version: version)
         #expect(try !resumes(session, server(tickets()), version: version))
@@ -86,7 +86,7 @@ struct SessionTicketsTests {
         #expect(try resumes(session, server(tickets) { $0.verify() }, version: version, certificate: Self.certificate))
     }
 
-    @Test("whatever rule changes, no session of the old ones is resumed", arguments: versions)
+    @Test("after a change of any rule no session of the old rules is resumed", arguments: versions)
     func rules(version: Int32) throws {
         let certificate = Self.certificate
         let empty = try Contexts.ca.revocationList()
@@ -110,7 +110,7 @@ struct SessionTicketsTests {
         }
     }
 
-    @Test("a session from before certificates were asked for does not get round them", arguments: versions)
+    @Test("a session from before certificates were required is not resumed", arguments: versions)
     func tightening(version: Int32) throws {
         let tickets = tickets()
         let session = try session(server(tickets), version: version)
@@ -118,7 +118,7 @@ struct SessionTicketsTests {
         #expect(try serve(client, by: server(tickets) { $0.verify() }).outcomes.all == [.noCertificate])
     }
 
-    @Test("a client that was revoked does not come back by its session", arguments: versions)
+    @Test("a revoked client cannot resume its session", arguments: versions)
     func revocation(version: Int32) throws {
         let certificate = Self.certificate
         let tickets = tickets()
@@ -142,9 +142,9 @@ struct SessionTicketsTests {
         #expect(try resumes(session, context, version: version, certificate: brief))
         clock.advance(by: 599)
         #expect(try resumes(session, context, version: version, certificate: brief))
-        // Far enough beyond it for a certificate that was made some time after the clock.
+        // Some time after the end: the certificate was made later than the clock.
         clock.advance(by: 120)
-        // By the real clock the certificate is good still, so that the whole handshake succeeds.
+        // By the real clock the certificate is still valid, so the whole handshake succeeds.
         #expect(try !resumes(session, context, version: version, certificate: brief))
     }
 
@@ -162,7 +162,7 @@ struct SessionTicketsTests {
         #expect(try !resumes(session, context, version: version, certificate: Self.certificate))
     }
 
-    @Test("going from ticket to ticket ends with the day", arguments: versions)
+    @Test("a client can resume from ticket to ticket for a day", arguments: versions)
     func chain(version: Int32) throws {
         let clock = Clock()
         let context = try server(tickets(clock))

@@ -36,7 +36,7 @@ struct TLSContextTests {
         #expect(Contexts.client.certificate == nil)
     }
 
-    @Test("an expired certificate can be loaded, so that an old one still serves")
+    @Test("an expired certificate can be loaded")
     func expired() throws {
         let context = try Contexts.server(Contexts.ca.serverCertificate(validity: .expired))
         #expect(try #require(context.certificate).notAfter > 0)
@@ -61,7 +61,7 @@ struct TLSContextTests {
         #expect(error == .invalidCertificate("the one that belongs to the key is number 2 in the file: it must come first"))
     }
 
-    @Test("an encrypted key needs its password, and asks nobody for it")
+    @Test("an encrypted key needs its password, and does not ask for it on the terminal")
     func encryptedKey() {
         func error(_ password: String?) -> TLSSettingsError? {
             serverError {
@@ -80,9 +80,9 @@ struct TLSContextTests {
         #expect(serverError { $0.privateKeyPassword = Array("of no use".utf8) } == nil)
     }
 
-    @Test("a key encrypted with a cipher of OpenSSL's legacy provider is told so, and how to encrypt it again")
+    @Test("for a key encrypted with a cipher of OpenSSL's legacy provider, the error names the cipher and how to encrypt it again")
     func legacyKey() throws {
-        // A key of no use, encrypted with the password "secret": traditional form with DES, PKCS #8 with MD5 and DES, with RC2, and with DES.
+        // In the traditional form with DES, in PKCS #8 with MD5 and DES, with RC2, and with DES.
         for (pem, cipher) in LegacyKeys.all {
             for password in [nil, "secret", "wrong"] {
                 let error = serverError {
@@ -99,7 +99,7 @@ struct TLSContextTests {
         }
     }
 
-    @Test("a weak key is refused, in words")
+    @Test("a weak key is refused with its size")
     func weakKey() throws {
         let weak = try Contexts.ca.serverCertificate(key: .rsa, rsaBits: 1024)
         let error = serverError {
@@ -109,7 +109,7 @@ struct TLSContextTests {
         #expect(error == .invalidCertificate("its key of 1024 bits is too weak: RSA needs at least 2048 bits, ECDSA 224"))
     }
 
-    @Test("a chain that does not hang together is noticed")
+    @Test("a broken chain is noticed")
     func brokenLink() throws {
         let certificate = try Contexts.ca.intermediate().serverCertificate()
         #expect(try Contexts.server(certificate).brokenLink == nil)
@@ -117,7 +117,7 @@ struct TLSContextTests {
         #expect(try Contexts.server { $0.certificateChain += Array(Contexts.ca.certificatePEM.utf8) }.chain.count == 2)
     }
 
-    @Test("empty and senseless files are told apart")
+    @Test("empty files and files of another kind have errors of their own")
     func garbage() {
         #expect(serverError { $0.certificateChain = [] } == .invalidCertificate("it is empty"))
         #expect(serverError { $0.privateKey = [] } == .invalidPrivateKey("it is empty"))

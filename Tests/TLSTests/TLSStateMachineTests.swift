@@ -3,7 +3,7 @@ import Testing
 
 @testable import TLS
 
-/// Every state with every input: what follows, and the state after it. What a table does not list changes nothing and says so.
+/// Every state with every event: the action that follows, and the next state. An event that a table does not list changes nothing.
 struct TLSStateMachineTests {
     private typealias State = TLSStateMachine.State
 
@@ -17,7 +17,7 @@ struct TLSStateMachineTests {
     private static let ended = closing + [lingering, .closed]
     private static let all = [.idle, .handshaking] + open + ended
 
-    /// A machine that got into the state as one does in life.
+    /// A machine that got into the state by events.
     private func machine(in state: State) -> TLSStateMachine {
         var machine = TLSStateMachine()
         func connect() {
@@ -55,8 +55,8 @@ struct TLSStateMachineTests {
     }
 
     /// - Parameters:
-    ///   - otherwise: what follows in all states that `changes` does not list, which then stay.
-    ///   - changes: by state, what follows and what is then.
+    ///   - otherwise: what follows in all states that `changes` does not list; they do not change.
+    ///   - changes: for each state what follows, and the next state.
     private func check<Result: Equatable>(
         otherwise: Result, _ changes: [(State, Result, State)], sourceLocation: SourceLocation = #_sourceLocation,
         _ input: (inout TLSStateMachine) -> Result
@@ -69,12 +69,12 @@ struct TLSStateMachineTests {
         }
     }
 
-    @Test("only what was not active starts")
+    @Test("a handshake starts once")
     func start() {
         check(otherwise: false, [(.idle, true, .handshaking)]) { $0.start() }
     }
 
-    @Test("only a handshake is completed")
+    @Test("only a handshake can be completed")
     func handshakeCompleted() {
         check(otherwise: true, [(.handshaking, true, .open(.open, .open))]) {
             $0.handshakeCompleted()
@@ -95,7 +95,7 @@ struct TLSStateMachineTests {
         }
     }
 
-    @Test("the peer's close_notify ends the input, and the connection where it was half closed, or may not be")
+    @Test("the peer's close_notify ends the input, and the connection where half-closed ones are not allowed")
     func closeNotify() {
         check(
             otherwise: .nothing,
@@ -115,7 +115,7 @@ struct TLSStateMachineTests {
         ) { $0.closeNotifyReceived(staysHalfOpen: false) }
     }
 
-    @Test("the peer's last byte without close_notify is a truncation, or no news")
+    @Test("the end of TCP without close_notify is a truncation while input is open")
     func transportInputClosed() {
         check(
             otherwise: .swallow,
@@ -132,7 +132,7 @@ struct TLSStateMachineTests {
         ) { $0.transportInputClosed() }
     }
 
-    @Test("a transport that is gone is an error while something was still to come")
+    @Test("a lost transport is an error while input is open")
     func transportClosed() {
         let errors: [(State, TLSError)] =
             [(.handshaking, .closedDuringHandshake)] + Self.open.prefix(3).map { ($0, .truncated) }
@@ -183,7 +183,7 @@ struct TLSStateMachineTests {
         }
     }
 
-    @Test("close_notify leaves behind the last byte, once")
+    @Test("close_notify follows the last byte, once")
     func drained() {
         check(
             otherwise: .nothing,
@@ -197,7 +197,7 @@ struct TLSStateMachineTests {
         ) { $0.drained() }
     }
 
-    @Test("a failure is news once, and lingers where the peer was told")
+    @Test("a failure is reported once, and the connection lingers where the peer gets a reason")
     func fail() {
         let alive = [State.idle, .handshaking] + Self.open + Self.closing
         check(otherwise: false, alive.map { ($0, true, .closed) }) { $0.fail() }
@@ -205,7 +205,7 @@ struct TLSStateMachineTests {
         check(otherwise: false, alive.map { ($0, true, lingering) }) { $0.fail(discarding: 5) }
     }
 
-    @Test("what comes while lingering is discarded up to the limit")
+    @Test("bytes that come while lingering are discarded up to the limit")
     func discard() {
         check(
             otherwise: false,

@@ -1,3 +1,5 @@
+import COpenSSL
+import Foundation
 import NIOCore
 import TestSupport
 import Testing
@@ -17,7 +19,7 @@ struct VerificationTests {
             return nil
         }
         #expect(pair.client.recorder.story == [.error(error), .inactive])
-        // The server hears an alert, never a completed handshake that the client does not know of.
+        // The server receives an alert, and never a completed handshake that the client does not know of.
         if case .alertReceived = pair.server.recorder.errors.first {} else { Issue.record("the server heard \(pair.server.recorder.seen)") }
         return error
     }
@@ -66,7 +68,7 @@ struct VerificationTests {
         #expect(error == .peerNotVerified("unable to get local issuer certificate (CN=throwaway server)"))
     }
 
-    @Test("certificates out of their time say so")
+    @Test("expired and not yet valid certificates have errors of their own")
     func time() throws {
         let expired = try connect(Contexts.ca.serverCertificate(validity: .expired), to: "localhost")
         #expect(expired == .peerNotVerified("certificate has expired (CN=throwaway server)"))
@@ -74,7 +76,7 @@ struct VerificationTests {
         #expect(early == .peerNotVerified("certificate is not yet valid (CN=throwaway server)"))
     }
 
-    @Test("a client's certificate does not serve")
+    @Test("a client's certificate is not accepted from a server")
     func purpose() throws {
         let error = try connect(Contexts.ca.clientCertificate(names: ["localhost"]), to: "localhost")
         guard case .peerNotVerified = error else {
@@ -100,7 +102,7 @@ struct VerificationTests {
         #expect(try connect(intermediate.serverCertificate(), to: "localhost", trusting: intermediate) == nil)
     }
 
-    @Test("without verification anyone will do")
+    @Test("without verification each certificate is accepted")
     func unverified() throws {
         let pair = try BackToBack(
             client: Contexts.client { $0.verifiesPeer = false }, hostname: "",
@@ -109,7 +111,7 @@ struct VerificationTests {
         #expect(pair.client.recorder.story == [.handshake(nil)])
     }
 
-    @Test("the system's authorities can be used, and do not know ours")
+    @Test("the system's authorities do not include the tests' authority")
     func systemRoots() throws {
         let pair = try BackToBack(client: Contexts.client { $0.trustRoots = .system(SystemAuthorities()) })
         try pair.connect()
@@ -117,6 +119,33 @@ struct VerificationTests {
             Issue.record("saw \(pair.client.recorder.seen)")
             return
         }
+    }
+
+    @Test("no handshake reads a file: the system's authorities are read when the context is made")
+    func systemRootsAreReadBefore() async throws {
+        try await withTemporaryFolder { folder in
+            // The name that OpenSSL looks for: a hash of the subject.
+            let name = try #require(Self.hashedName(of: Contexts.ca.certificatePEM))
+            try folder.write("roots/\(name)", Contexts.ca.certificatePEM)
+            let authorities = SystemAuthorities(folder: folder.path("roots"))
+            #expect(!authorities.areOutOfDate)
+            let context = try Contexts.client { $0.trustRoots = .system(authorities) }
+            try FileManager.default.removeItem(atPath: folder.path("roots"))
+            let pair = try BackToBack(client: context)
+            try pair.connect()
+            #expect(pair.client.recorder.story == [.handshake(nil)])
+            #expect(authorities.areOutOfDate)
+            // Made now, there are none.
+            let late = try BackToBack(client: Contexts.client { $0.trustRoots = .system(SystemAuthorities(folder: folder.path("roots"))) })
+            try late.connect()
+            #expect(late.client.recorder.errors.count == 1)
+        }
+    }
+
+    private static func hashedName(of pem: String) -> String? {
+        guard let certificate = try? PEM.certificates(in: Array(pem.utf8)).first else { return nil }
+        let hash = String(X509_NAME_hash_ex(X509_get_subject_name(certificate.pointer), nil, nil, nil), radix: 16)
+        return String(repeating: "0", count: 8 - hash.count) + hash + ".0"
     }
 
     @Test("addresses are never sent as server name")

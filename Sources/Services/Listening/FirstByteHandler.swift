@@ -9,7 +9,7 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
     private let timeout: TimeAmount
     private var build: ((_ isTLS: Bool) throws -> Void)?
     private var seen = ByteBuffer()
-    /// Handed on to who comes after this handler.
+    /// Forwarded to the handlers that are added.
     private var drain: ConnectionDrainEvent?
     private var timer: DeadlineTimer?
 
@@ -35,7 +35,7 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
         build = nil
     }
 
-    /// Held back: nobody is there yet to hear of it.
+    /// Held back until the other handlers are there.
     func channelActive(context: ChannelHandlerContext) {
         timer?.set(timeout)
     }
@@ -48,13 +48,16 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
             decide(isTLS: true, context)
         } else if !tlsBegins.starts(with: beginning) {
             decide(isTLS: false, context)
+        } else {
+            // The network's buffer is much larger than these bytes.
+            seen = ByteBuffer(buffer: seen)
         }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case ChannelEvent.inputClosed where seen.readableBytes > 0:
-            // Too short for TLS; whether it is too short for the other is not ours to say.
+            // Too short for TLS. Whether it is too short for the other protocol is decided there.
             decide(isTLS: false, context, then: event)
         case ChannelEvent.inputClosed:
             context.close(promise: nil)

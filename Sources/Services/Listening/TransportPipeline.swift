@@ -1,9 +1,9 @@
 import NIOCore
 import TLS
 
-/// Puts TLS, or nothing, or a look at the first bytes, in front of any inner pipeline; neither side knows the other.
+/// Adds TLS, or nothing, or a look at the first bytes, in front of any inner pipeline. Neither side knows the other.
 struct TransportPipeline: Sendable {
-    /// What is spoken inside, as far as the transport has to know.
+    /// The protocol inside, as far as the transport must know it.
     enum Inside: Sendable {
         case http
         case push
@@ -22,11 +22,11 @@ struct TransportPipeline: Sendable {
     var inside: Inside
     /// For the TLS handshake.
     var handshakeTimeout: TimeAmount
-    /// For the first bytes, where they have to be looked at.
+    /// For the first bytes, where they decide between TLS and plain text.
     var firstByteTimeout: TimeAmount
-    /// Hears how each handshake ended.
+    /// Called with how each handshake ended.
     var onHandshake: @Sendable (_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void
-    /// How long a TLS peer may take nothing of what is left when the connection is closed.
+    /// How long a TLS peer may take none of the bytes that are left when the connection is closed.
     var closeTimeout: TimeAmount
 
     /// - Parameter inner: adds the inner handlers at the end of the pipeline; called on the event loop, at once or when the first bytes have come.
@@ -36,7 +36,7 @@ struct TransportPipeline: Sendable {
         case .off:
             try inner(channel, false)
         case .required(let context) where inside == .push:
-            // A sender who forgot TLS would take a silent end for success: the inside has words for it.
+            // A sender without TLS would take a silent end for success: the inner handler answers it.
             try addFirstByteHandler(context, timeout: handshakeTimeout, to: channel, inner: inner)
         case .required(let context):
             try addTLS(context, answersPlainHTTP: true, to: channel)
@@ -65,7 +65,7 @@ struct TransportPipeline: Sendable {
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 
-    /// For one who speaks HTTP where HTTPS is required.
+    /// For a client that speaks HTTP where HTTPS is required.
     private static let plainHTTPAnswer: ByteBuffer = {
         let text = "this port speaks HTTPS; use https://\n"
         return ByteBuffer(
