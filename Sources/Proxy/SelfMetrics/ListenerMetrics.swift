@@ -33,6 +33,7 @@ public final class ListenerMetrics: Sendable {
     private struct TLS {
         var failures: [String: (labels: String, count: Int)] = [:]
         var certificateNotAfter: Int64?
+        var revocationsEnd: Int64?
     }
 
     init(name: String, kind: Kind) {
@@ -69,9 +70,15 @@ public final class ListenerMetrics: Sendable {
         }
     }
 
-    /// The certificate that is shown from now on: when it expires, in seconds since 1970-01-01 UTC; `nil` without TLS.
-    public func setCertificate(notAfter: Int64?) {
-        tls.withLock { $0.certificateNotAfter = notAfter }
+    /// Sets when the certificate that is shown from now on expires, and when the first of the revocation lists for clients ends.
+    /// - Parameters:
+    ///   - notAfter: seconds since 1970-01-01 UTC; `nil` without TLS.
+    ///   - revocationsEnd: seconds since 1970-01-01 UTC; `nil` without revocation lists.
+    public func setCertificate(notAfter: Int64?, revocationsEnd: Int64?) {
+        tls.withLock {
+            $0.certificateNotAfter = notAfter
+            $0.revocationsEnd = revocationsEnd
+        }
     }
 
     /// When the certificate that is shown expires, in seconds since 1970-01-01 UTC; `nil` without TLS.
@@ -94,6 +101,7 @@ extension ListenerMetrics {
         var handshakes: [(labels: String, count: Int)]
         var failures: [(labels: String, count: Int)]
         var certificateNotAfter: Int64?
+        var revocationsEnd: Int64?
     }
 
     func sample() -> Sample {
@@ -106,7 +114,7 @@ extension ListenerMetrics {
             rejected: Rejection.Reason.allCases.compactMap { rejected[$0] }.map { ($0.labels, $0.count.value) },
             handshakes: speaksTLS ? [(handshakes.labels, handshakes.count.value), (failedHandshakes, failed)] : [],
             failures: tls.failures.sorted { $0.key < $1.key }.map { ($0.value.labels, $0.value.count) },
-            certificateNotAfter: tls.certificateNotAfter)
+            certificateNotAfter: tls.certificateNotAfter, revocationsEnd: tls.revocationsEnd)
     }
 }
 

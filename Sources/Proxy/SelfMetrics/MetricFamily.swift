@@ -57,6 +57,9 @@ extension MetricFamily {
         .counter, "tls_handshake_failures_total", ["listener", "reason"], "TLS handshakes that failed, by reason.")
     static let certificateNotAfter = MetricFamily(
         .gauge, "tls_certificate_not_after_timestamp_seconds", ["listener"], "When the certificate that the listener shows expires.")
+    static let crlNextUpdate = MetricFamily(
+        .gauge, "tls_crl_next_update_timestamp_seconds", ["listener"],
+        "When the first of the revocation lists for clients ends; no client is admitted from then on.")
 
     static let heldBytes = MetricFamily(
         .gauge, "held_bytes", ["kind"], "Bytes held for peers: what was read, pushed, polled, answered, and handshakes, not finished yet.")
@@ -72,7 +75,7 @@ extension MetricFamily {
     static let all: [MetricFamily] = [
         apps, storedBytes, appLastUpdate, appSize, buildInfo, reloadSuccessful, reloadSuccessTime, reloads, appsLimit, storedBytesLimit,
         connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, requests, handshakes, handshakeFailures,
-        certificateNotAfter, heldBytes, cpuSeconds, openFiles, maxFiles, virtualMemory, residentMemory, startTime, threads,
+        certificateNotAfter, crlNextUpdate, heldBytes, cpuSeconds, openFiles, maxFiles, virtualMemory, residentMemory, startTime, threads,
     ]
 }
 

@@ -193,6 +193,7 @@ extension ExpositionWriter {
         write(
             .certificateNotAfter,
             listeners.compactMap { listener in listener.certificateNotAfter.map { (listener.labels, Int($0)) } })
+        write(.crlNextUpdate, listeners.compactMap { listener in listener.revocationsEnd.map { (listener.labels, Int($0)) } })
     }
 
     fileprivate mutating func write(_ figures: ProcessFigures) {

@@ -1,3 +1,4 @@
+import Proxy
 public import TLS
 
 /// How the connections of a listener are carried.
@@ -9,11 +10,18 @@ public enum Transport: Sendable {
     /// TLS and plain text on one port, told apart by the first bytes.
     case optional(TLSContext)
 
-    /// When the certificate that is shown expires, in seconds since 1970-01-01 UTC; `nil` without TLS.
-    var certificateNotAfter: Int64? {
+    /// `nil` without TLS.
+    var context: TLSContext? {
         switch self {
         case .off: nil
-        case .required(let context), .optional(let context): context.certificate?.notAfter
+        case .required(let context), .optional(let context): context
         }
+    }
+}
+
+extension ListenerMetrics {
+    /// Shows the dates of the certificates that are in force from now on.
+    func show(_ transport: Transport) {
+        setCertificate(notAfter: transport.context?.certificate?.notAfter, revocationsEnd: transport.context?.revocationsEnd)
     }
 }

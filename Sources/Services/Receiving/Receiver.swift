@@ -90,7 +90,7 @@ public final class Receiver: Sendable {
         }
         self.limit = limit
         self.settings = settings
-        listener.metrics.setCertificate(notAfter: settings.now.transport.certificateNotAfter)
+        listener.metrics.show(settings.now.transport)
     }
 
     /// Accepts connections from now on.
@@ -105,7 +105,7 @@ public final class Receiver: Sendable {
             self.settings.replace(with: settings)
         }
         limit.set(maxConnections)
-        listener.metrics.setCertificate(notAfter: settings.transport.certificateNotAfter)
+        listener.metrics.show(settings.transport)
     }
 
     /// Stops listening, lets messages in flight finish, and closes what is left at the deadline.

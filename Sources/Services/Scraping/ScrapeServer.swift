@@ -98,7 +98,7 @@ public final class ScrapeListener: Sendable {
     fileprivate init(listener: Listener, settings: SettingsInForce<ScrapeSettings>) {
         self.listener = listener
         self.settings = settings
-        listener.metrics.setCertificate(notAfter: settings.now.transport.certificateNotAfter)
+        listener.metrics.show(settings.now.transport)
     }
 
     /// Accepts connections from now on.
@@ -112,7 +112,7 @@ public final class ScrapeListener: Sendable {
         } else {
             self.settings.replace(with: settings)
         }
-        listener.metrics.setCertificate(notAfter: settings.transport.certificateNotAfter)
+        listener.metrics.show(settings.transport)
     }
 
     /// Stops listening, lets exchanges in flight finish, and closes what is left at the deadline.

@@ -70,7 +70,7 @@ struct SelfMetricsTests {
     func scrapeListener() throws {
         let listener = metrics.addListener("0.0.0.0:6555", .scrape)
         listener.rejectedConnections.increment()
-        listener.setCertificate(notAfter: 1_700_000_000)
+        listener.setCertificate(notAfter: 1_700_000_000, revocationsEnd: 1_600_000_000)
         listener.handshakeSucceeded()
         listener.handshakeFailed(reason: "timeout")
         listener.handshakeFailed(reason: "timeout")
@@ -83,9 +83,11 @@ struct SelfMetricsTests {
         #expect(families[#"tls_handshake_failures_total{listener="0.0.0.0:6555",reason="timeout"}"#] == "2")
         #expect(families[#"tls_handshake_failures_total{listener="0.0.0.0:6555",reason="closed"}"#] == "1")
         #expect(families[#"tls_certificate_not_after_timestamp_seconds{listener="0.0.0.0:6555"}"#] == "1700000000")
-        listener.setCertificate(notAfter: nil)
+        #expect(families[#"tls_crl_next_update_timestamp_seconds{listener="0.0.0.0:6555"}"#] == "1600000000")
+        listener.setCertificate(notAfter: nil, revocationsEnd: nil)
         families = try exposed(after: 1)
         #expect(families.labels(of: "tls_certificate_not_after_timestamp_seconds").isEmpty)
+        #expect(families.labels(of: "tls_crl_next_update_timestamp_seconds").isEmpty)
     }
 
     @Test("the series of a listener go with it; two of one name share them until both are gone")
@@ -210,7 +212,7 @@ struct SelfMetricsTests {
     @Test("every family that is exposed is one of those listed")
     func complete() throws {
         let listener = metrics.addListener("a", .receiver)
-        listener.setCertificate(notAfter: 1)
+        listener.setCertificate(notAfter: 1, revocationsEnd: nil)
         listener.handshakeFailed(reason: "timeout")
         metrics.addTarget(try target("a")).ended(.success(.empty), after: .zero)
         let store = MetricStore()
