@@ -50,6 +50,8 @@ struct HandshakeReader {
     private var isFirst = true
     /// Nothing of what follows can be read.
     private var isOver = false
+    /// Why the record after `ready` is refused, once OpenSSL has read what comes before.
+    private var refusal: Refusal?
 
     init(isServer: Bool) {
         self.isServer = isServer
@@ -71,6 +73,7 @@ struct HandshakeReader {
 
     /// - Parameter isTLS12: whether OpenSSL has chosen TLS 1.2; asked only after it has read a first message.
     mutating func next(isTLS12: () -> Bool) -> Step {
+        if let refusal { return .refuse(refusal) }
         guard bytes.readableBytes > 0 else { return .wait }
         if isOver { return passAll() }
         if isServer, isFirst, scanned == 0 {
@@ -98,9 +101,10 @@ struct HandshakeReader {
                 }
             }
             guard scanned + record.totalLength <= bytes.readableBytes else { break }
-            if let refusal = read(record) { return .refuse(refusal) }
-            if isFirst, ready > 0 { break }
+            refusal = read(record)
+            if refusal != nil || (isFirst && ready > 0) { break }
         }
+        if ready == 0, let refusal { return .refuse(refusal) }
         guard ready > 0 else {
             return scanned > limit + Self.maxFraming ? .refuse(.tooLong("the handshake message is cut into too many records")) : wait()
         }

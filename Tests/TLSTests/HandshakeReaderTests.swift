@@ -179,6 +179,22 @@ struct HandshakeReaderTests {
         #expect(reader.next { false } == .pass(ByteBuffer(bytes: rest)))
     }
 
+    @Test("OpenSSL reads what comes before a refused record, however the bytes are cut")
+    func beforeRefusal() {
+        let good = Self.record(22, Self.message(16, announcing: 66))
+        let bad = Self.record(22, Self.message(announcing: 131_000, sending: 1))
+        for pieces in [1, 50, Int.max] {
+            var reader = HandshakeReader(isServer: true)
+            _ = steps(&reader, Self.record(22, Self.message(announcing: 10)))
+            let (passed, last) = steps(&reader, good + bad, pieces: pieces)
+            #expect(passed == good)
+            guard case .refuse(.alert(.illegalParameter, .messageTooLarge, _)) = last else {
+                Issue.record("\(last)")
+                return
+            }
+        }
+    }
+
     @Test("only what was sent is held")
     func held() {
         var reader = HandshakeReader(isServer: true)
