@@ -1,5 +1,7 @@
 import Logging
 import NIOCore
+import Proxy
+import Synchronization
 import TLS
 
 /// What is logged about single connections of one listener: few lines, whatever peers do.
@@ -43,6 +45,71 @@ final class ConnectionLog: Sendable {
             write(.debug, "TLS handshake failed", peer: channel, [LogKey.error: "\(error)"])
         case let error as TLSError: write(.info, "TLS failed", peer: channel, [LogKey.error: "\(error)"])
         default: write(.debug, "connection failed", peer: channel, [LogKey.error: "\(error)"])
+        }
+    }
+}
+
+/// Counts the ends of one listener's TLS handshakes, and logs failures at most once a minute for each reason, so that neither a scanner nor
+/// a whole fleet with a wrong certificate can flood the log.
+struct HandshakeLog: Sendable {
+    private let metrics: ListenerMetrics
+    private let logger: Logger
+    private let limiters = Dictionary(
+        uniqueKeysWithValues: TLSHandshakeFailure.allCases.map { ($0, LogLimiter(burst: 1, each: Self.quiet)) })
+
+    static let quiet = TimeAmount.minutes(1)
+
+    /// - Parameter logger: carries the listener's name.
+    init(metrics: ListenerMetrics, logger: Logger) {
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    /// Notes the end of a handshake. Called on the connection's event loop.
+    /// - Parameter failure: `nil` when it succeeded.
+    func ended(_ failure: TLSHandshakeFailure?, channel: any Channel, at now: NIODeadline = .now()) {
+        guard let failure else { return metrics.handshakeSucceeded() }
+        metrics.handshakeFailed(reason: failure.word)
+        guard let suppressed = limiters[failure]?.admit(at: now) else { return }
+        var metadata: Logger.Metadata = [LogKey.reason: "\(failure.word)", LogKey.peer: "\(peerName(of: channel))"]
+        if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
+        // A scanner can cause it, so it is no warning.
+        logger.info("TLS handshake failed", metadata: metadata)
+    }
+}
+
+/// Lets through a few log lines in each span of time, so that a hostile or broken peer cannot flood the log.
+final class LogLimiter: Sendable {
+    private struct State {
+        var windowEnd = NIODeadline.uptimeNanoseconds(0)
+        var left = 0
+        var suppressed = 0
+    }
+
+    private let burst: Int
+    private let window: TimeAmount
+    /// Guards the current span's account.
+    private let state = Mutex(State())
+
+    init(burst: Int = 10, each window: TimeAmount = .seconds(10)) {
+        self.burst = burst
+        self.window = window
+    }
+
+    /// - Returns: whether to write a line now, and then how many were left out before it; `nil` to leave this one out too.
+    func admit(at now: NIODeadline = .now()) -> Int? {
+        state.withLock { state in
+            if now >= state.windowEnd {
+                state.windowEnd = now + window
+                state.left = burst
+            }
+            guard state.left > 0 else {
+                state.suppressed += 1
+                return nil
+            }
+            state.left -= 1
+            defer { state.suppressed = 0 }
+            return state.suppressed
         }
     }
 }

@@ -5,7 +5,7 @@ import NIOPosix
 import Proxy
 import Synchronization
 
-/// Owns one listening socket and the connections that came through it. What happens on them is the business of whoever set up their pipelines.
+/// Owns one listening socket and the connections that came through it. `Setup` makes their pipelines and so decides what happens on them.
 ///
 /// It opens in steps, so that a reload can take each step for all listeners before it takes the next: bound when made, then `listen`,
 /// `publish`, `start`. Dropping one that is not drained leaves its socket open.
@@ -16,7 +16,7 @@ public final class Listener: Sendable {
     public let port: UInt16?
 
     private enum Socket {
-        /// Nobody can connect.
+        /// Connections are refused.
         case bound(descriptor: CInt)
         /// The channel owns the descriptor, which is kept for socket options that a reload needs.
         case listening(any Channel, descriptor: CInt, isStarted: Bool)
@@ -128,7 +128,7 @@ public final class Listener: Sendable {
         }
     }
 
-    /// Who has connected and waits to be accepted must not be reset: the kernel would do that to all of them.
+    /// Connections that wait to be accepted must not be reset, as the kernel would do when the socket is closed.
     private func closeOnceEmpty(_ channel: any Channel, _ descriptor: CInt, within time: Duration) async {
         let eventLoop = channel.eventLoop
         let closed = eventLoop.makePromise(of: Void.self)
@@ -174,10 +174,10 @@ extension Listener {
     private static let backlog: Int32 = 4096
     /// How long a listener that closes goes on accepting what waits, while more comes all the time.
     private static let longestAccepting = Duration.seconds(1)
-    /// What an exchange may last after access was changed; nobody stays inside for ever by being slow.
+    /// What an exchange may last after access was changed. Without it a slow peer would keep its old rights.
     static let longestLastExchange = Duration.seconds(60)
 
-    /// Binds a TCP socket; nobody can connect yet.
+    /// Binds a TCP socket; clients cannot connect yet.
     /// - Parameters:
     ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
     ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
