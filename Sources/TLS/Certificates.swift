@@ -126,6 +126,12 @@ struct AlternativeName: Hashable, Sendable {
         return String(decoding: bytes.prefix(255).map { (0x21...0x7e).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
     }
 
+    /// The name itself; `nil` when `text` is not the same.
+    var exactText: String? {
+        if kind == .address { return Self.text(ofAddress: bytes) }
+        return bytes.count <= 255 && bytes.allSatisfy { (0x21...0x7e).contains($0) } ? String(decoding: bytes, as: UTF8.self) : nil
+    }
+
     /// The first 1000 of a certificate's DNS names, addresses, e-mail addresses and URIs. A peer writes the list.
     static func all(of certificate: OpaquePointer) -> [AlternativeName] {
         guard let extensionValue = X509_get_ext_d2i(certificate, NID_subject_alt_name, nil, nil) else { return [] }

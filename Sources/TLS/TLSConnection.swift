@@ -131,6 +131,12 @@ final class TLSConnection {
         return String(decoding: UnsafeBufferPointer(start: name, count: Int(count)), as: UTF8.self)
     }
 
+    /// The names in a client's verified certificate, of a resumed session too; those with other characters than printable ASCII left out.
+    var verifiedClientNames: [String] {
+        guard context.verifiesClients, let certificate = SSL_get0_peer_certificate(ssl) else { return [] }
+        return AlternativeName.all(of: certificate).compactMap(\.exactText)
+    }
+
     private func handshakeFailure() -> HandshakeResult {
         let code = OpenSSLErrorQueue.cause
         defer { OpenSSLErrorQueue.clear() }

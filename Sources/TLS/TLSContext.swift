@@ -17,6 +17,8 @@ public final class TLSContext: Sendable {
 
     /// Whether connections of this context check the peer's certificate and name.
     let verifiesPeer: Bool
+    /// Whether a client's certificate, where there is one, has been verified.
+    let verifiesClients: Bool
     /// What all handshakes may hold together.
     let handshakeLimit: HandshakeLimit?
 
@@ -46,6 +48,7 @@ public final class TLSContext: Sendable {
         lacksTLS12Suite = lacksSuite
         revocationsEnd = policy.revocationsEnd
         verifiesPeer = settings.clientAuthentication.asks
+        verifiesClients = settings.clientAuthentication.verifies
         handshakeLimit = settings.handshakeLimit
         callbackArguments = [offered, policy, callbacks]
         pointer = builder.take()
@@ -70,6 +73,7 @@ public final class TLSContext: Sendable {
         lacksTLS12Suite = false
         revocationsEnd = nil
         verifiesPeer = settings.verifiesPeer
+        verifiesClients = false
         handshakeLimit = settings.handshakeLimit
         callbackArguments = [offered]
         pointer = builder.take()

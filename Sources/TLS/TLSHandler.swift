@@ -52,6 +52,10 @@ public final class TLSHandler: ChannelDuplexHandler {
     private var isReading = false
     private var isPumpScheduled = false
 
+    /// The names in the client's verified certificate; empty before the handshake has ended, without a certificate, and where it is not
+    /// verified. Called on the event loop.
+    public var verifiedClientNames: [String] { connection?.verifiedClientNames ?? [] }
+
     /// Accepts a handshake.
     /// - Parameters:
     ///   - handshakeTimeout: after it, an unfinished handshake fails with `TLSError.handshakeTimeout`; `nil` waits for ever.

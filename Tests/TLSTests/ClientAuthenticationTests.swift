@@ -60,6 +60,21 @@ struct ClientAuthenticationTests {
         }
     }
 
+    @Test("the names of a client count when its certificate was verified, and then alone", arguments: [Int32(0x0303), 0x0304])
+    func verifiedNames(version: Int32) throws {
+        func names(_ kind: ClientAuthentication, _ certificate: ThrowawayCertificate?) throws -> [String] {
+            let served = try ServedClient(OpenSSLClient(version: version, certificate: certificate), to: server(kind))
+            defer { served.end() }
+            #expect(served.outcomes.all == [nil])
+            return served.server.tls.verifiedClientNames
+        }
+        #expect(try names(.requireAndVerify, Self.good) == ["prom.example"])
+        #expect(try names(.verifyIfGiven, Self.good) == ["prom.example"])
+        #expect(try names(.verifyIfGiven, nil) == [])
+        for kind in [ClientAuthentication.request, .requireAny] { #expect(try names(kind, Self.good) == []) }
+        #expect(try names(.none, Self.good) == [])
+    }
+
     @Test("a server's certificate is not accepted from a client")
     func purpose() throws {
         #expect(try connect(Contexts.serverCertificate, to: server(.requireAndVerify)) == .certificateUntrusted)

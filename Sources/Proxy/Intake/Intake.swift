@@ -1,3 +1,5 @@
+import Synchronization
+
 /// The only way into the store for pushes and polls. What is checked or changed in metrics before they are stored belongs here, so that
 /// no receiver and no target can go around it.
 ///
@@ -6,11 +8,23 @@ public final class Intake: Sendable {
     /// Where the metrics go.
     public let store: MetricStore
     private let clock: @Sendable () -> Moment
+    /// Guards the rules, which are replaced whole.
+    private let owners = Mutex(Owners.none)
 
     /// - Parameter clock: gives the moment of update that an app gets.
     public init(store: MetricStore, clock: @escaping @Sendable () -> Moment) {
         self.store = store
         self.clock = clock
+    }
+
+    /// Rules for what comes from now on, on open connections too.
+    public func setOwners(_ owners: Owners) {
+        self.owners.withLock { $0 = owners }
+    }
+
+    /// - Throws: `.notOwner` when `app` is not the sender's.
+    public func checkOwner(of app: AppName, _ sender: Sender) throws(Rejection) {
+        if let rejection = owners.withLock({ $0 }).rejection(of: app, from: sender) { throw rejection }
     }
 
     /// Applies all apps of a push, or none of them.
@@ -19,6 +33,12 @@ public final class Intake: Sendable {
     ///   - source: the receiver.
     /// - Throws: why the push is refused; what was stored stays.
     public func apply(_ push: Push, from sender: Sender, through source: Source) throws(Rejection) {
+        let owners = owners.withLock { $0 }
+        if !owners.isEmpty {
+            for app in push.apps {
+                if let rejection = owners.rejection(of: app.name, from: sender) { throw rejection }
+            }
+        }
         try store.apply(push, from: source, sender: sender, at: clock())
     }
 

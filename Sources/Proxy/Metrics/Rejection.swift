@@ -20,6 +20,8 @@ public enum Rejection: Error, Equatable, Sendable {
     case invalidUTF8(app: String?)
     /// Metrics with a NUL byte, which would hide every other app from Prometheus.
     case nulByte(app: String)
+    /// An app that is not the sender's, by `[[receiver.owners]]`; whose, in words.
+    case notOwner(app: String, owners: String)
     /// The store holds `max_apps` apps.
     case tooManyApps(limit: Int)
     /// The store would hold more than `max_total_size`.
@@ -46,6 +48,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case invalidName = "invalid_name"
         case invalidUTF8 = "invalid_utf8"
         case nulByte = "nul_byte"
+        case notOwner = "not_owner"
         case tooManyApps = "too_many_apps"
         case storeFull = "store_full"
         case tooMuchInFlight = "too_much_in_flight"
@@ -54,6 +57,7 @@ public enum Rejection: Error, Equatable, Sendable {
         public var httpStatus: Int {
             switch self {
             case .malformed, .wrongFormat, .tlsRequired, .truncated, .invalidName, .invalidUTF8, .nulByte: 400
+            case .notOwner: 403
             case .timedOut: 408
             case .tooLarge: 413
             case .tooMuchInFlight: 503
@@ -74,6 +78,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case .invalidAppName: .invalidName
         case .invalidUTF8: .invalidUTF8
         case .nulByte: .nulByte
+        case .notOwner: .notOwner
         case .tooManyApps: .tooManyApps
         case .storeFull: .storeFull
         case .tooMuchInFlight: .tooMuchInFlight
@@ -99,6 +104,8 @@ public enum Rejection: Error, Equatable, Sendable {
         case .invalidUTF8(nil): "the message is not valid UTF-8"
         case .nulByte(let app):
             "the metrics of app \(Rejection.quoted(app)) hold a NUL byte, which would hide other apps from Prometheus"
+        case .notOwner(let app, let owners):
+            "app \(Rejection.printable(app, limit: 80)) belongs to \(Rejection.printable(owners, limit: 1000)): push under another name, or as its owner"
         case .tooManyApps(let limit): "the store already holds max_apps apps (\(limit)): raise it, or push under a name that is there"
         case .storeFull(let limit):
             "the store would hold more than max_total_size (\(limit.bytes) bytes): push less, or raise it"

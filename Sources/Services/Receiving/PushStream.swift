@@ -1,5 +1,6 @@
 import NIOCore
 import Proxy
+import TLS
 
 /// The pushes of one connection: bytes go in, apps are stored. It has no channel, so that what came with a connection's first read is
 /// handled as everything after it.
@@ -39,13 +40,18 @@ struct PushStream: Sendable {
 
     let destination: Destination
     let format: PushFormat
+    private let isTLS: Bool
     /// Why nothing is taken on this connection, whatever it sends.
     private let refusal: Rejection?
     private var decoder: any PushDecoder
     /// Made with the first message.
     private var sender: Sender?
 
-    init(_ destination: Destination, _ settings: ReceiverSettings, refusal: Rejection? = nil) {
+    /// - Parameters:
+    ///   - isTLS: whether TLS carries the connection.
+    ///   - refusal: why nothing is taken on this connection.
+    init(_ destination: Destination, _ settings: ReceiverSettings, isTLS: Bool = false, refusal: Rejection? = nil) {
+        self.isTLS = isTLS
         self.destination = destination
         self.refusal = refusal
         format = settings.format
@@ -94,7 +100,9 @@ struct PushStream: Sendable {
     /// The peer of the channel. Called on its event loop, or before it is registered with one.
     mutating func sender(of channel: any Channel) -> Sender {
         if let sender { return sender }
-        let made = Sender(peer: Sender.Peer(of: channel))
+        // A channel that is registered with no event loop yet has no handlers.
+        let tls = isTLS ? try? channel.pipeline.syncOperations.handler(type: TLSHandler.self) : nil
+        let made = Sender(peer: Sender.Peer(of: channel), certificateNames: tls?.verifiedClientNames ?? [])
         sender = made
         return made
     }

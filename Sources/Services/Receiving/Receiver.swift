@@ -138,7 +138,7 @@ private struct Connections: Sendable {
             closeTimeout: PushStateMachine.lingerTime)
         let refusesPlain = if case .required = settings.transport { true } else { false }
         try transport.install(on: channel) { channel, isTLS in
-            let stream = PushStream(destination, settings, refusal: refusesPlain && !isTLS ? .tlsRequired : nil)
+            let stream = PushStream(destination, settings, isTLS: isTLS, refusal: refusesPlain && !isTLS ? .tlsRequired : nil)
             try add(stream, begun: nil, settings, to: channel)
         }
     }

@@ -10,7 +10,8 @@ struct RejectionTests {
         .messageTooLarge(limit: .mebibytes(16)), .tlsRequired, .truncated, .timedOut(.idle), .timedOut(.message), .invalidAppName(hostile),
         .invalidUTF8(app: hostile),
         .invalidUTF8(app: nil),
-        .nulByte(app: hostile), .tooManyApps(limit: 5), .storeFull(limit: .kibibytes(1)), .tooMuchInFlight(limit: ByteCount(7)),
+        .nulByte(app: hostile), .notOwner(app: hostile, owners: hostile), .tooManyApps(limit: 5), .storeFull(limit: .kibibytes(1)),
+        .tooMuchInFlight(limit: ByteCount(7)),
     ]
     static let hostile = "a\"b\r\nerror: \u{1B}[2J\0\u{202E}\u{2028}" + String(repeating: "x", count: 5000)
 
@@ -31,7 +32,7 @@ struct RejectionTests {
     @Test("every reason has a case, and a status for clients of HTTP")
     func reasons() {
         #expect(Set(Self.all.map(\.reason)) == Set(Rejection.Reason.allCases))
-        for reason in Rejection.Reason.allCases { #expect([400, 408, 413, 503, 507].contains(reason.httpStatus)) }
+        for reason in Rejection.Reason.allCases { #expect([400, 403, 408, 413, 503, 507].contains(reason.httpStatus)) }
         #expect(Rejection.storeFull(limit: ByteCount(1)).reason.httpStatus == 507)
         #expect(Rejection.timedOut(.message).reason.httpStatus == 408)
         #expect(Rejection.messageTooLarge(limit: ByteCount(1)).reason.httpStatus == 413)
