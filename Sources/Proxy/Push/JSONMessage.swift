@@ -40,10 +40,12 @@ struct JSONMessage: Sendable {
 
     /// The most memory that `decode` takes beyond the message.
     func decodingCost(maxApps: Int) -> Int {
-        // The parser's index of structural characters, its tape (one word for a string, two for a number or a pair of brackets), and its
-        // copy of the strings; then the stored strings, and for each app its name and the objects around it.
-        let index = 4 * (strings + names + 2 * separators)
-        let tape = 8 * (strings + 2 * separators)
+        // Each value follows a separator or a bracket, and what is no string there is a number, a word or a pair of brackets.
+        let others = max(0, separators + names - strings) + 2
+        // The parser's index of structural characters, its tape (one word for a string, two for any other value), and its copy of the
+        // strings; then the stored strings, and for each app its name and the objects around it.
+        let index = 4 * (strings + names + separators + 2 * others)
+        let tape = 8 * (strings + 2 * others)
         let texts = 2 * bytes.readableBytes + 8 * strings
         return index + tape + texts + 384 * min(maxApps, names) + 64 << 10
     }

@@ -106,7 +106,7 @@ final class PushHandler: ChannelDuplexHandler {
             perform(machine.inputClosed())
         } else {
             surroundings.log.failed(error, peer: context.channel)
-            perform(machine.close())
+            perform(machine.failed())
         }
     }
 
@@ -214,7 +214,7 @@ final class PushHandler: ChannelDuplexHandler {
         guard let context else { return }
         let answer = wrapOutboundOut(context.channel.allocator.buffer(string: rejection.answer))
         if closes {
-            context.writeAndFlush(answer).assumeIsolated().whenComplete { [self] _ in perform(machine.close()) }
+            context.writeAndFlush(answer).assumeIsolated().whenComplete { [self] _ in perform(machine.answered()) }
         } else {
             context.writeAndFlush(answer, promise: nil)
             context.close(mode: .output, promise: nil)

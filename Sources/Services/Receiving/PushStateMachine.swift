@@ -225,7 +225,13 @@ struct PushStateMachine {
         return .refuse(rejection, closes: inputEnded)
     }
 
-    mutating func close() -> Action {
+    /// The answer that ends the connection is written.
+    mutating func answered() -> Action { close() }
+
+    /// The connection has failed. Messages that wait for their turn are applied before the connection ends.
+    mutating func failed() -> Action { state == .working ? .none : close() }
+
+    private mutating func close() -> Action {
         guard state != .closed else { return .none }
         state = .closed
         return .close

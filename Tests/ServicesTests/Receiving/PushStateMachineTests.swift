@@ -117,7 +117,7 @@ struct PushStateMachineTests {
             #expect(machine.inputClosed() == .finish)
         }
         #expect(machine.finished(nil, at: Self.at(2)) == .close)
-        #expect(machine.close() == .none)
+        #expect(machine.failed() == .none)
     }
 
     @Test("an end within a message is refused, and the connection is closed with the answer")
@@ -138,6 +138,20 @@ struct PushStateMachineTests {
         if whileWorking { #expect(machine.decodingStopped(Self.isWithin, applied: true, at: Self.at(2)) == .finish) }
         #expect(machine.finished(.truncated, at: Self.at(2)) == .report(.truncated))
         #expect(machine.deadline == nil)
+    }
+
+    @Test("a failure ends the connection, but not before what waits is applied", arguments: [false, true])
+    func failed(whileWorking: Bool) {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        _ = machine.decodingStopped(whileWorking ? .turnIsOver : Self.waits, applied: true, at: Self.at(1))
+        #expect(machine.failed() == (whileWorking ? .none : .close))
+        if whileWorking {
+            #expect(machine.connectionLost() == .none)
+            #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(2)) == .finish)
+            #expect(machine.finished(nil, at: Self.at(2)) == .close)
+        }
+        #expect(machine.failed() == .none)
     }
 
     @Test("after a refusal much is thrown away, but not everything")
