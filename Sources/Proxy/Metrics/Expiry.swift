@@ -1,6 +1,6 @@
 /// Which app expires next: a binary heap of moments at which a record has to be looked at.
 ///
-/// An update costs nothing here: a record waits once, at a moment not after its expiry, and gets a later one when it is looked at.
+/// An update costs nothing here: a record waits once, at a moment that is not after its expiry, and gets a later moment when it is looked at.
 struct ExpiryQueue {
     private struct Waiting {
         let moment: Instant

@@ -2,7 +2,7 @@ public import NIOCore
 import Synchronization
 
 /// One app's metrics: bytes that end in a newline (or none at all), made once at the door and never touched again.
-/// What they mean is not our business; that they are UTF-8 without NUL was checked by whoever made it.
+/// Its maker has checked that they are UTF-8 without NUL; what they mean is not looked at here.
 public struct Exposition: Sendable {
     private let content: Content
 
@@ -93,7 +93,7 @@ public struct Exposition: Sendable {
     /// Takes about a millisecond per MiB the first time.
     public var segment: DeflateSegment { segment(using: nil) }
 
-    /// Whether `segment` would have to compress first (or wait for another who does); never waits.
+    /// Whether `segment` would have to compress first (or wait for another thread that does); never waits.
     public var needsCompression: Bool { size > 0 && finishedSegment == nil }
 
     func segment(using deflater: Deflater?) -> DeflateSegment {

@@ -76,7 +76,7 @@ public final class MetricStore: Sendable {
         withExtendedLifetime((removed, stale)) {}
     }
 
-    /// Forgets an app and its metrics, whoever sent them. A target of this name stays listed, and has metrics again when it next answers.
+    /// Forgets an app and its metrics, pushed or polled. A target of this name stays listed, and has metrics again when it next answers.
     /// - Returns: whether there was such an app.
     public func remove(_ name: AppName) -> Bool {
         let (removed, stale) = state.withLock { state in (state.forget(name), state.takeSnapshot()) }

@@ -103,7 +103,7 @@ public struct Snapshot: Sendable {
 
     // MARK: - gzip
 
-    /// All expositions compressed. Compresses what is not compressed yet, once; others who ask meanwhile wait and share it.
+    /// All expositions compressed. Compresses what is not compressed yet, once; other callers wait meanwhile and share the result.
     var compressed: Compressed {
         content.compressed.withLock { compressed in
             if let compressed { return compressed }

@@ -1,4 +1,4 @@
-/// What the store's state lock guards: the apps as they are now, and what the next snapshot has yet to hear of.
+/// What the store's state lock guards: the apps as they are now, and which of them have changed since the last snapshot.
 struct StoreState {
     var limits: StoreLimits {
         didSet {
@@ -256,7 +256,7 @@ struct StoreState {
         record.app = moved
     }
 
-    /// Keeps the snapshot for the next one who asks, unless something has changed since its generation.
+    /// Keeps the snapshot, unless something has changed since its generation.
     mutating func keep(_ snapshot: Snapshot, of generation: UInt64) {
         if generation == self.generation { self.snapshot = snapshot }
     }

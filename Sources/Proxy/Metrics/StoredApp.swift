@@ -35,7 +35,7 @@ final class AppRecord: @unchecked Sendable {
     let name: AppName
     /// The version in force; `nil` once removed.
     var app: StoredApp?
-    /// Whether the builder has yet to hear of `app`.
+    /// Whether the next snapshot has to take `app` in.
     var isChanged = false
     /// When the expiry queue looks at this record; `nil` while it does not wait there.
     var lookedAt: Instant?

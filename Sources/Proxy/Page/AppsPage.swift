@@ -4,9 +4,9 @@ import NIOCore
 /// `/apps` for browsers: one file that needs nothing else, and that is whole without its script. With the script it keeps itself up to
 /// date: the script fetches the page again and takes over what differs.
 struct AppsPage {
-    /// More would be neither read nor shown in good time; the search finds the others.
+    /// Rows in the table. More would take long to show; the search finds the others.
     static let maxRows = 2000
-    /// A certificate that ends sooner is pointed out.
+    /// Seconds before its end from which on a certificate is pointed out.
     static let certificateWarning: Int64 = 14 * 86_400
 
     static let policy = PageAsset.policy(style: PageStyle.asset, script: AppsPageScript.asset)
@@ -89,7 +89,7 @@ struct AppsPage {
         html.raw("</div>\n")
     }
 
-    /// How bad it is that a certificate ends then; `nil` when it is not.
+    /// The class of the alert for a certificate that ends then; `nil` for none.
     private func grade(of end: Timestamp) -> StaticString? {
         let seconds = end.seconds - now.seconds
         return seconds <= 0 ? "bad" : seconds < Self.certificateWarning ? "warn" : nil

@@ -1,7 +1,7 @@
 import HTTP
 
 /// Which apps the page lists and in which order, as its address says: `?sort=-size&state=failing&q=foo`. So the page's links work
-/// without a script, and a view can be kept as a bookmark. What makes no sense is the default.
+/// without a script, and a view can be kept as a bookmark. Values that are not known are taken for the default.
 struct AppsView {
     /// A column, by the name that the address has for it.
     enum Column: String, CaseIterable {
@@ -17,11 +17,11 @@ struct AppsView {
             }
         }
 
-        /// What is looked for first: the oldest and the largest.
+        /// Whether the first click on the head sorts the oldest or the largest first.
         var startsDescending: Bool { self == .age || self == .size }
     }
 
-    /// Without anything said, what needs attention comes first.
+    /// By default, apps that need attention come first.
     var column = Column.state
     var isDescending = false
     /// Only apps in this state; `nil` is all.

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Writes HTML piece by piece; whatever is not our own words goes through `text`.
+/// Writes HTML piece by piece. All text that comes from outside goes through `text`.
 struct HTMLWriter {
     private(set) var buffer: ByteBuffer
 
@@ -28,13 +28,13 @@ struct HTMLWriter {
     /// Markup of our own.
     mutating func raw(_ markup: StaticString) { buffer.writeStaticString(markup) }
 
-    /// The same, put together at run time of our own words and numbers.
+    /// Markup of our own that is put together at run time.
     mutating func markup(_ markup: String) { buffer.writeString(markup) }
 
     mutating func number(_ number: Int) { buffer.writeString(String(number)) }
 
-    /// Text from anywhere, safe between tags and within quoted attributes; what nobody could see, or what would turn the text
-    /// around it, is written as `\u{1B}`.
+    /// Text from anywhere, safe between tags and within quoted attributes. Characters that are not visible, or that change the direction
+    /// of the text around them, are written as `\u{1B}`.
     /// - Parameter keepsLines: whether line breaks stay, for preformatted text.
     mutating func text(_ text: String, keepsLines: Bool = false) {
         let lines = keepsLines ? text.split(separator: "\n", omittingEmptySubsequences: false) : [text[...]]

@@ -14,7 +14,7 @@ public struct ScrapeJobs: Equatable, Sendable {
     /// `HOST:PORT`.
     let target: String
     let access: Access
-    /// What whoever reads it should know about the configuration.
+    /// What the reader of the text should know about the configuration.
     let notes: [String]
 
     /// - Parameters:
@@ -23,7 +23,7 @@ public struct ScrapeJobs: Equatable, Sendable {
     ///   - hostname: this machine's own name.
     public init(_ config: ExporterConfig, host: String?, hostname: String) {
         var notes: [String] = []
-        // Loopback addresses are for those who are on this machine.
+        // Loopback addresses are reached from this machine alone.
         let address = config.scrapeAddresses.first { !$0.isLoopback } ?? config.scrapeAddresses[0]
         let name = host ?? (address.isWildcard ? hostname : address.host)
         let port = address.port == 0 ? ScrapeJobs.defaultPort : address.port

@@ -6,7 +6,7 @@ import NIOCore
 enum AppFormat: String {
     case text, json, html
 
-    /// `?format=` is said on purpose and wins over `Accept`, which browsers fill in by themselves.
+    /// `?format=` wins over `Accept`, which browsers fill in by themselves.
     /// - Parameter offered: the first one is for a client that wants none of them.
     /// - Returns: `nil` for a `?format=` that is not offered.
     init?(of request: Request, offering offered: [AppFormat]) {
@@ -35,7 +35,7 @@ enum AppFormat: String {
     }
 }
 
-/// `/apps`: who sent metrics, when, and how it went; as a text table, as JSON, or as a page for browsers.
+/// `/apps`: the apps, their sources, last updates and errors; as a text table, as JSON, or as a page for browsers.
 struct AppsRoute: Route {
     let path = RoutePath.apps
     let summary = "the apps, their last updates and sources; a page for browsers, ?format=json for programs"

@@ -2,20 +2,20 @@ public import HTTP
 public import NIOCore
 import Synchronization
 
-/// Lets in who knows a user's password (`basic_auth_users`), in front of all routes but the health checks.
+/// Asks for a user's name and password (`basic_auth_users`), in front of all routes but the health checks.
 ///
-/// A password that was right once is recognised by a keyed hash of it and costs a scrape nothing. All others are checked one after
-/// another on a thread of their own; only so many may wait, so that a flood of wrong ones takes neither memory nor time from those
-/// who are in. An unknown name waits for a check like any other.
+/// A password that was right once is recognised by a keyed hash, which costs a scrape nothing. All others are checked one after another
+/// on a thread of their own. Only a few may wait, so that a flood of wrong passwords takes neither memory nor time from clients that
+/// are known. An unknown name is checked like any other, so that it takes the same time.
 public final class BasicAuth: Responder {
     /// Passwords that may wait to be checked.
     static let maxPending = 32
 
     private struct State {
         var users: [String: BcryptHash]
-        /// What stands for the right name and password of each user who has been here.
+        /// The hash of name and password of each user that has been admitted.
         var admitted: [String: KeyedHash.Tag] = [:]
-        /// Who waits for which check.
+        /// The requests that wait for each check.
         var pending: [KeyedHash.Tag: [EventLoopPromise<Bool>]] = [:]
     }
 
@@ -33,15 +33,15 @@ public final class BasicAuth: Responder {
     private let state: Mutex<State>
 
     /// - Parameters:
-    ///   - users: each name with the hash of its password; without any, everyone is let in.
-    ///   - routes: what is behind the door.
+    ///   - users: each name with the hash of its password; without any, every request is admitted.
+    ///   - routes: where admitted requests go.
     public init(users: [String: BcryptHash], checker: any PasswordChecker, routes: any Responder) {
         self.routes = routes
         self.checker = checker
         state = Mutex(State(users: users))
     }
 
-    /// Lets in these users from the next request on; who stays with the same password is not checked again.
+    /// Admits these users from the next request on. A user that keeps its password is not checked again.
     public func setUsers(_ users: [String: BcryptHash]) {
         state.withLock { state in
             state.admitted = state.admitted.filter { name, _ in users[name] != nil && users[name] == state.users[name] }
@@ -49,7 +49,7 @@ public final class BasicAuth: Responder {
         }
     }
 
-    /// Answers 401 to who may not come in.
+    /// Answers 401 without the right password.
     public func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         guard !Self.isOpen(request.path) else { return routes.respond(to: request, on: eventLoop) }
         switch judge(request.authorization, on: eventLoop) {
@@ -86,14 +86,14 @@ public final class BasicAuth: Responder {
             let isAsked = state.pending[tag] != nil
             guard isAsked || state.pending.count < Self.maxPending else { return .done(.busy) }
             let promise = eventLoop.makePromise(of: Bool.self)
-            // Who asks for what somebody asks for already hears the same answer.
+            // Requests with the same credentials share one check.
             state.pending[tag, default: []].append(promise)
             return isAsked ? .done(.later(promise.futureResult)) : .check(credentials, tag, users: state.users, promise.futureResult)
         }
         switch next {
         case .done(let judgement): return judgement
         case .check(let credentials, let tag, let users, let verdict):
-            // Outside the lock: the answer may be there at once.
+            // Outside the lock: the checker may answer at once.
             check(credentials, tag, against: users, on: eventLoop)
             return .later(verdict)
         }
@@ -156,7 +156,7 @@ public protocol PasswordChecker: Sendable {
 }
 
 /// SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012) under a random key of this process: recognises what was seen
-/// before without keeping it, and tells nothing to who lacks the key.
+/// before without keeping it. Without the key, a hash tells nothing.
 struct KeyedHash: Sendable {
     /// What stands for the bytes hashed.
     struct Tag: Hashable, Sendable {

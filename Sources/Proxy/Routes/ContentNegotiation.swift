@@ -1,5 +1,5 @@
-/// What a client takes: q-values of `Accept` and `Accept-Encoding` (RFC 9110 §12.5.1, §12.5.3). Nothing acceptable is
-/// never an error here: the plain form is sent, as RFC 9110 §12.4.1 allows, for an unread scrape helps nobody.
+/// What a client takes: q-values of `Accept` and `Accept-Encoding` (RFC 9110 §12.5.1, §12.5.3). A client that accepts nothing gets the
+/// plain form and no error, as RFC 9110 §12.4.1 allows: a refused scrape would be of no use.
 enum ContentNegotiation {
     /// Whether gzip is acceptable, and not less welcome than no coding at all.
     static func prefersGzip(_ acceptEncoding: String?) -> Bool {

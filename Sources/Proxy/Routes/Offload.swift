@@ -36,7 +36,7 @@ final class SnapshotSource: Sendable {
 
     private let store: MetricStore
     private let offload: any Offload
-    /// Guards who waits.
+    /// Guards the requests that wait.
     private let state = Mutex(State())
 
     init(store: MetricStore, offload: any Offload) {
@@ -89,7 +89,7 @@ final class SnapshotSource: Sendable {
 
 /// Long work whose result many requests want at the same time: the first one starts it, all share the result.
 final class SharedWork<Key: Hashable & Sendable, Value: Sendable>: Sendable {
-    /// Guards who waits for what.
+    /// Guards the requests that wait, by the work.
     private let waiting = Mutex<[Key: [EventLoopPromise<Value?>]]>([:])
 
     /// The value of `key`, from the run that is under way or from a new one.

@@ -2,7 +2,7 @@ import HTTP
 import NIOCore
 import Synchronization
 
-/// The queue of pages and lists, which anyone who reaches the port can ask for: they are long work with many apps.
+/// The queue of pages and lists, which every client can ask for. With many apps they are long work.
 ///
 /// The queue has threads of its own, so that neither scrapes nor reloads wait behind it. The peers take turns, so that many requests
 /// from one address do not hold up the others. What does not fit is refused at once.

@@ -1,4 +1,4 @@
-/// What people see of the program around the apps: its doors, its last reload, its age.
+/// What `/apps` shows of the program itself: its listeners, its last reload, its age.
 public struct DaemonStatus: Equatable, Sendable {
     /// One listener, as it is now.
     public struct Listener: Equatable, Sendable {

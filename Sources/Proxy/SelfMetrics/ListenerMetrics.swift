@@ -1,6 +1,6 @@
 import Synchronization
 
-/// What one listener counts, by its name: two that follow each other at one address share it.
+/// What one listener counts. Two listeners that follow each other at one address share it, by their name.
 public final class ListenerMetrics: Sendable {
     /// What listens.
     public enum Kind: Sendable {
@@ -62,7 +62,7 @@ public final class ListenerMetrics: Sendable {
     /// A TLS handshake succeeded.
     public func handshakeSucceeded() { handshakes.count.increment() }
 
-    /// A TLS handshake came to nothing.
+    /// A TLS handshake failed.
     /// - Parameter reason: one of a fixed set of words.
     public func handshakeFailed(reason: String) {
         tls.withLock { tls in

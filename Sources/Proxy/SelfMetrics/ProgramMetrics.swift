@@ -70,7 +70,7 @@ public final class RequestMetrics: Sendable {
     var samples: [(labels: String, count: Int)] { rows.withLock { $0.map { ($0.labels, $0.count) } } }
 }
 
-/// How the loading of the configuration went: the one account of it, for the self-metrics and for `/apps`.
+/// How the configuration was loaded, for the self-metrics and for `/apps`.
 public final class ReloadMetrics: Sendable {
     /// The state after the last one.
     public struct State: Sendable {

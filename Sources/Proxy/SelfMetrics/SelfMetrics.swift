@@ -35,7 +35,7 @@ public final class SelfMetrics: Sendable {
 
     /// The figures of the process are read again when they are older than this.
     private static let processAge = Duration.seconds(1)
-    /// Whoever asks within this time gets the same text: thousands of scrapes a second do not write it thousands of times.
+    /// All scrapes within this time get the same text, so that thousands of scrapes a second do not write it thousands of times.
     private static let writtenAge = Duration.milliseconds(2)
 
     /// - Parameters:
@@ -113,8 +113,8 @@ public final class SelfMetrics: Sendable {
         }
     }
 
-    /// Everything but what is said of single apps, with the figures of the process that were read last; the same for all who ask within
-    /// two milliseconds.
+    /// Everything but what is said of single apps, with the figures of the process that were read last; the same for all scrapes
+    /// within two milliseconds.
     func exposition(limits: StoreLimits, at now: Moment) -> Exposition {
         written.withLock { current(&$0, limits, at: now) }
     }

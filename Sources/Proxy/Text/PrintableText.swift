@@ -34,7 +34,7 @@ extension Unicode.Scalar {
     public var isSafeToPrint: Bool {
         switch value {
         case 0x20..<0x7F: return true
-        // Marks that set the direction of text: a name could pose as another, or turn the table's lines round.
+        // Marks that set the direction of text: with them a name could look like another one.
         case 0x061C, 0x200E, 0x200F, 0x202A...0x202E, 0x2066...0x2069: return false
         default: break
         }
