@@ -31,7 +31,7 @@ struct ResponseReader {
 
     private var state = State.awaitingHead(informational: 0)
     private var parser = ResponseParser()
-    /// Bytes that came and are not parsed yet; without an owner besides while they grow.
+    /// Bytes that came and are not parsed yet. Nothing else may own this buffer while it grows.
     private var waiting = ByteBuffer()
     private let limit: ByteCount
     private let followsRedirects: Bool
@@ -41,6 +41,9 @@ struct ResponseReader {
         self.limit = limit
         self.followsRedirects = followsRedirects
     }
+
+    /// The memory that bytes take which are not parsed yet.
+    var waitingCapacity: Int { waiting.storageCapacity }
 
     /// How far it has come.
     var phase: PollFailure.Phase {
@@ -65,13 +68,22 @@ struct ResponseReader {
             }
             switch step {
             case .incomplete:
-                // The channel's buffer is free for its next read.
-                if waiting.readableBytes == 0 { waiting = ByteBuffer() }
+                dropConsumedBytes()
                 return nil
             case .head(let head): if let end = takeHead(head) { return end }
             case .body(let piece): if let end = takeBody(piece) { return end }
             case .end: return takeEnd()
             }
+        }
+    }
+
+    /// Keeps nothing of what was parsed: a buffer that is written to before it was read to its end grows by every byte that ever came.
+    private mutating func dropConsumedBytes() {
+        if waiting.readableBytes == 0 {
+            waiting = ByteBuffer()
+        } else if waiting.readerIndex > 0 {
+            // At most a head, or a line between chunks; moved once, since the next pieces are added behind it.
+            waiting = ByteBuffer(copyingReadableBytesOf: waiting)
         }
     }
 
@@ -186,5 +198,13 @@ struct ResponseReader {
     private mutating func fail(_ failure: PollFailure) -> End {
         state = .ended
         return End(answer: .failure(failure), isReusable: false)
+    }
+}
+
+extension ByteBuffer {
+    /// The readable bytes in a buffer of their own, without the memory around them.
+    fileprivate init(copyingReadableBytesOf other: ByteBuffer) {
+        self.init()
+        writeImmutableBuffer(other)
     }
 }
