@@ -1,7 +1,6 @@
+import HTTP
 import NIOCore
 import Proxy
-
-@testable import Services
 
 /// Any stream gives the same answer, however it is cut, and what waits to be parsed stays small.
 enum ResponseFuzzer {
@@ -20,20 +19,46 @@ enum ResponseFuzzer {
     }
 
     private static func answer(to pieces: [ByteBuffer]) -> Answer {
-        var reader = ResponseReader(limit: ByteCount(1000), followsRedirects: true)
+        let budget = ByteBudget()
+        defer { precondition(budget.used == 0) }
+        var connection = ClientConnection(awaitsOpening: false)
+        var answer = PolledAnswer(limit: ByteCount(1000), followsRedirects: true, budget: budget)
+        _ = connection.send(ByteBuffer(), keepsConnection: true)
         for piece in pieces {
-            if let end = reader.take(piece) { return answer(end) }
+            connection.receive(piece)
+            reading: while true {
+                switch connection.next() {
+                case .wait:
+                    precondition(connection.held <= 2 * (ResponseDecoder.maxHead + piece.readableBytes), "\(connection.held)")
+                    break reading
+                case .head(let head):
+                    switch answer.takeHead(head) {
+                    case .collectBody: break
+                    case .discardBody: connection.discardBody()
+                    case .stop: return end(answer.complete(), connection)
+                    }
+                case .body(let piece): if !answer.takeBody(piece) { return end(answer.complete(), connection) }
+                case .complete: return end(answer.complete(), connection)
+                case .failed(let error): return Answer(text: "failure \(PollFailure(error))")
+                }
+            }
         }
-        return reader.end(by: nil).map(answer) ?? Answer()
+        guard let error = connection.ended(isClean: true) else { return end(answer.complete(), connection) }
+        return end(answer.brokenOff(by: PollFailure(error), isFramed: error == .endedWithinBody(isFramed: true)), connection)
     }
 
-    private static func answer(_ end: ResponseReader.End) -> Answer {
-        let text =
-            switch end.answer {
-            case .metrics(let exposition): "metrics " + String(buffer: exposition.buffer)
-            case .redirect(let location): "redirect \(location)"
-            case .failure(let failure): "failure \(failure)"
+    private static func end(_ result: PolledAnswer.Result, _ connection: ClientConnection) -> Answer {
+        let isReusable = connection.phase == .idle
+        switch result {
+        case .redirect(let location): return Answer(text: "redirect \(location)", isReusable: isReusable)
+        case .failure(let failure): return Answer(text: "failure \(failure)", isReusable: isReusable)
+        case .body(let body):
+            do throws(PollFailure) {
+                let exposition = try body.exposition(refusingOtherFormats: true)
+                return Answer(text: "metrics " + String(buffer: exposition.buffer), isReusable: isReusable)
+            } catch {
+                return Answer(text: "failure \(error)", isReusable: isReusable)
             }
-        return Answer(text: text, isReusable: end.isReusable)
+        }
     }
 }

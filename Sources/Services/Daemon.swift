@@ -298,6 +298,7 @@ public actor Daemon {
     private func apply(_ config: Config) {
         store.setLimits(StoreLimits(config))
         metrics.held.setLimits(config)
+        poller.setRefusesOtherFormats(config.metrics.validate != .off)
         server.setMaxConnections(config.exporter.maxConnections)
         metrics.isExposed = config.exporter.selfMetrics
         lifecycle.setEnabled(config.exporter.enableLifecycle)

@@ -59,17 +59,21 @@ public final class HTTPTarget: Sendable {
 
     /// Listens on 127.0.0.1, or on a Unix socket.
     /// - Parameters:
+    ///   - oneAtATime: whether the next connection is accepted only when the last one has ended.
     ///   - prepare: adds handlers below, such as TLS.
     ///   - answer: what to do for a request.
     public static func start(
-        unixSocket: String? = nil, prepare: @escaping @Sendable (any Channel) throws -> Void = { _ in },
+        unixSocket: String? = nil, oneAtATime: Bool = false, prepare: @escaping @Sendable (any Channel) throws -> Void = { _ in },
         answer: @escaping @Sendable (Request) -> [Step]
     ) async throws -> HTTPTarget {
         let box = SeenBox()
         let bootstrap = ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+            .serverChannelOption(.autoRead, value: !oneAtATime)
+            .serverChannelOption(.maxMessagesPerRead, value: UInt(oneAtATime ? 1 : 4))
             .childChannelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
+                if oneAtATime, let listener = channel.parent { channel.closeFuture.whenComplete { _ in listener.read() } }
+                return channel.eventLoop.makeCompletedFuture {
                     try prepare(channel)
                     try channel.pipeline.syncOperations.addHandler(Handler(seen: box, answer: answer))
                 }
@@ -80,15 +84,16 @@ public final class HTTPTarget: Sendable {
             } else {
                 try await bootstrap.bind(host: "127.0.0.1", port: 0).get()
             }
+        if oneAtATime { listener.read() }
         return HTTPTarget(listener: listener, box: box)
     }
 
     /// Runs `body` with a target that is stopped afterwards.
     public static func with(
-        unixSocket: String? = nil, prepare: @escaping @Sendable (any Channel) throws -> Void = { _ in },
+        unixSocket: String? = nil, oneAtATime: Bool = false, prepare: @escaping @Sendable (any Channel) throws -> Void = { _ in },
         answer: @escaping @Sendable (Request) -> [Step], _ body: (HTTPTarget) async throws -> Void
     ) async throws {
-        let target = try await start(unixSocket: unixSocket, prepare: prepare, answer: answer)
+        let target = try await start(unixSocket: unixSocket, oneAtATime: oneAtATime, prepare: prepare, answer: answer)
         do {
             try await body(target)
             await target.stop()

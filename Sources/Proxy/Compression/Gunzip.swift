@@ -31,6 +31,7 @@ public final class Gunzip {
     private let limit: Int
     private var total = 0
     private var state = State.beforeFirstMember
+    private var isOutputFull = false
 
     private enum State {
         case beforeFirstMember
@@ -48,29 +49,35 @@ public final class Gunzip {
     /// Appends to `output` what `input` uncompresses to.
     /// - Throws: after which the object must not be used again; `output` then holds no more than the limit allows.
     public func inflate(_ input: ByteBuffer, into output: inout ByteBuffer) throws(GunzipError) {
-        guard let inflater else { throw .outOfMemory }
         var input = input
-        var isOutputFull = false
+        while try !inflate(&input, into: &output, room: max(16 << 10, 4 * input.readableBytes)) {}
+    }
+
+    /// Appends to `output` at most `room` bytes of what `input` uncompresses to, and moves the reader index past what it took.
+    /// - Returns: whether nothing is left, neither of `input` nor of what it uncompresses to.
+    /// - Throws: after which the object must not be used again; `output` then holds no more than the limit allows.
+    public func inflate(_ input: inout ByteBuffer, into output: inout ByteBuffer, room: Int) throws(GunzipError) -> Bool {
+        guard let inflater else { throw .outOfMemory }
         // Once all input is taken, zlib may still hold output back.
-        while input.readableBytes > 0 || (isOutputFull && state == .inMember) {
-            if input.readableBytes > 0 { try beginMember(with: input, inflater) }
-            // One byte more than is allowed, to tell "full" from "too large".
-            let room = min(max(16 << 10, 4 * input.readableBytes), limit - total + 1)
-            let (status, used, written) = Gunzip.step(inflater, input, &output, room: room)
-            input.moveReaderIndex(forwardBy: used)
-            total += written
-            guard total <= limit else {
-                output.moveWriterIndex(to: output.writerIndex - (total - limit))
-                throw .tooLarge(limit: limit)
-            }
-            isOutputFull = written == room
-            switch status {
-            case cdeflate_member_end: state = .betweenMembers
-            case cdeflate_no_memory: throw .outOfMemory
-            case cdeflate_more where used > 0 || written > 0 || input.readableBytes == 0: continue
-            default: throw .corrupt
-            }
+        guard input.readableBytes > 0 || (isOutputFull && state == .inMember) else { return true }
+        if input.readableBytes > 0 { try beginMember(with: input, inflater) }
+        // One byte more than is allowed, to tell "full" from "too large".
+        let room = min(room, limit - total + 1)
+        let (status, used, written) = Gunzip.step(inflater, input, &output, room: room)
+        input.moveReaderIndex(forwardBy: used)
+        total += written
+        guard total <= limit else {
+            output.moveWriterIndex(to: output.writerIndex - (total - limit))
+            throw .tooLarge(limit: limit)
         }
+        isOutputFull = written == room
+        switch status {
+        case cdeflate_member_end: state = .betweenMembers
+        case cdeflate_no_memory: throw .outOfMemory
+        case cdeflate_more where used > 0 || written > 0 || input.readableBytes == 0: break
+        default: throw .corrupt
+        }
+        return input.readableBytes == 0 && !(isOutputFull && state == .inMember)
     }
 
     /// Call at the end of the body.

@@ -1,18 +1,26 @@
+public import HTTP
+
 /// Why a poll failed. Gives the words for the log and `/apps`: stable, bounded, without a secret.
 public enum PollFailure: Error, Equatable, Sendable {
     /// How far an exchange had come.
     public enum Phase: Equatable, Sendable {
         case resolving
         case connecting
+        /// Waiting for the HTTP proxy's answer to CONNECT.
+        case tunnel
         case handshake
         case awaitingHead
         case readingBody
+        /// The body is whole, and is uncompressed and checked.
+        case decoding
     }
 
     case couldNotResolve(host: String, reason: String)
     case connectionRefused
     /// Another error of the system while connecting, in its words.
     case couldNotConnect(String)
+    /// Why the HTTP proxy of the target is of no use.
+    case proxy(String)
     case timedOut(after: Duration, Phase)
     /// The certificate or its name; in OpenSSL's words.
     case certificateNotTrusted(String)
@@ -34,10 +42,16 @@ public enum PollFailure: Error, Equatable, Sendable {
     case contentEncoding(String)
     case transferEncoding(String)
     case bodyTooLarge(limit: ByteCount)
+    /// All bodies being read together need more than they may.
+    case tooMuchInFlight(limit: ByteCount)
     case corruptGzip(String)
     case truncatedGzip
     case invalidUTF8
     case nulByte
+    /// The body is plainly no metrics.
+    case otherFormat(OtherFormat)
+    /// The answer contains the metrics of this very program.
+    case containsThisInstance
     case tooManyRedirects(limit: Int)
     case invalidRedirect(String)
     case stopped
@@ -55,6 +69,7 @@ extension PollFailure: CustomStringConvertible {
         case .couldNotResolve(let host, let reason): "could not resolve host \(host): \(reason)"
         case .connectionRefused: "connection refused"
         case .couldNotConnect(let reason): "could not connect: \(reason)"
+        case .proxy(let reason): "proxy_url: \(reason)"
         case .timedOut(let timeout, let phase): "timed out after \(timeout.decimalSeconds)s \(phase.words)"
         case .certificateNotTrusted(let reason): "certificate not trusted: \(reason)"
         case .tlsFailed(let reason): reason
@@ -73,10 +88,15 @@ extension PollFailure: CustomStringConvertible {
         case .contentEncoding(let coding): "unsupported Content-Encoding \(coding)"
         case .transferEncoding(let coding): "unsupported Transfer-Encoding \(coding)"
         case .bodyTooLarge(let limit): "body larger than body_size_limit (\(limit.bytes) bytes)"
+        case .tooMuchInFlight(let limit):
+            "the bodies being read together need more than poll_external.max_inflight_size (\(limit.bytes) bytes)"
         case .corruptGzip(let reason): "corrupt gzip body: \(reason)"
         case .truncatedGzip: "gzip body cut short"
         case .invalidUTF8: "body is not valid UTF-8"
         case .nulByte: "body holds a NUL byte"
+        case .otherFormat(let format): "the body looks like \(format.rawValue), not like metrics; most applications expose them at /metrics"
+        case .containsThisInstance:
+            "the answer contains this proxy's own metrics: the two proxies poll each other, directly or through others"
         case .tooManyRedirects(let limit): "more than \(limit) redirects"
         case .invalidRedirect(let reason): "redirect not followed: \(reason)"
         case .stopped: "stopped"
@@ -103,9 +123,26 @@ extension PollFailure.Phase {
         switch self {
         case .resolving: "while resolving the host name"
         case .connecting: "while connecting"
+        case .tunnel: "while waiting for the proxy"
         case .handshake: "during the TLS handshake"
         case .awaitingHead: "while waiting for the response head"
         case .readingBody: "while reading the body"
+        case .decoding: "while uncompressing and checking the body"
+        }
+    }
+}
+
+extension PollFailure {
+    /// What a connection without a complete response means.
+    public init(_ error: ClientError) {
+        switch error {
+        case .response(.malformed(let words)): self = .notHTTP(words)
+        case .response(.headTooLarge(let limit)): self = .headTooLarge(limit: ByteCount(limit))
+        case .tooManyInformationalResponses: self = .tooManyInformationalResponses
+        case .unexpectedBytes: self = .notHTTP("bytes came that were not asked for")
+        case .endedWhileOpening: self = .connectionEnded(.handshake, reason: nil)
+        case .endedBeforeHead: self = .connectionEnded(.awaitingHead, reason: nil)
+        case .endedWithinBody: self = .connectionEnded(.readingBody, reason: nil)
         }
     }
 }

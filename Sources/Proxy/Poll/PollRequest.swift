@@ -6,12 +6,6 @@ public struct PollRequest: Sendable {
     /// The text format alone: OpenMetrics and protobuf cannot be joined to it. The wildcard is for servers that answer 406 otherwise.
     static let accept = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
 
-    /// The header fields that the client itself sets, in lower case; configured ones of these names are left out.
-    public static let ownHeaders: Set<String> = [
-        "host", "user-agent", "accept", "accept-encoding", "x-prometheus-scrape-timeout-seconds", Request.instanceField,
-        "connection", "keep-alive", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "expect",
-    ]
-
     /// The target itself.
     public let url: TargetURL
     /// The request for `url`, with everything that the target's own origin may see.
@@ -21,6 +15,8 @@ public struct PollRequest: Sendable {
     private let commonFields: String
     /// Configured fields and `Authorization`: for the target's own origin alone. A configured field may hold a token, whatever its name.
     private let privateFields: String
+    /// The proxy to ask through, and its `Proxy-Authorization`, for the proxy alone.
+    private let proxyFields: String?
 
     /// - Parameters:
     ///   - files: the contents of the files that `target` names, by path.
@@ -28,27 +24,54 @@ public struct PollRequest: Sendable {
     ///   - instance: who asks.
     /// - Throws: what is wrong with a header, a password or a token; never shows its value.
     public init(
-        target: Target, files: [String: [UInt8]], version: String, instance: String = ProgramInstance.id
+        target: Target, files: [String: [UInt8]] = [:], version: String, instance: String = ProgramInstance.id
     ) throws(InvalidRequest) {
         guard target.url.isFitForRequest else { throw InvalidRequest("the URL of target \(target.name) has spaces or control characters") }
         var common = "User-Agent: exporter-proxy/\(version)\r\nAccept: \(PollRequest.accept)\r\nAccept-Encoding: gzip\r\n"
         common += "X-Prometheus-Scrape-Timeout-Seconds: \(target.timeout.decimalSeconds)\r\n"
         common += "X-Exporter-Proxy-Instance: \(instance)\r\n"
+        if !target.keepAlive { common += "Connection: close\r\n" }
         self.commonFields = common
         self.privateFields = try PollRequest.privateFields(of: target, files: files)
+        self.proxyFields = try target.proxyURL.map { proxy throws(InvalidRequest) in try PollRequest.fields(for: proxy, of: target.name) }
         self.url = target.url
-        self.bytes = PollRequest.bytes(for: target.url, fields: common + privateFields)
+        self.bytes = PollRequest.bytes(for: target.url, fields: common + privateFields, proxyFields)
     }
 
     /// The request to send on a hop.
     public func bytes(for hop: RedirectPolicy.Hop) -> ByteBuffer {
         if hop.isTrusted, hop.url == url { return bytes }
-        return PollRequest.bytes(for: hop.url, fields: hop.isTrusted ? commonFields + privateFields : commonFields)
+        return PollRequest.bytes(for: hop.url, fields: hop.isTrusted ? commonFields + privateFields : commonFields, proxyFields)
     }
 
-    private static func bytes(for url: TargetURL, fields: String) -> ByteBuffer {
+    /// What the proxy is asked before TLS begins, for an `https` origin (RFC 9110 §9.3.6).
+    public func tunnelRequest(to origin: TargetURL.Origin) -> ByteBuffer {
+        let authority = TargetURL(origin: origin, pathAndQuery: "/").endpoint
+        return ByteBuffer(string: "CONNECT \(authority) HTTP/1.1\r\nHost: \(authority)\r\n\(proxyFields ?? "")\r\n")
+    }
+
+    /// - Parameter proxyFields: those for a proxy, if one is asked. Through a tunnel the request goes to the origin itself.
+    private static func bytes(for url: TargetURL, fields: String, _ proxyFields: String?) -> ByteBuffer {
+        var (target, fields) = (url.pathAndQuery, fields)
+        if case .http = url.origin, let proxyFields {
+            // RFC 9112 §3.2.2.
+            target = "http://\(url.hostField)\(target)"
+            fields += proxyFields
+        }
         // RFC 9112 §3: the Host field comes first.
-        ByteBuffer(string: "GET \(url.pathAndQuery) HTTP/1.1\r\nHost: \(url.hostField)\r\n\(fields)\r\n")
+        return ByteBuffer(string: "GET \(target) HTTP/1.1\r\nHost: \(url.hostField)\r\n\(fields)\r\n")
+    }
+
+    private static func fields(for proxy: HTTPProxy, of target: AppName) throws(InvalidRequest) -> String {
+        guard let username = proxy.username else { return "" }
+        guard !username.utf8.contains(UInt8(ascii: ":")) else {
+            throw InvalidRequest("the user name in proxy_url of target \(target) has a colon, which cannot be sent")
+        }
+        let password = try proxy.password.map { secret throws(InvalidRequest) in try resolve(secret, mayBeEmpty: true, files: [:]) } ?? ""
+        guard username.isHTTPFieldValue, password.isHTTPFieldValue else {
+            throw InvalidRequest("the user name or password in proxy_url of target \(target) has control characters")
+        }
+        return "Proxy-Authorization: Basic \(Base64.encode(Array("\(username):\(password)".utf8)))\r\n"
     }
 
     private static func privateFields(of target: Target, files: [String: [UInt8]]) throws(InvalidRequest) -> String {
@@ -60,7 +83,10 @@ public struct PollRequest: Sendable {
         }
         for header in target.headers {
             let name = header.name.lowercased()
-            if ownHeaders.contains(name) || (hasAuthorization && name == "authorization") { continue }
+            if hasAuthorization, name == "authorization" { continue }
+            guard Target.Header.setByClient[name] == nil else {
+                throw InvalidRequest("header \(header.name) of target \(target.name) is set by the client itself")
+            }
             guard header.name.isHTTPToken else { throw InvalidRequest("a header of target \(target.name) has an invalid name") }
             guard header.value.isHTTPFieldValue else {
                 throw InvalidRequest("header \(header.name) of target \(target.name) has control characters in its value")

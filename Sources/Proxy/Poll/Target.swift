@@ -1,3 +1,5 @@
+import HTTP
+
 /// One endpoint to poll, the general settings of `[poll_external]` merged in.
 public struct Target: Equatable, Sendable {
     /// What identifies it across reloads.
@@ -47,6 +49,13 @@ public struct Target: Equatable, Sendable {
         public var name: String
         /// The field's value, without line breaks.
         public var value: String
+
+        /// The fields that the client itself sets, in lower case, each with what to do instead. None of them can be configured.
+        static let setByClient = [
+            "accept": " (only text format 0.0.4 can be joined)", "accept-encoding": "", "connection": "", "content-length": "",
+            "content-type": "", "expect": "", "host": " from the URL", "keep-alive": "", "proxy-connection": "", "te": "", "trailer": "",
+            "transfer-encoding": "", "upgrade": "", "user-agent": "", Request.instanceField: "", "x-prometheus-scrape-timeout-seconds": "",
+        ]
 
         /// A field; both parts are known to be valid (RFC 9110 §5).
         public init(name: String, value: String) {

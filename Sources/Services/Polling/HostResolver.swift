@@ -3,114 +3,95 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// Looks up host names on threads of its own, one for each name at a time: NIO's resolver has one queue for each event loop,
-/// where a name server that does not answer would hold up every other target's lookup.
+/// Looks up host names on a thread pool, each name once at a time: NIO's resolver has one queue for each event loop, where a name server
+/// that does not answer would delay every other target's lookup. Used from any thread.
 final class HostResolver: Sendable {
     /// A name's addresses, in the order of preference that the system gives (RFC 6724); their port is 0.
-    struct Addresses: Sendable {
+    struct Addresses: Equatable, Sendable {
         var v4: [SocketAddress] = []
         var v6: [SocketAddress] = []
     }
 
     /// Why a name has no addresses, in the system's words.
-    struct LookupError: Error {
+    struct LookupError: Error, Equatable {
         let reason: String
     }
 
-    /// Lookups that run at once; more wait for one to end.
-    static let maxThreads = 128
+    /// Names that are looked up at once. More wait for a thread, each no longer than its deadline.
+    static let maxLookups = 64
+
+    /// The polls that wait for one name.
+    private struct Lookup {
+        var promises: [EventLoopPromise<Addresses>] = []
+        /// After this moment, no poll waits for it any more.
+        var deadline: NIODeadline
+    }
 
     private struct State {
-        /// Who waits for a name, running or queued.
-        var waiting: [String: [EventLoopPromise<Addresses>]] = [:]
-        /// Names whose lookup has not begun.
-        var queue: [String] = []
-        var threads = 0
+        var lookups: [String: Lookup] = [:]
+        var isShutDown = false
     }
 
     private let state = Mutex(State())
+    private let pool: NIOThreadPool
     private let lookup: @Sendable (String) -> Result<Addresses, LookupError>
 
     /// - Parameter lookup: what blocks; tests hand in their own.
-    init(lookup: @escaping @Sendable (String) -> Result<Addresses, LookupError> = HostResolver.getAddresses) {
+    init(
+        maxLookups: Int = HostResolver.maxLookups,
+        lookup: @escaping @Sendable (String) -> Result<Addresses, LookupError> = HostResolver.getAddresses
+    ) {
+        self.pool = NIOThreadPool(numberOfThreads: maxLookups)
         self.lookup = lookup
     }
 
+    deinit { shutdown() }
+
     /// The addresses of `host`; a lookup that already runs is shared.
-    func resolve(_ host: String, on eventLoop: any EventLoop) -> EventLoopFuture<Addresses> {
+    /// - Parameter deadline: a lookup that has not begun by then is not made.
+    func resolve(_ host: String, on eventLoop: any EventLoop, until deadline: NIODeadline) -> EventLoopFuture<Addresses> {
         let promise = eventLoop.makePromise(of: Addresses.self)
-        let startsThread = state.withLock { state in
-            if state.waiting[host] != nil {
-                state.waiting[host]?.append(promise)
-                return false
+        enum Step { case share, begin, refuse }
+        let step = state.withLock { state -> Step in
+            guard !state.isShutDown else { return .refuse }
+            if var lookup = state.lookups[host] {
+                lookup.promises.append(promise)
+                lookup.deadline = max(lookup.deadline, deadline)
+                state.lookups[host] = lookup
+                return .share
             }
-            state.waiting[host] = [promise]
-            state.queue.append(host)
-            guard state.threads < HostResolver.maxThreads else { return false }
-            state.threads += 1
-            return true
+            state.lookups[host] = Lookup(promises: [promise], deadline: deadline)
+            // The threads start with the first name, for targets are often addresses; under the lock, since a pool that shuts down must
+            // not be started.
+            pool.start()
+            return .begin
         }
-        if startsThread { startThread() }
+        switch step {
+        case .share: break
+        case .begin: pool.submit { [self] state in run(host, isCancelled: state == .cancelled) }
+        case .refuse: promise.fail(LookupError(reason: "the program stops"))
+        }
         return promise.futureResult
     }
 
-    private func startThread() {
-        let resolver = Unmanaged.passRetained(self)
-        let result = withUnsafeTemporaryAllocation(of: pthread_attr_t.self, capacity: 1) { memory -> Int32 in
-            guard let attributes = memory.baseAddress else { return ENOMEM }
-            pthread_attr_init(attributes)
-            defer { pthread_attr_destroy(attributes) }
-            pthread_attr_setdetachstate(attributes, Int32(PTHREAD_CREATE_DETACHED))
-            // The default of 8 MiB counts as address space for each waiting name.
-            pthread_attr_setstacksize(attributes, 256 << 10)
-            var thread = pthread_t()
-            return pthread_create(
-                &thread, attributes,
-                { argument in
-                    guard let argument else { return nil }
-                    Unmanaged<HostResolver>.fromOpaque(argument).takeRetainedValue().work()
-                    return nil
-                }, resolver.toOpaque())
+    /// Ends every wait; lookups that the system does not end are left to themselves.
+    func shutdown() {
+        let lookups = state.withLock { state in
+            state.isShutDown = true
+            defer { state.lookups = [:] }
+            return state.lookups.values
         }
-        guard result != 0 else { return }
-        resolver.release()
-        failQueue(LookupError(reason: "no thread for the lookup: \(SystemError.words(result))"))
+        for promise in lookups.flatMap(\.promises) { promise.fail(LookupError(reason: "the program stops")) }
+        pool.shutdownGracefully { _ in }
     }
 
-    /// Runs on a thread of its own until no name waits.
-    private func work() {
-        while let host = nextHost() {
-            let result = lookup(host)
-            let promises = state.withLock { $0.waiting.removeValue(forKey: host) ?? [] }
-            for promise in promises {
-                switch result {
-                case .success(let addresses): promise.succeed(addresses)
-                case .failure(let error): promise.fail(error)
-                }
-            }
-        }
-    }
-
-    private func nextHost() -> String? {
-        state.withLock { state in
-            guard !state.queue.isEmpty else {
-                state.threads -= 1
-                return nil
-            }
-            return state.queue.removeFirst()
-        }
-    }
-
-    /// Without a thread nobody would ever answer those who wait, unless other threads still run.
-    private func failQueue(_ error: LookupError) {
-        let promises = state.withLock { state in
-            state.threads -= 1
-            guard state.threads == 0 else { return [] as [EventLoopPromise<Addresses>] }
-            let hosts = state.queue
-            state.queue = []
-            return hosts.flatMap { state.waiting.removeValue(forKey: $0) ?? [] }
-        }
-        for promise in promises { promise.fail(error) }
+    /// On a thread of the pool.
+    private func run(_ host: String, isCancelled: Bool) {
+        let isAwaited = state.withLock { ($0.lookups[host]?.deadline ?? .distantPast) > .now() }
+        let result: Result<Addresses, LookupError> =
+            isAwaited && !isCancelled ? lookup(host) : .failure(LookupError(reason: "too many names are being looked up"))
+        let promises = state.withLock { $0.lookups.removeValue(forKey: host)?.promises ?? [] }
+        for promise in promises { promise.completeWith(result.mapError { $0 as any Error }) }
     }
 
     /// getaddrinfo(3).
@@ -159,7 +140,8 @@ struct ResolvedAddresses: Resolver, Sendable {
 }
 
 extension SocketAddress {
-    fileprivate func withPort(_ port: Int) -> SocketAddress {
+    /// The same address with another port.
+    func withPort(_ port: Int) -> SocketAddress {
         var copy = self
         copy.port = port
         return copy

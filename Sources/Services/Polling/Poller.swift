@@ -7,10 +7,10 @@ import Synchronization
 final class Poller: Sendable {
     /// A running loop and where it lives.
     private struct Running {
-        let home: Home
+        let place: Place
         let loop: NIOLoopBoundBox<TargetLoop?>
 
-        private var eventLoop: any EventLoop { home.eventLoop }
+        private var eventLoop: any EventLoop { place.eventLoop }
 
         /// Ends the loop, after whatever was begun on its event loop before.
         @discardableResult
@@ -26,25 +26,43 @@ final class Poller: Sendable {
         }
     }
 
+    /// An event loop, and what its target loops share.
+    private struct Place {
+        let eventLoop: any EventLoop
+        let context: NIOLoopBoundBox<PollingContext?>
+    }
+
     private struct State {
         var running: [TargetURL: Running] = [:]
-        var homes: [ObjectIdentifier: Home] = [:]
+        var places: [ObjectIdentifier: Place] = [:]
+        /// Where the targets of each origin are polled, so that they can share a connection; and how many there are.
+        var origins: [TargetURL.Origin: (place: Place, targets: Int)] = [:]
         /// Targets whose first poll has not ended.
         var awaitingFirstPoll: Set<TargetURL> = []
         var isShutDown = false
 
-        mutating func home(on eventLoop: any EventLoop) -> Home {
+        /// Where a target that is new is polled.
+        mutating func place(for origin: TargetURL.Origin, in group: any EventLoopGroup) -> Place {
+            if let (place, targets) = origins[origin] {
+                origins[origin] = (place, targets + 1)
+                return place
+            }
+            let eventLoop = group.next()
             let key = ObjectIdentifier(eventLoop)
-            let home = homes[key] ?? Home(eventLoop: eventLoop, alarms: .makeEmptyBox(valueType: AlarmClock.self, eventLoop: eventLoop))
-            homes[key] = home
-            return home
+            let place =
+                places[key]
+                ?? Place(eventLoop: eventLoop, context: .makeEmptyBox(valueType: PollingContext.self, eventLoop: eventLoop))
+            places[key] = place
+            origins[origin] = (place, 1)
+            return place
         }
-    }
 
-    /// An event loop, and what rings there for all its target loops.
-    private struct Home {
-        let eventLoop: any EventLoop
-        let alarms: NIOLoopBoundBox<AlarmClock?>
+        mutating func remove(_ url: TargetURL) -> Running? {
+            awaitingFirstPoll.remove(url)
+            guard let removed = running.removeValue(forKey: url) else { return nil }
+            if let (place, targets) = origins[url.origin] { origins[url.origin] = targets > 1 ? (place, targets - 1) : nil }
+            return removed
+        }
     }
 
     private let group: any EventLoopGroup
@@ -52,6 +70,7 @@ final class Poller: Sendable {
     private let metrics: SelfMetrics
     private let logger: Logger
     private let resolver: HostResolver
+    private let pool: PollingPool
     private let state = Mutex(State())
 
     /// - Parameters:
@@ -65,7 +84,11 @@ final class Poller: Sendable {
         self.metrics = metrics
         self.logger = logger
         self.resolver = resolver
+        self.pool = PollingPool(budget: metrics.held[.polling])
     }
+
+    /// Whether a body that is plainly HTML or JSON is a failed poll.
+    func setRefusesOtherFormats(_ refuses: Bool) { pool.setRefusesOtherFormats(refuses) }
 
     /// Whether the first poll of every target polled now has ended, well or not.
     var firstPollsEnded: Bool { state.withLock { $0.awaitingFirstPoll.isEmpty } }
@@ -78,10 +101,7 @@ final class Poller: Sendable {
     ///   - new: polled from now on; a URL that is polled already is replaced and keeps its metrics.
     func change(stopping gone: [TargetURL], renaming renamed: [Target], starting new: [PolledTarget]) {
         for url in gone {
-            let running = state.withLock { state in
-                state.awaitingFirstPoll.remove(url)
-                return state.running.removeValue(forKey: url)
-            }
+            let running = state.withLock { $0.remove(url) }
             // What a poll that ends meanwhile still records, the store drops.
             running?.stop()
             metrics.removeTarget(url)
@@ -93,26 +113,17 @@ final class Poller: Sendable {
         for polled in new { start(polled) }
     }
 
-    /// Registers targets and polls them from now on; a URL that is polled already is replaced.
-    func start(_ targets: [PolledTarget]) {
-        change(stopping: [], renaming: [], starting: targets)
-    }
-
-    /// Ends the polls of these targets and removes their metrics; others are not disturbed.
-    func stop(_ urls: [TargetURL]) {
-        change(stopping: urls, renaming: [], starting: [])
-    }
-
     /// Ends every poll for good; what is stored stays.
     /// - Returns: when every connection is closed.
-    @discardableResult
     func shutdown() -> EventLoopFuture<Void> {
         let running = state.withLock { state in
             state.isShutDown = true
             defer { state.running = [:] }
             return Array(state.running.values)
         }
-        return EventLoopFuture.andAllComplete(running.map { $0.stop() }, on: group.any())
+        resolver.shutdown()
+        let eventLoop = group.any()
+        return EventLoopFuture.andAllComplete(running.map { $0.stop() } + [pool.shutdown(on: eventLoop)], on: eventLoop)
     }
 
     private func start(_ polled: PolledTarget) {
@@ -121,8 +132,8 @@ final class Poller: Sendable {
             guard !state.isShutDown else { return (nil, nil) }
             let before = state.running[url]
             // On the same event loop the old loop is gone before the new one begins.
-            let home = before?.home ?? state.home(on: group.next())
-            let new = Running(home: home, loop: .makeEmptyBox(valueType: TargetLoop.self, eventLoop: home.eventLoop))
+            let place = before?.place ?? state.place(for: url.origin, in: group)
+            let new = Running(place: place, loop: .makeEmptyBox(valueType: TargetLoop.self, eventLoop: place.eventLoop))
             state.running[url] = new
             if before == nil { state.awaitingFirstPoll.insert(url) }
             return (before, new)
@@ -130,12 +141,12 @@ final class Poller: Sendable {
         guard let new else { return }
         before?.stop()
         let polls = metrics.addTarget(polled.target)
-        let (resolver, logger, intake) = (resolver, logger, intake)
-        let home = new.home
-        home.eventLoop.execute { [weak self] in
-            let alarms = home.alarms.value ?? AlarmClock(eventLoop: home.eventLoop)
-            home.alarms.value = alarms
-            let loop = TargetLoop(polled, on: home.eventLoop, alarms: alarms, resolver: resolver, logger: logger) { outcome, took in
+        let (resolver, pool, logger, intake) = (resolver, pool, logger, intake)
+        let place = new.place
+        place.eventLoop.execute { [weak self] in
+            let context = place.context.value ?? PollingContext(eventLoop: place.eventLoop)
+            place.context.value = context
+            let loop = TargetLoop(polled, in: context, resolver: resolver, pool: pool, logger: logger) { outcome, took in
                 let recorded = intake.record(outcome, for: url)
                 polls.ended(recorded, after: took)
                 return recorded

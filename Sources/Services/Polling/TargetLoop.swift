@@ -4,14 +4,17 @@ import Proxy
 
 /// Polls one target for as long as it is configured: waits, fetches, records. On its event loop alone; waits for no other loop.
 final class TargetLoop {
-    /// Takes an outcome, and how long the poll took; returns what became of it (a full store turns a success into a failure).
+    /// Takes an outcome, and how long the poll took; returns what became of it (a full store turns a success into a failure). Called on any
+    /// thread.
     typealias Record = @Sendable (PollOutcome, Duration) -> PollOutcome
 
     private enum State {
-        /// The alarm is the next poll's begin.
+        /// The alarm is the begin of the next poll.
         case waiting
         /// The alarm is the poll's deadline.
         case polling
+        /// The body is complete, and is decoded on a thread pool.
+        case decoding(PollingPool.Job)
         /// Not started, or stopped.
         case stopped
     }
@@ -21,11 +24,12 @@ final class TargetLoop {
     private let eventLoop: any EventLoop
     private let schedule: PollSchedule
     private let timeout: TimeAmount
+    private let pool: PollingPool
     private let record: Record
     private let logger: Logger
     private let alarms: AlarmClock
     private var alarm: AlarmClock.Alarm?
-    private var client: HTTPClient?
+    private var client: TargetClient?
     private var health = PollHealth()
     private var state = State.stopped
     /// When the poll under way, or the last one, began.
@@ -34,20 +38,20 @@ final class TargetLoop {
     private var firstPollEnded: (() -> Void)?
 
     init(
-        _ polled: PolledTarget, on eventLoop: any EventLoop, alarms: AlarmClock, resolver: HostResolver, logger: Logger,
-        record: @escaping Record,
-        firstPollEnded: @escaping () -> Void
+        _ polled: PolledTarget, in context: PollingContext, resolver: HostResolver, pool: PollingPool, logger: Logger,
+        record: @escaping Record, firstPollEnded: @escaping () -> Void
     ) {
         self.name = polled.target.name
-        self.eventLoop = eventLoop
+        self.eventLoop = context.eventLoop
         self.schedule = PollSchedule(url: polled.target.url, interval: polled.target.interval)
         self.timeout = TimeAmount(polled.target.timeout)
+        self.pool = pool
         self.record = record
         self.logger = logger
         self.firstPollEnded = firstPollEnded
-        self.alarms = alarms
+        self.alarms = context.alarms
         self.alarm = AlarmClock.Alarm { [weak self] in self?.alarmRang() }
-        self.client = HTTPClient(polled, on: eventLoop, resolver: resolver) { [weak self] in self?.ended($0) }
+        self.client = TargetClient(polled, in: context, resolver: resolver, pool: pool) { [weak self] in self?.fetched($0) }
     }
 
     /// Schedules the first poll.
@@ -60,6 +64,7 @@ final class TargetLoop {
     func stop() -> EventLoopFuture<Void> {
         alarm?.stop()
         alarm = nil
+        if case .decoding(let job) = state { job.cancel() }
         state = .stopped
         firstPollEnded = nil
         defer { client = nil }
@@ -84,23 +89,34 @@ final class TargetLoop {
             state = .polling
             began = .now()
             // In whole milliseconds, so that polls which begin together share the moment of their deadline too.
-            set((began + timeout).roundedUpToMilliseconds)
-            client?.start()
+            let deadline = (began + timeout).roundedUpToMilliseconds
+            set(deadline)
+            client?.start(until: deadline)
         case .polling:
             client?.timeOut()
-        case .stopped:
+        case .decoding, .stopped:
+            // A body that is complete in time counts, however busy the thread pool is.
             break
         }
     }
 
-    private func ended(_ result: Result<Exposition, PollFailure>) {
+    private func fetched(_ result: Result<PolledBody, PollFailure>) {
         guard case .polling = state else { return }
-        let took = Duration.nanoseconds((NIODeadline.now() - began).nanoseconds)
-        let outcome: PollOutcome
         switch result {
-        case .success(let exposition): outcome = record(.success(exposition), took)
-        case .failure(let failure): outcome = record(PollOutcome(failure), took)
+        case .failure(let failure):
+            ended(record(PollOutcome(failure), Self.duration(since: began)))
+        case .success(let body):
+            let job = pool.decode(body, on: eventLoop) { [record, began] in
+                record($0, Self.duration(since: began))
+            } ended: { [weak self] outcome in
+                self?.ended(outcome)
+            }
+            if let job { state = .decoding(job) }
         }
+    }
+
+    private func ended(_ outcome: PollOutcome) {
+        if case .stopped = state { return }
         if let change = health.update(outcome) { log(change) }
         wait(until: schedule.next(after: .now()))
         if let firstPollEnded {
@@ -108,6 +124,8 @@ final class TargetLoop {
             firstPollEnded()
         }
     }
+
+    private static func duration(since began: NIODeadline) -> Duration { .nanoseconds((NIODeadline.now() - began).nanoseconds) }
 
     private func log(_ change: PollHealth.Change) {
         let name: Logger.MetadataValue = .stringConvertible(name)

@@ -64,7 +64,8 @@ final class PushClient {
         case .tcp(let host, let port), .tls(let host, let port):
             if let address = try? SocketAddress(ipAddress: host, port: Int(port)) { return use(bootstrap.connect(to: address)) }
             doing = "looking up \(host)"
-            HostResolver().resolve(host, on: eventLoop).assumeIsolated().whenComplete { [self] result in
+            let resolver = HostResolver(maxLookups: 1)
+            resolver.resolve(host, on: eventLoop, until: .now() + TimeAmount(timeout)).assumeIsolated().whenComplete { [self] result in
                 switch result {
                 case .success(let addresses):
                     doing = "connecting"

@@ -52,16 +52,51 @@ struct PollRequestTests {
         #expect(try text(target).contains("\r\nX-Prometheus-Scrape-Timeout-Seconds: \(expected)\r\n"))
     }
 
-    @Test("configured headers come in their order, those that the client sets itself are left out")
+    @Test("configured headers come in their order")
     func headers() throws {
         var target = try target()
-        target.headers = [
-            .init(name: "X-B", value: "2"), .init(name: "X-A", value: "1"), .init(name: "HOST", value: "evil"),
-            .init(name: "accept", value: "application/openmetrics-text"),
-        ]
+        target.headers = [.init(name: "X-B", value: "2"), .init(name: "X-A", value: "1")]
+        #expect(try text(target).contains("\r\nX-B: 2\r\nX-A: 1\r\n"))
+    }
+
+    @Test("a header that the client sets itself is refused, not dropped", arguments: ["HOST", "accept", "X-Exporter-Proxy-Instance"])
+    func ownHeaders(name: String) throws {
+        var target = try target()
+        target.headers = [.init(name: name, value: "evil")]
+        let error = #expect(throws: PollRequest.InvalidRequest.self) { try text(target) }
+        #expect(error?.description == "header \(name) of target app is set by the client itself")
+    }
+
+    @Test("keep_alive = false asks the target to close the connection")
+    func keepAlive() throws {
+        var target = try target()
+        #expect(try !text(target).contains("Connection:"))
+        target.keepAlive = false
+        #expect(try text(target).contains("\r\nConnection: close\r\n"))
+    }
+
+    @Test("through a proxy, http targets are asked in absolute form, with the proxy's credentials")
+    func proxy() throws {
+        var target = try target(.http(host: "::1", port: 9100), "/metrics?x=1")
+        target.proxyURL = HTTPProxy(host: "proxy", port: 3128)
+        #expect(try text(target).hasPrefix("GET http://[::1]:9100/metrics?x=1 HTTP/1.1\r\nHost: [::1]:9100\r\n"))
+        #expect(try !text(target).contains("Proxy-Authorization"))
+        target.proxyURL = HTTPProxy(host: "proxy", port: 3128, username: "Aladdin", password: .literal("open sesame"))
+        #expect(try text(target).contains("\r\nProxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n"))
+    }
+
+    @Test("through a proxy, https targets get a tunnel, and do not see the proxy's credentials")
+    func tunnel() throws {
+        var target = try target(.https(host: "example.org", port: 443))
+        target.proxyURL = HTTPProxy(host: "proxy", port: 3128, username: "Aladdin", password: .literal("open sesame"))
+        target.credentials = .basic(username: "u", password: .literal("p"))
+        let request = try PollRequest(target: target, version: "1")
+        #expect(
+            String(buffer: request.tunnelRequest(to: target.url.origin))
+                == "CONNECT example.org:443 HTTP/1.1\r\nHost: example.org:443\r\n"
+                + "Proxy-Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\r\n\r\n")
         let text = try text(target)
-        #expect(text.contains("\r\nX-B: 2\r\nX-A: 1\r\n"))
-        #expect(!text.contains("evil") && !text.contains("openmetrics"))
+        #expect(text.hasPrefix("GET /metrics HTTP/1.1\r\nHost: example.org\r\n") && !text.contains("Proxy-Authorization"))
     }
 
     @Test("basic authorization is base64 of name and password")

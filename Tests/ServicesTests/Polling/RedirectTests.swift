@@ -5,7 +5,7 @@ import Testing
 
 @testable import Services
 
-@Suite("HTTPClient: redirects")
+@Suite("TargetClient: redirects")
 struct RedirectTests {
     @Test("a redirect within the origin is followed on the same connection, with credentials", arguments: [301, 302, 303, 307, 308])
     func sameOrigin(status: Int) async throws {

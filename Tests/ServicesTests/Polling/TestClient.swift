@@ -6,36 +6,52 @@ import Testing
 
 @testable import Services
 
-/// One `HTTPClient` on an event loop, with the deadline that its loop would give it.
+/// One `TargetClient` on an event loop, with the deadline that its loop would give it.
 final class TestClient: Sendable {
-    private let eventLoop: any EventLoop
-    private let box: NIOLoopBoundBox<HTTPClient?>
-    private let waiting: NIOLoopBoundBox<EventLoopPromise<Result<Exposition, PollFailure>>?>
-    private let timeout: TimeAmount
+    private struct State {
+        let client: TargetClient
+        var poll: EventLoopPromise<Result<Exposition, PollFailure>>?
+    }
 
-    init(_ polled: PolledTarget, resolver: HostResolver = HostResolver()) async throws {
-        let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+    private let eventLoop: any EventLoop
+    private let state: NIOLoopBoundBox<State?>
+    private let timeout: TimeAmount
+    private let budget: ByteBudget
+
+    /// - Parameter shared: what several clients have in common.
+    init(
+        _ polled: PolledTarget, in shared: SharedContext? = nil, resolver: HostResolver = HostResolver(), budget: ByteBudget = ByteBudget()
+    ) async throws {
+        let shared = if let shared { shared } else { try await SharedContext() }
+        let eventLoop = shared.eventLoop
         self.eventLoop = eventLoop
         self.timeout = TimeAmount(polled.target.timeout)
-        let box = NIOLoopBoundBox.makeEmptyBox(valueType: HTTPClient.self, eventLoop: eventLoop)
-        let waiting = NIOLoopBoundBox.makeEmptyBox(valueType: EventLoopPromise<Result<Exposition, PollFailure>>.self, eventLoop: eventLoop)
-        self.box = box
-        self.waiting = waiting
+        self.budget = budget
+        let pool = PollingPool(budget: budget)
+        let state = NIOLoopBoundBox.makeEmptyBox(valueType: State.self, eventLoop: eventLoop)
+        self.state = state
         try await eventLoop.submit {
-            box.value = HTTPClient(polled, on: eventLoop, resolver: resolver) { result in
-                waiting.value?.succeed(result)
-                waiting.value = nil
+            let client = TargetClient(polled, in: shared.context.value, resolver: resolver, pool: pool) { result in
+                let poll = state.value?.poll
+                state.value?.poll = nil
+                poll?.succeed(
+                    result.flatMap { body in Result { () throws(PollFailure) in try body.exposition(refusingOtherFormats: true) } })
             }
+            state.value = State(client: client)
         }.get()
     }
+
+    /// Bytes held for polls.
+    var held: Int { budget.used }
 
     /// One poll.
     func fetch() async throws -> Result<Exposition, PollFailure> {
         let promise = eventLoop.makePromise(of: Result<Exposition, PollFailure>.self)
         let deadline = eventLoop.scheduleTask(in: .nanoseconds(0)) { [self] in
-            waiting.value = promise
-            box.value?.start()
-            return eventLoop.assumeIsolated().scheduleTask(in: timeout) { [self] in box.value?.timeOut() }
+            let deadline = NIODeadline.now() + timeout
+            state.value?.poll = promise
+            state.value?.client.start(until: deadline)
+            return eventLoop.assumeIsolated().scheduleTask(deadline: deadline) { [self] in state.value?.client.timeOut() }
         }
         let result = try await promise.futureResult.get()
         try await deadline.futureResult.get().cancel()
@@ -69,17 +85,31 @@ final class TestClient: Sendable {
 
     func stop() async throws {
         try await eventLoop.flatSubmit { [self] in
-            defer { box.value = nil }
-            return box.value?.stop() ?? eventLoop.makeSucceededVoidFuture()
+            defer { state.value = nil }
+            return state.value?.client.stop() ?? eventLoop.makeSucceededVoidFuture()
         }.get()
+    }
+}
+
+/// An event loop with what its targets share.
+struct SharedContext: Sendable {
+    let eventLoop: any EventLoop
+    let context: NIOLoopBoundBox<PollingContext>
+
+    init() async throws {
+        let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+        self.eventLoop = eventLoop
+        context = try await eventLoop.submit { NIOLoopBoundBox(PollingContext(eventLoop: eventLoop), eventLoop: eventLoop) }.get()
     }
 }
 
 /// Runs `body` with a client of `target`, which is stopped afterwards.
 func withClient(
-    _ target: Target, tls: TargetTLS? = nil, resolver: HostResolver = HostResolver(), _ body: (TestClient) async throws -> Void
+    _ target: Target, tls: TargetTLS? = nil, in shared: SharedContext? = nil, resolver: HostResolver = HostResolver(),
+    budget: ByteBudget = ByteBudget(), _ body: (TestClient) async throws -> Void
 ) async throws {
-    let client = try await TestClient(PolledTarget(target: target, tls: tls, version: "test"), resolver: resolver)
+    let client = try await TestClient(
+        PolledTarget(target: target, tls: tls, version: "test"), in: shared, resolver: resolver, budget: budget)
     do {
         try await body(client)
         try await client.stop()

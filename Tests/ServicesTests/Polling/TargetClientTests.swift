@@ -6,8 +6,8 @@ import Testing
 
 @testable import Services
 
-@Suite("HTTPClient")
-struct HTTPClientTests {
+@Suite("TargetClient")
+struct TargetClientTests {
     /// What one poll of a target that answers so comes to.
     private func poll(
         timeout: Duration = .seconds(20), limit: ByteCount = .mebibytes(1), _ steps: HTTPTarget.Step...
@@ -17,6 +17,7 @@ struct HTTPClientTests {
         let client = try await TestClient(PolledTarget(target: target, tls: nil, version: "test"))
         let result = try await client.fetch()
         try await client.stop()
+        #expect(client.held == 0)
         await server.stop()
         return result.map { String(buffer: $0.buffer) }
     }
@@ -264,6 +265,19 @@ struct HTTPClientTests {
         }
     }
 
+    @Test("keep_alive = false takes a new connection for each poll, and asks for its end")
+    func keepAliveOff() async throws {
+        try await HTTPTarget.with(answer: { _ in [.respond("a 1\n")] }) { server in
+            let target = try Target(port: server.port).with { $0.keepAlive = false }
+            try await withClient(target) { client in
+                for _ in 0..<3 { try await client.expect(text: "a 1\n") }
+            }
+            #expect(server.connections == 3)
+            #expect(server.requests.allSatisfy { $0.headers["connection"] == "close" })
+            try await eventually { server.openConnections == 0 }
+        }
+    }
+
     @Test("what comes unasked on a kept connection closes it, and harms no poll")
     func unasked() async throws {
         try await HTTPTarget.with(answer: { $0.connection == 0 ? [.respond("a 1\n"), .respond("forged 1\n")] : [.respond("a 2\n")] }) {
@@ -340,6 +354,24 @@ struct HTTPClientTests {
         try await withClient(long) { client in
             let failure = try await client.failure()
             #expect(failure?.hasPrefix("could not connect: ") == true)
+        }
+    }
+
+    // MARK: What is held
+
+    @Test("a body beyond max_inflight_size fails the poll that asks for it, and is given back")
+    func inflight() async throws {
+        let body = String(repeating: "metric_with_a_long_name{label=\"value\"} 12345\n", count: 4000)
+        try await HTTPTarget.with(answer: { _ in [.respond(body)] }) { server in
+            try await withClient(Target(port: server.port), budget: ByteBudget(limit: .kibibytes(64))) { client in
+                try await client.expect(
+                    failure: "the bodies being read together need more than poll_external.max_inflight_size (65536 bytes)")
+                #expect(client.held == 0)
+            }
+            try await withClient(Target(port: server.port), budget: ByteBudget(limit: .kibibytes(256))) { client in
+                try await client.expect(text: body)
+                #expect(client.held == 0)
+            }
         }
     }
 

@@ -1,0 +1,183 @@
+public import HTTP
+public import NIOCore
+
+/// What one response means for a poll: its head says whether there is a body to collect, where to ask instead, or why the poll fails.
+public struct PolledAnswer: Sendable {
+    /// What a response comes to.
+    public enum Result: Sendable {
+        /// A complete body, not decoded yet.
+        case body(PolledBody)
+        case redirect(location: String)
+        case failure(PollFailure)
+    }
+
+    /// What to do with what follows a head.
+    public enum Use: Equatable, Sendable {
+        case collectBody
+        /// Read the body only to keep the connection.
+        case discardBody
+        /// Read nothing more: the result is certain, and the body may be large.
+        case stop
+    }
+
+    private enum State {
+        case awaitingHead
+        case collecting(PolledBody)
+        /// The rest of the response is read only to keep the connection.
+        case certain(Result)
+    }
+
+    private var state = State.awaitingHead
+    private let limit: ByteCount
+    private let followsRedirects: Bool
+    private let budget: ByteBudget
+    private let instance: String
+
+    /// - Parameters:
+    ///   - limit: the largest body, uncompressed.
+    ///   - budget: for all bodies together.
+    ///   - instance: this program; an answer that contains it is a failure.
+    public init(limit: ByteCount, followsRedirects: Bool, budget: ByteBudget, instance: String = ProgramInstance.id) {
+        self.limit = limit
+        self.followsRedirects = followsRedirects
+        self.budget = budget
+        self.instance = instance
+    }
+
+    /// The failure that is already certain, if any.
+    public var certainFailure: PollFailure? {
+        if case .certain(.failure(let failure)) = state { failure } else { nil }
+    }
+
+    /// Takes the head.
+    public mutating func takeHead(_ head: ResponseHead) -> Use {
+        switch PolledAnswer.verdict(head, followsRedirects: followsRedirects) {
+        case .read(let coding):
+            do throws(PollFailure) {
+                state = .collecting(try body(of: head, coding))
+                return .collectBody
+            } catch {
+                state = .certain(.failure(error))
+                return .stop
+            }
+        case .redirect(let location):
+            state = .certain(.redirect(location: location))
+        case .fail(let failure):
+            state = .certain(.failure(failure))
+        }
+        return .discardBody
+    }
+
+    private func body(of head: ResponseHead, _ coding: PolledBody.Coding) throws(PollFailure) -> PolledBody {
+        let instances = ProgramInstance.list(head.instances)
+        guard !instances.contains(instance) else { throw .containsThisInstance }
+        let length: Int? = if case .length(let length) = head.framing { length } else { nil }
+        return try PolledBody(coding: coding, expected: length, limit: limit, budget: budget, instances: instances)
+    }
+
+    /// Takes a piece of a body that is needed.
+    /// - Returns: whether more of it is needed.
+    public mutating func takeBody(_ piece: consuming ByteBuffer) -> Bool {
+        guard case .collecting(var body) = state else { return false }
+        // Two owners of the body's block would copy it with each piece.
+        state = .awaitingHead
+        do throws(PollFailure) {
+            try body.append(piece)
+            state = .collecting(body)
+            return true
+        } catch {
+            state = .certain(.failure(error))
+            return false
+        }
+    }
+
+    /// The response is complete.
+    public func complete() -> Result {
+        switch state {
+        case .awaitingHead: .failure(.connectionEnded(.awaitingHead, reason: nil))
+        case .collecting(let body): .body(body)
+        case .certain(let result): result
+        }
+    }
+
+    /// The response broke off. What is certain already stays the result, and a body that is known to be incomplete says more than most
+    /// reasons.
+    /// - Parameter isFramed: whether the end of the body is marked otherwise than by the end of the connection.
+    public func brokenOff(by failure: PollFailure, isFramed: Bool) -> Result {
+        switch (state, failure) {
+        case (.certain(let result), _): result
+        case (.collecting(let body), .connectionEnded(_, reason: nil)) where isFramed,
+            (.collecting(let body), .truncatedByPeer) where isFramed:
+            .failure(.incompleteBody(received: body.received, expected: body.expected))
+        case (.collecting, _), (.awaitingHead, _): .failure(failure)
+        }
+    }
+
+    // MARK: - What a head means
+
+    /// What the head makes of the poll.
+    enum Verdict: Equatable {
+        /// The body holds the metrics.
+        case read(PolledBody.Coding)
+        /// Ask there instead.
+        case redirect(location: String)
+        case fail(PollFailure)
+    }
+
+    /// Only 200 counts; OpenMetrics and protobuf cannot be joined to text, any other type is taken as text.
+    static func verdict(_ head: ResponseHead, followsRedirects: Bool) -> Verdict {
+        func failing(_ note: String? = nil) -> Verdict { .fail(.status(head.status, reason: head.reason, note: note)) }
+        if RedirectPolicy.isRedirect(head.status) {
+            guard followsRedirects else { return failing("redirects are not followed") }
+            guard let location = head.location else { return failing("without a location") }
+            return .redirect(location: location)
+        }
+        guard head.status == 200 else { return failing() }
+        if let contentType = head.contentType {
+            if contentType.beginsWithToken("application/openmetrics-text") { return .fail(.openMetrics) }
+            if contentType.beginsWithToken("application/vnd.google.protobuf") { return .fail(.protobuf) }
+        }
+        if let transferEncoding = head.transferEncoding, !transferEncoding.beginsWithToken("chunked", isWhole: true) {
+            return .fail(.transferEncoding(transferEncoding))
+        }
+        guard let contentEncoding = head.contentEncoding else { return .read(.identity) }
+        return coding(of: contentEncoding).map { .read($0) } ?? .fail(.contentEncoding(contentEncoding))
+    }
+
+    /// The one coding of the list that changes the body; `nil` when there is one that is not supported, or gzip twice.
+    ///
+    /// `identity` changes nothing, and neither does a media type, which is no name of a coding: some servers send the body's type here.
+    private static func coding(of list: String) -> PolledBody.Coding? {
+        if list.beginsWithToken("gzip", isWhole: true) { return .gzip }
+        var coding = PolledBody.Coding.identity
+        for item in list.split(separator: ",") {
+            let item = String(item)
+            if item.beginsWithToken("gzip", isWhole: true) || item.beginsWithToken("x-gzip", isWhole: true) {
+                guard coding == .identity else { return nil }
+                coding = .gzip
+            } else if !item.beginsWithToken("", isWhole: true), !item.beginsWithToken("identity", isWhole: true), !item.contains("/") {
+                return nil
+            }
+        }
+        return coding
+    }
+}
+
+extension String {
+    /// Whether it begins with `token` (in lower case; compared without case, white space before it skipped), and with nothing but white space or,
+    /// unless it must be the whole value, parameters after it. By bytes: this runs with each poll, and characters are slow.
+    fileprivate func beginsWithToken(_ token: String, isWhole: Bool = false) -> Bool {
+        var rest = utf8[...]
+        while let first = rest.first, first == UInt8(ascii: " ") || first == UInt8(ascii: "\t") { rest.removeFirst() }
+        for expected in token.utf8 {
+            guard let byte = rest.popFirst() else { return false }
+            let isUpper = (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
+            guard (isUpper ? byte | 0x20 : byte) == expected else { return false }
+        }
+        while let next = rest.popFirst() {
+            if next == UInt8(ascii: " ") || next == UInt8(ascii: "\t") { continue }
+            return !isWhole && (next == UInt8(ascii: ";") || next == UInt8(ascii: ","))
+        }
+        return true
+    }
+}

@@ -1,0 +1,95 @@
+import NIOCore
+import NIOPosix
+import Proxy
+import Synchronization
+
+/// The thread pool of all polls, apart from every other: decodes large bodies and makes TLS contexts, so that neither an event loop nor the
+/// work for a scrape waits for them. Used from any thread.
+final class PollingPool: Sendable {
+    /// A body on its way through the thread pool.
+    final class Job: Sendable {
+        private let isCancelled = Atomic(false)
+
+        /// What comes of the body is not recorded, unless that has begun.
+        func cancel() { isCancelled.store(true, ordering: .relaxed) }
+
+        fileprivate var isWanted: Bool { !isCancelled.load(ordering: .relaxed) }
+    }
+
+    /// For the bodies of all polls together.
+    let budget: ByteBudget
+    private let pool: NIOThreadPool
+    private let refusesOtherFormats = Atomic(true)
+    private let isStarted = Mutex(false)
+
+    /// - Parameter threads: bodies that are decoded at once.
+    init(budget: ByteBudget, threads: Int = 2) {
+        self.budget = budget
+        self.pool = NIOThreadPool(numberOfThreads: threads)
+    }
+
+    deinit { pool.shutdownGracefully { _ in } }
+
+    /// Whether what is plainly HTML or JSON is a failure.
+    func setRefusesOtherFormats(_ refuses: Bool) { refusesOtherFormats.store(refuses, ordering: .relaxed) }
+
+    /// Decodes `body`, at once when it is small, and records the outcome.
+    /// - Parameters:
+    ///   - record: called on this thread or on another one.
+    ///   - ended: called with what `record` returned, on `eventLoop`: before this returns when the body is small.
+    /// - Returns: the work that goes on elsewhere, if any.
+    func decode(
+        _ body: PolledBody, on eventLoop: any EventLoop, record: @escaping @Sendable (PollOutcome) -> PollOutcome,
+        ended: @escaping (PollOutcome) -> Void
+    ) -> Job? {
+        let refuses = refusesOtherFormats.load(ordering: .relaxed)
+        do throws(PollFailure) {
+            if let exposition = try body.smallExposition(refusingOtherFormats: refuses) {
+                ended(record(.success(exposition)))
+                return nil
+            }
+        } catch {
+            ended(record(PollOutcome(error)))
+            return nil
+        }
+        let job = Job()
+        let promise = eventLoop.makePromise(of: PollOutcome.self)
+        promise.futureResult.assumeIsolated().whenSuccess(ended)
+        start()
+        pool.submit { state in
+            guard job.isWanted, state == .active else { return promise.succeed(PollOutcome(.stopped)) }
+            let outcome: PollOutcome
+            do throws(PollFailure) {
+                outcome = .success(try body.exposition(refusingOtherFormats: refuses))
+            } catch {
+                outcome = PollOutcome(error)
+            }
+            promise.succeed(job.isWanted ? record(outcome) : outcome)
+        }
+        return job
+    }
+
+    /// Runs other work that an event loop must not do.
+    func run<Result: Sendable>(on eventLoop: any EventLoop, _ work: @escaping @Sendable () -> Result) -> EventLoopFuture<Result> {
+        start()
+        return pool.runIfActive(eventLoop: eventLoop, work)
+    }
+
+    /// The threads start with the first work: many programs never have any.
+    private func start() {
+        isStarted.withLock { isStarted in
+            if !isStarted { pool.start() }
+            isStarted = true
+        }
+    }
+
+    /// Begins no more work.
+    /// - Returns: when its threads have ended.
+    func shutdown(on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
+        let promise = eventLoop.makePromise(of: Void.self)
+        // A pool that was never started must not be started any more.
+        isStarted.withLock { $0 = true }
+        pool.shutdownGracefully { _ in promise.succeed() }
+        return promise.futureResult
+    }
+}

@@ -1,0 +1,194 @@
+import HTTP
+import NIOCore
+import NIOTLS
+import Proxy
+
+/// One connection to a target: sends a request, reads the response, and is then free for the next. Does what `ClientConnection` says.
+/// On its channel's event loop alone.
+final class TargetConnection: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+    typealias OutboundOut = ByteBuffer
+
+    /// The response being read, and what takes its result.
+    private struct Exchange {
+        var answer: PolledAnswer
+        let ended: (PolledAnswer.Result) -> Void
+    }
+
+    private var machine: ClientConnection
+    private var exchange: Exchange?
+    private var context: ChannelHandlerContext?
+    private let budget: ByteBudget
+    /// Bytes that are read and not parsed, as they are counted in the budget.
+    private var held = 0
+    /// Why the connection ended, for a request that comes too late.
+    private var failure: PollFailure?
+    private let givenReach: AddressReach?
+    /// How far the address at the other end reaches.
+    private(set) lazy var reach = givenReach ?? context?.channel.remoteAddress.map(AddressReach.init) ?? .network
+
+    /// - Parameters:
+    ///   - awaitsHandshake: whether a TLS handler lies below.
+    ///   - reach: of the target's address, when another address is at the other end: a proxy's.
+    ///   - budget: for all polls together.
+    init(awaitsHandshake: Bool, reach: AddressReach?, budget: ByteBudget) {
+        self.machine = ClientConnection(awaitsOpening: awaitsHandshake)
+        self.givenReach = reach
+        self.budget = budget
+    }
+
+    /// Whether a request may be sent.
+    var isIdle: Bool { machine.phase == .idle && context?.channel.isActive ?? false }
+
+    /// Whether no byte of a response has come since the last request.
+    var cameNothing: Bool { !machine.hasReceived }
+
+    /// How far the exchange has come.
+    var phase: PollFailure.Phase {
+        switch machine.phase {
+        case .opening: .handshake
+        case .idle, .awaitingHead, .closed: .awaitingHead
+        case .readingBody: .readingBody
+        }
+    }
+
+    /// When the connection is closed.
+    var closeFuture: EventLoopFuture<Void>? { context?.channel.closeFuture }
+
+    /// Sends `request` as soon as the connection is ready. One request at a time.
+    /// - Parameters:
+    ///   - keepsConnection: whether the connection may serve another request afterwards.
+    ///   - ended: called once, unless the connection is closed by `close`.
+    func ask(
+        _ request: ByteBuffer, keepsConnection: Bool, answer: PolledAnswer, ended: @escaping (PolledAnswer.Result) -> Void
+    ) {
+        exchange = Exchange(answer: answer, ended: ended)
+        if machine.phase == .closed { return finish(.failure(failure ?? .connectionEnded(.awaitingHead, reason: nil))) }
+        if let bytes = machine.send(request, keepsConnection: keepsConnection) { write(bytes) }
+    }
+
+    /// Closes the connection. An exchange under way ends without its result.
+    /// - Returns: the failure that was already certain, if any.
+    @discardableResult
+    func close() -> PollFailure? {
+        defer { exchange = nil }
+        shut()
+        return exchange?.answer.certainFailure
+    }
+
+    // MARK: - Events
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        count(0)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case .handshakeCompleted = event as? TLSUserEvent, let request = machine.opened() { write(request) }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        machine.receive(unwrapInboundIn(data))
+        while true {
+            switch machine.next() {
+            case .wait:
+                if !count(machine.held) { end(.failure(.tooMuchInFlight(limit: budget.limit))) }
+                return
+            case .head(let head):
+                switch exchange?.answer.takeHead(head) {
+                case .collectBody: break
+                case .discardBody: machine.discardBody()
+                case .stop, nil: return end(exchange?.answer.complete())
+                }
+            case .body(let piece):
+                if exchange?.answer.takeBody(piece) != true { return end(exchange?.answer.complete()) }
+            case .complete:
+                count(machine.held)
+                if machine.phase == .closed { shut() }
+                return finish(exchange?.answer.complete())
+            case .failed(let error):
+                return end(.failure(PollFailure(error)))
+            }
+        }
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        end(by: PollFailure(connectionError: error, phase: phase))
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end(by: nil)
+        context.fireChannelInactive()
+    }
+
+    // MARK: - Actions
+
+    private func write(_ bytes: ByteBuffer) {
+        context?.writeAndFlush(wrapOutboundOut(bytes), promise: nil)
+    }
+
+    /// The connection has ended or broken.
+    /// - Parameter failure: why; `nil` for the plain end.
+    private func end(by failure: PollFailure?) {
+        let error = machine.ended(isClean: failure == nil)
+        // The first reason says most.
+        self.failure = self.failure ?? failure
+        guard let error else { return end(exchange?.answer.complete()) }
+        end(exchange?.answer.brokenOff(by: failure ?? PollFailure(error), isFramed: error == .endedWithinBody(isFramed: true)))
+    }
+
+    /// Closes the connection, and ends the exchange under way with `result`.
+    private func end(_ result: PolledAnswer.Result?) {
+        shut()
+        finish(result)
+    }
+
+    private func finish(_ result: PolledAnswer.Result?) {
+        guard let exchange, let result else { return }
+        self.exchange = nil
+        exchange.ended(result)
+    }
+
+    private func shut() {
+        machine.close()
+        if let context, context.channel.isActive { context.close(promise: nil) }
+    }
+
+    /// Counts what is read and not parsed.
+    /// - Returns: whether it fits into the budget.
+    @discardableResult
+    private func count(_ bytes: Int) -> Bool {
+        guard bytes != held else { return true }
+        if bytes > held, !budget.reserve(bytes - held) { return false }
+        if bytes < held { budget.release(held - bytes) }
+        held = bytes
+        return true
+    }
+}
+
+/// Gives a connection a buffer for each read and keeps none between reads: hundreds of targets that are silent most of the time cost no
+/// memory for reading, and a poll takes one large read instead of several small ones.
+struct PassingReadBuffers: RecvByteBufferAllocator {
+    /// One read for an ordinary body; a larger one takes several.
+    private static let readSize = 32 << 10
+    /// What is read from a connection before others have their turn. With more than one the channel would keep buffers for them.
+    static let readsAtOnce: UInt = 1
+
+    /// The channel keeps the first buffer for good, so that one is small.
+    private var size = 512
+
+    mutating func record(actualReadBytes: Int) -> Bool {
+        size = Self.readSize
+        // Says that the buffer which the channel holds is not to be taken again.
+        return true
+    }
+
+    func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
+        allocator.buffer(capacity: size)
+    }
+}

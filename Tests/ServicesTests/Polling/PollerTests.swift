@@ -1,0 +1,169 @@
+import Logging
+import NIOCore
+import NIOPosix
+import Proxy
+import TestSupport
+import Testing
+
+@testable import Services
+
+@Suite("Poller")
+struct PollerTests {
+    private let store = MetricStore()
+    private let metrics = SelfMetrics(version: "1", start: SystemClock.time()) { nil }
+    private let lines = LogLines()
+    private let poller: Poller
+
+    init() {
+        poller = Poller(
+            group: MultiThreadedEventLoopGroup.singleton, store: store, metrics: metrics, clock: SystemClock.now, logger: lines.logger)
+    }
+
+    private func polled(_ target: Target) throws -> PolledTarget { try PolledTarget(target: target, tls: nil, version: "test") }
+
+    /// A target polled again and again.
+    private func target(_ server: HTTPTarget, _ path: String = "/metrics", name: String = "app") throws -> Target {
+        try Target(port: server.port, path: path, name: name).with { $0.interval = .milliseconds(50) }
+    }
+
+    private func start(_ targets: Target...) throws {
+        poller.change(stopping: [], renaming: [], starting: try targets.map(polled))
+    }
+
+    private func text(_ name: String = "app") throws -> String? {
+        try store.app(named: AppName.named(name)).map { String(buffer: $0.exposition.buffer) }
+    }
+
+    /// Runs `body` with a server, and ends every poll afterwards.
+    private func with(
+        oneAtATime: Bool = false, answer: @escaping @Sendable (HTTPTarget.Request) -> [HTTPTarget.Step],
+        _ body: (HTTPTarget) async throws -> Void
+    ) async throws {
+        try await HTTPTarget.with(oneAtATime: oneAtATime, answer: answer) { server in
+            do {
+                try await body(server)
+            } catch {
+                try await poller.shutdown().get()
+                throw error
+            }
+            try await poller.shutdown().get()
+            try await eventually { server.openConnections == 0 }
+            #expect(metrics.held[.polling].used == 0)
+        }
+    }
+
+    @Test("a target is polled again and again, on one connection")
+    func polls() async throws {
+        try await with(answer: { _ in [.respond("a 1\n")] }) { server in
+            try start(target(server))
+            try await eventually { server.requests.count >= 3 && poller.firstPollsEnded }
+            #expect(try text() == "a 1\n")
+            #expect(server.connections == 1)
+        }
+    }
+
+    @Test("a body too large for an event loop is decoded and recorded all the same")
+    func largeBody() async throws {
+        let body = String(repeating: "metric_with_a_long_name{label=\"value\"} 12345\n", count: 20_000)
+        #expect(body.utf8.count > PolledBody.smallSize)
+        try await with(answer: { _ in [.respond(body)] }) { server in
+            try start(target(server))
+            try await eventually { try text() == body }
+            try await eventually { server.requests.count >= 2 }
+        }
+    }
+
+    @Test("what is plainly HTML fails, until the setting says that nothing is looked at")
+    func otherFormats() async throws {
+        try await with(answer: { _ in [.respond("<html></html>")] }) { server in
+            try start(target(server))
+            try await eventually { lines.all.contains { $0.contains("looks like HTML") } }
+            #expect(try text() != "<html></html>\n")
+            poller.setRefusesOtherFormats(false)
+            try await eventually { try text() == "<html></html>\n" }
+        }
+    }
+
+    @Test("a target that is stopped while it is polled is cut off, and nothing is recorded")
+    func stopInFlight() async throws {
+        try await with(answer: { _ in [.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na "), .wait(.milliseconds(200)), .send("1\n")] })
+        {
+            server in
+            let target = try target(server)
+            try start(target)
+            try await eventually { server.requests.count == 1 }
+            poller.change(stopping: [target.url], renaming: [], starting: [])
+            try await eventually { server.openConnections == 0 }
+            #expect(try text() == nil)
+            #expect(server.requests.count == 1 && poller.firstPollsEnded)
+        }
+    }
+
+    @Test("a target that is replaced while it is polled is polled anew, with its new settings")
+    func replaceInFlight() async throws {
+        try await with(answer: { $0.headers["x-new"] == nil ? [] : [.respond("new 1\n")] }) { server in
+            let target = try target(server)
+            try start(target)
+            try await eventually { server.requests.count == 1 }
+            #expect(!poller.firstPollsEnded)
+            try start(target.with { $0.headers = [.init(name: "X-New", value: "1")] })
+            try await eventually { try text() == "new 1\n" && poller.firstPollsEnded }
+            // The connection of the poll that was cut off is closed.
+            try await eventually { server.openConnections == 1 }
+            #expect(server.requests.count { $0.headers["x-new"] == nil } == 1)
+            #expect(!lines.all.contains { $0.contains("failing") })
+        }
+    }
+
+    @Test("a target that is renamed keeps its connection and its metrics")
+    func rename() async throws {
+        try await with(answer: { _ in [.respond("a 1\n")] }) { server in
+            let target = try target(server)
+            try start(target)
+            try await eventually { try text() == "a 1\n" }
+            let name = try AppName.named("other")
+            poller.change(stopping: [], renaming: [target.with { $0.name = name }], starting: [])
+            #expect(try text() == nil)
+            #expect(try text("other") == "a 1\n")
+            let count = server.requests.count
+            try await eventually { server.requests.count > count }
+            #expect(server.connections == 1)
+        }
+    }
+
+    @Test("targets of one server that serves one connection at a time are all polled")
+    func oneAtATime() async throws {
+        try await with(oneAtATime: true, answer: { [.respond("\($0.path.dropFirst()) 1\n")] }) { server in
+            let names = ["a", "b", "c", "d"]
+            poller.change(
+                stopping: [], renaming: [], starting: try names.map { try polled(target(server, "/\($0)", name: $0)) })
+            for name in names {
+                try await eventually { try text(name) == "\(name) 1\n" }
+                try await eventually { server.requests.count { $0.path == "/\(name)" } >= 3 }
+            }
+            #expect(!lines.all.contains { $0.contains("failing") })
+        }
+    }
+
+    @Test("one line when a target fails, one when it answers again")
+    func health() async throws {
+        let polls = Counter()
+        try await with(answer: { _ in (1..<4).contains(polls.next()) ? [.respond("", status: "503 X")] : [.respond("a 1\n")] }) { server in
+            try start(target(server))
+            try await eventually { lines.all.contains { $0.contains("answers again") } }
+            #expect(lines.all.count { $0.contains("failing") } == 1)
+            #expect(lines.all.contains { $0.contains("status 503 X") })
+        }
+    }
+
+    @Test("after the end nothing is polled")
+    func shutdown() async throws {
+        try await with(answer: { _ in [.respond("a 1\n")] }) { server in
+            try start(target(server))
+            try await eventually { server.requests.count == 1 }
+            try await poller.shutdown().get()
+            try start(target(server, "/other", name: "other"))
+            #expect(server.requests.allSatisfy { $0.path == "/metrics" })
+        }
+    }
+}

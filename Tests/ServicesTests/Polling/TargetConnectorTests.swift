@@ -1,0 +1,82 @@
+import NIOCore
+import Proxy
+import TestSupport
+import Testing
+
+@testable import Services
+
+@Suite("TargetConnector")
+struct TargetConnectorTests {
+    /// Opens a connection to where a redirect leads, after servers whose addresses reach as far as `way`.
+    /// - Returns: the failure, or `nil` when there was a connection.
+    private func open(_ location: String, after way: AddressReach, resolver: HostResolver = HostResolver()) async throws -> PollFailure? {
+        var redirects = RedirectPolicy(target: TargetURL(origin: .http(host: "target.test", port: 80), pathAndQuery: "/"))
+        redirects.reached(way)
+        let hop = try redirects.follow(location)
+        let target = try Target(port: 1)
+        let shared = try await SharedContext()
+        let eventLoop = shared.eventLoop
+        let connector = TargetConnector(
+            polled: try PolledTarget(target: target, tls: nil, version: "test"), eventLoop: eventLoop, resolver: resolver,
+            pool: PollingPool(budget: ByteBudget()))
+        let promise = eventLoop.makePromise(of: PollFailure?.self)
+        eventLoop.execute {
+            connector.open(hop, until: .now() + .seconds(20)) { _ in
+            } opened: { result in
+                switch result {
+                case .success(let connection):
+                    connection.close()
+                    promise.succeed(nil)
+                case .failure(let failure):
+                    promise.succeed(failure)
+                }
+            }
+        }
+        return try await promise.futureResult.get()
+    }
+
+    @Test(
+        "a redirect from elsewhere to this host is not followed, however it is written",
+        arguments: ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", "2130706433", "127.1"])
+    func loopback(host: String) async throws {
+        try await HTTPTarget.with(answer: { _ in [.respond("secret 1\n")] }) { server in
+            let failure = try await open("http://\(host):\(server.port)/", after: .network)
+            let words = failure?.description ?? "followed"
+            #expect(words.hasPrefix("redirect not followed: "), "\(words)")
+            #expect(
+                words.hasSuffix(" is a loopback address; only a target that is at such an address itself may lead there"), "\(words)")
+            #expect(server.connections == 0)
+        }
+    }
+
+    @Test("a name counts by the addresses that it has now, of which only those elsewhere are tried")
+    func names() async throws {
+        try await HTTPTarget.with(answer: { _ in [.respond("secret 1\n")] }) { server in
+            let port = Int(server.port)
+            let inside = try SocketAddress(ipAddress: "127.0.0.1", port: port)
+            let link = try SocketAddress(ipAddress: "fe80::1", port: port)
+            let resolver = HostResolver { host in .success(host == "link.test" ? .init(v6: [link]) : .init(v4: [inside])) }
+            let toInside = try await open("http://inside.test:\(port)/", after: .link, resolver: resolver)
+            #expect(
+                toInside
+                    == .invalidRedirect(
+                        "inside.test is a loopback address; only a target that is at such an address itself may lead there"))
+            let toLink = try await open("http://link.test:\(port)/", after: .network, resolver: resolver)
+            #expect(
+                toLink
+                    == .invalidRedirect(
+                        "link.test is a link-local address; only a target that is at such an address itself may lead there"))
+            #expect(server.connections == 0)
+            let fromInside = try await open("http://inside.test:\(port)/", after: .host, resolver: resolver)
+            #expect(fromInside == nil && server.connections == 1)
+        }
+    }
+
+    @Test("from this host, a redirect leads anywhere on it")
+    func fromLoopback() async throws {
+        try await HTTPTarget.with(answer: { _ in [.respond("a 1\n")] }) { server in
+            let failure = try await open("http://localhost:\(server.port)/", after: .host)
+            #expect(failure == nil)
+        }
+    }
+}
