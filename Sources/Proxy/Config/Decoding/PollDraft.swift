@@ -35,6 +35,7 @@ struct PollDraft: Sendable {
         checkRepeats(candidates, with: &reader)
         for candidate in candidates { checkOwnAddress(candidate, scrapeAddresses, with: &reader) }
         let names = self.names(candidates, with: &reader)
+        warnOfSharedEndpoints(candidates, with: &reader)
 
         var result: [Target] = []
         for (candidate, name) in zip(candidates, names) {
@@ -130,6 +131,21 @@ struct PollDraft: Sendable {
                         + "\(ValueText.quoted(name.description)); give one of them another name in [[poll_external.targets]]")
             }
             return nil
+        }
+    }
+
+    /// Warns once for each host and port that several targets share: an app without a name of its own is named by its path, too, as soon as
+    /// another target comes, and its series go on under that name.
+    private func warnOfSharedEndpoints(_ candidates: [Candidate], with reader: inout ConfigReader) {
+        var warned: Set<String> = []
+        for candidate in candidates where candidate.draft.name == nil && !reader.isGiven("\(candidate.draft.key).name") {
+            let endpoint = candidate.url.endpoint
+            let count = candidates.count { $0.url.endpoint == endpoint }
+            guard count > 1, warned.insert(endpoint).inserted else { continue }
+            reader.warn(
+                candidate.urlKey,
+                "\(candidate.urlKey): \(count) targets are at \(endpoint), so that their paths are part of their apps' names; give each a name "
+                    + "in [[poll_external.targets]], and no app is renamed when a target comes or goes")
         }
     }
 
