@@ -63,3 +63,103 @@ public struct Poll: Sendable {
         .timedOut(after: timeout, phase ?? self.phase)
     }
 }
+
+/// Follows a target's redirects within one poll: where to go next, and whether that place may see credentials.
+///
+/// Credentials (`Authorization`, every configured header, the client certificate) are for the target's own origin: scheme, host and port.
+/// After a redirect to another origin they are not sent for the rest of the poll, even when a later redirect leads back: another server
+/// would then choose what is asked with them. For the same reason a redirect does not lead to an address that only this host, or only
+/// its link, can reach, unless every server on the way is there itself.
+public struct RedirectPolicy: Sendable {
+    /// Redirects followed in one poll at most.
+    public static let limit = 10
+    /// The longest `Location` accepted, in bytes.
+    static let maxLocationLength = 8192
+
+    /// One place to ask.
+    public struct Hop: Equatable, Sendable {
+        /// Where.
+        public let url: TargetURL
+        /// Whether credentials, the client certificate and the kept connection may be used.
+        public let isTrusted: Bool
+        /// The farthest address that took part in choosing this place.
+        let chosenFrom: AddressReach
+
+        /// `url`, trusted or not.
+        public init(url: TargetURL, isTrusted: Bool, chosenFrom: AddressReach = .host) {
+            self.url = url
+            self.isTrusted = isTrusted
+            self.chosenFrom = chosenFrom
+        }
+
+        /// Whether a connection to an address of this kind may be made. The target's own origin was chosen by the configuration.
+        public func allows(_ reach: AddressReach) -> Bool { isTrusted || reach >= chosenFrom }
+    }
+
+    /// The place being asked now.
+    public private(set) var current: Hop
+    private var followed = 0
+    private var farthest = AddressReach.host
+
+    /// Begins at the target itself.
+    public init(target: TargetURL) {
+        self.current = Hop(url: target, isTrusted: true)
+    }
+
+    /// Whether a response of this status is a redirect for a GET (RFC 9110 §15.4).
+    public static func isRedirect(_ status: Int) -> Bool {
+        switch status {
+        case 301, 302, 303, 307, 308: true
+        default: false
+        }
+    }
+
+    /// Notes the address of the server that answers at the current place.
+    public mutating func reached(_ reach: AddressReach) { farthest = max(farthest, reach) }
+
+    /// Moves on to what `location` names, relative to the current place.
+    /// - Returns: the new `current`.
+    public mutating func follow(_ location: String) throws(PollFailure) -> Hop {
+        guard followed < RedirectPolicy.limit else { throw .tooManyRedirects(limit: RedirectPolicy.limit) }
+        guard location.utf8.count <= RedirectPolicy.maxLocationLength else { throw .invalidRedirect("location too long") }
+        let url = try current.url.resolving(location)
+        followed += 1
+        current = Hop(url: url, isTrusted: current.isTrusted && url.origin == current.url.origin, chosenFrom: farthest)
+        return current
+    }
+}
+
+/// How far an address reaches, in ascending order.
+public enum AddressReach: Comparable, Sendable {
+    /// This host alone: a loopback or unspecified address, or a Unix socket.
+    case host
+    /// The hosts of one link: a link-local address.
+    case link
+    /// Any other address.
+    case network
+
+    /// - Parameter address: the 4 bytes of an IPv4 address or the 16 of an IPv6 address, in network order.
+    public init(address bytes: [UInt8]) {
+        switch bytes.count {
+        // A connection to 0.0.0.0 ends at this host (connect(2) on Linux); all of 0.0.0.0/8 means "this host" (RFC 1122 §3.2.1.3).
+        case 4 where bytes[0] == 127 || bytes[0] == 0: self = .host
+        case 4 where bytes[0] == 169 && bytes[1] == 254: self = .link
+        // ::ffff:0:0/96 are IPv4 addresses (RFC 4291 §2.5.5.2).
+        case 16 where bytes[..<10].allSatisfy({ $0 == 0 }) && bytes[10] == 0xFF && bytes[11] == 0xFF:
+            self = AddressReach(address: Array(bytes[12...]))
+        // ::1 and ::.
+        case 16 where bytes[..<15].allSatisfy({ $0 == 0 }) && bytes[15] <= 1: self = .host
+        case 16 where bytes[0] == 0xFE && bytes[1] & 0xC0 == 0x80: self = .link
+        default: self = .network
+        }
+    }
+
+    /// The kind of address, as a message names it.
+    public var words: String {
+        switch self {
+        case .host: "a loopback address"
+        case .link: "a link-local address"
+        case .network: "an address of another network"
+        }
+    }
+}

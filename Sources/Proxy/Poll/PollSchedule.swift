@@ -1,16 +1,16 @@
 public import NIOCore
 
-/// When a target is polled: once soon after the start, then at moments an interval apart whose offset comes from the URL,
-/// so that targets with one interval spread over it, and each keeps its moments whatever the others do.
+/// When a target is polled: once soon after the start, then at moments that are one interval apart. The offset of these moments comes from
+/// the URL, so that targets with equal intervals spread over the interval, and no target depends on the others.
 ///
-/// Moments are whole slots of some milliseconds: with hundreds of targets a few are polled one right after the other, from one wake-up of
-/// the processor and with caches that the first one has warmed, instead of each from the cold.
+/// Moments are multiples of a slot of some milliseconds. With hundreds of targets, several are polled one after another from one wake-up,
+/// which costs less than a wake-up for each.
 public struct PollSchedule: Sendable {
     /// Targets whose moments fall within this long share one; short intervals have slots of their own size.
     static let longestSlot: UInt64 = 250_000_000
     /// An interval has at least so many slots.
     static let leastSlots: UInt64 = 4
-    /// The first polls of all targets are spread over this long; with it `/-/ready` need not wait for a long interval.
+    /// The first polls of all targets are spread over this time, so that `/-/ready` does not wait for a long interval.
     static let firstPollSpread: UInt64 = 1_000_000_000
 
     /// Nanoseconds, never zero.
@@ -40,7 +40,7 @@ public struct PollSchedule: Sendable {
         return .uptimeNanoseconds(offset + (missed + 1) * interval)
     }
 
-    /// The begin of one of the slots of `time`.
+    /// The start of one of the slots of `time`.
     private func offset(within time: UInt64) -> UInt64 {
         let offset = hash % time
         return offset - offset % slot

@@ -1,11 +1,11 @@
 import NIOCore
 
-/// Rings the alarms of all target loops of one event loop, with a single timer of that loop: alarms for one moment, which polls share
-/// (`PollSchedule`), cost one wake-up, and hundreds of targets do not queue among the loop's other timers. Belongs to its event loop.
+/// Wakes the target loops of one event loop, with a single timer: alarms for the same moment, as `PollSchedule` makes them, cost one
+/// wake-up, and hundreds of targets do not slow down the event loop's other timers. Belongs to its event loop.
 final class AlarmClock: NIOScheduledCallbackHandler {
     /// One alarm, set again and again.
     final class Alarm {
-        /// `nil` while nothing is awaited. Those whose moment was changed stay in the queue, and do not ring.
+        /// `nil` while nothing is awaited. An alarm whose moment has changed stays in the queue, and does not ring.
         fileprivate var moment: NIODeadline?
         fileprivate var ring: (() -> Void)?
 

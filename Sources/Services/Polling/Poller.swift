@@ -93,8 +93,7 @@ final class Poller: Sendable {
     /// Whether the first poll of every target polled now has ended, well or not.
     var firstPollsEnded: Bool { state.withLock { $0.awaitingFirstPoll.isEmpty } }
 
-    /// Ends some polls, names others anew and begins others, all at one moment for who looks at the metrics. Targets that are not named
-    /// are not disturbed.
+    /// Stops some targets, renames others and starts others. In the store all of it happens at one moment. Other targets are not disturbed.
     /// - Parameters:
     ///   - gone: polled no longer; their metrics leave.
     ///   - renamed: polled already, and now under another name: they keep schedule, connection and metrics.
@@ -102,7 +101,7 @@ final class Poller: Sendable {
     func change(stopping gone: [TargetURL], renaming renamed: [Target], starting new: [PolledTarget]) {
         for url in gone {
             let running = state.withLock { $0.remove(url) }
-            // What a poll that ends meanwhile still records, the store drops.
+            // The store drops what a poll that ends meanwhile records.
             running?.stop()
             metrics.removeTarget(url)
         }

@@ -16,7 +16,8 @@ struct PollerTests {
 
     init() {
         poller = Poller(
-            group: MultiThreadedEventLoopGroup.singleton, store: store, metrics: metrics, clock: SystemClock.now, logger: lines.logger)
+            group: MultiThreadedEventLoopGroup.singleton, intake: Intake(store: store, clock: SystemClock.now), metrics: metrics,
+            logger: lines.logger)
     }
 
     private func polled(_ target: Target) throws -> PolledTarget { try PolledTarget(target: target, tls: nil, version: "test") }
