@@ -212,7 +212,7 @@ struct SelfMetricsTests {
     @Test("every family that is exposed is one of those listed")
     func complete() throws {
         let listener = metrics.addListener("a", .receiver)
-        listener.setCertificate(notAfter: 1, revocationsEnd: nil)
+        listener.setCertificate(notAfter: 1, revocationsEnd: 1)
         listener.handshakeFailed(reason: "timeout")
         metrics.addTarget(try target("a")).ended(.success(.empty), after: .zero)
         let store = MetricStore()
