@@ -1,3 +1,5 @@
+public import NIOCore
+
 /// An HTTP request, as the routes see it.
 public struct Request: Sendable {
     /// A request method; those that some route takes have a case.
@@ -107,4 +109,24 @@ public struct BadRequest: Error, Equatable {
 
     /// The answer to send.
     public var response: Response { .text(400, "bad request: \(reason)") }
+}
+
+/// The other end of a connection: made once per connection, and cheap to pass on with each request.
+public struct Peer: Equatable, Sendable {
+    /// Its address; `nil` when the transport does not know one.
+    public let address: SocketAddress?
+
+    /// The peer at this address.
+    public init(address: SocketAddress?) { self.address = address }
+
+    /// A peer of which nothing is known, for tests.
+    public static let unknown = Peer(address: nil)
+}
+
+extension Peer: CustomStringConvertible {
+    /// `127.0.0.1:6554`, `[::1]:6554`, or `unknown`. Written when it is asked for.
+    public var description: String {
+        guard let ip = address?.ipAddress, let port = address?.port else { return "unknown" }
+        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+    }
 }

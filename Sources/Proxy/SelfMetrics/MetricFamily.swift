@@ -52,6 +52,8 @@ extension MetricFamily {
     static let polls = MetricFamily(.counter, "polls_total", ["target", "result"], "Polls of the target, by result.")
     static let requests = MetricFamily(
         .counter, "http_requests_total", ["path", "code"], "HTTP requests answered on the scrape side, by route and status code.")
+    static let slowReadersCut = MetricFamily(
+        .counter, "slow_readers_cut_total", ["reason"], "Connections cut because their reader took an answer too slowly, by the limit.")
     static let handshakes = MetricFamily(.counter, "tls_handshakes_total", ["listener", "result"], "TLS handshakes, by result.")
     static let handshakeFailures = MetricFamily(
         .counter, "tls_handshake_failures_total", ["listener", "reason"], "TLS handshakes that failed, by reason.")
@@ -74,8 +76,9 @@ extension MetricFamily {
 
     static let all: [MetricFamily] = [
         apps, storedBytes, appLastUpdate, appSize, buildInfo, reloadSuccessful, reloadSuccessTime, reloads, appsLimit, storedBytesLimit,
-        connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, requests, handshakes, handshakeFailures,
-        certificateNotAfter, crlNextUpdate, heldBytes, cpuSeconds, openFiles, maxFiles, virtualMemory, residentMemory, startTime, threads,
+        connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, requests, slowReadersCut, handshakes,
+        handshakeFailures, certificateNotAfter, crlNextUpdate, heldBytes, cpuSeconds, openFiles, maxFiles, virtualMemory, residentMemory,
+        startTime, threads,
     ]
 }
 

@@ -1,3 +1,4 @@
+public import HTTP
 import Synchronization
 
 /// The paths of the scrape side, as requests are counted by them: the values of the label `path`.
@@ -68,6 +69,23 @@ public final class RequestMetrics: Sendable {
     }
 
     var samples: [(labels: String, count: Int)] { rows.withLock { $0.map { ($0.labels, $0.count) } } }
+}
+
+/// Connections that were cut because of their readers, by reason.
+public final class CutReaderMetrics: Sendable {
+    private let counters = ServerConnection.CutReason.allCases.map { reason in
+        (reason: reason, labels: ExpositionWriter.labels(("reason", reason.rawValue)), count: Counter())
+    }
+
+    /// Nothing is counted yet.
+    init() {}
+
+    /// One more connection was cut.
+    public func count(_ reason: ServerConnection.CutReason) {
+        counters.first { $0.reason == reason }?.count.increment()
+    }
+
+    var samples: [(labels: String, count: Int)] { counters.map { ($0.labels, $0.count.value) } }
 }
 
 /// How the configuration was loaded, for the self-metrics and for `/apps`.

@@ -5,6 +5,8 @@ import Synchronization
 public final class SelfMetrics: Sendable {
     /// HTTP requests.
     public let requests: RequestMetrics
+    /// Readers of answers that were too slow.
+    public let cutReaders = CutReaderMetrics()
     /// Reloads of the configuration.
     public let reloads: ReloadMetrics
     /// What is held for peers.
@@ -153,6 +155,7 @@ public final class SelfMetrics: Sendable {
         writer.write(listeners)
         writer.write(targets)
         writer.write(.requests, requests.samples)
+        writer.write(.slowReadersCut, cutReaders.samples)
         writer.writeTLS(listeners)
         writer.write(.heldBytes, HeldBytes.Kind.allCases.map { (ExpositionWriter.labels(("kind", $0.rawValue)), held[$0].used) })
         if let figures { writer.write(figures) }

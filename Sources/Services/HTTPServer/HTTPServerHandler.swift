@@ -6,38 +6,6 @@ import NIOTLS
 import Proxy
 import TLS
 
-/// Makes the answers to one connection's requests, one exchange after another. Called on the connection's event loop.
-protocol HTTPExchange: AnyObject {
-    /// A request begins.
-    /// - Returns: the answer, if it does not depend on the body; then the body is not read, and the connection ends.
-    func begin(_ head: RequestHead) -> Response?
-    /// The next piece of the body.
-    /// - Returns: as for `begin`.
-    func take(_ piece: ByteBuffer) -> Response?
-    /// The request is complete.
-    func end(on eventLoop: any EventLoop) -> Answer
-    /// The answer to a request that cannot be read any further.
-    func refuse(_ error: RequestError) -> Response
-    /// This answer is about to be sent.
-    func willSend(_ response: Response)
-    /// The connection has ended, maybe within an exchange.
-    func ended()
-}
-
-extension HTTPExchange {
-    func ended() {}
-}
-
-/// What the connections of one server share.
-struct HTTPServerParts: Sendable {
-    var date: DateText
-    var turns: EventLoopTurns
-    /// Bytes that were read and are not consumed.
-    var reading: ByteBudget
-    var slowReaders: SlowReaders
-    var log: ConnectionLog
-}
-
 /// One HTTP/1 connection: carries out what its `ServerConnection` decides.
 final class HTTPServerHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
@@ -171,6 +139,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .close: context.close(mode: .all, promise: nil)
         case .cut(let reason):
             parts.log.write(.info, "\(reason.words)", peer: context.channel)
+            parts.cutReaders.count(reason)
             // A close alone would wait for the reader to take what TLS has queued.
             context.abort()
         }

@@ -74,7 +74,7 @@ struct HTTPServerHandlerTests {
         let exchange = ScrapeExchange(responder: router, requests: metrics.requests, log: log, peer: .unknown, isTLS: false)
         let parts = HTTPServerParts(
             date: DateText(clock: SystemClock.time), turns: EventLoopTurns(), reading: held[.reading],
-            slowReaders: SlowReaders(budget: held[.answering]), log: log)
+            slowReaders: SlowReaders(budget: held[.answering]), cutReaders: metrics.cutReaders, log: log)
         let handler = HTTPServerHandler(
             ServerConnection(timeouts: settings.timeouts, maxBody: ScrapeExchange.maxBody), exchange: exchange, parts: parts,
             handshakeTimeout: nil)
