@@ -80,7 +80,7 @@ public struct OutgoingResponse: Sendable {
         return piece
     }
 
-    /// While the channel is writable, it holds at most so much.
+    /// While the channel is writable after a flush, it holds at most so much.
     private mutating func dropTaken() {
         while taken < handed, takenBytes + pieces[taken].readableBytes <= handedBytes - Self.channelWindow {
             takenBytes += pieces[taken].readableBytes

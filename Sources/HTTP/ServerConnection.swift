@@ -45,6 +45,8 @@ public struct ServerConnection: Sendable {
     /// Whether the client waits for `100 Continue`.
     private var isContinueDue = false
     private var isFlushDue = false
+    /// Bytes written since the last flush.
+    private var unflushed = 0
     private var isTimerStopDue = false
     private var isOutputOpen = true
     private var isInputOpen = true
@@ -313,13 +315,16 @@ public struct ServerConnection: Sendable {
         // Two owners of the pieces would copy the list of them.
         state = .closed
         defer { state = .writing(outgoing) }
-        if outgoing.hasMore, isWritable() {
+        // A TLS handler takes whatever is written, and says with the flush only whether it has room for it.
+        if outgoing.hasMore, unflushed < OutgoingResponse.channelWindow, isWritable() {
             isFlushDue = true
             let piece = outgoing.handOver()
+            unflushed += piece.readableBytes
             return .write(piece, isLast: !outgoing.hasMore)
         }
         if isFlushDue {
             isFlushDue = false
+            unflushed = 0
             return .flush
         }
         return outgoing.takesSample() ? .sample : nil

@@ -245,6 +245,17 @@ struct ServerConnectionTests {
         check(start + [(.cutSlowReader, ["cut max_held_size"]), (.taken, [])], takesAtOnce: false)
     }
 
+    @Test("a large response is flushed now and then, so that a TLS handler can say that it has no room")
+    func flushes() {
+        check([
+            (.received(Self.get), ["head GET /a", "end", "timer none"]),
+            (
+                .respond(Self.large),
+                ["write 200", "write piece", "write piece", "flush", "write piece", "write piece last", "flush", "timer 360"]
+            ),
+        ])
+    }
+
     @Test("a large response goes out as fast as it is taken, and what is taken is not held")
     func backPressure() {
         var connection = Self.connection()
