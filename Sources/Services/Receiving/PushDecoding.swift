@@ -54,9 +54,10 @@ final class DecodingTurns {
     }
 
     /// A connection's share, before others come.
-    private static let longestTurn = TimeAmount.milliseconds(1)
-    /// What all connections may take before the event loop looks after its sockets and timers again.
-    private static let longest = TimeAmount.milliseconds(3)
+    private static let longestTurn = TimeAmount.microseconds(500)
+    /// What all connections may take before the event loop looks after its sockets and timers again. A request of a new connection needs
+    /// several rounds of the event loop.
+    private static let longest = TimeAmount.milliseconds(1)
     /// Later than at once, for else the event loop would not look after its sockets in between.
     private static let pause = TimeAmount.microseconds(50)
 
@@ -128,7 +129,8 @@ final class LargeMessages: Sendable {
     /// Guards who decodes and who waits.
     private let state = Mutex(State())
 
-    /// - Parameter budget: what decoding takes is counted here. One message is decoded even when it does not fit.
+    /// - Parameter budget: what decoding takes is counted here, but for a quarter that is left to incomplete messages: a costly message
+    ///   refuses no other. One message is decoded even when it does not fit, and counts as far as it does.
     init(budget: ByteBudget) {
         self.budget = budget
     }
@@ -156,21 +158,29 @@ final class LargeMessages: Sendable {
     }
 
     private func startNext() {
-        while let job = state.withLock({ takeNext(&$0) }) {
+        while let (job, reserved) = state.withLock({ takeNext(&$0) }) {
             pool.submit { [self] state in
                 if case .active = state { job.run() }
-                budget.release(job.cost)
+                budget.release(reserved)
                 self.state.withLock { $0.running -= 1 }
                 startNext()
             }
         }
     }
 
-    private func takeNext(_ state: inout State) -> Job? {
+    /// - Returns: the next message that may be decoded now, and the bytes that were reserved for it.
+    private func takeNext(_ state: inout State) -> (job: Job, reserved: Int)? {
         guard state.running < Self.threads, let job = state.waiting.first else { return nil }
-        if state.running == 0 { budget.add(job.cost) } else if !budget.reserve(job.cost) { return nil }
+        let limit = budget.limit.bytes
+        let room = max(0, limit - limit / 4 - budget.used)
+        var reserved = min(job.cost, room)
+        if !budget.reserve(reserved) { reserved = 0 }
+        if reserved < job.cost, state.running > 0 {
+            budget.release(reserved)
+            return nil
+        }
         state.running += 1
         state.waiting.removeFirst()
-        return job
+        return (job, reserved)
     }
 }
