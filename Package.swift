@@ -107,6 +107,13 @@ let package = Package(
             name: "EndToEndTests", dependencies: ["TestSupport"],
             exclude: ["Support/hostile_handshakes.py", "Support/redirecting_targets.py", "Support/truncating_targets.py"],
             swiftSettings: swiftSettings),
+        .testTarget(
+            name: "AttackTests", dependencies: ["TestSupport"],
+            exclude: [
+                "Support/attack.py", "Support/attacks.py", "Support/http_attacks.py", "Support/measure.py", "Support/push_attacks.py",
+                "Support/targets.py", "Support/tls_attacks.py",
+            ],
+            swiftSettings: swiftSettings),
     ],
     swiftLanguageModes: [.v6],
     cxxLanguageStandard: .cxx17

@@ -51,10 +51,11 @@ public struct ProxyFailed: Error, CustomStringConvertible {
 ///   - config: the text of `config.toml`, with port 0 for each address and paths relative to the folder.
 ///   - certificates: whether `certs/` of the folder holds the development certificates.
 ///   - configFile: where the configuration lies in the folder.
+///   - wrapper: a program and its arguments that becomes the proxy, such as `prlimit`.
 ///   - prepare: puts further files into the folder before the start.
 public func withProxy<Result>(
     _ config: String, configFile: String = "config.toml", arguments: [String] = [], environment: [String: String] = [:],
-    certificates: Bool = false,
+    certificates: Bool = false, wrapper: [String] = [],
     prepare: (TemporaryFolder) async throws -> Void = { _ in },
     _ body: (ProxyProcess) async throws -> Result
 ) async throws -> Result {
@@ -63,8 +64,8 @@ public func withProxy<Result>(
             if certificates { try await ProxyProcess.makeCertificates(in: folder) }
             try await prepare(folder)
             try folder.write(configFile, config)
-            let program = try RunningProgram(
-                ProxyProcess.executable, arguments + ["--config", folder.path(configFile)], environment: environment, folder: folder)
+            let command = wrapper + [ProxyProcess.executable] + arguments + ["--config", folder.path(configFile)]
+            let program = try RunningProgram(command[0], Array(command.dropFirst()), environment: environment, folder: folder)
             do {
                 let proxy = try await listening(program, config: config, folder: folder)
                 let result = try await body(proxy)

@@ -1,0 +1,196 @@
+import Foundation
+import TestSupport
+import Testing
+
+/// All attacks, one after another: what one takes of the machine is not measured with another.
+///
+/// The sanitizers multiply memory and time, so that bounds say nothing there.
+@Suite("Attacks", .serialized, .enabled(if: !isSanitized))
+enum Attacks {}
+
+/// Whether the program under test was built with a sanitizer; `script/test` sets one of these.
+private let isSanitized = ["ASAN_OPTIONS", "TSAN_OPTIONS"].contains { ProcessInfo.processInfo.environment[$0] != nil }
+
+/// Thrown when an attack could not be run at all.
+struct AttackFailed: Error, CustomStringConvertible {
+    let description: String
+}
+
+/// What `attack.py` measured. Times are in seconds, sizes in bytes.
+struct Measurement: Decodable {
+    struct Level: Decodable {
+        var before, peak, after: Int
+    }
+    struct Quantiles: Decodable {
+        var count: Int
+        var p50, p99, max: Double
+    }
+    struct Witness: Decodable {
+        /// By the clock.
+        var wait: Quantiles
+        /// CPU time of the event loops between a question and its answer.
+        var cpu: Quantiles
+        var failed: Int
+        var failures: [String]
+    }
+    struct Works: Decodable {
+        /// Empty when it works, otherwise why not.
+        var scrape: String
+        var push: String?
+    }
+    /// What some attacks say of themselves.
+    struct Said: Decodable {
+        var apps, scrapes, failed, status, accepted: Int?
+        var cpu, waited: Double?
+        var answer: String?
+        var failures: [String]?
+    }
+
+    var attack: Said
+    var seconds: Double
+    var alive: Bool
+    var idle: Witness
+    var witness: Witness
+    var cpu: Double?
+    var loop_cpu: Double?
+    var resident: Level?
+    var descriptors: Level?
+    var threads: Level?
+    var held: [String: Int]?
+    var lag: Double?
+    var stored: Double?
+    var rejected: [String: Int]?
+    var works: Works?
+}
+
+extension ProxyProcess {
+    /// Runs one of the attacks of `attack.py` against this proxy.
+    /// - Parameter parameters: `KEY=VALUE`, beyond the attack's own defaults.
+    func attack(
+        _ name: String, _ parameters: String..., format: String = "json", authorization: String? = nil
+    ) async throws -> Measurement {
+        var arguments = ["-B", "\(attackScripts)/attack.py", name, "--pid", "\(program.pid)", "--scrape", scrape, "--format", format]
+        if let tcpAddress { arguments += ["--tcp", tcpAddress] }
+        if let unixSocket { arguments += ["--unix", unixSocket] }
+        if let authorization { arguments += ["--authorization", authorization] }
+        let result = try await run(python, arguments + parameters, within: .seconds(240))
+        guard result.succeeded else { throw AttackFailed(description: "attack.py \(name): \(result.errors)") }
+        return try JSONDecoder().decode(Measurement.self, from: Data(result.outputBytes))
+    }
+}
+
+/// The system's own Python; the attacks need nothing but its standard library.
+let python = "/usr/bin/python3"
+let attackScripts = "\(checkout)/Tests/AttackTests/Support"
+
+extension Measurement {
+    /// What a turn of an event loop may take in a release build on an ordinary machine, in seconds of its thread's CPU time.
+    private static let turn = 0.010
+    /// What one exchange of the witness takes there. A slower build, or machine, is allowed as much more as it needs for that.
+    private static let exchange = 0.000_025
+    /// What may stay of what was held for attackers.
+    private static let mayStay = 32 << 20
+
+    /// Nothing that the attack did hurts others or lasts.
+    /// - Parameters:
+    ///   - mebibytes: what the attack may make the program hold, by the limits of its configuration.
+    ///   - turns: how many turns of connections the answer to another peer may have to wait for.
+    func expectHarmless(
+        holding mebibytes: Int, turns: Double = 2, sourceLocation: SourceLocation = #_sourceLocation
+    ) throws {
+        #expect(alive, sourceLocation: sourceLocation)
+        #expect(witness.failed == 0, "\(witness.failures)", sourceLocation: sourceLocation)
+        #expect(witness.cpu.count > 0, "the witness got no answer", sourceLocation: sourceLocation)
+        let slowness = max(1, idle.cpu.p50 / Self.exchange)
+        let allowed = Self.turn * turns * slowness
+        #expect(
+            witness.cpu.p99 <= allowed,
+            "an event loop worked \(witness.cpu.p99) s before it answered another peer, allowed are \(allowed) s (\(witness))",
+            sourceLocation: sourceLocation)
+        let resident = try #require(resident, sourceLocation: sourceLocation)
+        #expect(
+            resident.peak - resident.before <= mebibytes << 20, "it took \((resident.peak - resident.before) >> 20) MiB more",
+            sourceLocation: sourceLocation)
+        let stored = Int(stored ?? 0)
+        #expect(
+            resident.after - resident.before <= Self.mayStay + stored,
+            "\((resident.after - resident.before) >> 20) MiB stayed, \(stored >> 20) MiB are stored", sourceLocation: sourceLocation)
+        let descriptors = try #require(descriptors, sourceLocation: sourceLocation)
+        #expect(descriptors.after <= descriptors.before, "\(descriptors)", sourceLocation: sourceLocation)
+        let threads = try #require(threads, sourceLocation: sourceLocation)
+        #expect(threads.peak <= threads.before + 8, "\(threads)", sourceLocation: sourceLocation)
+        #expect(try #require(held).values.allSatisfy { $0 == 0 }, "\(held ?? [:])", sourceLocation: sourceLocation)
+        let works = try #require(works, sourceLocation: sourceLocation)
+        #expect(works.scrape == "", sourceLocation: sourceLocation)
+        #expect(works.push ?? "" == "", sourceLocation: sourceLocation)
+    }
+}
+
+/// Configurations that the attacks share: one event loop, so that each attack meets the witness on it.
+enum Attacked {
+    /// - Parameter more: further keys of `[exporter]`.
+    static func scrape(_ more: String = "") -> String {
+        """
+        [exporter]
+        worker_threads = 0
+        scrape_expose_endpoint = "127.0.0.1:0"
+        \(more)
+
+        """
+    }
+
+    /// With the development certificates, asking for those of clients.
+    static func tls(_ mode: String = "optional") -> String {
+        scrape("tls = \"\(mode)\"")
+            + """
+            [exporter.tls_server_config]
+            cert_file = "certs/server.pem"
+            key_file = "certs/server-key.pem"
+            client_auth_type = "RequestClientCert"
+
+            """
+    }
+
+    /// - Parameter more: further keys of `[receiver]`.
+    static func receiver(_ more: String = "", format: String = "json") -> String {
+        """
+        [receiver]
+        format = "\(format)"
+        receive_on_tcp_socket = true
+        receiver_tcp_socket = "127.0.0.1:0"
+        \(more)
+
+        """
+    }
+
+    /// Polls paths of `targets.py` each second.
+    static func poll(_ paths: [String], port: String, host: String = "127.0.0.1", _ more: String = "") -> String {
+        """
+        [poll_external]
+        poll_other_scrape_endpoints = true
+        other_scrape_endpoints = [\(paths.map { "\"http://\(host):\(port)/\($0)\"" }.joined(separator: ", "))]
+        poll_interval = 3
+        client_timeout = 2
+        \(more)
+
+        """
+    }
+}
+
+/// Runs `targets.py` as long as `body` does.
+func withHostileTargets(
+    on address: String = "127.0.0.1", _ body: (_ port: String, _ output: () -> String) async throws -> Void
+) async throws {
+    try await withProgram(python, ["-B", "\(attackScripts)/targets.py", address]) { targets in
+        let output = { String(decoding: targets.outputBytes, as: UTF8.self) }
+        let port = try await wait(for: "the port of the targets") {
+            output().contains("\n") ? output().split(separator: "\n").first.map(String.init) : nil
+        }
+        try await body(port, output)
+    }
+}
+
+/// A test that waits for a bound that the program does not have yet; `EXPORTER_PROXY_ATTACKS=all` runs it all the same.
+func awaiting(_ bound: String) -> ConditionTrait {
+    .enabled(if: ProcessInfo.processInfo.environment["EXPORTER_PROXY_ATTACKS"] == "all", "not bounded yet: \(bound)")
+}
