@@ -59,7 +59,10 @@ public actor Daemon {
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let blockingWork = NIOThreadPool(numberOfThreads: max(2, System.coreCount))
         let pageThread = NIOThreadPool(numberOfThreads: 1)
-        let metrics = SelfMetrics(version: ProgramVersion.current, start: SystemClock.time(), readProcess: ProcessReading.now)
+        let lag = EventLoopLag(group)
+        let metrics = SelfMetrics(
+            version: ProgramVersion.current, start: SystemClock.time(), readLag: { .nanoseconds(lag.longest().nanoseconds) },
+            readProcess: ProcessReading.now)
         metrics.isExposed = config.exporter.selfMetrics
         metrics.held.setLimits(config)
         let store = MetricStore(limits: StoreLimits(config), answering: metrics.held[.answering])

@@ -66,6 +66,9 @@ extension MetricFamily {
     static let heldBytes = MetricFamily(
         .gauge, "held_bytes", ["kind"], "Bytes held for peers: what was read, pushed, polled, answered, and handshakes, not finished yet.")
 
+    static let eventLoopLag = MetricFamily(
+        .gauge, "event_loop_lag_seconds", "The longest delay of an event loop in the last minute.")
+
     static let cpuSeconds = MetricFamily(.counter, "process_cpu_seconds_total", "User and system CPU time spent.")
     static let openFiles = MetricFamily(.gauge, "process_open_fds", "Open file descriptors.")
     static let maxFiles = MetricFamily(.gauge, "process_max_fds", "The limit of open file descriptors.")
@@ -77,7 +80,8 @@ extension MetricFamily {
     static let all: [MetricFamily] = [
         apps, storedBytes, appLastUpdate, appSize, buildInfo, reloadSuccessful, reloadSuccessTime, reloads, appsLimit, storedBytesLimit,
         connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, requests, slowReadersCut, handshakes,
-        handshakeFailures, certificateNotAfter, crlNextUpdate, heldBytes, cpuSeconds, openFiles, maxFiles, virtualMemory, residentMemory,
+        handshakeFailures, certificateNotAfter, crlNextUpdate, heldBytes, eventLoopLag, cpuSeconds, openFiles, maxFiles, virtualMemory,
+        residentMemory,
         startTime, threads,
     ]
 }

@@ -13,6 +13,7 @@ public final class SelfMetrics: Sendable {
     public let held = HeldBytes()
 
     private let version: String
+    private let readLag: @Sendable () -> Duration?
     private let readFigures: @Sendable () -> ProcessFigures?
     /// Whether `/metrics` shows them.
     private let exposed = Atomic(true)
@@ -42,9 +43,14 @@ public final class SelfMetrics: Sendable {
 
     /// - Parameters:
     ///   - start: when the configuration was loaded.
+    ///   - readLag: the longest delay of an event loop in the last minute; called on event loops.
     ///   - readProcess: may block for a moment; called at most once a second, and never on an event loop.
-    public init(version: String, start: Timestamp, readProcess: @escaping @Sendable () -> ProcessFigures?) {
+    public init(
+        version: String, start: Timestamp, readLag: @escaping @Sendable () -> Duration? = { nil },
+        readProcess: @escaping @Sendable () -> ProcessFigures?
+    ) {
         self.version = version
+        self.readLag = readLag
         readFigures = readProcess
         requests = RequestMetrics()
         reloads = ReloadMetrics(start: start)
@@ -158,6 +164,10 @@ public final class SelfMetrics: Sendable {
         writer.write(.slowReadersCut, cutReaders.samples)
         writer.writeTLS(listeners)
         writer.write(.heldBytes, HeldBytes.Kind.allCases.map { (ExpositionWriter.labels(("kind", $0.rawValue)), held[$0].used) })
+        if let lag = readLag() {
+            writer.begin(.eventLoopLag)
+            writer.sample(.eventLoopLag, nanoseconds: Int64(lag / .nanoseconds(1)))
+        }
         if let figures { writer.write(figures) }
         return writer.buffer
     }

@@ -11,7 +11,7 @@ struct SelfMetricsTests {
         cpuNanoseconds: 1_230_000_000, openFiles: 12, maxFiles: 1024, virtualBytes: 1 << 30, residentBytes: 20 << 20,
         startTime: Timestamp(nanoseconds: 1_653_263_499_980_000_000), threads: 5)
 
-    private let metrics = SelfMetrics(version: "1.2.3", start: start) { figures }
+    private let metrics = SelfMetrics(version: "1.2.3", start: start, readLag: { .microseconds(12_345) }) { figures }
 
     private func target(_ name: String) throws -> Target {
         Target(url: TargetURL(origin: .http(host: name, port: 1), pathAndQuery: "/"), name: try #require(AppName(name)))
@@ -44,6 +44,16 @@ struct SelfMetricsTests {
         #expect(families["process_threads"] == "5")
         #expect(families.families.allSatisfy { !$0.samples.isEmpty && !$0.help.isEmpty })
         #expect(families.labels(of: "http_requests_total") == [#"{path="/metrics",code="200"}"#])
+    }
+
+    @Test("the delay of event loops is there where it is measured")
+    func lag() throws {
+        let families = try exposed()
+        #expect(families["event_loop_lag_seconds"] == "0.012345")
+        let unmeasured = SelfMetrics(version: "1", start: Self.start) { nil }
+        let exposition = unmeasured.exposition(limits: StoreLimits(), at: Self.start.moment)
+        let others = try ExposedFamilies(String(buffer: exposition.buffer))
+        #expect(others["event_loop_lag_seconds"] == nil)
     }
 
     @Test("a listener counts connections, messages by format and by reason")

@@ -1,0 +1,97 @@
+import NIOCore
+import Synchronization
+
+/// Measures how late event loops do what is due (`exporter_proxy_event_loop_lag_seconds`). A timer on each loop fires five times a
+/// second; the time by which it fires too late is what everything else on that loop had to wait too.
+final class EventLoopLag: Sendable {
+    /// How often each loop is looked at: often enough to notice a stall of a quarter of a second, rare enough to cost nothing.
+    static let period = TimeAmount.milliseconds(200)
+
+    private let probes: [LagProbe]
+
+    /// Begins to measure; ends with the event loops.
+    init(_ group: any EventLoopGroup) {
+        let probes = group.makeIterator().map { LagProbe(eventLoop: $0) }
+        self.probes = probes
+        for probe in probes { probe.start() }
+    }
+
+    /// The longest delay of any of the loops in the last minute. A loop that is stuck at this moment counts by how long it has been.
+    /// From any thread.
+    func longest(at now: NIODeadline = .now()) -> TimeAmount {
+        probes.map { $0.longest(at: now) }.max() ?? .zero
+    }
+}
+
+/// The probe of one event loop.
+private final class LagProbe: NIOScheduledCallbackHandler, Sendable {
+    private struct State {
+        /// When the timer should fire next; `nil` before the start.
+        var due: NIODeadline?
+        var delays = RecentMaximum()
+    }
+
+    private let eventLoop: any EventLoop
+    /// Guards the delays, which scrapes read from other threads.
+    private let state = Mutex(State())
+
+    init(eventLoop: any EventLoop) { self.eventLoop = eventLoop }
+
+    func start() {
+        eventLoop.execute { [self] in schedule(on: eventLoop) }
+    }
+
+    func longest(at now: NIODeadline) -> TimeAmount {
+        state.withLock { state in
+            let pending = state.due.map { max(now - $0, .zero) } ?? .zero
+            return max(pending, state.delays.value(at: now))
+        }
+    }
+
+    func handleScheduledCallback(eventLoop: some EventLoop) {
+        let now = NIODeadline.now()
+        state.withLock { state in
+            guard let due = state.due else { return }
+            state.delays.record(now - due, at: now)
+        }
+        schedule(on: eventLoop)
+    }
+
+    private func schedule(on eventLoop: any EventLoop) {
+        let due = NIODeadline.now() + EventLoopLag.period
+        state.withLock { $0.due = due }
+        // It fails only on a loop that is shut down.
+        if (try? eventLoop.scheduleCallback(at: due, handler: self)) == nil { state.withLock { $0.due = nil } }
+    }
+}
+
+/// The largest of the values that were recorded in the last minute, give or take a tenth of it.
+struct RecentMaximum {
+    private static let slotNanoseconds: UInt64 = 6_000_000_000
+    private static let slotCount = 11
+
+    private struct Slot {
+        /// Counts slots since the clock's zero; a slot of another round is as good as empty.
+        var number: UInt64 = 0
+        var value = TimeAmount.zero
+    }
+
+    private var slots = [Slot](repeating: Slot(), count: slotCount)
+
+    /// - Parameter now: not before that of an earlier call.
+    mutating func record(_ value: TimeAmount, at now: NIODeadline) {
+        let number = now.uptimeNanoseconds / Self.slotNanoseconds
+        let index = Int(number % UInt64(Self.slotCount))
+        if slots[index].number == number {
+            slots[index].value = max(slots[index].value, value)
+        } else {
+            slots[index] = Slot(number: number, value: value)
+        }
+    }
+
+    /// Zero when nothing was recorded.
+    func value(at now: NIODeadline) -> TimeAmount {
+        let number = now.uptimeNanoseconds / Self.slotNanoseconds
+        return slots.filter { $0.number + UInt64(Self.slotCount) > number }.map(\.value).max() ?? .zero
+    }
+}
