@@ -24,6 +24,7 @@ public actor Daemon {
     /// What the routes ask of the daemon.
     let lifecycle: DaemonLifecycle
     private let group: MultiThreadedEventLoopGroup
+    private let eventLoops: Int
     private let blockingWork: NIOThreadPool
     /// One thread, for pages and lists of many apps: who asks for them takes no time from scrapes and reloads.
     private let pageThread: NIOThreadPool
@@ -80,6 +81,7 @@ public actor Daemon {
         self.metrics = metrics
         handshakeLimit = HandshakeLimit(metrics.held)
         self.group = group
+        eventLoops = max(threads, 1)
         self.passwordThread = passwordThread
         self.basicAuth = basicAuth
         browserGuard = BrowserGuard(allowedHosts: config.exporter.allowedHosts, routes: basicAuth)
@@ -92,9 +94,8 @@ public actor Daemon {
         self.intake = intake
         decoding = PushDecoding(group: group, budget: metrics.held[.pushing])
         server = ScrapeServer(
-            responder: browserGuard, metrics: metrics, clock: SystemClock.time, maxConnections: config.exporter.maxConnections,
-            group: group,
-            logger: logger)
+            responder: browserGuard, metrics: metrics, clock: SystemClock.time,
+            maxConnections: DescriptorBudget(config, eventLoops: max(threads, 1)).scrape, group: group, logger: logger)
     }
 
     /// Opens every door and begins to poll. Everything that can fail happens before anyone is let in.
@@ -263,7 +264,7 @@ public actor Daemon {
         return .receiver(
             try Receiver(
                 binding: receiver, settings: prepared.receiverSettings(of: door),
-                maxConnections: prepared.loaded.config.exporter.concurrentRequests, sharesPort: sharesPort,
+                maxConnections: budget(prepared.loaded.config).perReceiver, sharesPort: sharesPort,
                 replacing: listeners.compactMap(\.listener.socketFile),
                 intake: intake, metrics: metrics, decoding: decoding, group: group, logger: logger))
     }
@@ -302,7 +303,9 @@ public actor Daemon {
         store.setLimits(StoreLimits(config))
         metrics.held.setLimits(config)
         poller.setRefusesOtherFormats(config.metrics.validate != .off)
-        server.setMaxConnections(config.exporter.maxConnections)
+        let budget = budget(config)
+        if let warning = budget.warning { logger.warning("\(warning)") }
+        server.setMaxConnections(budget.scrape)
         metrics.isExposed = config.exporter.selfMetrics
         lifecycle.setEnabled(config.exporter.enableLifecycle)
         basicAuth.setUsers(config.exporter.basicAuthUsers)
@@ -313,10 +316,15 @@ public actor Daemon {
     private func updateListeners(_ prepared: PreparedReload) -> [RunningListener] {
         let (plan, config) = (prepared.plan, prepared.loaded.config)
         var closes = plan.closes
+    /// How many connections each side may have.
+    private func budget(_ config: Config) -> DescriptorBudget { DescriptorBudget(config, eventLoops: eventLoops) }
+
         var closing: [RunningListener] = []
         var kept: [RunningListener] = []
         for running in listeners {
             if let index = closes.firstIndex(of: running.door) {
+        // More receivers or targets leave fewer descriptors to each.
+        let changesBudget = budget(loaded.config) != budget(config)
                 closes.remove(at: index)
                 closing.append(running)
                 continue
@@ -326,9 +334,9 @@ public actor Daemon {
             case .scrape(let scrape) where plan.updatesExporter:
                 scrape.update(prepared.scrapeSettings, accessChanged: plan.changesScrapeAccess)
             // The handshake's time and the number of connections are in the other table.
-            case .receiver(let receiver) where plan.updatesExporter || plan.updatesReceiver:
+            case .receiver(let receiver) where plan.updatesExporter || plan.updatesReceiver || changesBudget:
                 receiver.update(
-                    prepared.receiverSettings(of: running.door), maxConnections: config.exporter.concurrentRequests,
+                    prepared.receiverSettings(of: running.door), maxConnections: budget(config).perReceiver,
                     accessChanged: plan.changesReceiverAccess && running.listener.port != nil)
             case .scrape, .receiver: break
             }

@@ -275,9 +275,8 @@ extension Listener {
             .serverChannelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
                     if let firstRead { try channel.pipeline.syncOperations.addHandler(firstRead(metrics, connections, logger)) }
-                    try channel.pipeline.syncOperations.addHandlers(
-                        ConnectionLimitHandler(limit: limit, policy: policy, metrics: metrics, connections: connections, logger: logger),
-                        AcceptBackoffHandler(shouldForwardIOErrorCaught: false, backoffProvider: Self.acceptBackoff(logger)))
+                    try channel.pipeline.syncOperations.addHandler(
+                        ConnectionLimitHandler(limit: limit, policy: policy, metrics: metrics, connections: connections, logger: logger))
                 }
             }
             .childChannelInitializer { channel in
@@ -293,18 +292,5 @@ extension Listener {
                     if let drain { channel.pipeline.fireUserInboundEventTriggered(drain) }
                 }
             }
-    }
-
-    /// Running out of descriptors must not end the listener, nor keep it busy with failing: it waits a little and says so once.
-    private static func acceptBackoff(_ logger: Logger) -> (IOError) -> TimeAmount? {
-        let lines = LogLimiter(burst: 1, each: .minutes(1))
-        return { error in
-            // The peer was gone before we came to it (accept(2)).
-            if error.errnoCode == ECONNABORTED { return nil }
-            if lines.admit() != nil {
-                logger.error("cannot accept connections", metadata: [LogKey.error: "\(errorText(error.errnoCode))"])
-            }
-            return .milliseconds(200)
-        }
     }
 }
