@@ -90,7 +90,11 @@ public actor Daemon {
         self.store = store
         self.poller = poller
         self.lifecycle = lifecycle
-        memoryReturn = MemoryReturn(freedBytes: { store.freedBytes }, pool: blockingWork)
+        memoryReturn = MemoryReturn(pool: blockingWork) {
+            let connections = metrics.currentListeners.reduce(0) { $0 + $1.connections.value } * MemoryReturn.connectionBytes
+            let held = HeldBytes.Kind.allCases.map { (peak: metrics.held[$0].takePeak(), now: metrics.held[$0].used) }
+            return MemoryReturn.Levels(freed: store.freedBytes, held: held + [(peak: connections, now: connections)])
+        }
         self.intake = intake
         decoding = PushDecoding(group: group, budget: metrics.held[.pushing])
         server = ScrapeServer(
@@ -312,19 +316,19 @@ public actor Daemon {
         browserGuard.setAllowedHosts(config.exporter.allowedHosts)
     }
 
+    /// How many connections each side may have.
+    private func budget(_ config: Config) -> DescriptorBudget { DescriptorBudget(config, eventLoops: eventLoops) }
+
     /// Lets people in through new doors, gives those that stay their new settings, and takes those that close out of the list.
     private func updateListeners(_ prepared: PreparedReload) -> [RunningListener] {
         let (plan, config) = (prepared.plan, prepared.loaded.config)
         var closes = plan.closes
-    /// How many connections each side may have.
-    private func budget(_ config: Config) -> DescriptorBudget { DescriptorBudget(config, eventLoops: eventLoops) }
-
+        // More receivers or targets leave fewer descriptors to each.
+        let changesBudget = budget(loaded.config) != budget(config)
         var closing: [RunningListener] = []
         var kept: [RunningListener] = []
         for running in listeners {
             if let index = closes.firstIndex(of: running.door) {
-        // More receivers or targets leave fewer descriptors to each.
-        let changesBudget = budget(loaded.config) != budget(config)
                 closes.remove(at: index)
                 closing.append(running)
                 continue

@@ -1,24 +1,31 @@
 import CMalloc
 import NIOCore
 import NIOPosix
+import Proxy
 import Synchronization
 
-/// Gives memory of replaced metrics back to the system: glibc keeps what is freed in the middle of its heaps for ever, after
-/// each app was replaced a few times that is more than what is stored.
+/// Gives memory back to the system after a burst. glibc keeps what is freed in the middle of its heaps for ever: without this, replaced
+/// metrics and what was held for peers that are gone would stay resident.
 final class MemoryReturn: Sendable {
-    /// How often it is looked whether there is something to give back.
-    private static let period = TimeAmount.seconds(5)
-    /// What has to be freed in the meantime to be worth a walk through the heaps, which takes a few milliseconds off the event loops.
-    private static let worthwhile: UInt64 = 8 << 20
+    /// What the program holds, at one moment.
+    struct Levels: Sendable {
+        /// Bytes of metrics that were freed since start.
+        var freed: UInt64 = 0
+        /// For each thing that rises and falls: the most bytes since it was last asked, and the bytes now.
+        var held: [(peak: Int, now: Int)] = []
+    }
 
-    private let freedBytes: @Sendable () -> UInt64
+    /// How often the levels are read.
+    private static let period = TimeAmount.seconds(1)
+
+    private let levels: @Sendable () -> Levels
     private let pool: NIOThreadPool
-    /// `freedBytes` at the last walk.
-    private let returned = Atomic<UInt64>(0)
+    /// Guards what is remembered between two looks, and the time of the last walk.
+    private let bursts = Mutex(Bursts())
 
-    /// - Parameter freedBytes: how many bytes of metrics were freed since the begin; asked on an event loop.
-    init(freedBytes: @escaping @Sendable () -> UInt64, pool: NIOThreadPool) {
-        self.freedBytes = freedBytes
+    /// - Parameter levels: read once a second, on an event loop.
+    init(pool: NIOThreadPool, levels: @escaping @Sendable () -> Levels) {
+        self.levels = levels
         self.pool = pool
     }
 
@@ -28,11 +35,51 @@ final class MemoryReturn: Sendable {
     }
 
     private func look() {
-        let freed = freedBytes()
-        guard freed - returned.load(ordering: .relaxed) >= Self.worthwhile else { return }
-        returned.store(freed, ordering: .relaxed)
-        pool.submit { state in
-            if case .active = state { malloc_trim(0) }
+        let levels = levels()
+        guard bursts.withLock({ $0.isWorthwhile(levels, at: .now()) }) else { return }
+        pool.submit { [self] state in
+            guard case .active = state else { return }
+            let start = NIODeadline.now()
+            malloc_trim(0)
+            let end = NIODeadline.now()
+            bursts.withLock { $0.walked(from: start, to: end) }
         }
+    }
+
+    /// What one open connection takes beside what is counted for it: its channel, its handlers, a buffer to read into, TLS.
+    static let connectionBytes = 32 << 10
+}
+
+/// Decides when a walk through the heaps is worth its time.
+struct Bursts {
+    /// What has to be freed in the meantime.
+    static let worthwhile = 8 << 20
+    /// A walk takes at most one part in so many of a core's time: it locks the heap that it is in.
+    private static let rarity: Int64 = 50
+
+    private var returned: UInt64 = 0
+    /// The most of each level since the last walk.
+    private var peaks: [Int] = []
+    private var next = NIODeadline.uptimeNanoseconds(0)
+    private var isWalking = false
+
+    /// Whether to walk now. When it says yes, `walked` has to follow.
+    mutating func isWorthwhile(_ levels: MemoryReturn.Levels, at now: NIODeadline) -> Bool {
+        if peaks.count < levels.held.count { peaks += Array(repeating: 0, count: levels.held.count - peaks.count) }
+        var fallen = Int(clamping: levels.freed - min(returned, levels.freed))
+        for (index, level) in levels.held.enumerated() {
+            peaks[index] = max(peaks[index], level.peak)
+            fallen += max(peaks[index] - level.now, 0)
+        }
+        guard !isWalking, now >= next, fallen >= Self.worthwhile else { return false }
+        returned = levels.freed
+        for (index, level) in levels.held.enumerated() { peaks[index] = level.now }
+        isWalking = true
+        return true
+    }
+
+    mutating func walked(from start: NIODeadline, to end: NIODeadline) {
+        isWalking = false
+        next = end + .nanoseconds((end - start).nanoseconds * Self.rarity)
     }
 }

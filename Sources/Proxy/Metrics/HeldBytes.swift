@@ -44,6 +44,7 @@ public final class HeldBytes: Sendable {
 public final class ByteBudget: Sendable {
     private let limitBytes: Atomic<Int>
     private let reserved = Atomic<Int>(0)
+    private let highest = Atomic<Int>(0)
 
     /// A budget of which nothing is reserved.
     /// - Parameter limit: without one, bytes are counted and never refused.
@@ -60,6 +61,12 @@ public final class ByteBudget: Sendable {
     /// Bytes reserved now.
     public var used: Int { reserved.load(ordering: .relaxed) }
 
+    /// The most bytes that were reserved at once since this was last asked.
+    public func takePeak() -> Int {
+        let used = used
+        return max(highest.exchange(used, ordering: .relaxed), used)
+    }
+
     /// Reserves `bytes` more, all or none.
     /// - Returns: whether they fit.
     public func reserve(_ bytes: Int) -> Bool {
@@ -70,7 +77,10 @@ public final class ByteBudget: Sendable {
             guard bytes <= limit - current else { return false }
             let (exchanged, original) = reserved.weakCompareExchange(
                 expected: current, desired: current + bytes, ordering: .relaxed)
-            if exchanged { return true }
+            if exchanged {
+                noteLevel(current + bytes)
+                return true
+            }
             current = original
         }
     }
@@ -78,7 +88,7 @@ public final class ByteBudget: Sendable {
     /// Counts `bytes` that are held already, whatever the limit says.
     public func add(_ bytes: Int) {
         guard bytes > 0 else { return }
-        reserved.add(bytes, ordering: .relaxed)
+        noteLevel(reserved.add(bytes, ordering: .relaxed).newValue)
     }
 
     /// Gives back what was reserved or added.
@@ -86,5 +96,11 @@ public final class ByteBudget: Sendable {
         guard bytes > 0 else { return }
         let left = reserved.subtract(bytes, ordering: .relaxed).newValue
         assert(left >= 0, "released more than was reserved")
+    }
+
+    private func noteLevel(_ level: Int) {
+        // Most levels are no new peak, and need no write that other threads would wait for.
+        guard level > highest.load(ordering: .relaxed) else { return }
+        highest.max(level, ordering: .relaxed)
     }
 }

@@ -43,4 +43,19 @@ struct ByteBudgetTests {
         }
         #expect(budget.used == 0)
     }
+
+    @Test("the peak is the most since it was last asked")
+    func peak() {
+        let budget = ByteBudget(limit: ByteCount(100))
+        #expect(budget.takePeak() == 0)
+        #expect(budget.reserve(60))
+        budget.release(60)
+        budget.add(20)
+        #expect(!budget.reserve(90))
+        #expect(budget.takePeak() == 60)
+        #expect(budget.takePeak() == 20)
+        budget.release(20)
+        #expect(budget.takePeak() == 20)
+        #expect(budget.takePeak() == 0)
+    }
 }
