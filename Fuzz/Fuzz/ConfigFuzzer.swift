@@ -12,9 +12,9 @@ enum ConfigFuzzer {
             }
         }
         do throws(ConfigProblems) {
-            let (decoded, problems) = try ConfigDecoder(file: "config.toml", folder: "/etc").examine(text)
+            let (loaded, problems, _) = try ConfigDecoder(file: "config.toml", folder: "/etc").examine(FileReading(bytes: text))
             check(problems)
-            check(decoded.warnings)
+            check(loaded.warnings)
         } catch {
             precondition(error.problems.holdError)
             check(error.problems)

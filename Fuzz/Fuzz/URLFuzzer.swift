@@ -1,6 +1,6 @@
 import Proxy
 
-/// A URL that is taken has a normal form that is taken as the same; and no text shows a password.
+/// A URL that is taken has a normal form that is taken as the same.
 enum URLFuzzer {
     static func run(_ text: String) {
         do throws(TargetURL.Malformed) {
@@ -16,6 +16,5 @@ enum URLFuzzer {
         } catch {
             precondition(!error.reason.isEmpty)
         }
-        if let at = text.lastIndex(of: "@") { precondition(TargetURL.redacted(text).hasSuffix("***" + text[at...])) }
     }
 }

@@ -24,8 +24,8 @@ struct PrometheusConfigCommand: ParsableCommand {
     func run() throws {
         let file = try config.file()
         do throws(ConfigProblems) {
-            let decoded = try ConfigLoader(file: file).decode()
-            print(ScrapeJobs(decoded.config.exporter, host: host, hostname: Self.hostname).yaml, terminator: "")
+            let loaded = try ConfigLoader(file: file).decode()
+            print(ScrapeJobs(loaded.config.exporter, host: host, hostname: Self.hostname).yaml, terminator: "")
         } catch {
             printError("\(error)")
             throw ExitCode(1)

@@ -79,7 +79,7 @@ struct PushCommand: AsyncParsableCommand {
     }
 
     func run() async throws {
-        let tls = TLSClientConfig(caFile: caFile, certFile: certFile, keyFile: keyFile, serverName: serverName)
+        let tls = PushTLSOptions(caFile: caFile, certFile: certFile, keyFile: keyFile, serverName: serverName)
         let job = PushJob(
             app: app, format: format, address: address, file: file == "-" ? nil : file, tls: tls, timeout: timeout.duration,
             retryTime: retryFor?.duration ?? .zero, sendsUnchecked: sendsUnchecked)

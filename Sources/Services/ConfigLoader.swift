@@ -45,7 +45,7 @@ public struct ConfigLoader: Sendable {
 
     /// What the file says, none of the files that it names read. Blocks.
     /// - Throws: every problem found, in order of position, warnings among them.
-    public func decode() throws(ConfigProblems) -> DecodedConfig {
+    public func decode() throws(ConfigProblems) -> LoadedConfig {
         var readings: [String: FileWatcher.Reading] = [:]
         return try ConfigDecoder(file: file, folder: folder).decode(text(&readings))
     }
@@ -84,40 +84,33 @@ public struct ConfigLoader: Sendable {
         )
     }
 
-    /// Reads the file, then whatever it names, even when something is wrong with it.
+    /// Reads the file, then the files that it names, even when something is wrong with it.
     /// - Parameter readings: gets what was read of each file, by path.
     /// - Throws: when there is no configuration to speak of.
     private func read(
         _ readings: inout [String: FileWatcher.Reading]
     ) throws(ConfigProblems) -> (loaded: LoadedConfig, problems: [ConfigProblem], isEmpty: Bool) {
-        var (decoded, problems) = try ConfigDecoder(file: file, folder: folder).examine(text(&readings))
-        var files: [String: [UInt8]] = [:]
-        var warnings = decoded.warnings
-        for reference in decoded.references where files[reference.path] == nil {
-            do throws(FileReadError) {
-                let contents = try readFile(reference.path, limit: ConfigLoader.maxFileSize)
-                files[reference.path] = contents.bytes
-                readings[reference.path] = .bytes(contents.bytes)
-                if reference.isSecret, contents.isReadableByOthers {
-                    warnings.append(decoded.origin.problem(reference.key, reference.warning, severity: .warning))
-                }
-            } catch {
-                readings[reference.path] = FileWatcher.Reading(error)
-                problems.append(decoded.origin.problem(reference.key, "\(reference.key): cannot read \(reference.path): \(error)"))
-            }
+        let named = Readings()
+        defer { readings.merge(named.files) { $1 } }
+        let decoder = ConfigDecoder(file: file, folder: folder) { path in
+            let result = Result { () throws(FileReadError) in try readFile(path, limit: ConfigLoader.maxFileSize) }
+            named.files[path] = FileWatcher.Reading(result)
+            return result
         }
-        let loaded = LoadedConfig(
-            config: decoded.config, files: files, references: decoded.references, origin: decoded.origin, warnings: warnings)
-        return (loaded, problems + warnings.dropFirst(decoded.warnings.count), decoded.isEmpty)
+        return try decoder.examine(text(&readings))
     }
 
-    private func text(_ readings: inout [String: FileWatcher.Reading]) throws(ConfigProblems) -> [UInt8] {
+    /// What the decoder had read.
+    private final class Readings {
+        var files: [String: FileWatcher.Reading] = [:]
+    }
+
+    private func text(_ readings: inout [String: FileWatcher.Reading]) throws(ConfigProblems) -> FileReading {
+        let result = Result { () throws(FileReadError) in try readFile(file, limit: ConfigLoader.maxConfigSize) }
+        readings[file] = FileWatcher.Reading(result)
         do throws(FileReadError) {
-            let text = try readFile(file, limit: ConfigLoader.maxConfigSize).bytes
-            readings[file] = .bytes(text)
-            return text
+            return try result.get()
         } catch {
-            readings[file] = FileWatcher.Reading(error)
             throw ConfigProblems([
                 ConfigProblem(file: file, position: nil, key: nil, message: "cannot read the configuration file: \(error)")
             ])
@@ -128,21 +121,15 @@ public struct ConfigLoader: Sendable {
 /// What came of reading the configuration, and what to watch from then on.
 struct ConfigReading: Sendable {
     var result: Result<LoadedConfig, ConfigProblems>
-    /// The configuration file and every file that it names, by path, also when something is wrong with them: whoever mends it is heard.
+    /// The configuration file and every file that it names, by path, also when something is wrong with them: fixing one triggers a reload.
     var files: [String: FileWatcher.Reading]
 }
 
 extension FileWatcher.Reading {
-    fileprivate init(_ error: FileReadError) {
-        self = error.isTooLarge ? .unknown : .unreadable
+    fileprivate init(_ result: Result<FileReading, FileReadError>) {
+        switch result {
+        case .success(let reading): self = .bytes(reading.bytes)
+        case .failure(let error): self = error.isTooLarge ? .unknown : .unreadable
+        }
     }
-}
-
-extension FileReference {
-    /// Whether the file is nobody else's business.
-    fileprivate var isSecret: Bool {
-        ["key_file", "key_password_file", "password_file", "credentials_file"].contains { key.hasSuffix(".\($0)") }
-    }
-
-    fileprivate var warning: String { "\(key): \(path) can be read by every user of this machine: chmod o-r" }
 }

@@ -102,7 +102,7 @@ public actor Daemon {
             maxConnections: DescriptorBudget(config, eventLoops: max(threads, 1)).scrape, group: group, logger: logger)
     }
 
-    /// Opens every door and begins to poll. Everything that can fail happens before anyone is let in.
+    /// Opens every listener and begins to poll. Everything that can fail happens before a connection is accepted.
     /// - Throws: every problem found; nothing is left open then.
     @discardableResult
     public func start() async throws(ConfigProblems) -> Addresses {
@@ -168,7 +168,7 @@ public actor Daemon {
     public var addresses: Addresses {
         var addresses = Addresses()
         for running in listeners {
-            switch running.door {
+            switch running.identity {
             case .scrape: addresses.scrape.append(running.listener.name)
             case .tcp: addresses.tcp = running.listener.name
             case .unix: addresses.unix = running.listener.name
@@ -237,7 +237,7 @@ public actor Daemon {
                 do throws(ListenError) {
                     try await running.listener.listen()
                 } catch {
-                    problems.append(new.problem(of: running.door, error))
+                    problems.append(new.problem(of: running.identity, error))
                 }
             }
             return problems
@@ -246,19 +246,21 @@ public actor Daemon {
 
     private func bind(_ prepared: inout PreparedReload, sharesPort: Bool) -> [ConfigProblem] {
         var problems: [ConfigProblem] = []
-        for door in prepared.plan.opens {
+        for identity in prepared.plan.opens {
             do throws(ListenError) {
-                prepared.opened.append(RunningListener(door: door, kind: try bind(door, for: prepared, sharesPort: sharesPort)))
+                prepared.opened.append(RunningListener(identity: identity, kind: try bind(identity, for: prepared, sharesPort: sharesPort)))
             } catch {
-                problems.append(prepared.loaded.problem(of: door, error))
+                problems.append(prepared.loaded.problem(of: identity, error))
             }
         }
         return problems
     }
 
-    private func bind(_ door: Door, for prepared: PreparedReload, sharesPort: Bool) throws(ListenError) -> RunningListener.Kind {
+    private func bind(_ identity: ListenerIdentity, for prepared: PreparedReload, sharesPort: Bool) throws(ListenError)
+        -> RunningListener.Kind
+    {
         let receiver: Receiver.Address
-        switch door {
+        switch identity {
         case .scrape(let address, let leavesIPv4):
             return .scrape(
                 try server.bind(address, settings: prepared.scrapeSettings, v6Only: leavesIPv4, sharesPort: sharesPort))
@@ -267,7 +269,7 @@ public actor Daemon {
         }
         return .receiver(
             try Receiver(
-                binding: receiver, settings: prepared.receiverSettings(of: door),
+                binding: receiver, settings: prepared.receiverSettings(of: identity),
                 maxConnections: budget(prepared.loaded.config).perReceiver, sharesPort: sharesPort,
                 replacing: listeners.compactMap(\.listener.socketFile),
                 intake: intake, metrics: metrics, decoding: decoding, group: group, logger: logger))
@@ -279,7 +281,7 @@ public actor Daemon {
             do throws(ListenError) {
                 try running.listener.publish()
             } catch {
-                problems.append(new.problem(of: running.door, error))
+                problems.append(new.problem(of: running.identity, error))
             }
         }
         return problems
@@ -319,7 +321,7 @@ public actor Daemon {
     /// How many connections each side may have.
     private func budget(_ config: Config) -> DescriptorBudget { DescriptorBudget(config, eventLoops: eventLoops) }
 
-    /// Lets people in through new doors, gives those that stay their new settings, and takes those that close out of the list.
+    /// Starts new listeners, gives kept ones their new settings, and takes those that close out of the list.
     private func updateListeners(_ prepared: PreparedReload) -> [RunningListener] {
         let (plan, config) = (prepared.plan, prepared.loaded.config)
         var closes = plan.closes
@@ -328,7 +330,7 @@ public actor Daemon {
         var closing: [RunningListener] = []
         var kept: [RunningListener] = []
         for running in listeners {
-            if let index = closes.firstIndex(of: running.door) {
+            if let index = closes.firstIndex(of: running.identity) {
                 closes.remove(at: index)
                 closing.append(running)
                 continue
@@ -340,7 +342,7 @@ public actor Daemon {
             // The handshake's time and the number of connections are in the other table.
             case .receiver(let receiver) where plan.updatesExporter || plan.updatesReceiver || changesBudget:
                 receiver.update(
-                    prepared.receiverSettings(of: running.door), maxConnections: budget(config).perReceiver,
+                    prepared.receiverSettings(of: running.identity), maxConnections: budget(config).perReceiver,
                     accessChanged: plan.changesReceiverAccess && running.listener.port != nil)
             case .scrape, .receiver: break
             }
@@ -352,14 +354,14 @@ public actor Daemon {
             }
             log(running, config)
         }
-        listeners = inOrder(kept + prepared.opened, of: config.doors)
+        listeners = inOrder(kept + prepared.opened, of: config.listeners)
         lifecycle.show(listeners.map { ShownListener($0, config, prepared.groundwork.contexts) })
         return closing
     }
 
-    private func inOrder(_ running: [RunningListener], of doors: [Door]) -> [RunningListener] {
+    private func inOrder(_ running: [RunningListener], of identities: [ListenerIdentity]) -> [RunningListener] {
         var left = running
-        return doors.compactMap { door in left.firstIndex { $0.door == door }.map { left.remove(at: $0) } }
+        return identities.compactMap { identity in left.firstIndex { $0.identity == identity }.map { left.remove(at: $0) } }
     }
 
     private func applyTargets(_ prepared: PreparedReload) {
@@ -387,13 +389,13 @@ public actor Daemon {
 
     private func log(_ running: RunningListener, _ config: Config) {
         let tls: ListenerTLS =
-            switch running.door {
+            switch running.identity {
             case .scrape: config.exporter.tls
             case .tcp: config.receiver.tls
             case .unix: .off
             }
         var metadata: Logger.Metadata = [
-            LogKey.listener: "\(running.listener.name)", LogKey.kind: "\(running.door.word)", LogKey.tls: "\(tls.word)",
+            LogKey.listener: "\(running.listener.name)", LogKey.kind: "\(running.identity.word)", LogKey.tls: "\(tls.word)",
         ]
         if case .receiver = running.kind { metadata[LogKey.format] = "\(config.receiver.format.rawValue)" }
         logger.info("listening", metadata: metadata)
@@ -426,10 +428,10 @@ extension StoreLimits {
 
 extension LoadedConfig {
     /// Why a listener cannot be opened, at the key at fault.
-    fileprivate func problem(of door: Door, _ error: ListenError) -> ConfigProblem {
-        guard case .scrape(let address, _) = door else { return problem(ofReceiver: error, key: door.key) }
+    fileprivate func problem(of identity: ListenerIdentity, _ error: ListenError) -> ConfigProblem {
+        guard case .scrape(let address, _) = identity else { return problem(ofReceiver: error, key: identity.key) }
         let index = config.exporter.scrapeAddresses.firstIndex(of: address) ?? 0
-        let item = "\(door.key)[\(index)]"
-        return origin.problem(origin.positions[item] == nil ? door.key : item, "\(door.key): \(error)")
+        let item = "\(identity.key)[\(index)]"
+        return origin.problem(origin.positions[item] == nil ? identity.key : item, "\(identity.key): \(error)")
     }
 }

@@ -38,9 +38,9 @@ struct Groundwork: Sendable {
         loaded.config.poll.targets.enumerated().compactMap { index, target in
             do throws(PollRequest.InvalidRequest) {
                 return try PolledTarget(
-                    target: target, files: loaded.files, tls: contexts?.targets[index], version: ProgramVersion.current)
+                    target: target, tls: contexts?.targets[index], version: ProgramVersion.current)
             } catch {
-                let key = error.file.flatMap { file in loaded.references.first { $0.path == file } }?.key
+                let key = error.file.flatMap(loaded.origin.key)
                 problems.append(loaded.origin.problem(key ?? "poll_external", "\(key ?? "poll_external"): target \(target.name): \(error)"))
                 return nil
             }

@@ -6,7 +6,7 @@ struct PreparedReload: Sendable {
     let plan: ReloadPlan
     let loaded: LoadedConfig
     let groundwork: Groundwork
-    /// The doors to open, in the order of the configuration.
+    /// The listeners to open, in the order of the configuration.
     var opened: [RunningListener] = []
 
     /// Of every scrape listener from now on.
@@ -15,10 +15,10 @@ struct PreparedReload: Sendable {
         return ScrapeSettings(config, transport: Transport(config.tls, context: groundwork.contexts.scrape))
     }
 
-    /// Of the receiver at this door from now on.
-    func receiverSettings(of door: Door) -> ReceiverSettings {
+    /// Of this receiver from now on.
+    func receiverSettings(of identity: ListenerIdentity) -> ReceiverSettings {
         let config = loaded.config
-        if case .unix = door { return ReceiverSettings(config, transport: .off) }
+        if case .unix = identity { return ReceiverSettings(config, transport: .off) }
         return ReceiverSettings(config, transport: Transport(config.receiver.tls, context: groundwork.contexts.receiver))
     }
 

@@ -8,7 +8,7 @@ struct RunningListener: Sendable {
     }
 
     /// Where it stands, as the configuration says.
-    let door: Door
+    let identity: ListenerIdentity
     let kind: Kind
 
     var listener: Listener {
@@ -19,29 +19,15 @@ struct RunningListener: Sendable {
     }
 
     /// Whether it holds a TCP address that overlaps one of those asked for, or might: whoever shares a port without need does no harm.
-    func hasPort(of doors: [Door]) -> Bool {
+    func hasPort(of identities: [ListenerIdentity]) -> Bool {
         guard let port = listener.port else { return false }
-        return doors.contains { $0.port == port }
+        return identities.contains { $0.port == port }
     }
 }
 
-extension Door {
-    /// `nil` for a Unix socket, and where the system picks one.
-    var port: UInt16? {
-        switch self {
-        case .scrape(let address, _), .tcp(let address): address.port == 0 ? nil : address.port
-        case .unix: nil
-        }
-    }
-
-    /// The key that asked for it.
-    var key: String {
-        switch self {
-        case .scrape: "exporter.scrape_expose_endpoint"
-        case .tcp: "receiver.receiver_tcp_socket"
-        case .unix: "receiver.receiver_unix_socket"
-        }
-    }
+extension ListenerIdentity {
+    /// The port asked for; `nil` for a Unix socket, and where the system picks one.
+    var port: UInt16? { address.flatMap { $0.port == 0 ? nil : $0.port } }
 
     /// The kind of listener, as in the log.
     var word: String {

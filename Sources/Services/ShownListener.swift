@@ -13,7 +13,7 @@ struct ShownListener: Sendable {
 
     init(_ running: RunningListener, _ config: Config, _ contexts: TLSContexts) {
         listener = running.listener
-        switch running.door {
+        switch running.identity {
         case .scrape: (kind, format, tls, context) = (.scrape, nil, config.exporter.tls, contexts.scrape)
         case .tcp: (kind, format, tls, context) = (.tcp, config.receiver.format, config.receiver.tls, contexts.receiver)
         case .unix: (kind, format, tls, context) = (.unix, config.receiver.format, .off, nil)

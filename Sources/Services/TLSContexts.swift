@@ -100,26 +100,26 @@ private struct ServerContexts {
 
     private func settings(_ config: TLSServerConfig, _ protocols: [String]) -> TLSServerSettings {
         TLSServerSettings(
-            certificateChain: loaded.contents(of: config.certFile), privateKey: loaded.contents(of: config.keyFile),
-            privateKeyPassword: config.keyPasswordFile.map(loaded.contents), minVersion: TLSProtocolVersion(config.minVersion),
+            certificateChain: config.certFile.bytes, privateKey: config.keyFile.bytes,
+            privateKeyPassword: config.keyPasswordFile?.bytes, minVersion: TLSProtocolVersion(config.minVersion),
             maxVersion: TLSProtocolVersion(config.maxVersion), cipherSuites: config.cipherSuites,
             prefersOwnCipherSuites: config.prefersServerCipherSuites, curves: config.curvePreferences,
-            clientAuthentication: ClientAuthentication(config.clientAuthType), clientAuthorities: config.clientCAFile.map(loaded.contents),
-            clientRevocations: config.clientCRLFile.map(loaded.contents), allowedClientNames: config.clientAllowedSANs,
+            clientAuthentication: ClientAuthentication(config.clients.authType), clientAuthorities: config.clients.caFile?.bytes,
+            clientRevocations: config.clients.crlFile?.bytes, allowedClientNames: config.clients.allowedSANs,
             applicationProtocols: protocols, tickets: tickets, handshakeLimit: handshakeLimit)
     }
 
     /// The key at fault, within the table, and the file that it names.
     private func place(of error: TLSSettingsError, _ config: TLSServerConfig) -> (key: String, path: String?) {
         switch error {
-        case .invalidPrivateKey, .privateKeyNeedsPassword, .certificateDoesNotMatchKey: ("key_file", config.keyFile)
-        case .wrongPrivateKeyPassword: ("key_password_file", config.keyPasswordFile)
-        case .invalidClientAuthorities: ("client_ca_file", config.clientCAFile)
-        case .invalidRevocationList: ("client_crl_file", config.clientCRLFile)
+        case .invalidPrivateKey, .privateKeyNeedsPassword, .certificateDoesNotMatchKey: ("key_file", config.keyFile.path)
+        case .wrongPrivateKeyPassword: ("key_password_file", config.keyPasswordFile?.path)
+        case .invalidClientAuthorities: ("client_ca_file", config.clients.caFile?.path)
+        case .invalidRevocationList: ("client_crl_file", config.clients.crlFile?.path)
         case .noCipherSuiteForKey, .unknownCipherSuite: ("cipher_suites", nil)
         case .unknownCurve: ("curve_preferences", nil)
         case .minVersionAboveMaxVersion: ("min_version", nil)
-        case .invalidCertificate, .invalidTrustRoots, .openSSLFailed: ("cert_file", config.certFile)
+        case .invalidCertificate, .invalidTrustRoots, .openSSLFailed: ("cert_file", config.certFile.path)
         }
     }
 
@@ -133,7 +133,7 @@ private struct ServerContexts {
                 "\(table).cipher_suites",
                 "none of them fits the kind of key that the certificate has, so that clients without TLS 1.3 are refused")
         }
-        if let end = context.revocationsEnd, end <= now.seconds, let path = config.clientCRLFile {
+        if let end = context.revocationsEnd, end <= now.seconds, let path = config.clients.crlFile?.path {
             warn(
                 "\(table).client_crl_file",
                 "\(path): a list is out of date since \(dateText(end)): every client is refused until it is renewed")
@@ -153,10 +153,6 @@ private struct ServerContexts {
 func unknownNames(suites: [String], curves: [String]) -> [(key: String, error: TLSSettingsError)] {
     suites.enumerated().filter { !CipherSuites.has($0.element) }.map { ("cipher_suites[\($0.offset)]", .unknownCipherSuite($0.element)) }
         + curves.enumerated().filter { !Curves.has($0.element) }.map { ("curve_preferences[\($0.offset)]", .unknownCurve($0.element)) }
-}
-
-extension LoadedConfig {
-    func contents(of path: String) -> [UInt8] { files[path] ?? [] }
 }
 
 extension HandshakeLimit {

@@ -1,12 +1,19 @@
 import CCrypt
 
 /// A password as `basic_auth_users` keeps it: bcrypt's `$2y$10$` and 53 letters.
-public struct BcryptHash: Hashable, Sendable {
-    /// Each step doubles the time of a check; at this one it is about a minute, and nobody waits longer for a scrape.
+public struct BcryptHash: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    /// Each step doubles the time of a check. At this one a check takes about a minute, longer than any scrape waits.
     static let highestCost = 20
 
-    /// As written in the configuration. A secret of sorts: no message shows it.
+    /// As written in the configuration. A secret: it can be attacked by guessing.
     let text: String
+
+    /// Never the hash.
+    public var description: String { "<hash>" }
+    /// Never the hash.
+    public var debugDescription: String { description }
+    /// Never the hash.
+    public var customMirror: Mirror { Mirror(self, children: []) }
 
     /// Why a text is no hash of bcrypt.
     struct Malformed: Error {

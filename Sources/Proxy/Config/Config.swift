@@ -1,4 +1,4 @@
-/// Everything that `config.toml` says, with defaults applied: a plain value, so that a reload is a comparison.
+/// Everything that `config.toml` says, with defaults applied: a plain value, so that a reload is a comparison of two.
 public struct Config: Equatable, Sendable {
     /// The scrape side.
     public var exporter: ExporterConfig
@@ -23,12 +23,100 @@ public struct Config: Equatable, Sendable {
     }
 }
 
-/// How a listener treats TLS.
-public enum ListenerTLS: Equatable, Sendable {
-    /// Plain text only.
+/// The table `[exporter]`.
+public struct ExporterConfig: Equatable, Sendable {
+    /// Event-loop threads, at least one; `nil` means one for each core that the process may use.
+    public var workerThreads: Int? = nil
+    /// Connections that each receiving listener handles at once, 1…65534.
+    public var concurrentRequests = 2048
+    /// Where `/metrics` is served; never empty.
+    public var scrapeAddresses = [ListenAddress(host: "0.0.0.0", port: 6555)]
+    /// TLS of the scrape listeners.
+    public var tls = ListenerTLS.off
+    /// Whether `/metrics` shows the proxy's own metrics.
+    public var selfMetrics = true
+    /// A pushed app not updated for this long leaves `/metrics`; `nil` means never.
+    public var expireAfter: Duration? = nil
+    /// Whether `POST /-/reload` and `DELETE /apps/NAME` are allowed.
+    public var enableLifecycle = false
+    /// The users that may scrape, by name; empty admits every client.
+    public var basicAuthUsers: [String: BcryptHash] = [:]
+    /// How long a stop, or a listener that closes, waits for what is in flight.
+    public var shutdownTimeout = Duration.seconds(5)
+    /// Open connections on the scrape side.
+    public var maxConnections = 4096
+    /// What answers that their readers have not taken may hold beyond what is stored, all connections together.
+    public var maxHeldSize = ByteCount.mebibytes(128)
+    /// The longest that a reader may take for one answer.
+    public var responseTimeout = Duration.seconds(300)
+    /// Host names and IP addresses in `Host` that are answered, in lower case, without ports and brackets; empty means any.
+    public var allowedHosts: [String] = []
+    /// For a TLS handshake, on receivers too.
+    public var handshakeTimeout = Duration.seconds(10)
+    /// For a request's head.
+    public var headerTimeout = Duration.seconds(10)
+    /// For a kept connection without a request.
+    public var idleTimeout = Duration.seconds(360)
+    /// For a reader that takes no bytes.
+    public var writeTimeout = Duration.seconds(60)
+
+    /// The table with every key at its default.
+    public init() {}
+}
+
+/// The table `[metrics]`.
+public struct MetricsConfig: Equatable, Sendable {
+    /// Whether metrics are checked, and what happens to those that Prometheus would not read.
+    public var validate = MetricsValidation.report
+    /// The name of a label that every sample gets, with the app's name as its value; `nil` means none. Never set when `validate` is `off`.
+    public var appLabel: String? = nil
+
+    /// The table with every key at its default.
+    public init() {}
+}
+
+/// The values of `metrics.validate`.
+public enum MetricsValidation: String, Equatable, Sendable, CaseIterable {
+    /// Metrics are not looked at.
     case off
-    /// TLS only.
-    case required(TLSServerConfig)
-    /// TLS and plain text on one port, told apart by the first bytes.
-    case optional(TLSServerConfig)
+    /// Metrics pass unchanged; the program says which apps are invalid.
+    case report
+    /// A push or a poll of invalid metrics is refused.
+    case refuse
+}
+
+/// The table `[poll_external]`, its general settings already merged into each target.
+public struct PollConfig: Equatable, Sendable {
+    /// What is polled; empty when `poll_other_scrape_endpoints` is false. URLs and names are unique.
+    public var targets: [Target] = []
+    /// The bodies of all targets that are being read together. A poll that asks for more fails.
+    public var maxInflightSize = ByteCount.mebibytes(256)
+
+    /// The table with every key at its default.
+    public init(targets: [Target] = []) {
+        self.targets = targets
+    }
+}
+
+/// An HTTP proxy through which a target is polled: the value of `proxy_url`.
+public struct HTTPProxy: Hashable, Sendable, CustomStringConvertible {
+    /// A host name or a numeric address, in lower case, an IPv6 address without brackets.
+    public var host: String
+    /// The proxy's port.
+    public var port: UInt16
+    /// The user of the URL, for `Proxy-Authorization`; `nil` means that the proxy is asked without credentials.
+    public var username: String?
+    /// The password of the URL; empty when the URL has a user alone.
+    public var password: Secret?
+
+    /// A proxy; `host` has no brackets.
+    public init(host: String, port: UInt16, username: String? = nil, password: Secret? = nil) {
+        self.host = host
+        self.port = port
+        self.username = username
+        self.password = password
+    }
+
+    /// `http://HOST:PORT`, without user and password.
+    public var description: String { "http://\(host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host):\(port)" }
 }

@@ -1,3 +1,5 @@
+import Glibc
+
 /// A numeric IP address and port to listen on, as `IP:PORT` or `[v6]:PORT`.
 public struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     /// A numeric IPv4 or IPv6 address, without brackets.
@@ -16,4 +18,101 @@ public struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
 
     /// As written in the configuration, and in `/apps`: `127.0.0.1:6554`, `[::1]:6554`.
     public var description: String { isIPv6 ? "[\(host)]:\(port)" : "\(host):\(port)" }
+}
+
+extension ListenAddress {
+    /// Why a text is not a numeric address and port.
+    struct Malformed: Error {
+        var hint: String?
+    }
+
+    /// Reads `IP:PORT` or `[IPv6]:PORT`; the host comes out in its canonical form (RFC 5952).
+    ///
+    /// - Parameter usual: what a hint suggests where the text lacks a host or a port.
+    init(parsing text: String, usual: ListenAddress) throws(Malformed) {
+        guard let colon = text.lastIndex(of: ":") else {
+            if let port = UInt16(text) { throw Malformed(hint: "did you mean \"\(ListenAddress(host: usual.host, port: port))\"?") }
+            if NumericAddress(text) != nil { throw Malformed(hint: "the port is missing: did you mean \"\(text):\(usual.port)\"?") }
+            throw Malformed(hint: "the port is missing")
+        }
+        if NumericAddress(text) != nil {
+            throw Malformed(hint: "an IPv6 address stands in brackets: did you mean \"\(Self.bracketed(text, usual: usual.port))\"?")
+        }
+        let bracketed = text[..<colon]
+        let digits = text[text.index(after: colon)...]
+        guard !digits.isEmpty else { throw Malformed(hint: "the port is missing") }
+        guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let port = UInt16(digits) else {
+            throw Malformed(hint: "the port is a number from 0 to 65535")
+        }
+        if bracketed.isEmpty || bracketed == "*" {
+            throw Malformed(hint: "did you mean \"\(ListenAddress(host: usual.host, port: port))\"?")
+        }
+
+        if bracketed.hasPrefix("["), bracketed.hasSuffix("]") {
+            let inner = String(bracketed.dropFirst().dropLast())
+            guard !inner.contains("%") else {
+                throw Malformed(hint: "zone ids are not supported; use an address that is unique on this host")
+            }
+            guard let address = NumericAddress(inner), address.isIPv6 else {
+                throw Malformed(hint: "\(ValueText.quoted(inner)) is not an IPv6 address")
+            }
+            self.init(host: address.description, port: port)
+            return
+        }
+        if bracketed.lowercased() == "localhost" { throw Malformed(hint: "names are not looked up; did you mean \"127.0.0.1:\(port)\"?") }
+        guard let address = NumericAddress(String(bracketed)) else {
+            throw Malformed(hint: "\(ValueText.quoted(String(bracketed))) is not a numeric address, and names are not looked up")
+        }
+        guard !address.isIPv6 else { throw Malformed(hint: "an IPv6 address stands in brackets: did you mean \"[\(bracketed)]:\(port)\"?") }
+        self.init(host: address.description, port: port)
+    }
+
+    /// What `text`, an IPv6 address without brackets, was probably meant to be: a last group of four or more decimal digits is taken for
+    /// the port when an address remains in front of it.
+    private static func bracketed(_ text: String, usual: UInt16) -> String {
+        guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 999 else {
+            return "[\(text)]:\(usual)"
+        }
+        let front = text[..<colon]
+        let host = front == ":" ? "::" : String(front)
+        return NumericAddress(host)?.isIPv6 == true ? "[\(host)]:\(port)" : "[\(text)]:\(usual)"
+    }
+
+    /// Whether both cannot be bound at once: the same port, and the same address or one that covers it.
+    func overlaps(_ other: ListenAddress) -> Bool {
+        guard port == other.port, port != 0, let a = NumericAddress(host), let b = NumericAddress(other.host) else { return false }
+        return a == b || a.covers(b) || b.covers(a)
+    }
+}
+
+/// An IPv4 or IPv6 address without a zone.
+struct NumericAddress: Hashable, CustomStringConvertible {
+    /// The canonical text.
+    let description: String
+    let isIPv6: Bool
+
+    init?(_ text: String) {
+        // inet_pton takes dotted quads only, and for IPv6 what RFC 4291 §2.2 allows.
+        var storage = [UInt8](repeating: 0, count: Int(INET6_ADDRSTRLEN))
+        var bytes = [UInt8](repeating: 0, count: MemoryLayout<in6_addr>.size)
+        let family = text.utf8.contains(UInt8(ascii: ":")) ? AF_INET6 : AF_INET
+        guard !text.utf8.contains(0), inet_pton(family, text, &bytes) == 1 else { return nil }
+        let isWritten = storage.withUnsafeMutableBytes { buffer in
+            inet_ntop(family, bytes, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), socklen_t(buffer.count)) != nil
+        }
+        guard isWritten else { return nil }
+        self.description = String(decoding: storage.prefix { $0 != 0 }, as: UTF8.self)
+        self.isIPv6 = family == AF_INET6
+    }
+
+    /// Whether it stands for all addresses of its family.
+    var isWildcard: Bool { description == "0.0.0.0" || description == "::" }
+
+    /// Whether it never leaves the host.
+    var isLoopback: Bool { description == "::1" || description.hasPrefix("127.") || description.hasPrefix("::ffff:127.") }
+
+    /// Whether listening here takes what is sent to `other`: `::` listens for IPv4 too.
+    func covers(_ other: NumericAddress) -> Bool {
+        isWildcard && !(other.isIPv6 && !isIPv6)
+    }
 }

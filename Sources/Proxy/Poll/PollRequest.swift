@@ -19,12 +19,12 @@ public struct PollRequest: Sendable {
     private let proxyFields: String?
 
     /// - Parameters:
-    ///   - files: the contents of the files that `target` names, by path.
+    ///   - target: with the contents of the files that it names.
     ///   - version: of exporter-proxy, for `User-Agent`.
     ///   - instance: who asks.
     /// - Throws: what is wrong with a header, a password or a token; never shows its value.
     public init(
-        target: Target, files: [String: [UInt8]] = [:], version: String, instance: String = ProgramInstance.id
+        target: Target, version: String, instance: String = ProgramInstance.id
     ) throws(InvalidRequest) {
         guard target.url.isFitForRequest else { throw InvalidRequest("the URL of target \(target.name) has spaces or control characters") }
         var common = "User-Agent: exporter-proxy/\(version)\r\nAccept: \(PollRequest.accept)\r\nAccept-Encoding: gzip\r\n"
@@ -32,7 +32,7 @@ public struct PollRequest: Sendable {
         common += "X-Exporter-Proxy-Instance: \(instance)\r\n"
         if !target.keepAlive { common += "Connection: close\r\n" }
         self.commonFields = common
-        self.privateFields = try PollRequest.privateFields(of: target, files: files)
+        self.privateFields = try PollRequest.privateFields(of: target)
         self.proxyFields = try target.proxyURL.map { proxy throws(InvalidRequest) in try PollRequest.fields(for: proxy, of: target.name) }
         self.url = target.url
         self.bytes = PollRequest.bytes(for: target.url, fields: common + privateFields, proxyFields)
@@ -67,18 +67,18 @@ public struct PollRequest: Sendable {
         guard !username.utf8.contains(UInt8(ascii: ":")) else {
             throw InvalidRequest("the user name in proxy_url of target \(target) has a colon, which cannot be sent")
         }
-        let password = try proxy.password.map { secret throws(InvalidRequest) in try resolve(secret, mayBeEmpty: true, files: [:]) } ?? ""
+        let password = try proxy.password.map { secret throws(InvalidRequest) in try resolve(secret, mayBeEmpty: true) } ?? ""
         guard username.isHTTPFieldValue, password.isHTTPFieldValue else {
             throw InvalidRequest("the user name or password in proxy_url of target \(target) has control characters")
         }
         return "Proxy-Authorization: Basic \(Base64.encode(Array("\(username):\(password)".utf8)))\r\n"
     }
 
-    private static func privateFields(of target: Target, files: [String: [UInt8]]) throws(InvalidRequest) -> String {
+    private static func privateFields(of target: Target) throws(InvalidRequest) -> String {
         var fields = ""
         var hasAuthorization = false
         if let credentials = target.credentials {
-            fields += "Authorization: \(try authorization(credentials, of: target.name, files: files))\r\n"
+            fields += "Authorization: \(try authorization(credentials, of: target.name))\r\n"
             hasAuthorization = true
         }
         for header in target.headers {
@@ -89,7 +89,7 @@ public struct PollRequest: Sendable {
             }
             guard header.name.isHTTPToken else { throw InvalidRequest("a header of target \(target.name) has an invalid name") }
             guard header.value.isHTTPFieldValue else {
-                throw InvalidRequest("header \(header.name) of target \(target.name) has control characters in its value")
+                throw InvalidRequest("a header of target \(target.name) has control characters in its value")
             }
             fields += "\(header.name): \(header.value)\r\n"
         }
@@ -98,20 +98,20 @@ public struct PollRequest: Sendable {
 
     /// RFC 7617 for basic; `TYPE CREDENTIALS` otherwise.
     private static func authorization(
-        _ credentials: Target.Credentials, of target: AppName, files: [String: [UInt8]]
+        _ credentials: Target.Credentials, of target: AppName
     ) throws(InvalidRequest) -> String {
         switch credentials {
         case .basic(let username, let password):
             guard !username.utf8.contains(UInt8(ascii: ":")) else {
                 throw InvalidRequest("the user name for target \(target) has a colon, which basic_auth cannot send")
             }
-            let secret = try resolve(password, mayBeEmpty: true, files: files)
+            let secret = try resolve(password, mayBeEmpty: true)
             guard username.isHTTPFieldValue, secret.isHTTPFieldValue else {
                 throw InvalidRequest("the user name or password for target \(target) has control characters")
             }
             return "Basic \(Base64.encode(Array("\(username):\(secret)".utf8)))"
         case .authorization(let type, let secret):
-            let credentials = try resolve(secret, mayBeEmpty: false, files: files)
+            let credentials = try resolve(secret, mayBeEmpty: false)
             guard type.isHTTPToken, credentials.isHTTPFieldValue, !credentials.isEmpty else {
                 throw InvalidRequest("the authorization for target \(target) is empty or has control characters")
             }
@@ -120,12 +120,13 @@ public struct PollRequest: Sendable {
     }
 
     private static func resolve(
-        _ secret: Secret, mayBeEmpty: Bool, files: [String: [UInt8]]
+        _ secret: Secret, mayBeEmpty: Bool
     ) throws(InvalidRequest) -> String {
         switch secret {
         case .literal(let text): return text
-        case .file(let path):
-            guard var bytes = files[path] else { throw InvalidRequest("\(path) was not read", file: path) }
+        case .file(let file):
+            let path = file.path
+            var bytes = file.bytes
             if bytes.last == UInt8(ascii: "\n") {
                 bytes.removeLast()
                 if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
@@ -175,18 +176,6 @@ extension TargetURL {
 }
 
 extension String {
-    /// RFC 9110 §5.6.2.
-    fileprivate var isHTTPToken: Bool {
-        !isEmpty
-            && utf8.allSatisfy { byte in
-                switch byte {
-                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"):
-                    true
-                default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
-                }
-            }
-    }
-
     /// RFC 9110 §5.5: visible characters, spaces and tabs.
     fileprivate var isHTTPFieldValue: Bool {
         utf8.allSatisfy { ($0 >= 0x20 && $0 != 0x7F) || $0 == 0x09 }

@@ -44,7 +44,7 @@ public struct Target: Equatable, Sendable {
     }
 
     /// A header field to send.
-    public struct Header: Equatable, Sendable {
+    public struct Header: Equatable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
         /// The field's name, as it is sent.
         public var name: String
         /// The field's value, without line breaks.
@@ -62,6 +62,13 @@ public struct Target: Equatable, Sendable {
             self.name = name
             self.value = value
         }
+
+        /// Neither name nor value: either may be a token.
+        public var description: String { "<header>" }
+        /// Neither name nor value.
+        public var debugDescription: String { description }
+        /// Neither name nor value.
+        public var customMirror: Mirror { Mirror(self, children: []) }
     }
 
     /// What goes into `Authorization`.
@@ -89,16 +96,4 @@ public struct Target: Equatable, Sendable {
         self.credentials = credentials
         self.tls = tls
     }
-}
-
-/// A password or token: never printed.
-public enum Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible {
-    case literal(String)
-    /// Read from this file with the configuration; a final newline does not count.
-    case file(String)
-
-    /// Never the secret, so that no log holds it.
-    public var description: String { "<secret>" }
-    /// Never the secret.
-    public var debugDescription: String { description }
 }

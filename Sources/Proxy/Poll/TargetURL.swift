@@ -91,14 +91,6 @@ extension TargetURL {
         }
     }
 
-    /// `text` as a message may show it: user and password replaced, whether it is a valid URL or not.
-    public static func redacted(_ text: String) -> String {
-        // The last one: a password that is wrongly left unencoded may itself hold an @ or a slash.
-        guard let at = text.lastIndex(of: "@") else { return text }
-        let scheme = ["https://", "http://"].first { text.lowercased().hasPrefix($0) } ?? ""
-        return "\(scheme)***\(text[at...])"
-    }
-
     private static let schemes = "it begins with http://, https:// or unix:"
 
     private static func unixURL(_ rest: Substring) throws(Malformed) -> TargetURL {

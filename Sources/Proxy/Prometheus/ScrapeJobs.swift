@@ -118,7 +118,7 @@ extension ScrapeJobs.Access {
         case .off: break
         case .required(let server), .optional(let server):
             isTLS = true
-            switch server.clientAuthType {
+            switch server.clients.authType {
             case .requireAnyClientCert, .requireAndVerifyClientCert: needsClientCertificate = true
             case .noClientCert, .requestClientCert, .verifyClientCertIfGiven: break
             }

@@ -100,8 +100,8 @@ struct ClientContexts {
 
     private func settings(_ config: TLSClientConfig) -> TLSClientSettings {
         TLSClientSettings(
-            trustRoots: config.caFile.map { .certificates(loaded.contents(of: $0)) } ?? .system(made.authorities),
-            certificateChain: config.certFile.map(loaded.contents), privateKey: config.keyFile.map(loaded.contents),
+            trustRoots: config.caFile.map { .certificates($0.bytes) } ?? .system(made.authorities),
+            certificateChain: config.certFile?.bytes, privateKey: config.keyFile?.bytes,
             verifiesPeer: !config.insecureSkipVerify, minVersion: TLSProtocolVersion(config.minVersion),
             maxVersion: TLSProtocolVersion(config.maxVersion), cipherSuites: config.cipherSuites, curves: config.curvePreferences,
             applicationProtocols: ["http/1.1"], handshakeLimit: handshakeLimit)
@@ -118,7 +118,7 @@ struct ClientContexts {
         }
         do throws(TLSSettingsError) {
             let context = try client.get()
-            if let path = config.certFile, let key = loaded.key(ofFile: path) {
+            if let path = config.certFile?.path, let key = loaded.origin.key(naming: path) {
                 problems += context.problemsOfChain(at: now).map {
                     loaded.origin.problem(key, "\(key): \(path): \($0)", severity: .warning)
                 }
@@ -143,11 +143,11 @@ struct ClientContexts {
     private func problem(with config: TLSClientConfig, _ error: TLSSettingsError) -> ConfigProblem {
         let path: String?
         switch error {
-        case .invalidTrustRoots: path = config.caFile
-        case .invalidPrivateKey, .certificateDoesNotMatchKey: path = config.keyFile
-        default: path = config.certFile
+        case .invalidTrustRoots: path = config.caFile?.path
+        case .invalidPrivateKey, .certificateDoesNotMatchKey: path = config.keyFile?.path
+        default: path = config.certFile?.path
         }
-        guard let path, let key = loaded.key(ofFile: path) else {
+        guard let path, let key = loaded.origin.key(naming: path) else {
             return ConfigProblem(file: loaded.origin.file, position: nil, key: nil, message: "the TLS of targets: \(error)")
         }
         return loaded.origin.problem(key, "\(key): \(path): \(error)")
@@ -159,9 +159,4 @@ extension TLSClientConfig {
     fileprivate var canBeWrong: Bool {
         caFile != nil || certFile != nil || keyFile != nil || !cipherSuites.isEmpty || !curvePreferences.isEmpty
     }
-}
-
-extension LoadedConfig {
-    /// The key that names a file.
-    fileprivate func key(ofFile path: String) -> String? { references.first { $0.path == path }?.key }
 }

@@ -7,12 +7,10 @@ struct PolledTarget: Sendable {
     /// For `https`, and for redirects to it; `nil` refuses both.
     let tls: TargetTLS?
 
-    /// - Parameters:
-    ///   - files: the contents of the files that `target` names, by path.
-    ///   - version: of exporter-proxy.
-    init(target: Target, files: [String: [UInt8]] = [:], tls: TargetTLS?, version: String) throws(PollRequest.InvalidRequest) {
+    /// - Parameter version: of exporter-proxy.
+    init(target: Target, tls: TargetTLS?, version: String) throws(PollRequest.InvalidRequest) {
         self.target = target
-        self.request = try PollRequest(target: target, files: files, version: version)
+        self.request = try PollRequest(target: target, version: version)
         self.tls = tls
     }
 

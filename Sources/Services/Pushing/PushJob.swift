@@ -48,7 +48,7 @@ public struct PushJob: Sendable {
     /// Holds the metrics; `nil` is standard input.
     public var file: String?
     /// Of a `tls://` address; without meaning for others.
-    public var tls: TLSClientConfig
+    public var tls: PushTLSOptions
     /// For connecting, sending and the receiver's last word together; reading the input does not count.
     public var timeout: Duration
     /// How long to try again while nothing listens at the address.
@@ -58,7 +58,7 @@ public struct PushJob: Sendable {
 
     /// A push as the command line asks for it.
     public init(
-        app: AppName, format: PushFormat, address: PushAddress, file: String?, tls: TLSClientConfig = TLSClientConfig(),
+        app: AppName, format: PushFormat, address: PushAddress, file: String?, tls: PushTLSOptions = PushTLSOptions(),
         timeout: Duration, retryTime: Duration = .zero, sendsUnchecked: Bool = false
     ) {
         self.app = app
@@ -69,6 +69,26 @@ public struct PushJob: Sendable {
         self.timeout = timeout
         self.retryTime = retryTime
         self.sendsUnchecked = sendsUnchecked
+    }
+}
+
+/// The options of the `push` command for `tls://` addresses; files by their paths.
+public struct PushTLSOptions: Sendable {
+    /// PEM: the authorities to trust; `nil` means the system's.
+    public var caFile: String?
+    /// PEM: a client certificate with its intermediates; given together with `keyFile` or not at all.
+    public var certFile: String?
+    /// PEM: the client certificate's private key.
+    public var keyFile: String?
+    /// The name to send and to verify in place of the address's host.
+    public var serverName: String?
+
+    /// Options as the command line gives them.
+    public init(caFile: String? = nil, certFile: String? = nil, keyFile: String? = nil, serverName: String? = nil) {
+        self.caFile = caFile
+        self.certFile = certFile
+        self.keyFile = keyFile
+        self.serverName = serverName
     }
 }
 

@@ -12,9 +12,9 @@ import Testing
 
     static func contents(_ name: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: folder.appending(path: name))) }
 
-    private func decode(_ name: String) throws(ConfigProblems) -> DecodedConfig {
+    private func decode(_ name: String) throws(ConfigProblems) -> LoadedConfig {
         let text = (try? Self.contents(name)) ?? []
-        return try ConfigDecoder(file: name, folder: "/etc/exporter-proxy").decode(text)
+        return try ConfigDecoder(file: name, folder: "/etc/exporter-proxy").decode(FileReading(bytes: text))
     }
 
     @Test("good files decode without a warning", arguments: try names(".good.toml"))

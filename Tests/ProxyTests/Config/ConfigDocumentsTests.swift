@@ -123,8 +123,8 @@ import Testing
             default: ""
             }
         let decoder = ConfigDecoder(file: "config.toml", folder: "/etc")
-        let without = try decoder.decode([UInt8]("[\(key.tables[0])]\n\(base)".utf8)).config
-        let with = try decoder.decode([UInt8]("[\(key.tables[0])]\n\(base)\(key.name) = \(value)\n".utf8)).config
+        let without = try decoder.decode(FileReading(bytes: [UInt8]("[\(key.tables[0])]\n\(base)".utf8))).config
+        let with = try decoder.decode(FileReading(bytes: [UInt8]("[\(key.tables[0])]\n\(base)\(key.name) = \(value)\n".utf8))).config
         #expect(with == without, "\(key.paths[0]) = \(value) is not the default")
         return true
     }

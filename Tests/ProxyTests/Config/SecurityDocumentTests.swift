@@ -16,19 +16,19 @@ struct SecurityDocumentTests {
 
     @Test("it decodes without a warning, and is as hard as it says")
     func decodes() throws {
-        let decoded = try ConfigDecoder(file: "config.toml", folder: "/").decode(Array(Self.example().utf8))
-        #expect(decoded.warnings == [])
-        let exporter = decoded.config.exporter
+        let loaded = try ConfigDecoder(file: "config.toml", folder: "/").decode(FileReading(bytes: Array(Self.example().utf8)))
+        #expect(loaded.warnings == [])
+        let exporter = loaded.config.exporter
         guard case .required(let tls) = exporter.tls else {
             Issue.record("TLS is not required")
             return
         }
-        #expect(tls.clientAuthType == .requireAndVerifyClientCert)
+        #expect(tls.clients.authType == .requireAndVerifyClientCert)
         #expect(tls.minVersion == .tls13)
-        #expect(tls.clientAllowedSANs == ["prometheus.example.org"])
-        #expect(tls.clientCRLFile != nil)
+        #expect(tls.clients.allowedSANs == ["prometheus.example.org"])
+        #expect(tls.clients.crlFile != nil)
         #expect(exporter.basicAuthUsers.keys.sorted() == ["prometheus"])
-        #expect(decoded.config.receiver.tcpSocket == nil)
-        #expect(decoded.config.poll.targets.allSatisfy { !$0.followRedirects && !$0.tls.insecureSkipVerify })
+        #expect(loaded.config.receiver.tcpSocket == nil)
+        #expect(loaded.config.poll.targets.allSatisfy { !$0.followRedirects && !$0.tls.insecureSkipVerify })
     }
 }

@@ -9,8 +9,8 @@ struct PollRequestTests {
         Target(url: TargetURL(origin: origin, pathAndQuery: path), name: try #require(AppName("app")))
     }
 
-    private func text(_ target: Target, files: [String: [UInt8]] = [:]) throws -> String {
-        String(buffer: try PollRequest(target: target, files: files, version: "1.2.3", instance: "f00").bytes)
+    private func text(_ target: Target) throws -> String {
+        String(buffer: try PollRequest(target: target, version: "1.2.3", instance: "f00").bytes)
     }
 
     @Test("the whole request, byte for byte")
@@ -110,8 +110,8 @@ struct PollRequestTests {
     @Test("a secret's file loses its final newline and no more", arguments: ["s3cret\n", "s3cret\r\n", "s3cret"])
     func file(content: String) throws {
         var target = try target()
-        target.credentials = .authorization(type: "Bearer", credentials: .file("/etc/token"))
-        #expect(try text(target, files: ["/etc/token": Array(content.utf8)]).contains("\r\nAuthorization: Bearer s3cret\r\n"))
+        target.credentials = .authorization(type: "Bearer", credentials: .file(SecretFile(path: "/etc/token", bytes: Array(content.utf8))))
+        #expect(try text(target).contains("\r\nAuthorization: Bearer s3cret\r\n"))
     }
 
     @Test(
@@ -119,12 +119,13 @@ struct PollRequestTests {
         arguments: ["a\nX-Evil: 1", "a\r\nb", "a\u{0}", "a\u{7F}", "a\n\n"])
     func injection(secret: String) throws {
         var target = try target()
+        let file = SecretFile(path: "f", bytes: Array(secret.utf8))
         for credentials in [
-            Target.Credentials.authorization(type: "Bearer", credentials: .file("f")), .basic(username: "u", password: .file("f")),
+            Target.Credentials.authorization(type: "Bearer", credentials: .file(file)), .basic(username: "u", password: .file(file)),
             .authorization(type: "Bearer", credentials: .literal(secret)), .basic(username: "u", password: .literal(secret)),
         ] {
             target.credentials = credentials
-            let error = #expect(throws: PollRequest.InvalidRequest.self) { try text(target, files: ["f": Array(secret.utf8)]) }
+            let error = #expect(throws: PollRequest.InvalidRequest.self) { try text(target) }
             #expect(error?.description.contains("Evil") == false)
         }
     }
@@ -134,10 +135,10 @@ struct PollRequestTests {
         var target = try target()
         target.credentials = .basic(username: "a:b", password: .literal("c"))
         #expect(throws: PollRequest.InvalidRequest.self) { try text(target) }
-        target.credentials = .authorization(type: "Bearer", credentials: .file("missing"))
-        #expect(throws: PollRequest.InvalidRequest.self) { try text(target) }
-        target.credentials = .authorization(type: "Bearer", credentials: .file("f"))
-        #expect(throws: PollRequest.InvalidRequest.self) { try text(target, files: ["f": [0xFF]]) }
+        for bytes: [UInt8] in [[], [0xFF]] {
+            target.credentials = .authorization(type: "Bearer", credentials: .file(SecretFile(path: "f", bytes: bytes)))
+            #expect(throws: PollRequest.InvalidRequest.self) { try text(target) }
+        }
         target.credentials = nil
         target.headers = [.init(name: "X", value: "a\r\nb")]
         #expect(throws: PollRequest.InvalidRequest.self) { try text(target) }
@@ -152,7 +153,7 @@ struct PollRequestTests {
         var target = try target()
         target.credentials = .basic(username: "u", password: .literal("p"))
         target.headers = [.init(name: "X-Api-Key", value: "k")]
-        let request = try PollRequest(target: target, files: [:], version: "1")
+        let request = try PollRequest(target: target, version: "1")
         let trusted = String(buffer: request.bytes(for: .init(url: target.url, isTrusted: true)))
         #expect(trusted.contains("Authorization: ") && trusted.contains("X-Api-Key: "))
         let untrusted = String(buffer: request.bytes(for: .init(url: target.url, isTrusted: false)))

@@ -3,8 +3,8 @@ import Testing
 
 @Suite struct ScrapeJobsTests {
     private func yaml(_ text: String, host: String? = nil) throws -> String {
-        let decoded = try ConfigDecoder(file: "config.toml", folder: "").decode(Array(text.utf8))
-        return ScrapeJobs(decoded.config.exporter, host: host, hostname: "this-machine").yaml
+        let loaded = try ConfigDecoder(file: "config.toml", folder: "").decode(FileReading(bytes: Array(text.utf8)))
+        return ScrapeJobs(loaded.config.exporter, host: host, hostname: "this-machine").yaml
     }
 
     /// The lines that are no comments.

@@ -4,85 +4,83 @@ import Testing
 
 @Suite("Access rules")
 struct AccessRulesTests {
-    private static let config = TLSServerConfig(certFile: "cert.pem", keyFile: "key.pem")
+    private static let settings = TLSServerConfig(
+        certFile: FileContent(path: "cert.pem", bytes: [1]), keyFile: SecretFile(path: "key.pem", bytes: [1]))
 
-    private func loaded(_ tls: ListenerTLS, files: [String: String] = [:], keys: [String: String] = [:]) -> LoadedConfig {
+    private func rules(_ tls: ListenerTLS) -> AccessRules {
         var config = Config()
         config.exporter.tls = tls
-        return LoadedConfig(
-            config: config, files: files.mapValues { Array($0.utf8) }, references: keys.map { FileReference(key: $0.key, path: $0.value) },
-            origin: ConfigOrigin(file: "config.toml"))
+        return .scrape(config)
+    }
+
+    /// The rules of the settings after a change.
+    private func rules(after change: (inout TLSServerConfig) -> Void) -> AccessRules {
+        var settings = Self.settings
+        change(&settings)
+        return rules(.required(settings))
     }
 
     @Test("a change of the mode counts, in either direction")
     func mode() {
-        let modes = [ListenerTLS.off, .optional(Self.config), .required(Self.config)]
+        let modes = [ListenerTLS.off, .optional(Self.settings), .required(Self.settings)]
         for (index, mode) in modes.enumerated() {
             for (other, otherMode) in modes.enumerated() {
-                #expect((AccessRules.scrape(loaded(mode)) == AccessRules.scrape(loaded(otherMode))) == (index == other))
+                #expect((rules(mode) == rules(otherMode)) == (index == other))
             }
         }
     }
 
-    @Test("another certificate or key does not count, by name or by contents; nor do the versions")
+    @Test("another certificate or key does not count, by name or by contents; nor do versions, suites and curves")
     func rotation() {
-        var moved = Self.config
-        moved.certFile = "other.pem"
-        moved.keyFile = "other-key.pem"
-        moved.minVersion = .tls13
-        let old = loaded(
-            .required(Self.config), files: ["cert.pem": "a", "key.pem": "a"],
-            keys: ["exporter.tls_server_config.cert_file": "cert.pem", "exporter.tls_server_config.key_file": "key.pem"])
-        let new = loaded(
-            .required(moved), files: ["other.pem": "b", "other-key.pem": "b"],
-            keys: ["exporter.tls_server_config.cert_file": "other.pem", "exporter.tls_server_config.key_file": "other-key.pem"])
-        #expect(AccessRules.scrape(old) == AccessRules.scrape(new))
+        let old = rules { _ in }
+        #expect(rules { $0.certFile = FileContent(path: "other.pem", bytes: [2]) } == old)
+        #expect(rules { $0.keyFile = SecretFile(path: "other.pem", bytes: [2]) } == old)
+        #expect(rules { $0.keyPasswordFile = SecretFile(path: "password", bytes: [2]) } == old)
+        #expect(rules { $0.minVersion = .tls13 } == old)
+        #expect(rules { $0.maxVersion = .tls12 } == old)
+        #expect(rules { $0.cipherSuites = ["TLS_AES_128_GCM_SHA256"] } == old)
+        #expect(rules { $0.curvePreferences = ["X25519"] } == old)
+        #expect(rules { $0.prefersServerCipherSuites = false } == old)
     }
 
-    @Test("what is asked of clients counts, suites and curves do not, nor where the authorities' file lies")
+    @Test("what is asked of clients counts")
     func clients() {
-        func isAnother(_ change: (inout TLSServerConfig) -> Void) -> Bool {
-            var config = Self.config
-            change(&config)
-            return AccessRules.scrape(loaded(.required(config))) != AccessRules.scrape(loaded(.required(Self.config)))
-        }
-        #expect(isAnother { $0.clientAuthType = .requireAndVerifyClientCert })
-        #expect(isAnother { $0.clientAllowedSANs = ["prometheus.example"] })
-        #expect(isAnother { $0.clientCAFile = "ca.pem" })
-        #expect(!isAnother { $0.cipherSuites = ["TLS_AES_128_GCM_SHA256"] })
-        #expect(!isAnother { $0.curvePreferences = ["X25519"] })
-        #expect(!isAnother { $0.prefersServerCipherSuites = false })
-        func withAuthorities(_ path: String) -> AccessRules {
-            var config = Self.config
-            config.clientCAFile = path
-            return .scrape(
-                loaded(.required(config), files: [path: "same"], keys: ["exporter.tls_server_config.client_ca_file": path]))
-        }
-        #expect(withAuthorities("one.pem") == withAuthorities("two.pem"))
+        let old = rules { _ in }
+        #expect(rules { $0.clients.authType = .requireAndVerifyClientCert } != old)
+        #expect(rules { $0.clients.allowedSANs = ["prometheus.example"] } != old)
+        #expect(rules { $0.clients.caFile = FileContent(path: "ca.pem", bytes: []) } != old)
+        #expect(rules { $0.clients.crlFile = FileContent(path: "ca.crl", bytes: []) } != old)
     }
 
-    @Test("the contents of authorities and revocation lists count", arguments: ["client_ca_file", "client_crl_file"])
-    func contents(key: String) {
-        let keys = ["exporter.tls_server_config.\(key)": "file.pem"]
-        let old = loaded(.required(Self.config), files: ["file.pem": "old"], keys: keys)
-        #expect(AccessRules.scrape(old) != AccessRules.scrape(loaded(.required(Self.config), files: ["file.pem": "new"], keys: keys)))
-        #expect(AccessRules.scrape(old) == AccessRules.scrape(loaded(.required(Self.config), files: ["file.pem": "old"], keys: keys)))
-        #expect(AccessRules.receiver(old) == AccessRules.receiver(loaded(.off)), "the other side's files are its own")
+    @Test("the contents of authorities and revocation lists count, not where their files are")
+    func contents() {
+        for file in [\ClientAccess.caFile, \ClientAccess.crlFile] {
+            func rules(_ path: String, _ bytes: [UInt8]) -> AccessRules {
+                self.rules { $0.clients[keyPath: file] = FileContent(path: path, bytes: bytes) }
+            }
+            #expect(rules("one.pem", [1]) == rules("two.pem", [1]))
+            #expect(rules("one.pem", [1]) != rules("one.pem", [2]))
+        }
     }
 
-    @Test("users count on the scrape side alone: who comes, who leaves, whose password changes")
+    @Test("users count on their own side: one that comes, one that leaves, one whose password changes")
     func users() throws {
         let letters = String(repeating: "a", count: 53)
-        func loaded(_ users: [String: String]) throws -> LoadedConfig {
-            var config = Config()
-            config.exporter.basicAuthUsers = try users.mapValues { try BcryptHash(parsing: $0 + letters) }
-            return LoadedConfig(config: config, origin: ConfigOrigin(file: "config.toml"))
+        func hashes(_ users: [String: String]) throws -> [String: BcryptHash] {
+            try users.mapValues { try BcryptHash(parsing: $0 + letters) }
         }
-        let old = try loaded(["a": "$2y$10$", "b": "$2y$10$"])
+        var old = Config()
+        old.exporter.basicAuthUsers = try hashes(["a": "$2y$10$", "b": "$2y$10$"])
+        old.receiver.basicAuthUsers = old.exporter.basicAuthUsers
         for users in [["a": "$2y$10$"], ["a": "$2y$10$", "b": "$2y$11$"], ["a": "$2y$10$", "b": "$2y$10$", "c": "$2y$10$"], [:]] {
-            #expect(try AccessRules.scrape(old) != AccessRules.scrape(loaded(users)))
-            #expect(try AccessRules.receiver(old) == AccessRules.receiver(loaded(users)))
+            var new = old
+            new.exporter.basicAuthUsers = try hashes(users)
+            #expect(AccessRules.scrape(old) != AccessRules.scrape(new))
+            #expect(AccessRules.receiver(old) == AccessRules.receiver(new))
+            new = old
+            new.receiver.basicAuthUsers = try hashes(users)
+            #expect(AccessRules.scrape(old) == AccessRules.scrape(new))
+            #expect(AccessRules.receiver(old) != AccessRules.receiver(new))
         }
-        #expect(try AccessRules.scrape(old) == AccessRules.scrape(loaded(["b": "$2y$10$", "a": "$2y$10$"])))
     }
 }

@@ -1,75 +1,72 @@
 @testable import Proxy
 
+/// Decodes `text`; a file that is not in `files` is empty.
+func loadedConfig(_ text: String, files: [String: [UInt8]] = [:]) throws -> LoadedConfig {
+    let decoder = ConfigDecoder(file: "config.toml", folder: "") { path in .success(FileReading(bytes: files[path] ?? [])) }
+    return try decoder.decode(FileReading(bytes: Array(text.utf8)))
+}
+
 /// Small configurations out of few values, so that two of them have much in common and everything differs now and then.
 struct RandomConfig {
     private var random: SplitMix
 
     init(seed: UInt64) { random = SplitMix(state: seed) }
 
-    mutating func loaded() -> LoadedConfig {
-        var config = Config()
-        var references: [FileReference] = []
-        config.exporter.workerThreads = pick([nil, 1, 2])
-        config.exporter.scrapeAddresses =
-            pick([
-                ["127.0.0.1", 1], ["0.0.0.0", 1], ["::", 1, "0.0.0.0", 1], ["::", 1], ["127.0.0.1", 0, "127.0.0.1", 0], ["127.0.0.1", 0],
-                ["127.0.0.1", 2],
-            ])
-            .addresses
-        config.exporter.idleTimeout = pick([.seconds(1), .seconds(2)])
-        config.exporter.enableLifecycle = pick([true, false])
-        config.exporter.tls = tls("exporter", &references)
-        config.receiver.tcpSocket = pick([nil, ListenAddress(host: "127.0.0.1", port: 3), ListenAddress(host: "127.0.0.1", port: 1)])
-        config.receiver.unixSocket = pick([
-            nil, UnixSocketConfig(path: "a.sock"), UnixSocketConfig(path: "b.sock"), UnixSocketConfig(path: "a.sock", mode: 0o600),
+    mutating func loaded() throws -> LoadedConfig {
+        var text = "[exporter]\n"
+        text += pick(["", "worker_threads = 1\n", "worker_threads = 2\n"])
+        let addresses = pick([
+            ["127.0.0.1:1"], ["0.0.0.0:1"], ["[::]:1", "0.0.0.0:1"], ["[::]:1"], ["127.0.0.1:0", "127.0.0.1:0"], ["127.0.0.1:0"],
+            ["127.0.0.1:2"],
         ])
-        config.receiver.format = pick([.json, .capnp])
-        config.receiver.maxApps = pick([10, 20])
-        config.receiver.tls = config.receiver.tcpSocket == nil ? .off : tls("receiver", &references)
-        config.poll.targets = targets(&references)
-        var files: [String: [UInt8]] = [:]
-        for reference in references { files[reference.path] = pick([[], [1], [2]]) }
-        return LoadedConfig(config: config, files: files, references: references, origin: ConfigOrigin(file: "config.toml"))
-    }
-
-    private mutating func tls(_ table: String, _ references: inout [FileReference]) -> ListenerTLS {
-        let config = TLSServerConfig(certFile: pick(["a.pem", "b.pem"]), keyFile: "key.pem", minVersion: pick([.tls12, .tls13]))
-        let tls: ListenerTLS = pick([.off, .required(config), .optional(config)])
-        if tls != .off {
-            references.append(FileReference(key: "\(table).tls_server_config.cert_file", path: config.certFile))
-            references.append(FileReference(key: "\(table).tls_server_config.key_file", path: config.keyFile))
+        text += "scrape_expose_endpoint = [\(addresses.map { "\"\($0)\"" }.joined(separator: ", "))]\n"
+        text += "idle_timeout = \(pick([1, 2]))\nenable_lifecycle = \(pick([true, false]))\n"
+        text += tls("exporter")
+        text += "[receiver]\nformat = \"\(pick(["json", "capnp"]))\"\nmax_apps = \(pick([10, 20]))\n"
+        let path = pick(["", "a.sock", "b.sock"])
+        if !path.isEmpty {
+            text += "receive_on_unix_socket = true\nreceiver_unix_socket = \"\(path)\"\nunix_socket_mode = \"\(pick(["660", "600"]))\"\n"
         }
-        return tls
+        let port = pick([0, 3, 4])
+        if port > 0 {
+            text += "receive_on_tcp_socket = true\nreceiver_tcp_socket = \"127.0.0.1:\(port)\"\n"
+            text += tls("receiver")
+        }
+        text += pick(["", "[metrics]\nvalidate = \"off\"\n", "[metrics]\nvalidate = \"refuse\"\n"])
+        text += "[poll_external]\npoll_other_scrape_endpoints = true\nmax_inflight_size = \(pick([1000, 2000]))\n"
+        text += targets()
+        var files: [String: [UInt8]] = [:]
+        for path in ["a.pem", "b.pem", "key.pem", "one.password", "two.password"] { files[path] = pick([[], [1], [2]]) }
+        return try loadedConfig(text, files: files)
     }
 
-    private mutating func targets(_ references: inout [FileReference]) -> [Target] {
-        var targets: [Target] = []
+    private mutating func tls(_ table: String) -> String {
+        let mode = pick(["off", "required", "optional"])
+        guard mode != "off" else { return "" }
+        return """
+            tls = "\(mode)"
+            [\(table).tls_server_config]
+            cert_file = "\(pick(["a.pem", "b.pem"]))"
+            key_file = "key.pem"
+            min_version = "\(pick(["TLS12", "TLS13"]))"
+
+            """
+    }
+
+    private mutating func targets() -> String {
+        var text = ""
         var names = ["one", "two", "three", "four"]
         for path in ["/1", "/2", "/3", "/4"] where pick([true, false]) {
             let name = names.remove(at: Int(random.next() % UInt64(names.count)))
-            let password = pick([nil, "one.password", "two.password"])
-            guard let appName = AppName(pick([name, name, path])) else { continue }
-            targets.append(
-                Target(
-                    url: TargetURL(origin: .http(host: "127.0.0.1", port: 1025), pathAndQuery: path), name: appName,
-                    interval: pick([.seconds(5), .seconds(6)]),
-                    credentials: password.map { .basic(username: "me", password: .file($0)) }))
-            if let password { references.append(FileReference(key: "poll_external.targets[0].basic_auth.password_file", path: password)) }
+            text += "[[poll_external.targets]]\nurl = \"http://127.0.0.1:1025\(path)\"\nname = \"\(pick([name, name, path]))\"\n"
+            text += "poll_interval = \(pick([5, 6]))\n"
+            let password = pick(["", "one.password", "two.password"])
+            if !password.isEmpty { text += "basic_auth = { username = \"me\", password_file = \"\(password)\" }\n" }
         }
-        return targets
+        return text
     }
 
     private mutating func pick<Value>(_ values: [Value]) -> Value { values[Int(random.next() % UInt64(values.count))] }
-}
-
-extension [Any] {
-    /// Hosts and ports in turn.
-    fileprivate var addresses: [ListenAddress] {
-        stride(from: 0, to: count, by: 2).compactMap { index in
-            guard let host = self[index] as? String, let port = self[index + 1] as? Int else { return nil }
-            return ListenAddress(host: host, port: UInt16(port))
-        }
-    }
 }
 
 /// The same numbers in each run.

@@ -4,67 +4,59 @@ import Testing
 
 /// What runs under a configuration, by name of each part; a plan has to turn one into another.
 private struct WhatRuns: Equatable {
-    struct Polled: Equatable {
-        var target: Target
-        var files: [String: [UInt8]]
-    }
-
-    var doors: [Door: Int] = [:]
+    var listeners: [ListenerIdentity: Int] = [:]
     var exporter = ExporterConfig()
     var receiver = ReceiverConfig()
-    var files: [String: [UInt8]] = [:]
-    var targets: [TargetURL: Polled] = [:]
+    var metrics = MetricsConfig()
+    var maxInflightSize = ByteCount(0)
+    var targets: [TargetURL: Target] = [:]
 
     init() {}
 
     init(_ loaded: LoadedConfig) {
-        for door in loaded.config.doors { doors[door, default: 0] += 1 }
+        for listener in loaded.config.listeners { listeners[listener, default: 0] += 1 }
         setExporter(loaded)
         setReceiver(loaded)
-        for target in loaded.config.poll.targets { poll(target, loaded) }
+        setMetrics(loaded)
+        for target in loaded.config.poll.targets { targets[target.url] = target }
     }
 
     mutating func apply(_ plan: ReloadPlan, _ new: LoadedConfig) {
-        for door in plan.closes { doors[door] = doors[door] == 1 ? nil : (doors[door] ?? 0) - 1 }
-        for door in plan.opens { doors[door, default: 0] += 1 }
+        for listener in plan.closes { listeners[listener] = listeners[listener] == 1 ? nil : (listeners[listener] ?? 0) - 1 }
+        for listener in plan.opens { listeners[listener, default: 0] += 1 }
         if plan.updatesExporter { setExporter(new) }
         if plan.updatesReceiver { setReceiver(new) }
+        if plan.updatesMetrics { setMetrics(new) }
         for url in plan.stops { targets[url] = nil }
-        for target in plan.renames { targets[target.url]?.target.name = target.name }
-        for target in plan.starts { poll(target, new) }
+        for target in plan.renames { targets[target.url]?.name = target.name }
+        for target in plan.starts { targets[target.url] = target }
     }
 
     private mutating func setExporter(_ loaded: LoadedConfig) {
         exporter = loaded.config.exporter
         exporter.workerThreads = nil
         exporter.scrapeAddresses = []
-        setFiles("exporter.", loaded)
     }
 
     private mutating func setReceiver(_ loaded: LoadedConfig) {
         receiver = loaded.config.receiver
         receiver.tcpSocket = nil
         receiver.unixSocket = nil
-        setFiles("receiver.", loaded)
     }
 
-    private mutating func setFiles(_ table: String, _ loaded: LoadedConfig) {
-        files = files.filter { !$0.key.hasPrefix(table) }
-        for reference in loaded.references where reference.key.hasPrefix(table) { files[reference.key] = loaded.files[reference.path] }
-    }
-
-    private mutating func poll(_ target: Target, _ loaded: LoadedConfig) {
-        targets[target.url] = Polled(target: target, files: loaded.files.filter { target.files.contains($0.key) })
+    private mutating func setMetrics(_ loaded: LoadedConfig) {
+        metrics = loaded.config.metrics
+        maxInflightSize = loaded.config.poll.maxInflightSize
     }
 }
 
 @Suite("Reload plan")
 struct ReloadPlanTests {
     @Test("applying the plan to what runs under the old configuration gives what runs under the new one", arguments: 0..<40)
-    func givesTheNew(seed: Int) {
+    func givesTheNew(seed: Int) throws {
         var random = RandomConfig(seed: UInt64(seed))
         for _ in 0..<50 {
-            let (old, new) = (random.loaded(), random.loaded())
+            let (old, new) = try (random.loaded(), random.loaded())
             let plan = ReloadPlan(from: old, to: new)
             var running = WhatRuns(old)
             running.apply(plan, new)
@@ -76,39 +68,39 @@ struct ReloadPlanTests {
     }
 
     @Test("the way from nothing opens and polls all there is", arguments: 0..<40)
-    func fromNothing(seed: Int) {
+    func fromNothing(seed: Int) throws {
         var random = RandomConfig(seed: UInt64(seed))
-        let new = random.loaded()
+        let new = try random.loaded()
         let plan = ReloadPlan(from: nil, to: new)
         var running = WhatRuns()
         running.apply(plan, new)
         #expect(running == WhatRuns(new))
-        #expect(plan.opens == new.config.doors)
+        #expect(plan.opens == new.config.listeners)
         #expect(plan.needsRestart.isEmpty)
     }
 
     @Test("nothing that did not change is named", arguments: 0..<40)
-    func sparesTheRest(seed: Int) {
+    func sparesTheRest(seed: Int) throws {
         var random = RandomConfig(seed: UInt64(seed))
         for _ in 0..<50 {
-            let (old, new) = (random.loaded(), random.loaded())
+            let (old, new) = try (random.loaded(), random.loaded())
             let plan = ReloadPlan(from: old, to: new)
             let (before, after) = (WhatRuns(old), WhatRuns(new))
             for (url, polled) in after.targets where before.targets[url] == polled {
                 #expect(!plan.starts.contains { $0.url == url } && !plan.stops.contains(url) && !plan.renames.contains { $0.url == url })
             }
-            for (door, count) in after.doors {
+            for (listener, count) in after.listeners {
                 // Of several listeners at one address with port 0 only those that are too many, or missing, are named.
-                #expect(plan.opens.count { $0 == door } == max(0, count - (before.doors[door] ?? 0)))
+                #expect(plan.opens.count { $0 == listener } == max(0, count - (before.listeners[listener] ?? 0)))
             }
-            if AccessRules.scrape(old) == AccessRules.scrape(new) { #expect(!plan.changesScrapeAccess) }
+            if AccessRules.scrape(old.config) == AccessRules.scrape(new.config) { #expect(!plan.changesScrapeAccess) }
         }
     }
 
     @Test("positions and comments of the file are no difference")
-    func positions() {
+    func positions() throws {
         var random = RandomConfig(seed: 1)
-        let old = random.loaded()
+        let old = try random.loaded()
         var new = old
         new.origin.positions = ["exporter.tls": ConfigPosition(line: 7, column: 3)]
         #expect(ReloadPlan(from: old, to: new).isEmpty)
@@ -130,15 +122,15 @@ struct ReloadPlanTests {
     @Test("a password file with other bytes makes its target, and no other, begin anew")
     func passwordFile() throws {
         func loaded(_ password: String) throws -> LoadedConfig {
-            let targets = try ["/1", "/2"].map { path in
-                Target(
-                    url: TargetURL(origin: .http(host: "127.0.0.1", port: 1025), pathAndQuery: path), name: try #require(AppName(path)),
-                    credentials: .basic(username: "me", password: .file(path)))
-            }
-            return LoadedConfig(
-                config: Config(poll: PollConfig(targets: targets)), files: ["/1": Array("same".utf8), "/2": Array(password.utf8)],
-                references: [FileReference(key: "poll_external.targets[1].basic_auth.password_file", path: "/2")],
-                origin: ConfigOrigin(file: "config.toml"))
+            try loadedConfig(
+                """
+                [poll_external]
+                poll_other_scrape_endpoints = true
+                targets = [
+                    { url = "http://127.0.0.1:1025/1", name = "1", basic_auth = { username = "me", password_file = "/1" } },
+                    { url = "http://127.0.0.1:1025/2", name = "2", basic_auth = { username = "me", password_file = "/2" } },
+                ]
+                """, files: ["/1": Array("same".utf8), "/2": Array(password.utf8)])
         }
         let plan = ReloadPlan(from: try loaded("old"), to: try loaded("new"))
         #expect(plan.starts.map(\.url.pathAndQuery) == ["/2"])

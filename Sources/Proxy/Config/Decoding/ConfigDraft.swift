@@ -8,7 +8,7 @@ struct ConfigDraft: Sendable {
     /// The configuration, every broken rule noted.
     func config(with reader: inout ConfigReader) -> Config {
         let receiver = self.receiver.config(with: &reader)
-        let exporter = self.exporter.config(beside: receiver.tcpSocket, with: &reader)
+        let exporter = self.exporter.config(beside: receiver, with: &reader)
         let metrics = self.metrics.config(with: &reader)
         let poll = self.poll.config(
             scrapeAddresses: self.exporter.validScrapeAddresses(with: reader), metrics: self.metrics, with: &reader)
@@ -21,4 +21,28 @@ enum TLSMode: String, CaseIterable, Sendable {
     case off
     case required
     case optional
+}
+
+/// The table `[metrics]`.
+struct MetricsDraft: Sendable {
+    var validate = MetricsValidation.report
+    /// Empty means none.
+    var appLabel = ""
+
+    func config(with reader: inout ConfigReader) -> MetricsConfig {
+        var config = MetricsConfig()
+        config.validate = validate
+        guard !appLabel.isEmpty else { return config }
+        if validate == .off {
+            reader.refuse("metrics.app_label", MetricsDraft.labelsNeedChecks("metrics.app_label"))
+            return config
+        }
+        config.appLabel = appLabel
+        return config
+    }
+
+    /// Why `key` cannot be used with `validate = "off"`.
+    static func labelsNeedChecks(_ key: String) -> String {
+        "\(key) needs metrics.validate = \"report\" or \"refuse\": labels cannot be set on metrics that are not checked"
+    }
 }

@@ -7,6 +7,8 @@ struct ConfigKey<Draft>: Sendable {
     let leaves: [String]
     /// Reads the value at the dotted key given.
     let read: @Sendable (TOMLNode, String, inout ConfigReader, inout Draft) -> Void
+    /// The settings that the draft has for the dotted key given; none when the key has neither value nor default.
+    private(set) var settings: @Sendable (Draft, String) -> [ConfigSetting]
 
     /// A key of a field that always has a value: its default stays when the value is wrong.
     init<Value>(_ name: String, _ kind: ConfigValue<Value>, _ field: any WritableKeyPath<Draft, Value> & Sendable) {
@@ -15,6 +17,7 @@ struct ConfigKey<Draft>: Sendable {
         self.read = { node, key, reader, draft in
             if let value = kind.read(node, key, &reader) { draft[keyPath: field] = value }
         }
+        self.settings = { draft, key in kind.settings(draft[keyPath: field], key) }
     }
 
     /// A key of a field that is nil until it is given.
@@ -24,18 +27,37 @@ struct ConfigKey<Draft>: Sendable {
         self.read = { node, key, reader, draft in
             if let value = kind.read(node, key, &reader) { draft[keyPath: field] = value }
         }
+        self.settings = { draft, key in draft[keyPath: field].map { kind.settings($0, key) } ?? [] }
+    }
+
+    /// The same key, whose changes are told in other words: which listeners open and close, which targets come and go.
+    var toldOtherwise: ConfigKey {
+        var key = self
+        key.settings = { _, _ in [] }
+        return key
     }
 }
 
 extension ConfigKey {
     /// Reads `table` by its schema into `draft`; a key that the schema lacks is a problem at that key.
-    static func read(_ table: TOMLTable, at path: String, schema: [ConfigKey], into draft: inout Draft, with reader: inout ConfigReader) {
+    ///
+    /// - Parameter holdsSecrets: whether an unknown key may be a secret that was put in the wrong place.
+    static func read(
+        _ table: TOMLTable, at path: String, schema: [ConfigKey], holdsSecrets: Bool = false, into draft: inout Draft,
+        with reader: inout ConfigReader
+    ) {
         for entry in table.entries {
             let key = path.isEmpty ? entry.key : "\(path).\(entry.key)"
             guard let row = schema.first(where: { $0.name == entry.key }) else {
-                let suggestion = KeySuggestion.suggestion(for: entry.key, in: path, siblings: schema.map(\.name))
-                let message = "unknown key \(ValueText.printable(key))\(suggestion.map { "; \($0)" } ?? "")"
-                reader.refuse(key, message, at: entry.keyPosition)
+                let suggestion = KeySuggestion.suggestion(for: entry.key, in: path, siblings: schema.map(\.name)).map { "; \($0)" } ?? ""
+                if ValueText.looksLikeKey(entry.key, strictly: holdsSecrets) {
+                    reader.refuse(key, "unknown key \(key)\(suggestion)", at: entry.keyPosition)
+                } else {
+                    let place = path.isEmpty ? "at the top" : "in \(path)"
+                    reader.refuse(
+                        path, "unknown key \(place), whose name is not shown because it is unlike a key\(suggestion)", at: entry.keyPosition
+                    )
+                }
                 continue
             }
             row.read(entry.node, key, &reader, &draft)
@@ -49,6 +71,25 @@ struct ConfigValue<Value>: Sendable {
     var leaves = [""]
     /// Nil when the value is wrong, which has been noted then.
     let read: @Sendable (TOMLNode, String, inout ConfigReader) -> Value?
+    /// What the log may tell of a value at the dotted key given.
+    let settings: @Sendable (Value, String) -> [ConfigSetting]
+
+    /// - Parameter shown: how the log writes a value.
+    init(
+        shown: @escaping @Sendable (Value) -> ConfigSetting.Value,
+        read: @escaping @Sendable (TOMLNode, String, inout ConfigReader) -> Value?
+    ) {
+        self.init(leaves: [""], read: read) { value, key in [ConfigSetting(key: key, value: shown(value))] }
+    }
+
+    init(
+        leaves: [String], read: @escaping @Sendable (TOMLNode, String, inout ConfigReader) -> Value?,
+        settings: @escaping @Sendable (Value, String) -> [ConfigSetting]
+    ) {
+        self.leaves = leaves
+        self.read = read
+        self.settings = settings
+    }
 
     /// Why a value of the right type is none of those allowed.
     struct Mismatch: Error {
@@ -61,53 +102,61 @@ struct ConfigValue<Value>: Sendable {
     /// - Parameters:
     ///   - expected: completes "must be".
     ///   - example: as it stands in the file.
-    ///   - shown: a string as a message may show it; nil when it is a secret.
+    ///   - isSecret: whether no message may show the value, be it right or wrong.
+    ///   - text: how the log writes a value.
     ///   - convert: nil when the type is wrong.
     static func scalar(
-        _ expected: String, example: String, shown: @escaping @Sendable (String) -> String? = { $0 },
+        _ expected: String, example: String, isSecret: Bool = false, text: @escaping @Sendable (Value) -> String,
         _ convert: @escaping @Sendable (TOMLNode.Value, ConfigReader) throws(Mismatch) -> Value?
     ) -> ConfigValue {
-        ConfigValue { node, key, reader in
+        ConfigValue(shown: { isSecret ? .secret(text($0)) : .text(text($0)) }) { node, key, reader in
             var hint: String?
             do throws(Mismatch) {
                 if let value = try convert(node.value, reader) { return value }
             } catch {
                 hint = error.hint
             }
-            let found = ValueText.describe(node.value, shown: shown)
+            let found = ValueText.describe(node.value, isSecret: isSecret)
             reader.refuse(
-                key, "\(ValueText.printable(key)) must be \(expected), such as \(example), not \(found)\(hint.map { "; \($0)" } ?? "")",
-                at: node.position)
+                key, "\(key) must be \(expected), such as \(example), not \(found)\(hint.map { "; \($0)" } ?? "")", at: node.position)
             return nil
         }
     }
 
     /// A table with a schema of its own; wrong or unknown keys in it are noted one by one and leave the rest.
-    static func table(_ schema: @autoclosure @escaping @Sendable () -> [ConfigKey<Value>], _ make: @escaping @Sendable (String) -> Value)
-        -> ConfigValue
-    {
+    static func table(
+        _ schema: @autoclosure @escaping @Sendable () -> [ConfigKey<Value>], holdsSecrets: Bool = false,
+        _ make: @escaping @Sendable (String) -> Value
+    ) -> ConfigValue {
         ConfigValue(leaves: schema().flatMap { row in row.leaves.map { ".\(row.name)\($0)" } }) { node, key, reader in
             guard case .table(let table) = node.value else {
-                let found = ValueText.describe(node.value) { _ in nil }
-                reader.refuse(key, "\(ValueText.printable(key)) must be a table, such as [\(key)], not \(found)", at: node.position)
+                let found = ValueText.describe(node.value, isSecret: true)
+                reader.refuse(key, "\(key) must be a table, such as [\(key)], not \(found)", at: node.position)
                 return nil
             }
             var draft = make(key)
-            ConfigKey.read(table, at: key, schema: schema(), into: &draft, with: &reader)
+            ConfigKey.read(table, at: key, schema: schema(), holdsSecrets: holdsSecrets, into: &draft, with: &reader)
             return draft
+        } settings: { draft, key in
+            schema().flatMap { row in row.settings(draft, "\(key).\(row.name)") }
         }
     }
 
     /// An array, each element of it read by `element`; wrong elements are noted and left out.
-    static func array<Element>(of element: ConfigValue<Element>, _ expected: String, example: String) -> ConfigValue
-    where Value == [Element] {
+    ///
+    /// - Parameter shown: how the log writes a value; `nil` where its changes are told in other words.
+    static func array<Element>(
+        of element: ConfigValue<Element>, _ expected: String, example: String, shown: (@Sendable (Value) -> String)? = nil
+    ) -> ConfigValue where Value == [Element] {
         ConfigValue(leaves: element.leaves.map { $0.isEmpty ? "" : "[]\($0)" }) { node, key, reader in
             guard case .array(let elements) = node.value else {
-                let found = ValueText.describe(node.value) { _ in nil }
+                let found = ValueText.describe(node.value, isSecret: true)
                 reader.refuse(key, "\(key) must be \(expected), such as \(example), not \(found)", at: node.position)
                 return nil
             }
             return elements.enumerated().compactMap { index, node in element.read(node, "\(key)[\(index)]", &reader) }
+        } settings: { value, key in
+            shown.map { [ConfigSetting(key: key, value: .text($0(value)))] } ?? []
         }
     }
 
@@ -115,6 +164,8 @@ struct ConfigValue<Value>: Sendable {
     var keyed: ConfigValue<Keyed<Value>> {
         ConfigValue<Keyed<Value>>(leaves: leaves) { [read] node, key, reader in
             read(node, key, &reader).map { Keyed(key: key, value: $0) }
+        } settings: { [settings] value, _ in
+            settings(value.value, value.key)
         }
     }
 }
@@ -126,3 +177,63 @@ struct Keyed<Value> {
 }
 
 extension Keyed: Sendable where Value: Sendable {}
+
+/// A key and its value, as the log tells when it changes.
+struct ConfigSetting: Equatable, Sendable {
+    enum Value: Equatable, Sendable {
+        case text(String)
+        /// Compared, and never shown.
+        case secret(String)
+    }
+
+    var key: String
+    var value: Value
+}
+
+/// Every setting of one file, in the order of the reference; those at their default included.
+struct ConfigSettings: Equatable, Sendable {
+    private var general: [ConfigSetting] = []
+    /// Of each target, with keys that are relative to its table.
+    private var targets: [TargetURL: [ConfigSetting]] = [:]
+
+    /// None: a configuration that stands in no file.
+    init() {}
+
+    init(of draft: ConfigDraft) {
+        general = ConfigSchema.root.flatMap { row in row.settings(draft, row.name) }
+        for target in draft.poll.targets {
+            guard let url = target.url?.url else { continue }
+            targets[url] = ConfigSchema.target.flatMap { row in row.settings(target, row.name) }
+        }
+    }
+
+    /// One line for each setting that differs in `new`: `receiver.format: json -> capnp`.
+    func changes(to new: ConfigSettings) -> [String] { Self.lines(general, new.general) }
+
+    /// One line for each setting of a target that differs in `new`; the general ones that it inherits are told once, by `changes`.
+    ///
+    /// - Parameter name: what the lines call the target.
+    func changes(of url: TargetURL, named name: AppName, to new: ConfigSettings) -> [String] {
+        Self.lines(targets[url] ?? [], new.targets[url] ?? []).map { "target \(name): \($0)" }
+    }
+
+    private static func lines(_ old: [ConfigSetting], _ new: [ConfigSetting]) -> [String] {
+        let before = Dictionary(old.map { ($0.key, $0.value) }) { first, _ in first }
+        let after = Set(new.map(\.key))
+        let changed = new.compactMap { setting in line(setting.key, before[setting.key], setting.value) }
+        return changed + old.filter { !after.contains($0.key) }.compactMap { line($0.key, $0.value, nil) }
+    }
+
+    private static func line(_ key: String, _ old: ConfigSetting.Value?, _ new: ConfigSetting.Value?) -> String? {
+        guard old != new else { return nil }
+        return switch (old, new) {
+        case (.secret, _), (_, .secret): "\(key) has changed"
+        default: "\(key): \(text(old)) -> \(text(new))"
+        }
+    }
+
+    private static func text(_ value: ConfigSetting.Value?) -> String {
+        guard case .text(let text) = value else { return "not set" }
+        return text.isEmpty ? "\"\"" : text
+    }
+}

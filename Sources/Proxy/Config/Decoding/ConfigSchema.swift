@@ -13,9 +13,10 @@ enum ConfigSchema {
 
     static var exporter: [ConfigKey<ExporterDraft>] {
         [
-            ConfigKey("worker_threads", .integer(0...1024, example: 4, zeroMeans: 1), \.config.workerThreads),
+            ConfigKey("worker_threads", .integer(0...1024, example: 4, zeroMeans: 1), \.config.workerThreads).toldOtherwise,
             ConfigKey("concurrent_requests", .integer(1...65534, example: 2048), \.config.concurrentRequests),
-            ConfigKey("scrape_expose_endpoint", .listenAddresses, \.scrapeAddresses),
+            ConfigKey("scrape_expose_endpoint", .listenAddresses(usual: ListenAddress(host: "0.0.0.0", port: 6555)), \.scrapeAddresses)
+                .toldOtherwise,
             ConfigKey("tls", .choice, \.tls),
             ConfigKey("self_metrics", .boolean, \.config.selfMetrics),
             ConfigKey("expire_after", .duration(example: "5m", orZero: true), \.expireAfter),
@@ -54,13 +55,14 @@ enum ConfigSchema {
     static var receiver: [ConfigKey<ReceiverDraft>] {
         [
             ConfigKey("format", .choice, \.config.format),
-            ConfigKey("receive_on_unix_socket", .boolean, \.receivesOnUnixSocket),
-            ConfigKey("receiver_unix_socket", .path(example: UnixSocketConfig.defaultPath), \.unixSocket.path),
-            ConfigKey("unix_socket_user", .principal(current: "current_user", example: "prometheus"), \.unixSocket.user),
-            ConfigKey("unix_socket_group", .principal(current: "current_group", example: "prometheus"), \.unixSocket.group),
-            ConfigKey("unix_socket_mode", .fileMode, \.unixSocket.mode),
-            ConfigKey("receive_on_tcp_socket", .boolean, \.receivesOnTCPSocket),
-            ConfigKey("receiver_tcp_socket", .listenAddress, \.tcpSocket),
+            ConfigKey("receive_on_unix_socket", .boolean, \.receivesOnUnixSocket).toldOtherwise,
+            ConfigKey("receiver_unix_socket", .path(example: UnixSocketConfig.defaultPath), \.unixSocket.path).toldOtherwise,
+            ConfigKey("unix_socket_user", .principal(current: "current_user", example: "prometheus"), \.unixSocket.user).toldOtherwise,
+            ConfigKey("unix_socket_group", .principal(current: "current_group", example: "prometheus"), \.unixSocket.group).toldOtherwise,
+            ConfigKey("unix_socket_mode", .fileMode, \.unixSocket.mode).toldOtherwise,
+            ConfigKey("receive_on_tcp_socket", .boolean, \.receivesOnTCPSocket).toldOtherwise,
+            ConfigKey("receiver_tcp_socket", .listenAddress(usual: ListenAddress(host: "127.0.0.1", port: 6554)), \.tcpSocket)
+                .toldOtherwise,
             ConfigKey("tls", .choice, \.tls),
             ConfigKey("max_message_size", .size(upTo: .gibibytes(1), example: "16MiB"), \.config.maxMessageSize),
             ConfigKey("max_apps", .integer(1...100_000_000, example: 100_000), \.config.maxApps),
@@ -103,9 +105,9 @@ enum ConfigSchema {
 
     static var tlsClient: [ConfigKey<TLSClientDraft>] {
         [
-            ConfigKey("ca_file", .path(example: "certs/ca.pem"), \.config.caFile),
-            ConfigKey("cert_file", .path(example: "certs/client.pem"), \.config.certFile),
-            ConfigKey("key_file", .path(example: "certs/client-key.pem"), \.config.keyFile),
+            ConfigKey("ca_file", .path(example: "certs/ca.pem"), \.caFile),
+            ConfigKey("cert_file", .path(example: "certs/client.pem"), \.certFile),
+            ConfigKey("key_file", .path(example: "certs/client-key.pem"), \.keyFile),
             ConfigKey("server_name", .serverName, \.config.serverName),
             ConfigKey("insecure_skip_verify", .boolean, \.config.insecureSkipVerify),
             ConfigKey("min_version", .choice, \.config.minVersion),
@@ -117,8 +119,8 @@ enum ConfigSchema {
 
     static var target: [ConfigKey<TargetDraft>] {
         [
-            ConfigKey("url", .url, \.url),
-            ConfigKey("name", .appName, \.name),
+            ConfigKey("url", .url, \.url).toldOtherwise,
+            ConfigKey("name", .appName, \.name).toldOtherwise,
             ConfigKey("poll_interval", .duration(example: "5s"), \.interval),
             ConfigKey("client_timeout", .duration(example: "2s"), \.timeout),
             ConfigKey("body_size_limit", .size(upTo: .gibibytes(1), example: "64MiB"), \.bodySizeLimit),
@@ -128,8 +130,8 @@ enum ConfigSchema {
             ConfigKey("proxy_url", .proxyURL, \.proxy),
             ConfigKey("keep_alive", .boolean, \.keepsAlive),
             ConfigKey("follow_redirects", .boolean, \.followsRedirects),
-            ConfigKey("basic_auth", .table(basicAuth) { BasicAuthDraft(key: $0) }, \.basicAuth),
-            ConfigKey("authorization", .table(authorization) { AuthorizationDraft(key: $0) }, \.authorization),
+            ConfigKey("basic_auth", .table(basicAuth, holdsSecrets: true) { BasicAuthDraft(key: $0) }, \.basicAuth),
+            ConfigKey("authorization", .table(authorization, holdsSecrets: true) { AuthorizationDraft(key: $0) }, \.authorization),
             ConfigKey("tls_config", .table(tlsClient) { TLSClientDraft(key: $0) }, \.tls),
         ]
     }

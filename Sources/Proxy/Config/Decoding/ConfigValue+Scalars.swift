@@ -2,7 +2,7 @@ import TOML
 
 extension ConfigValue where Value == Bool {
     static var boolean: Self {
-        .scalar("true or false", example: "true") { (value, _) throws(Mismatch) in
+        .scalar("true or false", example: "true", text: { "\($0)" }) { (value, _) throws(Mismatch) in
             guard case .boolean(let flag) = value else {
                 if case .string(let text) = value, ["true", "false"].contains(text.lowercased()) {
                     throw Mismatch(hint: "write \(text.lowercased()) without quotes")
@@ -19,7 +19,8 @@ extension ConfigValue where Value == Int {
     ///
     /// - Parameter zero: what 0 stands for, when it stands for something.
     static func integer(_ range: ClosedRange<Int>, example: Int, zeroMeans zero: Int = 0) -> Self {
-        .scalar("an integer from \(range.lowerBound) to \(range.upperBound)", example: "\(example)") { (value, _) throws(Mismatch) in
+        let expected = "an integer from \(range.lowerBound) to \(range.upperBound)"
+        return .scalar(expected, example: "\(example)", text: { "\($0)" }) { (value, _) throws(Mismatch) in
             switch value {
             case .integer(let number):
                 guard let number = Int(exactly: number), range.contains(number) else { return nil }
@@ -37,8 +38,8 @@ extension ConfigValue where Value == Duration {
     /// A duration from one millisecond to a year.
     static func duration(example: String, orZero: Bool = false) -> Self {
         let lowest = orZero ? "0" : "1ms"
-        return .scalar("a duration from \(lowest) to 365d in seconds or as text", example: ValueText.quoted(example)) {
-            (value, _) throws(Mismatch) in
+        let expected = "a duration from \(lowest) to 365d in seconds or as text"
+        return .scalar(expected, example: ValueText.quoted(example), text: DurationText.text) { (value, _) throws(Mismatch) in
             let duration: Duration
             switch value {
             case .integer(let seconds):
@@ -63,7 +64,7 @@ extension ConfigValue where Value == ByteCount {
     /// A size from one byte to `maximum`.
     static func size(upTo maximum: ByteCount = .gibibytes(1 << 20), example: String) -> Self {
         let expected = "a size from 1 byte to \(ByteCountText.text(maximum)) in bytes or as text"
-        return .scalar(expected, example: ValueText.quoted(example)) { (value, _) throws(Mismatch) in
+        return .scalar(expected, example: ValueText.quoted(example), text: ByteCountText.text) { (value, _) throws(Mismatch) in
             let bytes: Int
             switch value {
             case .integer(let number):
@@ -84,12 +85,26 @@ extension ConfigValue where Value == ByteCount {
     }
 }
 
+extension ConfigValue where Value == ClientAuthType {
+    static var clientAuthType: Self {
+        let names = ValueText.alternatives(ClientAuthType.allCases.map { ValueText.quoted($0.rawValue) })
+        return .scalar(names, example: ValueText.quoted(ClientAuthType.requireAndVerifyClientCert.rawValue), text: \.rawValue) {
+            (value, _) throws(Mismatch) in
+            guard case .string(let text) = value else { return nil }
+            if let type = ClientAuthType(rawValue: text) { return type }
+            // A guess by likeness could suggest something weaker than what is meant. Exporter-toolkit's old name is certain.
+            throw Mismatch(
+                hint: text == "RequireClientCert" ? "its name is \(ValueText.quoted(ClientAuthType.requireAnyClientCert.rawValue))" : nil)
+        }
+    }
+}
+
 extension ConfigValue where Value: RawRepresentable & CaseIterable & SendableMetatype, Value.RawValue == String {
     /// One of a type's cases, by name.
     static var choice: Self {
         let names = Value.allCases.map(\.rawValue)
         let expected = ValueText.alternatives(names.map(ValueText.quoted))
-        return .scalar(expected, example: ValueText.quoted(names.first ?? "")) { (value, _) throws(Mismatch) in
+        return .scalar(expected, example: ValueText.quoted(names.first ?? ""), text: \.rawValue) { (value, _) throws(Mismatch) in
             guard case .string(let text) = value else { return nil }
             if let choice = Value(rawValue: text) { return choice }
             throw Mismatch(hint: KeySuggestion.nearest(to: text, among: names).map { "did you mean \(ValueText.quoted($0))?" })
@@ -100,7 +115,7 @@ extension ConfigValue where Value: RawRepresentable & CaseIterable & SendableMet
 extension ConfigValue where Value == String {
     /// Text that is not empty and has no control characters.
     static func text(_ expected: String, example: String) -> Self {
-        .scalar(expected, example: ValueText.quoted(example)) { (value, _) throws(Mismatch) in
+        .scalar(expected, example: ValueText.quoted(example), text: { $0 }) { (value, _) throws(Mismatch) in
             guard case .string(let text) = value, !text.isEmpty, !ValueText.hasControl(text) else { return nil }
             return text
         }
@@ -108,22 +123,40 @@ extension ConfigValue where Value == String {
 
     /// Text that no message shows.
     static func secret(orEmpty: Bool = false) -> Self {
-        .scalar(orEmpty ? "a string" : "a string that is not empty", example: "\"…\"", shown: { _ in nil }) { (value, _) throws(Mismatch) in
+        let expected = orEmpty ? "a string" : "a string that is not empty"
+        let secret = Self.scalar(expected, example: "\"…\"", isSecret: true, text: { $0 }) { (value, _) throws(Mismatch) in
             guard case .string(let text) = value else { return nil }
             guard orEmpty || !text.isEmpty else { throw Mismatch(hint: "it is empty") }
             // They go into a header's line; RFC 9110 §5.5.
             guard !ValueText.hasControl(text) else { throw Mismatch(hint: "it holds a control character") }
             return text
         }
+        return secret.noted { _ in true }
     }
 
     /// A file's path, resolved against the config file's folder.
     static func path(example: String) -> Self {
-        .scalar("a path", example: ValueText.quoted(example)) { (value, reader) throws(Mismatch) in
+        .scalar("a path", example: ValueText.quoted(example), text: { $0 }) { (value, reader) throws(Mismatch) in
             guard case .string(let text) = value else { return nil }
             guard !text.isEmpty else { throw Mismatch(hint: "it is empty") }
             guard !ValueText.hasControl(text) else { throw Mismatch(hint: "it holds a control character") }
+            if let scheme = text.prefixMatch(of: #/unix:|file:\/\/|[a-z]+:\/\//#)?.output {
+                throw Mismatch(hint: "a path has no \"\(scheme)\": did you mean \(ValueText.quoted(String(text.dropFirst(scheme.count))))?")
+            }
             return ConfigPath.resolve(text, against: reader.folder)
+        }
+    }
+}
+
+extension ConfigValue {
+    /// The same value, noted as a secret that stands in the file when it is one.
+    func noted(isSecret: @escaping @Sendable (Value) -> Bool) -> ConfigValue {
+        ConfigValue(leaves: leaves) { [read] node, key, reader in
+            guard let value = read(node, key, &reader) else { return nil }
+            if isSecret(value) { reader.noteSecret(key) }
+            return value
+        } settings: { [settings] value, key in
+            settings(value, key)
         }
     }
 }
@@ -132,9 +165,9 @@ extension ConfigValue where Value == [String] {
     /// An array of names.
     static func names(_ what: String, example: String, orNone: Bool = true) -> Self {
         let name = ConfigValue<String>.text("a name that is not empty", example: example)
-        let array = array(of: name, "an array of the names \(what)", example: "[\(ValueText.quoted(example))]")
+        let array = array(of: name, "an array of the names \(what)", example: "[\(ValueText.quoted(example))]", shown: ValueText.array)
         if orNone { return array }
-        return ConfigValue { node, key, reader in
+        return ConfigValue(shown: { .text(ValueText.array($0)) }) { node, key, reader in
             if case .array(let elements) = node.value, elements.isEmpty {
                 reader.refuse(key, "\(key) must have at least one name, such as \(ValueText.quoted(example)), not an empty array")
                 return nil
@@ -148,7 +181,7 @@ extension ConfigValue where Value == AppName {
     /// The name of an app.
     static var appName: Self {
         let expected = "a name of 1 to \(AppName.maxLength) bytes without control characters"
-        return .scalar(expected, example: "\"node\"") { (value, _) throws(Mismatch) in
+        return .scalar(expected, example: "\"node\"", text: \.description) { (value, _) throws(Mismatch) in
             guard case .string(let text) = value else { return nil }
             return AppName(text)
         }
@@ -158,21 +191,50 @@ extension ConfigValue where Value == AppName {
 extension ConfigValue where Value == UnixSocketConfig.Principal {
     /// A user or group: the process's own, a name or a number.
     static func principal(current: String, example: String) -> Self {
-        .scalar("\(ValueText.quoted(current)), a name or a number", example: ValueText.quoted(example)) { (value, _) throws(Mismatch) in
-            switch value {
-            case .integer(let number): return id(number).map { .id($0) }
-            case .string(current): return .current
-            case .string(let text):
-                if !text.isEmpty, text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) {
-                    return Int64(text).flatMap(id).map { .id($0) }
-                }
-                // `:` separates the fields of passwd and group, and a leading dash is a number that went wrong.
-                guard !text.isEmpty, !text.hasPrefix("-"), !text.contains(":"),
-                    !ValueText.hasControl(text), !text.contains(" ")
-                else { return nil }
-                return .name(text)
-            default: return nil
+        .scalar("\(ValueText.quoted(current)), a name or a number", example: ValueText.quoted(example), text: { "\($0)" }) {
+            (value, _) throws(Mismatch) in
+            if case .string(current) = value { return .current }
+            return switch SystemAccount(value) {
+            case .name(let name): .name(name)
+            case .id(let id): .id(id)
+            case nil: nil
             }
+        }
+    }
+}
+
+extension ConfigValue where Value == [SystemAccount] {
+    /// Users or groups, by name or number.
+    static func accounts(_ what: String, example: String) -> Self {
+        let account = ConfigValue<SystemAccount>.scalar("a name or a number", example: ValueText.quoted(example), text: \.description) {
+            (value, _) throws(ConfigValue<SystemAccount>.Mismatch) in
+            SystemAccount(value)
+        }
+        return array(
+            of: account, "an array of \(what), by name or number", example: "[\(ValueText.quoted(example))]",
+            shown: { ValueText.array($0.map(\.description)) })
+    }
+}
+
+extension SystemAccount {
+    /// `nil` when the value is neither a name nor an id.
+    fileprivate init?(_ value: TOMLNode.Value) {
+        switch value {
+        case .integer(let number):
+            guard let id = Self.id(number) else { return nil }
+            self = .id(id)
+        case .string(let text):
+            if !text.isEmpty, text.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }) {
+                guard let id = Int64(text).flatMap(Self.id) else { return nil }
+                self = .id(id)
+                return
+            }
+            // `:` separates the fields of passwd and group, and a leading dash is a number that went wrong.
+            guard !text.isEmpty, !text.hasPrefix("-"), !text.contains(":"), !ValueText.hasControl(text), !text.contains(" ") else {
+                return nil
+            }
+            self = .name(text)
+        default: return nil
         }
     }
 
@@ -183,17 +245,36 @@ extension ConfigValue where Value == UnixSocketConfig.Principal {
 extension ConfigValue where Value == UInt16 {
     /// Permission bits as octal text.
     static var fileMode: Self {
-        .scalar("three octal digits as text, with or without a zero in front", example: "\"0660\"") { (value, _) throws(Mismatch) in
-            switch value {
+        ConfigValue(shown: { .text(Self.octal($0)) }) { node, key, reader in
+            let refused: String
+            switch node.value {
             case .string(let text):
-                guard text.utf8.count == 3 || text.utf8.count == 4, !text.hasPrefix("+"), let mode = UInt16(text, radix: 8) else {
-                    return nil
+                if text.utf8.count == 3 || text.utf8.count == 4, !text.hasPrefix("+"), let mode = UInt16(text, radix: 8) {
+                    if mode <= 0o777 { return mode }
+                    refused = "\(ValueText.quoted(text)); set-id and sticky bits have no meaning for a socket"
+                } else if text.hasPrefix("0o"), let mode = UInt16(text.dropFirst(2), radix: 8), mode <= 0o777 {
+                    refused = "\(ValueText.quoted(text)); write \(ValueText.quoted(Self.octal(mode)))"
+                } else {
+                    refused = "the string \(ValueText.quoted(text))"
                 }
-                guard mode <= 0o777 else { throw Mismatch(hint: "set-id and sticky bits have no meaning for a socket") }
-                return mode
-            case .integer: throw Mismatch(hint: "put it in quotes")
-            default: return nil
+            case .integer:
+                let written = reader.number(at: node.position)
+                let digits = written.hasPrefix("0o") ? written.dropFirst(2) : written[...]
+                // 660 is meant as octal digits too, so what counts is how the number is written.
+                let meant = UInt16(digits, radix: 8).flatMap { $0 <= 0o777 ? Self.octal($0) : nil }
+                refused = "the integer \(written)\(meant.map { "; write \(ValueText.quoted($0)), in quotes" } ?? "")"
+            default: refused = ValueText.describe(node.value)
             }
+            reader.refuse(
+                key, "\(key) must be three octal digits as text, with or without a zero in front, such as \"0660\", not \(refused)",
+                at: node.position)
+            return nil
         }
+    }
+
+    /// `0660`.
+    private static func octal(_ mode: UInt16) -> String {
+        let digits = String(mode, radix: 8)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 }

@@ -102,7 +102,7 @@ struct PollDraft: Sendable {
             candidate.urlKey, "\(candidate.urlKey) is this proxy's own scrape address \(own.value) (\(own.key)\(reader.line(of: own.key)))")
     }
 
-    /// Each candidate's name, SPEC §5; nil where there is none, which has been noted.
+    /// Each candidate's name; nil where there is none, which has been noted.
     private func names(_ candidates: [Candidate], with reader: inout ConfigReader) -> [AppName?] {
         var sharing: [String: Int] = [:]
         for candidate in candidates { sharing[candidate.url.endpoint, default: 0] += 1 }

@@ -5,8 +5,13 @@ struct ReceiverDraft: Sendable {
     var unixSocket = UnixSocketConfig()
     var receivesOnTCPSocket = false
     var tcpSocket = ListenAddress(host: "127.0.0.1", port: 6554)
+    var receivesOnHTTPSocket = false
+    var httpSocket = ListenAddress(host: "127.0.0.1", port: 9091)
     var tls: TLSMode?
     var tlsServer: TLSServerDraft?
+    var owners: [OwnerDraft] = []
+    /// Empty means none.
+    var stateFile = ""
 
     /// The longest path that fits into `sockaddr_un`, with its end mark; unix(7).
     static let maxSocketPathLength = 107
@@ -25,7 +30,97 @@ struct ReceiverDraft: Sendable {
             config.unixSocket = unixSocket
         }
         if receivesOnTCPSocket { config.tcpSocket = tcpSocket }
-        config.tls = TLSServerDraft.listenerTLS(tls, tlsServer, of: "receiver", isUsed: receivesOnTCPSocket, with: &reader)
+        if receivesOnHTTPSocket { config.httpSocket = httpSocket }
+        config.tls = TLSServerDraft.listenerTLS(
+            tls, tlsServer, of: "receiver", isUsed: receivesOnTCPSocket || receivesOnHTTPSocket, with: &reader)
+        if receivesOnHTTPSocket { checkHTTP(config, with: &reader) }
+        config.owners = owners.compactMap { $0.rule(for: config, with: &reader) }
+        config.stateFile = checkedStateFile(beside: config, with: &reader)
         return config
+    }
+
+    private func checkHTTP(_ config: ReceiverConfig, with reader: inout ConfigReader) {
+        if receivesOnTCPSocket, httpSocket.overlaps(tcpSocket) {
+            let key = ["receiver.receiver_http_socket", "receiver.receiver_tcp_socket"].first { reader.isGiven($0) }
+            let message =
+                "receiver_http_socket \(httpSocket) overlaps with receiver_tcp_socket \(tcpSocket); each needs an address or port of its own"
+            reader.refuse(key ?? "receiver.receive_on_http_socket", "receiver.\(message)")
+        }
+        if !config.basicAuthUsers.isEmpty {
+            TLSServerDraft.warnOfPlainPasswords(
+                "receiver.basic_auth_users", tls ?? (tlsServer == nil ? .off : .required), [httpSocket], with: &reader)
+        }
+    }
+
+    /// The state file, unless the configuration names its path elsewhere too: writing it would destroy that file.
+    private func checkedStateFile(beside config: ReceiverConfig, with reader: inout ConfigReader) -> String? {
+        guard !stateFile.isEmpty else { return nil }
+        let key = "receiver.state_file"
+        let other: String? =
+            if stateFile == ConfigPath.resolve(reader.origin.file, against: "") {
+                "this configuration file"
+            } else if stateFile == config.unixSocket?.path {
+                "receiver.receiver_unix_socket"
+            } else {
+                reader.key(naming: stateFile)
+            }
+        guard let other else { return stateFile }
+        reader.refuse(key, "\(key) \(stateFile) is the path of \(other): it needs a path of its own")
+        return nil
+    }
+}
+
+/// A table of `[[receiver.owners]]`.
+struct OwnerDraft: Sendable {
+    /// The table's dotted key.
+    let key: String
+    var apps: [String] = []
+    var users: [SystemAccount] = []
+    var groups: [SystemAccount] = []
+    var clientSANs: [String] = []
+    var basicAuthUsers: [String] = []
+
+    init(key: String) { self.key = key }
+
+    /// The rule; `nil` when it decides no app, which has been noted then.
+    func rule(for receiver: ReceiverConfig, with reader: inout ConfigReader) -> OwnerRule? {
+        guard !apps.isEmpty else {
+            if !reader.isGiven("\(key).apps") { reader.refuse(key, "\(key) needs apps, such as apps = [\"backup_*\"]") }
+            return nil
+        }
+        var rule = OwnerRule(apps: apps.map(AppPattern.init))
+        rule.users = users
+        rule.groups = groups
+        rule.clientSANs = clientSANs
+        rule.basicAuthUsers = basicAuthUsers
+        for (index, name) in basicAuthUsers.enumerated() where receiver.basicAuthUsers[name] == nil {
+            let userKey = "\(key).basic_auth_users[\(index)]"
+            reader.warn(userKey, "\(userKey) \(ValueText.quoted(name)) is not a user of [receiver.basic_auth_users]")
+        }
+        warnWhenUnsatisfiable(rule, receiver, with: &reader)
+        return rule
+    }
+
+    /// Warns of a rule whose peers no receiver that is switched on can tell.
+    private func warnWhenUnsatisfiable(_ rule: OwnerRule, _ receiver: ReceiverConfig, with reader: inout ConfigReader) {
+        let verifiesClients = receiver.tls.settings?.clients.authType.verifies ?? false
+        let ways: [(names: Bool, isPossible: Bool, remedy: String)] = [
+            (!users.isEmpty || !groups.isEmpty, receiver.unixSocket != nil, "users and groups need receive_on_unix_socket"),
+            (
+                !clientSANs.isEmpty, verifiesClients && (receiver.tcpSocket != nil || receiver.httpSocket != nil),
+                "client_sans need a TCP or HTTP receiver with a client_auth_type that verifies"
+            ),
+            (
+                !basicAuthUsers.isEmpty, receiver.httpSocket != nil && basicAuthUsers.contains { receiver.basicAuthUsers[$0] != nil },
+                "basic_auth_users need receive_on_http_socket and [receiver.basic_auth_users]"
+            ),
+        ]
+        let named = ways.filter(\.names)
+        // A rule that names no peer is meant to let none push.
+        guard !named.isEmpty, !named.contains(where: \.isPossible) else { return }
+        reader.warn(
+            key,
+            "\(key): no receiver can tell these peers, so that none may push \(ValueText.array(apps)): \(named.map(\.remedy).joined(separator: "; "))"
+        )
     }
 }

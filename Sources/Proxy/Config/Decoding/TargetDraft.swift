@@ -46,7 +46,7 @@ struct TargetDraft: Sendable {
             let headerKey = "\(key).headers.\(headers[index].name)"
             sources.append((headerKey, "the header Authorization"))
             let parts = headers.remove(at: index).value.split(separator: " ", maxSplits: 1).map(String.init)
-            if parts.count == 2, HTTPToken.isToken(parts[0]) {
+            if parts.count == 2, parts[0].isHTTPToken {
                 credentials = .authorization(type: parts[0], credentials: .literal(parts[1]))
             } else {
                 reader.refuse(
@@ -66,9 +66,7 @@ extension TargetDraft {
     func labels(beside metrics: MetricsDraft, with reader: inout ConfigReader) -> [Target.Label] {
         let labelsKey = "\(key).labels"
         if !labels.isEmpty, metrics.validate == .off {
-            reader.refuse(
-                labelsKey,
-                "\(labelsKey) needs metrics.validate = \"report\" or \"refuse\": labels cannot be set on metrics that are not checked")
+            reader.refuse(labelsKey, MetricsDraft.labelsNeedChecks(labelsKey))
         }
         guard let repeated = labels.first(where: { $0.name == metrics.appLabel }) else { return labels }
         let labelKey = "\(labelsKey).\(repeated.name)"
@@ -136,18 +134,23 @@ extension Secret {
         }
         if let literal { return .literal(literal) }
         guard let file else { return nil }
-        if isUsed { reader.reference("\(key).\(name)_file", file) }
-        return .file(file)
+        // The file of a target that is not polled is not read, and the target is dropped.
+        return isUsed ? .file(reader.secretFile("\(key).\(name)_file", file)) : nil
     }
 }
 
 /// A `tls_config` table.
 struct TLSClientDraft: Sendable {
     let key: String
+    /// What needs no file.
     var config = TLSClientConfig()
+    var caFile: String?
+    var certFile: String?
+    var keyFile: String?
 
     init(key: String) { self.key = key }
 
+    /// - Parameter isUsed: whether a target is polled with it: only then are the files read.
     func config(isUsed: Bool, with reader: inout ConfigReader) -> TLSClientConfig {
         let given = ["cert_file", "key_file"].filter { reader.isGiven("\(key).\($0)") }
         if given.count == 1 {
@@ -161,11 +164,10 @@ struct TLSClientDraft: Sendable {
                 "\(key).min_version \"\(config.minVersion.rawValue)\" is above max_version \"\(config.maxVersion.rawValue)\"")
             config.maxVersion = config.minVersion
         }
-        if isUsed {
-            reader.reference("\(key).ca_file", config.caFile)
-            reader.reference("\(key).cert_file", config.certFile)
-            reader.reference("\(key).key_file", config.keyFile)
-        }
+        guard isUsed else { return config }
+        config.caFile = caFile.map { reader.file("\(key).ca_file", $0) }
+        config.certFile = certFile.map { reader.file("\(key).cert_file", $0) }
+        config.keyFile = keyFile.map { reader.secretFile("\(key).key_file", $0) }
         return config
     }
 }

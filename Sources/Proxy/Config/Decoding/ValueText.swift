@@ -2,21 +2,46 @@ import TOML
 
 /// How messages show what stands in the file.
 enum ValueText {
-    /// `the integer 5`, `the string "abc"`, `an array`; what is a secret is just `a string` or `an integer`: a password may be a number.
-    static func describe(_ value: TOMLNode.Value, shown: (String) -> String? = { $0 }) -> String {
+    /// `the integer 5`, `the string "abc"`, `an array`. A secret is only `a string` or `an integer`: a password may be a number.
+    static func describe(_ value: TOMLNode.Value, isSecret: Bool = false) -> String {
         switch value {
         case .table: "a table"
         case .array: "an array"
-        case .string(let text): shown(text).map { "the string \(quoted($0))" } ?? "a string"
-        case .integer(let number): shown("\(number)").map { "the integer \($0)" } ?? "an integer"
-        case .float(let number): shown("\(number)").map { "the float \($0)" } ?? "a float"
-        case .boolean(let flag): "the boolean \(flag)"
-        case .datetime(let text): shown(text).map { "the date or time \($0)" } ?? "a date or time"
+        case .string(let text): isSecret ? "a string" : "the string \(quoted(text))"
+        case .integer(let number): isSecret ? "an integer" : "the integer \(number)"
+        case .float(let number): isSecret ? "a float" : "the float \(number)"
+        case .boolean(let flag): isSecret ? "a boolean" : "the boolean \(flag)"
+        case .datetime(let text): isSecret ? "a date or time" : "the date or time \(text)"
         }
     }
 
-    /// `text` in quotes, printable and not too long.
-    static func quoted(_ text: String) -> String { "\"\(printable(text))\"" }
+    /// Whether `text` has the form of a key, so that a message may show it. Anything else may be a secret in the wrong place.
+    ///
+    /// - Parameter strictly: in tables that hold secrets, only small letters and `_` make a key.
+    static func looksLikeKey(_ text: String, strictly: Bool = false) -> Bool {
+        guard !text.isEmpty, text.utf8.count <= 40 else { return false }
+        return text.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "_"): true
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"): !strictly
+            default: false
+            }
+        }
+    }
+
+    /// `text` without the user and password of a URL, or of what may be one.
+    static func withoutCredentials(_ text: String) -> String {
+        // The last one: a password that is wrongly left unencoded may itself hold an @ or a slash.
+        guard let at = text.lastIndex(of: "@") else { return text }
+        let front = text[..<at]
+        let scheme = front.firstRange(of: "://").map { front[..<$0.upperBound] } ?? ""
+        // An e-mail address has no colon in front of the @.
+        guard !scheme.isEmpty || front.contains(":") else { return text }
+        return "\(scheme)***\(text[at...])"
+    }
+
+    /// `text` in quotes, printable, not too long, and without the user and password of a URL.
+    static func quoted(_ text: String) -> String { "\"\(printable(withoutCredentials(text)))\"" }
 
     /// `text` on one line: control characters escaped as in TOML, what is too long cut.
     static func printable(_ text: String) -> String {
@@ -29,6 +54,9 @@ enum ValueText {
         }
         return text.unicodeScalars.count > maxLength ? result + "…" : result
     }
+
+    /// `["a", "b"]`.
+    static func array(_ words: [String]) -> String { "[\(words.map(quoted).joined(separator: ", "))]" }
 
     /// `a, b or c`.
     static func alternatives(_ words: [String]) -> String { joined(words, "or") }
@@ -51,5 +79,59 @@ enum ValueText {
     private static func hexadecimal(_ value: UInt32) -> String {
         let digits = String(value, radix: 16, uppercase: true)
         return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+    }
+}
+
+/// What an unknown key may have been meant to be.
+enum KeySuggestion {
+    /// `did you mean worker_threads?`, or `it belongs in [receiver]`; nil when nothing comes near.
+    ///
+    /// - Parameters:
+    ///   - path: the dotted key of the table in which it was found; empty for the root.
+    ///   - siblings: the keys known there.
+    static func suggestion(for key: String, in path: String, siblings: [String]) -> String? {
+        if let near = nearest(to: key, among: siblings) { return "did you mean \(near)?" }
+        let homes = ConfigSchema.tables(having: key).map { $0.hasSuffix("[]") ? "[[\($0.dropLast(2))]]" : "[\($0)]" }
+        guard !homes.isEmpty else { return nil }
+        return "it belongs in \(ValueText.alternatives(homes))"
+    }
+
+    /// The candidate that `word` was most likely meant to be; nil when none comes near. Case, `-` and `_` do not count.
+    static func nearest(to word: String, among candidates: [String]) -> String? {
+        let letters = significant(word)
+        guard !letters.isEmpty, letters.count <= 64 else { return nil }
+        let ranked = candidates.map { (candidate: $0, distance: distance(letters, significant($0))) }
+        if let best = ranked.min(by: { $0.distance < $1.distance }), best.distance <= max(1, min(3, letters.count / 4)) {
+            return best.candidate
+        }
+        // `interval` for `poll_interval`: one whole end of exactly one candidate.
+        let extended = candidates.filter { $0.hasSuffix("_" + word) || $0.hasPrefix(word + "_") }
+        return extended.count == 1 ? extended.first : nil
+    }
+
+    private static func significant(_ word: String) -> [UInt8] {
+        word.utf8.compactMap { byte in
+            switch byte {
+            case UInt8(ascii: "A")...UInt8(ascii: "Z"): byte | 0x20
+            case UInt8(ascii: "_"), UInt8(ascii: "-"), UInt8(ascii: " "), UInt8(ascii: "."): nil
+            default: byte
+            }
+        }
+    }
+
+    /// Insertions, deletions, replacements and swaps of neighbours (optimal string alignment).
+    private static func distance(_ a: [UInt8], _ b: [UInt8]) -> Int {
+        guard !a.isEmpty, !b.isEmpty else { return max(a.count, b.count) }
+        var beforeLast = [Int](repeating: 0, count: b.count + 1)
+        var last = Array(0...b.count)
+        for i in 1...a.count {
+            var row = [i] + [Int](repeating: 0, count: b.count)
+            for j in 1...b.count {
+                row[j] = min(last[j] + 1, row[j - 1] + 1, last[j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1))
+                if i > 1, j > 1, a[i - 1] == b[j - 2], a[i - 2] == b[j - 1] { row[j] = min(row[j], beforeLast[j - 2] + 1) }
+            }
+            (beforeLast, last) = (last, row)
+        }
+        return last[b.count]
     }
 }

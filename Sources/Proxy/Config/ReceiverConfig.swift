@@ -6,8 +6,18 @@ public struct ReceiverConfig: Equatable, Sendable {
     public var unixSocket: UnixSocketConfig? = nil
     /// The TCP address; `nil` when `receive_on_tcp_socket` is false.
     public var tcpSocket: ListenAddress? = nil
-    /// TLS of the TCP receiver.
+    /// The address of the HTTP receiver; `nil` when `receive_on_http_socket` is false.
+    public var httpSocket: ListenAddress? = nil
+    /// TLS of the TCP and the HTTP receiver.
     public var tls = ListenerTLS.off
+    /// The users that may push over HTTP, by name; empty admits every client.
+    public var basicAuthUsers: [String: BcryptHash] = [:]
+    /// Which peers may push which apps; the first rule that decides an app counts.
+    public var owners: [OwnerRule] = []
+    /// The file that keeps pushed apps across a restart; `nil` means none.
+    public var stateFile: String? = nil
+    /// How often the state file is written when something has changed.
+    public var stateInterval = Duration.seconds(300)
     /// A larger message is refused.
     public var maxMessageSize = ByteCount.mebibytes(16)
     /// Apps that the store holds at most, pushed and polled together.

@@ -1,0 +1,143 @@
+/// A file that the configuration names, and its bytes at the moment when the configuration was read.
+///
+/// A configuration that is in use has the contents of every file that it names: one that cannot be read is an error.
+public struct FileContent: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    /// As configured, already resolved against the config file's folder.
+    public var path: String
+    /// The whole of the file.
+    public var bytes: [UInt8]
+
+    /// A file with these bytes.
+    public init(path: String, bytes: [UInt8]) {
+        self.path = path
+        self.bytes = bytes
+    }
+
+    /// The path alone: contents have no place in a message.
+    public var description: String { path }
+    /// The path alone.
+    public var debugDescription: String { path }
+    /// The path alone.
+    public var customMirror: Mirror { Mirror(self, children: ["path": path]) }
+}
+
+/// A file whose contents are secret: a private key, a password, a token. A file that every user may read is warned about.
+public struct SecretFile: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible {
+    /// The file.
+    public var content: FileContent
+    /// As configured, already resolved against the config file's folder.
+    public var path: String { content.path }
+    /// The whole of the file.
+    public var bytes: [UInt8] { content.bytes }
+
+    /// A secret file with these bytes.
+    public init(path: String, bytes: [UInt8]) { content = FileContent(path: path, bytes: bytes) }
+
+    /// The path alone.
+    public var description: String { path }
+    /// The path alone.
+    public var debugDescription: String { path }
+}
+
+/// A password or token: never printed.
+public enum Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
+    case literal(String)
+    /// A final newline of the file does not count.
+    case file(SecretFile)
+
+    /// Never the secret, so that no log holds it.
+    public var description: String { "<secret>" }
+    /// Never the secret.
+    public var debugDescription: String { description }
+    /// Never the secret.
+    public var customMirror: Mirror { Mirror(self, children: []) }
+}
+
+/// What was read of a file, for the decoder.
+public struct FileReading: Sendable {
+    /// The whole of the file.
+    public var bytes: [UInt8]
+    /// Whether its mode lets every user of the system read it.
+    public var isReadableByOthers: Bool
+
+    /// What was read.
+    public init(bytes: [UInt8], isReadableByOthers: Bool = false) {
+        self.bytes = bytes
+        self.isReadableByOthers = isReadableByOthers
+    }
+}
+
+/// Why a file could not be read.
+public struct FileReadError: Error, Equatable, Sendable, CustomStringConvertible {
+    /// Lower case, without the path.
+    public var description: String
+    /// Whether the file is there and is only larger than allowed.
+    public var isTooLarge: Bool
+
+    /// A reason, in lower case and without the path.
+    public init(_ description: String, isTooLarge: Bool = false) {
+        self.description = description
+        self.isTooLarge = isTooLarge
+    }
+}
+
+/// A configuration with the contents of every file that it names, all read at one moment.
+public struct LoadedConfig: Sendable, CustomStringConvertible, CustomReflectable {
+    /// What the file says.
+    public var config: Config
+    /// Where each key stands, so that what goes wrong later (a busy port, an unknown user) can still name its line.
+    public var origin: ConfigOrigin
+    /// Problems that stop nothing; for the log.
+    public var warnings: [ConfigProblem]
+    /// Every setting as it is written, for the words of a change in the log.
+    var settings: ConfigSettings
+
+    /// A configuration at its origin.
+    public init(config: Config, origin: ConfigOrigin, warnings: [ConfigProblem] = []) {
+        self.init(config: config, origin: origin, warnings: warnings, settings: ConfigSettings())
+    }
+
+    init(config: Config, origin: ConfigOrigin, warnings: [ConfigProblem], settings: ConfigSettings) {
+        self.config = config
+        self.origin = origin
+        self.warnings = warnings
+        self.settings = settings
+    }
+
+    /// The file's name.
+    public var description: String { origin.file }
+    /// The configuration, without what may be a secret.
+    public var customMirror: Mirror { Mirror(self, children: ["file": origin.file, "config": config, "warnings": warnings]) }
+}
+
+/// Where a configuration came from: the file's name, where each key's value stands in it, and the files that it names.
+public struct ConfigOrigin: Equatable, Sendable {
+    /// The config file, as it was named.
+    public var file: String
+    /// The position of each value given, by dotted key (`receiver.receiver_tcp_socket`, `poll_external.targets[0].url`).
+    public var positions: [String: ConfigPosition]
+    /// Each file that is in use, with the key that names it, in the order of the file.
+    public var files: [NamedFile] = []
+
+    /// A file in use, and the dotted key that names it.
+    public struct NamedFile: Equatable, Sendable {
+        /// The dotted key.
+        public var key: String
+        /// What it names.
+        public var content: FileContent
+    }
+
+    /// A file, and where its values stand.
+    public init(file: String, positions: [String: ConfigPosition] = [:]) {
+        self.file = file
+        self.positions = positions
+    }
+
+    /// A problem with `key`'s value; without a position when the key is at its default.
+    public func problem(_ key: String, _ message: String, severity: ConfigProblem.Severity = .error) -> ConfigProblem {
+        ConfigProblem(severity: severity, file: file, position: positions[key], key: key, message: message)
+    }
+
+    /// The first key that names the file at `path`.
+    public func key(naming path: String) -> String? { files.first { $0.content.path == path }?.key }
+}

@@ -1,0 +1,226 @@
+import TOML
+
+/// Turns the text of `config.toml` into a `LoadedConfig`, or into everything that is wrong with it. Looks nothing up by itself: the
+/// contents of the files that the text names come from a function.
+public struct ConfigDecoder {
+    /// Gives the contents of the file at a path, which is resolved against the config file's folder.
+    public typealias ReadFile = (_ path: String) -> Result<FileReading, FileReadError>
+
+    /// The config file as the user named it; problems begin with it.
+    private let file: String
+    /// What relative paths in the file are relative to.
+    private let folder: String
+    private let readFile: ReadFile
+
+    /// - Parameters:
+    ///   - file: the config file as the user named it.
+    ///   - folder: the config file's folder as it was named; `"."` and `""` leave relative paths relative to the working directory.
+    ///   - readFile: gives the contents of a file that is in use; without it, all of them count as empty.
+    public init(file: String, folder: String, readFile: @escaping ReadFile = { _ in .success(FileReading(bytes: [])) }) {
+        self.file = file
+        self.folder = folder
+        self.readFile = readFile
+    }
+
+    /// Every key that is accepted, by its dotted name, in the order of the reference; `[]` stands for each element of an array of
+    /// tables (`poll_external.targets[].url`).
+    public static var knownKeys: [String] { ConfigSchema.leafKeys }
+
+    /// - Parameter text: the file's contents; when every user of the system can read it, secrets in it are warned about.
+    /// - Throws: all problems at once, in order of position, warnings among them.
+    public func decode(_ text: FileReading) throws(ConfigProblems) -> LoadedConfig {
+        let (loaded, problems, _) = try examine(text)
+        guard !problems.holdError else { throw ConfigProblems(problems) }
+        return loaded
+    }
+
+    /// What can be understood of a text that may be wrong: a value that cannot be used stands at its default, and a file that cannot be
+    /// read is empty, so that the rest can be looked at in the same run. Never run such a configuration.
+    /// - Returns: the configuration, the problems in order of position, warnings among them, and whether the text has no key at all.
+    /// - Throws: when the text is not TOML.
+    public func examine(
+        _ text: FileReading
+    ) throws(ConfigProblems) -> (loaded: LoadedConfig, problems: [ConfigProblem], isEmpty: Bool) {
+        let document: TOMLDocument
+        do {
+            document = try TOMLDocument(parsing: text.bytes)
+        } catch {
+            throw ConfigProblems([SyntaxErrorText.problem(error, in: text.bytes, of: file)])
+        }
+
+        var reader = ConfigReader(file: file, folder: folder, document: document, text: text.bytes, readFile: readFile)
+        let draft = ConfigSchema.read(document.root, with: &reader)
+        let config = draft.config(with: &reader)
+        if text.isReadableByOthers { reader.warnOfSecrets() }
+        let problems = reader.sortedProblems
+        let loaded = LoadedConfig(
+            config: config, origin: reader.origin, warnings: problems.filter { $0.severity == .warning },
+            settings: ConfigSettings(of: draft))
+        return (loaded, problems, !document.root.holdsValue)
+    }
+}
+
+extension TOMLTable {
+    /// Whether any key has a value; headers alone do not count.
+    fileprivate var holdsValue: Bool {
+        entries.contains { entry in
+            guard case .table(let table) = entry.node.value else { return true }
+            return table.holdsValue
+        }
+    }
+}
+
+/// What one decoding gathers on its way: problems, positions, and the files that the configuration needs.
+struct ConfigReader {
+    let folder: String
+    private(set) var origin: ConfigOrigin
+    private var problems: [ConfigProblem] = []
+    /// Keys whose values are secrets that stand in the file itself.
+    private var secretKeys: [String] = []
+    private let lines: [ArraySlice<UInt8>]
+    private let readFile: ConfigDecoder.ReadFile
+    /// Each file is read once, so that all keys that name it get the same contents.
+    private var readings: [String: Result<FileReading, FileReadError>] = [:]
+
+    init(file: String, folder: String, document: TOMLDocument, text: [UInt8], readFile: @escaping ConfigDecoder.ReadFile) {
+        self.folder = folder
+        self.origin = ConfigOrigin(file: file)
+        self.lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        self.readFile = readFile
+        recordPositions(of: document.root, under: "")
+    }
+
+    /// Errors and warnings as they stand in the file.
+    var sortedProblems: [ConfigProblem] { problems.inOrderOfPosition }
+
+    /// Whether the file has `key`, valid or not.
+    func isGiven(_ key: String) -> Bool { origin.positions[key] != nil }
+
+    /// The key that names a file in use; nil when none does.
+    func key(naming path: String) -> String? { origin.key(naming: path) }
+
+    /// ` in line 5`, for messages that point to a second place; empty for a default.
+    func line(of key: String) -> String { origin.positions[key].map { " in line \($0.line)" } ?? "" }
+
+    /// The number that stands at `position`, as it is written: `0o660`, `1_000`.
+    func number(at position: TOMLPosition) -> String {
+        guard lines.indices.contains(position.line - 1) else { return "" }
+        let line = String(decoding: lines[position.line - 1], as: UTF8.self).unicodeScalars.dropFirst(position.column - 1)
+        return String(line.prefix { $0.properties.numericType != nil || "+-_.".unicodeScalars.contains($0) || $0.properties.isAlphabetic })
+    }
+
+    /// Notes an error at the value of `key`, or at `position` when given.
+    mutating func refuse(_ key: String, _ message: String, at position: TOMLPosition? = nil) {
+        note(.error, key, message, at: position)
+    }
+
+    /// Notes a warning at the value of `key`.
+    mutating func warn(_ key: String, _ message: String) {
+        note(.warning, key, message, at: nil)
+    }
+
+    private mutating func note(_ severity: ConfigProblem.Severity, _ key: String, _ message: String, at position: TOMLPosition?) {
+        var problem = origin.problem(key, message, severity: severity)
+        if let position { problem.position = ConfigPosition(position) }
+        problems.append(problem)
+    }
+
+    /// Notes that the value of `key` is a secret.
+    mutating func noteSecret(_ key: String) { secretKeys.append(key) }
+
+    /// Warns that every user of the system can read the secrets in the file.
+    mutating func warnOfSecrets() {
+        let places = secretKeys.compactMap { key in origin.positions[key].map { (key, $0) } }
+        guard let (key, _) = places.min(by: { $0.1 < $1.1 }) else { return }
+        warn(key, "\(key) is a secret, and \(origin.file) can be read by every user of this machine: chmod o-r \(origin.file)")
+    }
+
+    /// The file that `key` names, with its contents. One that cannot be read is noted and comes out empty.
+    mutating func file(_ key: String, _ path: String) -> FileContent {
+        let content: FileContent
+        switch read(path) {
+        case .success(let reading): content = FileContent(path: path, bytes: reading.bytes)
+        case .failure(let error):
+            refuse(key, "\(key): cannot read \(path): \(error)")
+            content = FileContent(path: path, bytes: [])
+        }
+        let place = origin.positions[key] ?? ConfigPosition(line: 0, column: 0)
+        let later = origin.files.firstIndex { origin.positions[$0.key].map { place < $0 } ?? false }
+        origin.files.insert(ConfigOrigin.NamedFile(key: key, content: content), at: later ?? origin.files.endIndex)
+        return content
+    }
+
+    /// The secret file that `key` names. Warns when every user of the system can read it.
+    mutating func secretFile(_ key: String, _ path: String) -> SecretFile {
+        let content = file(key, path)
+        if case .success(let reading) = read(path), reading.isReadableByOthers {
+            warn(key, "\(key): \(path) can be read by every user of this machine: chmod o-r")
+        }
+        return SecretFile(path: path, bytes: content.bytes)
+    }
+
+    private mutating func read(_ path: String) -> Result<FileReading, FileReadError> {
+        if let known = readings[path] { return known }
+        let reading = readFile(path)
+        readings[path] = reading
+        return reading
+    }
+
+    private mutating func recordPositions(of table: TOMLTable, under path: String) {
+        for entry in table.entries { recordPositions(of: entry.node, at: path.isEmpty ? entry.key : "\(path).\(entry.key)") }
+    }
+
+    private mutating func recordPositions(of node: TOMLNode, at path: String) {
+        origin.positions[path] = ConfigPosition(node.position)
+        switch node.value {
+        case .table(let table): recordPositions(of: table, under: path)
+        case .array(let elements):
+            for (index, element) in elements.enumerated() { recordPositions(of: element, at: "\(path)[\(index)]") }
+        default: break
+        }
+    }
+}
+
+extension ConfigPosition {
+    init(_ position: TOMLPosition) { self.init(line: position.line, column: position.column) }
+}
+
+/// Paths as the config file names them.
+enum ConfigPath {
+    /// `path` itself when absolute, else below `folder`. Empty and `.` components go. `..` stays and links are not resolved, because a
+    /// folder that is a link (a ConfigMap's `..data`) must be followed anew each time.
+    static func resolve(_ path: String, against folder: String) -> String {
+        let whole = path.hasPrefix("/") || folder.isEmpty ? path : "\(folder)/\(path)"
+        let components = whole.split(separator: "/").filter { $0 != "." }
+        let joined = components.joined(separator: "/")
+        if whole.hasPrefix("/") { return "/" + joined }
+        return joined.isEmpty ? "." : joined
+    }
+}
+
+/// Adds the key, and where there is one the remedy, to the parser's words for a syntax error.
+private enum SyntaxErrorText {
+    static func problem(_ error: TOMLSyntaxError, in text: [UInt8], of file: String) -> ConfigProblem {
+        let key = key(at: error.position.line, in: text)
+        var message = error.message
+        if let key {
+            message = "\(key): \(message)"
+            if key.hasSuffix("unix_socket_mode") { message = "\(key) must be three octal digits as text, in quotes, such as \"0660\"" }
+        }
+        return ConfigProblem(file: file, position: ConfigPosition(error.position), key: key, message: message)
+    }
+
+    /// The dotted key that a line sets; `nil` for a line that does not begin with a plain key.
+    private static func key(at line: Int, in text: [UInt8]) -> String? {
+        let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).prefix(line)
+        guard lines.count == line, let last = lines.last.map({ String(decoding: $0, as: UTF8.self) }),
+            let match = last.prefixMatch(of: #/\s*([A-Za-z0-9_.]+)\s*=/#)
+        else { return nil }
+        let header = lines.dropLast().lazy.reversed().map { String(decoding: $0, as: UTF8.self) }
+            .compactMap { $0.prefixMatch(of: #/\s*\[+\s*([A-Za-z0-9_.]+)\s*\]/#)?.1 }.first
+        let key = header.map { "\($0).\(match.1)" } ?? String(match.1)
+        // A line within a text of several lines only looks like a key.
+        let known = ConfigSchema.leafKeys.contains { $0.replacing("[]", with: "") == key }
+        return known ? key : nil
+    }
+}

@@ -1,0 +1,77 @@
+import Testing
+
+@testable import Proxy
+
+/// The words of the log for a change.
+@Suite("Config settings")
+struct ConfigSettingsTests {
+    private func changes(_ old: String, _ new: String, files: [String: [UInt8]] = [:]) throws -> [String] {
+        ReloadPlan(from: try loadedConfig(old, files: files), to: try loadedConfig(new, files: files)).changes
+    }
+
+    @Test("each change is a line with its key, the old value and the new one, in the order of the reference")
+    func lines() throws {
+        #expect(
+            try changes("", "[exporter]\nidle_timeout = 90\nmax_connections = 17\nenable_lifecycle = true") == [
+                "exporter.enable_lifecycle: false -> true", "exporter.max_connections: 4096 -> 17", "exporter.idle_timeout: 6m -> 1m30s",
+            ])
+    }
+
+    @Test("the same values, written in another way, make no line")
+    func nothing() throws {
+        #expect(try changes("", "[exporter]\nidle_timeout = \"360s\"\nallowed_hosts = []\n[metrics]\nvalidate = \"report\"") == [])
+    }
+
+    @Test("every kind of value is shown as it is written")
+    func kinds() throws {
+        #expect(
+            try changes(
+                "[receiver]\nmax_message_size = 1024\n[exporter]\nexpire_after = 60",
+                """
+                [exporter]
+                allowed_hosts = ["A.example", "::1"]
+                [receiver]
+                format = "capnp"
+                [metrics]
+                app_label = "app"
+                [poll_external]
+                proxy_url = "http://proxy.example"
+                """)
+                == [
+                    "exporter.allowed_hosts: [] -> [\"a.example\", \"::1\"]", "receiver.format: json -> capnp",
+                    "receiver.max_message_size: 1KiB -> 16MiB", "metrics.app_label: \"\" -> app",
+                    "poll_external.proxy_url: not set -> http://proxy.example:80",
+                    // What is no longer set comes last.
+                    "exporter.expire_after: 1m -> not set",
+                ])
+    }
+
+    @Test("the mode of TLS, and the settings within one mode")
+    func tls() throws {
+        let old = "[exporter]\ntls = \"required\"\n[exporter.tls_server_config]\ncert_file = \"a.pem\"\nkey_file = \"k.pem\""
+        let new =
+            "[exporter]\ntls = \"optional\"\n[exporter.tls_server_config]\ncert_file = \"b.pem\"\nkey_file = \"k.pem\"\nmin_version = \"TLS13\""
+        #expect(
+            try changes(old, new) == [
+                "exporter.tls: required -> optional", "exporter.tls_server_config.cert_file: a.pem -> b.pem",
+                "exporter.tls_server_config.min_version: not set -> TLS13",
+            ])
+    }
+
+    @Test("a general setting is told once, a target's own with the target")
+    func targets() throws {
+        func config(_ general: Int, _ own: Int) -> String {
+            """
+            [poll_external]
+            poll_other_scrape_endpoints = true
+            other_scrape_endpoints = ["http://a/m", "http://b/m"]
+            poll_interval = \(general)
+            targets = [{ url = "http://c/m", name = "c", poll_interval = \(own) }]
+            """
+        }
+        let (old, new) = try (loadedConfig(config(5, 6)), loadedConfig(config(7, 8)))
+        let plan = ReloadPlan(from: old, to: new)
+        #expect(plan.starts.count == 3)
+        #expect(plan.changes == ["poll_external.poll_interval: 5s -> 7s", "target c: poll_interval: 6s -> 8s"])
+    }
+}
