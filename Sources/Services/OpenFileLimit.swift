@@ -85,12 +85,12 @@ struct DescriptorBudget: Equatable {
 extension DescriptorBudget {
     /// The budget of a configuration under the limit in force.
     init(_ config: Config, eventLoops: Int, limit: Int = OpenFileLimit.current) {
-        let doors = config.doors
-        let scrapeListeners = doors.count { if case .scrape = $0 { true } else { false } }
+        let listeners = config.listeners
+        let scrapeListeners = listeners.count { if case .scrape = $0 { true } else { false } }
         self.init(
             Demand(
                 scrape: config.exporter.maxConnections, perReceiver: config.exporter.concurrentRequests,
-                receivers: doors.count - scrapeListeners, scrapeListeners: scrapeListeners, targets: config.poll.targets.count,
+                receivers: listeners.count - scrapeListeners, scrapeListeners: scrapeListeners, targets: config.poll.targets.count,
                 eventLoops: eventLoops),
             limit: limit)
     }
