@@ -14,20 +14,16 @@ private func expectAccepted(_ config: String, in folder: TemporaryFolder) async 
     #expect(result.succeeded, "\(result.output)\(result.errors)\(config)")
 }
 
-/// With the second job, which is printed as a comment, and the first one's line for it.
-private func withSecondJob(_ config: String) -> String {
-    var lines = config.split(separator: "\n").map(String.init)
-    guard let start = lines.firstIndex(where: { $0.hasPrefix("#  - job_name:") }),
-        let first = lines.firstIndex(of: "  - job_name: exporter-proxy")
-    else { return "" }
-    for index in start..<lines.count { lines[index].removeFirst() }
-    lines.insert(String(lines[start - 1].dropFirst()), at: first + 1)
-    return lines.joined(separator: "\n") + "\n"
+/// With the combined job, which is printed as a comment, in place of the others.
+private func withCombinedJob(_ config: String) -> String {
+    let lines = config.split(separator: "\n").map(String.init)
+    guard let start = lines.firstIndex(where: { $0.hasPrefix("#  - job_name:") }) else { return "" }
+    return "scrape_configs:\n" + lines[start...].map { $0.dropFirst() + "\n" }.joined()
 }
 
 @Suite struct PrometheusTakesThePrintedConfiguration {
     @Test(
-        "promtool accepts what is printed, with and without the second job",
+        "promtool accepts what is printed, and the combined job in its place",
         arguments: [
             Configurations.scrape, Configurations.scrape(tls: "required"), Configurations.scrape(tls: "optional"), "",
             "[exporter]\nscrape_expose_endpoint = \"[::]:6555\"\n",
@@ -42,12 +38,12 @@ private func withSecondJob(_ config: String) -> String {
                     ProxyProcess.executable, ["prometheus-config", "-c", "config.toml"] + arguments, workingFolder: folder.path)
                 #expect(result.succeeded && result.errors == "", "\(result.errors)")
                 try await expectAccepted(result.output, in: folder)
-                try await expectAccepted(withSecondJob(result.output), in: folder)
+                try await expectAccepted(withCombinedJob(result.output), in: folder)
             }
         }
     }
 
-    @Test("a real Prometheus scrapes with what is printed, each app as a target of its own with the second job")
+    @Test("a real Prometheus scrapes with what is printed, each app as a job of its own on this host; or all in one job")
     func prometheusScrapesWithIt() async throws {
         try await withProxy(Configurations.scrape(tls: "required") + Configurations.receivers(), certificates: true) { proxy in
             #expect(try await pushOverUnixSocket(#"{"one": "one_value 1", "two": "two_value{instance=\"own\"} 2"}"#, to: proxy) == "")
@@ -58,19 +54,21 @@ private func withSecondJob(_ config: String) -> String {
             #expect(authority.succeeded)
             let printed = try await prometheusConfig(proxy.folder, "--host", "localhost")
             let often = "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
-            let target = "localhost:\(proxy.scrapePort)"
             try await withPrometheus(often + printed, folder: proxy.folder) { prometheus in
-                try await wait(for: "the scrape") { try await prometheus.query(#"up{job="exporter-proxy"}"#) == "1" }
-                let one = "one_value{instance=\"\(target)\"}"
-                try await wait(for: "the pushed sample") { try await prometheus.query(one) == "1" }
-                try await wait(for: "the app's own label") { try await prometheus.query(#"two_value{instance="own"}"#) == "2" }
-            }
-            try await withPrometheus(often + withSecondJob(printed), folder: proxy.folder) { prometheus in
                 for (app, value) in [("one", "1"), ("two", "2")] {
-                    let up = #"up{job="exporter-proxy-apps",app="\#(app)",instance="\#(target)/\#(app)"}"#
+                    let up = #"up{job="\#(app)",instance="localhost"}"#
                     try await wait(for: "the target of \(app)") { try await prometheus.query(up) == "1" }
                     try await wait(for: "the sample of \(app)") { try await prometheus.query("\(app)_value") == value }
                 }
+                try await wait(for: "the proxy's own metrics") {
+                    try await prometheus.query(#"exporter_proxy_apps{job="exporter-proxy",instance="localhost"}"#) == "2"
+                }
+                try await wait(for: "the app's own label") { try await prometheus.query(#"two_value{instance="own"}"#) == "2" }
+            }
+            let target = "localhost:\(proxy.scrapePort)"
+            try await withPrometheus(often + withCombinedJob(printed), folder: proxy.folder) { prometheus in
+                try await wait(for: "the scrape") { try await prometheus.query(#"up{job="exporter-proxy"}"#) == "1" }
+                try await wait(for: "the pushed sample") { try await prometheus.query("one_value{instance=\"\(target)\"}") == "1" }
             }
         }
     }

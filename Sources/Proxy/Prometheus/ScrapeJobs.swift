@@ -14,6 +14,8 @@ public struct ScrapeJobs: Equatable, Sendable {
     /// `HOST:PORT`.
     let target: String
     let access: Access
+    /// Whether there is a `/metrics/self`.
+    let exposesSelf: Bool
     /// What the reader of the text should know about the configuration.
     let notes: [String]
 
@@ -35,6 +37,7 @@ public struct ScrapeJobs: Equatable, Sendable {
         }
         target = name.contains(":") && !name.hasPrefix("[") ? "[\(name)]:\(port)" : "\(name):\(port)"
         access = Access(config)
+        exposesSelf = config.selfMetrics
         self.notes = notes
     }
 
@@ -42,7 +45,8 @@ public struct ScrapeJobs: Equatable, Sendable {
 
     /// The text, ending in a newline.
     public var yaml: String {
-        (header + ["scrape_configs:"] + job + [""] + alternative.map { "#\($0)" }).joined(separator: "\n") + "\n"
+        let own = exposesSelf ? [""] + selfJob : []
+        return (header + ["scrape_configs:"] + appsJob + own + [""] + combinedJob.map { "#\($0)" }).joined(separator: "\n") + "\n"
     }
 
     private var header: [String] {
@@ -54,34 +58,50 @@ public struct ScrapeJobs: Equatable, Sendable {
         return lines
     }
 
-    private var job: [String] {
+    /// One target for each app.
+    private var appsJob: [String] {
         [
-            "  - job_name: exporter-proxy",
-            "    # An app's own job and instance labels stay; others get those of this target.",
+            "  # Each app is a target with an up of its own. Its job is the app's name, its instance this host.",
+            "  - job_name: exporter-proxy-apps",
+            "    # An app's own job and instance labels stay; others get those of the target.",
             "    honor_labels: true",
-        ] + accessLines(indent: 4) + [
+            "    http_sd_configs:",
+            "      - url: \(quoted("\(access.isTLS ? "https" : "http")://\(target)/sd"))",
+        ] + accessLines(indent: 8, withScheme: false) + accessLines(indent: 4) + [
+            "    relabel_configs:",
+            "      - source_labels: [app]",
+            "        target_label: job",
+        ] + hostAsInstance
+    }
+
+    /// The proxy's own metrics.
+    private var selfJob: [String] {
+        ["  # The proxy's own metrics.", "  - job_name: exporter-proxy", "    metrics_path: /metrics/self"] + accessLines(indent: 4)
+            + staticTarget + ["    relabel_configs:"] + hostAsInstance
+    }
+
+    /// Uncommented it is a job of its own.
+    private var combinedJob: [String] {
+        [
+            " Or, in place of the jobs above, all apps and the proxy in one: a line that Prometheus cannot read makes all of them fail.",
+            "  - job_name: exporter-proxy",
+            "    honor_labels: true",
+        ] + accessLines(indent: 4) + staticTarget
+    }
+
+    private var staticTarget: [String] {
+        [
             "    static_configs:",
             "      - targets: [\(quoted(target))]",
         ]
     }
 
-    /// Uncommented it is a job of its own.
-    private var alternative: [String] {
-        let scheme = access.isTLS ? "https" : "http"
-        return [
-            " Or, so that each app is a target with an up of its own, this job beside the one above, which then keeps the proxy's own metrics alone:",
-            "    metric_relabel_configs: [{source_labels: [__name__], regex: \"exporter_proxy_.*\", action: keep}]",
-            "  - job_name: exporter-proxy-apps",
-            "    honor_labels: true",
-            "    http_sd_configs:",
-            "      - url: \(quoted("\(scheme)://\(target)/sd"))",
-        ] + accessLines(indent: 8, withScheme: false) + accessLines(indent: 4) + [
-            "    relabel_configs:",
-            "      - source_labels: [__address__, app]",
-            "        separator: /",
-            "        target_label: instance",
-        ]
-    }
+    /// The address without its port.
+    private let hostAsInstance = [
+        "      - source_labels: [__address__]",
+        "        regex: \"(.+):[0-9]+\"",
+        "        target_label: instance",
+    ]
 
     /// - Parameter withScheme: `http_sd_configs` has it in its URL.
     private func accessLines(indent: Int, withScheme: Bool = true) -> [String] {
