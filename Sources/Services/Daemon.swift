@@ -37,6 +37,7 @@ public actor Daemon {
     private let browserGuard: BrowserGuard
     private let intake: Intake
     private let decoding: PushDecoding
+    private let checks: MetricsChecks
     private let server: ScrapeServer
     private let poller: Poller
     /// Beside the contexts, so that clients resume their sessions across a reload.
@@ -68,11 +69,12 @@ public actor Daemon {
         metrics.held.setLimits(config)
         let store = MetricStore(limits: StoreLimits(config), answering: metrics.held[.answering])
         let intake = Intake(store: store, clock: SystemClock.now)
+        let checker = MetricsChecker(store: store, metrics: metrics)
         let poller = Poller(group: group, intake: intake, metrics: metrics, logger: logger)
         let lifecycle = DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads, logger: logger) { poller.firstPollsEnded }
         let router = Router(
             store: store, lifecycle: lifecycle, metrics: metrics, offload: ThreadPoolOffload(blockingWork),
-            pageOffload: ThreadPoolOffload(pageThread, isLowPriority: true), clock: SystemClock.now)
+            pageOffload: ThreadPoolOffload(pageThread, isLowPriority: true), checker: checker, clock: SystemClock.now)
         let passwordThread = NIOThreadPool(numberOfThreads: 1)
         let basicAuth = BasicAuth(
             users: config.exporter.basicAuthUsers, checker: PasswordThread(passwordThread), routes: router)
@@ -97,6 +99,7 @@ public actor Daemon {
         }
         self.intake = intake
         decoding = PushDecoding(group: group, budget: metrics.held[.pushing])
+        checks = MetricsChecks(checker, logger: logger)
         server = ScrapeServer(
             responder: browserGuard, metrics: metrics, clock: SystemClock.time,
             maxConnections: DescriptorBudget(config, eventLoops: max(threads, 1)).scrape, group: group, logger: logger)
@@ -307,6 +310,9 @@ public actor Daemon {
     /// Settings that belong to no listener and no target. Setting one that is in force already changes nothing.
     private func apply(_ config: Config) {
         store.setLimits(StoreLimits(config))
+        // The door first: what comes in from now on keeps to the new rules.
+        intake.rules = IntakeRules(config)
+        checks.setValidation(config.metrics.validate)
         metrics.held.setLimits(config)
         poller.setRefusesOtherFormats(config.metrics.validate != .off)
         let budget = budget(config)
@@ -403,6 +409,7 @@ public actor Daemon {
 
     private func shutDownThreads() async {
         await decoding.largeMessages.shutDown()
+        await checks.stop()
         try? await passwordThread.shutdownGracefully()
         try? await pageThread.shutdownGracefully()
         try? await blockingWork.shutdownGracefully()

@@ -6,6 +6,10 @@ enum LogKey {
     static let peer = "peer"
     /// A polled target's name.
     static let target = "target"
+    /// An app's name, or names.
+    static let app = "app"
+    /// A series: its name and labels.
+    static let series = "series"
     /// What went wrong, in words.
     static let error = "error"
     /// The fixed word for why a message or a handshake failed, as in the self-metrics.

@@ -1,3 +1,4 @@
+import Exposition
 import Synchronization
 
 /// The only way into the store for pushes and polls. What is checked or changed in metrics before they are stored belongs here, so that
@@ -10,6 +11,7 @@ public final class Intake: Sendable {
     private let clock: @Sendable () -> Moment
     /// Guards the rules, which are replaced whole.
     private let owners = Mutex(Owners.none)
+    private let currentRules = Mutex(IntakeRules())
 
     /// - Parameter clock: gives the moment of update that an app gets.
     public init(store: MetricStore, clock: @escaping @Sendable () -> Moment) {
@@ -27,6 +29,12 @@ public final class Intake: Sendable {
         if let rejection = owners.withLock({ $0 }).rejection(of: app, from: sender) { throw rejection }
     }
 
+    /// What is asked of metrics; new rules are for what comes from now on.
+    public var rules: IntakeRules {
+        get { currentRules.withLock { $0 } }
+        set { currentRules.withLock { $0 = newValue } }
+    }
+
     /// Applies all apps of a push, or none of them.
     /// - Parameters:
     ///   - sender: the peer that pushes; kept with each app.
@@ -39,13 +47,37 @@ public final class Intake: Sendable {
                 if let rejection = owners.rejection(of: app.name, from: sender) { throw rejection }
             }
         }
-        try store.apply(push, from: source, sender: sender, at: clock())
+        let rules = rules
+        try store.apply(rules.passesPushes ? push : admitted(push, rules), from: source, sender: sender, at: clock())
     }
 
     /// Records the end of a poll: a success replaces the app's metrics, a failure only marks the app.
     /// - Returns: what was recorded; a success that is refused is recorded as the failure that is returned.
     @discardableResult
     public func record(_ outcome: PollOutcome, for target: TargetURL) -> PollOutcome {
-        store.record(outcome, for: target, at: clock())
+        let rules = rules
+        guard rules.validation != .off, case .success(let exposition) = outcome else {
+            return store.record(outcome, for: target, at: clock())
+        }
+        let admitted: PollOutcome
+        do throws(Finding) {
+            admitted = .success(try rules.admit(exposition, with: rules.labels(of: target)))
+        } catch {
+            admitted = .failure(reason: error.sentence)
+        }
+        return store.record(admitted, for: target, at: clock())
+    }
+
+    private func admitted(_ push: Push, _ rules: IntakeRules) throws(Rejection) -> Push {
+        var push = push
+        for index in push.apps.indices {
+            let (name, exposition) = push.apps[index]
+            do throws(Finding) {
+                push.apps[index].exposition = try rules.admit(exposition, with: rules.labels(of: name))
+            } catch {
+                throw .invalidMetrics(app: name.description, error)
+            }
+        }
+        return push
     }
 }

@@ -7,6 +7,8 @@ public struct AppEntry: Sendable {
         case ok
         /// A polled app whose last poll failed, and why.
         case failing(reason: String)
+        /// Its metrics were taken out, because Prometheus would not read them and `validate` is `refuse`.
+        case withheld
         /// Not updated for `expire_after`: its metrics are gone; of a polled app, why its last poll failed, if it did.
         case expired(error: String?)
     }
@@ -90,6 +92,7 @@ extension AppEntry {
         switch state {
         case .ok where lastUpdate == nil: .waiting
         case .ok: check?.isValid == false ? .invalid : .ok
+        case .withheld: .invalid
         case .failing: .failing
         case .expired: .expired
         }
@@ -106,7 +109,7 @@ extension AppEntry {
     /// Why its last poll failed, or what is wrong with its metrics.
     public var error: String? {
         switch state {
-        case .ok: check?.firstError
+        case .ok, .withheld: check?.firstError
         case .failing(let reason): reason
         case .expired(let error): error
         }
@@ -128,8 +131,8 @@ extension AppEntry {
     }
 }
 
-/// What a check of one app's metrics has found. A class, since most entries have none or share one.
-public final class AppCheck: Sendable {
+/// What a check of one app's metrics has found. A class, so that an entry does not grow by it.
+public final class AppCheck: Equatable, Sendable {
     /// Samples in the metrics.
     public let samples: Int
     /// Families in the metrics.
@@ -147,11 +150,28 @@ public final class AppCheck: Sendable {
         self.findingCount = findingCount
     }
 
+    /// What a survey has found.
+    /// - Parameter maxFindings: how many findings are kept, errors before warnings; at least one.
+    init(_ survey: Survey, maxFindings: Int) {
+        samples = survey.samples
+        families = survey.families
+        let kept = survey.findings.kept
+        let errors = kept.filter { $0.severity == .error }
+        let chosen = errors + kept.filter { $0.severity == .warning }
+        findings = kept.count <= maxFindings ? kept : Array(chosen.prefix(maxFindings))
+        findingCount = survey.findings.count
+    }
+
+    /// Whether both say the same.
+    public static func == (a: AppCheck, b: AppCheck) -> Bool {
+        a.samples == b.samples && a.families == b.families && a.findingCount == b.findingCount && a.findings == b.findings
+    }
+
     /// Whether Prometheus would read the metrics.
     public var isValid: Bool { !findings.contains { $0.severity == .error } }
 
     /// The first fault, with its place.
     var firstError: String? {
-        findings.first { $0.severity == .error }.map { "line \($0.line), column \($0.column): \($0.message)" }
+        findings.first { $0.severity == .error }?.sentence
     }
 }

@@ -78,6 +78,12 @@ public struct Exposition: Sendable {
         Exposition(content: Content(buffer: buffer, segment: finishedSegment, instances: instances))
     }
 
+    /// Other metrics in place of the original's, of the same proxies.
+    /// - Parameter fill: writes all `size` bytes; the last is a newline.
+    init(replacing original: Exposition, size: Int, fill: (UnsafeMutableRawBufferPointer) -> Void) {
+        self.init(content: Content(buffer: .exactly(size, fill: fill), segment: nil, instances: original.instances))
+    }
+
     private init(content: Content) { self.content = content }
 
     /// The proxies whose metrics these contain, for `ProgramInstance.listField`; nearly always none.

@@ -88,6 +88,38 @@ public final class MetricStore: Sendable {
         state.withLock { $0.limits = limits }
     }
 
+    // MARK: Checks
+
+    /// What is checked, and what happens to invalid metrics. With another value than before, everything is checked anew; with `refuse`,
+    /// apps that are known to be invalid leave the snapshots.
+    public func setValidation(_ validation: MetricsValidation) {
+        let (freed, stale) = state.withLock { state in (state.setValidation(validation), state.takeSnapshot()) }
+        withExtendedLifetime((freed, stale)) {}
+    }
+
+    /// The records that changed since the last call and wait for a check.
+    func takeUnchecked() -> [AppRecord] { state.withLock { $0.takeUnchecked() } }
+
+    /// As `StoreState` says.
+    func beginCheck(of record: AppRecord, at now: Instant, ifNotAfter earliest: Instant) -> StoreState.CheckedVersion {
+        state.withLock { $0.beginCheck(of: record, at: now, ifNotAfter: earliest) }
+    }
+
+    /// Notes what a check of this version has found.
+    func setCheck(_ check: AppCheck, of record: AppRecord, for app: StoredApp) {
+        let (replaced, stale) = state.withLock { state in (state.setCheck(check, of: record, for: app), state.takeSnapshot()) }
+        withExtendedLifetime((replaced, stale)) {}
+    }
+
+    /// The names of all apps, in no order.
+    func names() -> [AppName] { state.withLock { Array($0.records.keys) } }
+
+    /// How many apps are listed.
+    var count: Int { state.withLock { $0.records.count } }
+
+    /// Grows with every change.
+    var generation: UInt64 { state.withLock { $0.generation } }
+
     /// Bytes of metrics that were freed since start, or will be when the last reader has let go of them.
     public var freedBytes: UInt64 { state.withLock { $0.freedBytes } }
 

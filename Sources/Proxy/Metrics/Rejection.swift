@@ -1,3 +1,5 @@
+public import Exposition
+
 /// Why a push was refused. One declaration gives the `error:` line, the status over HTTP, the log message and the metric's label.
 public enum Rejection: Error, Equatable, Sendable {
     /// Not valid JSON, or not an object of strings and arrays of strings; what and at which byte.
@@ -22,6 +24,8 @@ public enum Rejection: Error, Equatable, Sendable {
     case nulByte(app: String)
     /// An app that is not the sender's, by `[[receiver.owners]]`; whose, in words.
     case notOwner(app: String, owners: String)
+    /// Metrics that Prometheus would not read, where these are refused.
+    case invalidMetrics(app: String, Finding)
     /// The store holds `max_apps` apps.
     case tooManyApps(limit: Int)
     /// The store would hold more than `max_total_size`.
@@ -49,6 +53,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case invalidUTF8 = "invalid_utf8"
         case nulByte = "nul_byte"
         case notOwner = "not_owner"
+        case invalidMetrics = "invalid_metrics"
         case tooManyApps = "too_many_apps"
         case storeFull = "store_full"
         case tooMuchInFlight = "too_much_in_flight"
@@ -56,7 +61,7 @@ public enum Rejection: Error, Equatable, Sendable {
         /// The status that says so to a client of HTTP.
         public var httpStatus: Int {
             switch self {
-            case .malformed, .wrongFormat, .tlsRequired, .truncated, .invalidName, .invalidUTF8, .nulByte: 400
+            case .malformed, .wrongFormat, .tlsRequired, .truncated, .invalidName, .invalidUTF8, .nulByte, .invalidMetrics: 400
             case .notOwner: 403
             case .timedOut: 408
             case .tooLarge: 413
@@ -79,6 +84,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case .invalidUTF8: .invalidUTF8
         case .nulByte: .nulByte
         case .notOwner: .notOwner
+        case .invalidMetrics: .invalidMetrics
         case .tooManyApps: .tooManyApps
         case .storeFull: .storeFull
         case .tooMuchInFlight: .tooMuchInFlight
@@ -106,6 +112,7 @@ public enum Rejection: Error, Equatable, Sendable {
             "the metrics of app \(Rejection.quoted(app)) hold a NUL byte, which would hide other apps from Prometheus"
         case .notOwner(let app, let owners):
             "app \(Rejection.printable(app, limit: 80)) belongs to \(Rejection.printable(owners, limit: 1000)): push under another name, or as its owner"
+        case .invalidMetrics(let app, let finding): "app \(Rejection.printable(app, limit: 80)): \(finding.sentence)"
         case .tooManyApps(let limit): "the store already holds max_apps apps (\(limit)): raise it, or push under a name that is there"
         case .storeFull(let limit):
             "the store would hold more than max_total_size (\(limit.bytes) bytes): push less, or raise it"

@@ -19,7 +19,11 @@ struct StoreState {
     /// Records with `isChanged`.
     private var changed: [AppRecord] = []
     /// Counts the changes.
-    private var generation: UInt64 = 0
+    private(set) var generation: UInt64 = 0
+    /// What happens to invalid metrics; with `off`, no record is put into `unchecked`.
+    private(set) var validation = MetricsValidation.off
+    /// Records with `isUnchecked`.
+    private var unchecked: [AppRecord] = []
     private var lastTargetNumber = 0
     /// `expire_after` of each registered target that has one, by its number.
     private(set) var expireAfterByTarget: [Int: Duration] = [:]
@@ -81,10 +85,12 @@ struct StoreState {
             let record = AppRecord(name: app.name, app: app)
             records[app.name] = record
             noteChange(of: record)
+            noteUnchecked(record)
             noteExpiry(of: record, app)
             return nil
         }
         let old = record.app
+        if validation != .off, let old { keepCheck(of: old, for: app, record) }
         record.app = app
         forget(old)
         noteChange(of: record)
@@ -214,13 +220,91 @@ struct StoreState {
             // Whether it is failing is not forgotten.
             if removed.target == target.number {
                 switch removed.entry.state {
-                case .ok, .expired(error: nil): break
+                case .ok, .withheld, .expired(error: nil): break
                 case .failing(let reason), .expired(let reason?): listed = listed.with { $0.state = .failing(reason: reason) }
                 }
             }
             put(listed)
         }
         return removed
+    }
+
+    // MARK: Checks
+
+    private mutating func noteUnchecked(_ record: AppRecord) {
+        guard validation != .off, !record.isUnchecked else { return }
+        record.isUnchecked = true
+        unchecked.append(record)
+    }
+
+    /// Until new metrics are checked, the old verdict stands; but what has passed a door that refuses invalid metrics is not invalid.
+    private mutating func keepCheck(of old: StoredApp, for app: StoredApp, _ record: AppRecord) {
+        if app.entry.check == nil, let check = old.entry.check, check.isValid || validation != .refuse { app.keep(check) }
+        if !(old.entry.exposition === app.entry.exposition) { noteUnchecked(record) }
+    }
+
+    /// What is checked from now on. With another mode everything is checked anew; with `refuse`, what is known to be invalid goes at once.
+    /// - Returns: versions to be freed after the lock.
+    mutating func setValidation(_ new: MetricsValidation) -> [StoredApp] {
+        guard new != validation else { return [] }
+        validation = new
+        unchecked.removeAll()
+        var freed: [StoredApp] = []
+        for record in records.values {
+            record.isUnchecked = false
+            record.lastCheck = nil
+            noteUnchecked(record)
+            guard let app = record.app, let check = app.entry.check else { continue }
+            if let old = setCheck(new == .off ? nil : check, of: record, for: app) { freed.append(old) }
+        }
+        return freed
+    }
+
+    /// The records that wait for a check; they still do.
+    mutating func takeUnchecked() -> [AppRecord] {
+        defer { unchecked.removeAll() }
+        return unchecked
+    }
+
+    /// A check begins: a later change makes the record wait again.
+    /// - Returns: the version to check; `nil` when there is nothing to check any more, or the last check was after `earliest`.
+    mutating func beginCheck(of record: AppRecord, at now: Instant, ifNotAfter earliest: Instant) -> CheckedVersion {
+        guard record.isUnchecked, let app = record.app, app.entry.lastUpdate != nil, !app.isExpired, app.entry.state != .withheld else {
+            record.isUnchecked = false
+            return .none
+        }
+        if let last = record.lastCheck, last > earliest { return .tooEarly }
+        record.isUnchecked = false
+        record.lastCheck = now
+        return .app(app)
+    }
+
+    enum CheckedVersion {
+        case app(StoredApp)
+        case tooEarly
+        case none
+    }
+
+    /// Notes what a check of `checked` has found; with `refuse`, invalid metrics are taken out.
+    /// - Returns: the version that is replaced, to be freed after the lock; `nil` when nothing changes.
+    mutating func setCheck(_ check: AppCheck?, of record: AppRecord, for checked: StoredApp) -> StoredApp? {
+        guard let app = record.app, !app.isExpired, validation != .off || check == nil else { return nil }
+        // Newer metrics have passed the door; a copy that was moved into a chunk has the same time.
+        let isSame = app.entry.lastUpdate == checked.entry.lastUpdate
+        let isWithheld = validation == .refuse && check?.isValid == false && isSame && app.size > 0
+        guard app.entry.check != check || isWithheld else { return nil }
+        let new = app.with { entry in
+            entry.check = check
+            guard isWithheld else { return }
+            entry.exposition = .empty
+            if entry.state == .ok { entry.state = .withheld }
+        }
+        totalSize += new.size
+        if new.counts { appCount += 1 }
+        record.app = new
+        forget(app)
+        noteChange(of: record)
+        return app
     }
 
     // MARK: Snapshots

@@ -1,6 +1,7 @@
 /// One version of an app in the store; replaced whole by the next one.
 final class StoredApp: Sendable {
-    let entry: AppEntry
+    /// Safe to share: it changes in `keep` alone, before the version is in the store and another thread can see it.
+    nonisolated(unsafe) private(set) var entry: AppEntry
     /// Whose outcome this is: a target's number in the store, or `nil` for a pushed app.
     let target: Int?
 
@@ -18,6 +19,9 @@ final class StoredApp: Sendable {
     var isExpired: Bool {
         if case .expired = entry.state { true } else { false }
     }
+
+    /// Takes over what was found in the version before this one, until this one is checked. Called before the version is stored.
+    func keep(_ check: AppCheck) { entry.check = check }
 
     /// This version with something else in its entry.
     func with(_ change: (inout AppEntry) -> Void) -> StoredApp {
@@ -37,6 +41,10 @@ final class AppRecord: @unchecked Sendable {
     var app: StoredApp?
     /// Whether the next snapshot has to take `app` in.
     var isChanged = false
+    /// Whether it waits for a check of its metrics.
+    var isUnchecked = false
+    /// When its metrics were last checked.
+    var lastCheck: Instant?
     /// When the expiry queue looks at this record; `nil` while it does not wait there.
     var lookedAt: Instant?
     /// Which of the expired ones it is, counted from the first; `nil` unless it is one that makes room for others.

@@ -13,6 +13,8 @@ struct AppsPage {
 
     let status: DaemonStatus
     let isReady: Bool
+    /// Series that are exposed more than once.
+    var collisions = 0
     let view: AppsView
     let now: Timestamp
 
@@ -75,6 +77,12 @@ struct AppsPage {
             html.raw("; what ran before still runs.</p><pre>")
             html.text(error, keepsLines: true)
             html.raw("</pre></div>")
+        }
+        if collisions > 0 {
+            html.raw("<p class=\"warn\"><a href=\"collisions\">")
+            html.text(collisions == 1 ? "1 series is" : "\(collisions) series are")
+            html.raw(" exposed more than once</a>: Prometheus keeps one sample of each. ")
+            html.raw("To tell apps apart, set app_label in [metrics].</p>")
         }
         for listener in status.listeners {
             guard let end = listener.certificateEnd, let grade = grade(of: end) else { continue }

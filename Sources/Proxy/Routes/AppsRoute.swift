@@ -42,6 +42,7 @@ struct AppsRoute: Route {
 
     let lists: AppLists
     let lifecycle: any Lifecycle
+    let checker: MetricsChecker?
     let clock: @Sendable () -> Moment
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
@@ -66,7 +67,8 @@ struct AppsRoute: Route {
             guard let view = AppsView(query: request.query) else {
                 return .now(.text(400, AppsView.tooLong, headers: [Response.neverStored]))
             }
-            let page = AppsPage(status: status, isReady: isReady, view: view, now: now.time)
+            let page = AppsPage(
+                status: status, isReady: isReady, collisions: checker?.collisions?.count ?? 0, view: view, now: now.time)
             return lists.answer(request, at: now, on: eventLoop) { entries in
                 Response(status: 200, headers: format.headers + [AppsPage.policy], body: SharedPieces(page.html(of: entries)))
             }

@@ -35,10 +35,11 @@ public struct Router: Responder {
     ///   - pageOffload: where pages and lists of many apps are written; threads of their own, so that scrapes never wait behind them.
     ///     Without them `offload` takes that work too.
     ///   - pageThreads: how many threads `pageOffload` has.
+    ///   - checker: what checks of metrics have found; `nil` where nothing is checked.
     ///   - clock: the moment at which the store is looked at, and that `/apps` shows.
     public init(
         store: MetricStore, lifecycle: any Lifecycle, metrics: SelfMetrics, offload: any Offload, pageOffload: (any Offload)? = nil,
-        pageThreads: Int = 1, clock: @escaping @Sendable () -> Moment
+        pageThreads: Int = 1, checker: MetricsChecker? = nil, clock: @escaping @Sendable () -> Moment
     ) {
         let snapshots = SnapshotSource(store: store, offload: offload)
         let lists = AppLists(snapshots: snapshots, queue: PageQueue(offload: pageOffload ?? offload, threads: pageThreads))
@@ -46,8 +47,9 @@ public struct Router: Responder {
         let listed: [any Route] = [
             MetricsRoute(store: store, snapshots: snapshots, offload: offload, clock: clock, metrics: metrics),
             SelfMetricsRoute(store: store, snapshots: snapshots, offload: offload, clock: clock, metrics: metrics),
-            AppsRoute(lists: lists, lifecycle: lifecycle, clock: clock),
+            AppsRoute(lists: lists, lifecycle: lifecycle, checker: checker, clock: clock),
             AppRoute(store: store, lifecycle: lifecycle, clock: clock),
+            CollisionsRoute(checker: checker),
             ServiceDiscoveryRoute(lists: lists, clock: clock),
             HealthyRoute(),
             ReadyRoute(lifecycle: lifecycle),

@@ -5,25 +5,35 @@ import Synchronization
 // What the self-metrics say of single apps. It is written once for each chunk and joined once for each snapshot, since a scrape with a
 // hundred thousand apps would otherwise write two hundred thousand lines.
 
-/// The lines about one chunk's apps, ready to be sent: a run of lines for each of the two families.
+/// The lines about one chunk's apps, ready to be sent: a run of lines for each of the families. The last two are empty while no app is
+/// checked.
 final class AppLines: Sendable {
     let updates: ByteBuffer
     let sizes: ByteBuffer
+    let verdicts: ByteBuffer
+    let samples: ByteBuffer
 
     convenience init(of apps: [StoredApp]) {
         var updates = ExpositionWriter(capacity: 96 * apps.count)
         var sizes = ExpositionWriter(capacity: 64 * apps.count)
+        var verdicts = ExpositionWriter(capacity: 0)
+        var samples = ExpositionWriter(capacity: 0)
         for app in apps {
             let labels = ExpositionWriter.labels(("app", app.name.description))
             if let time = app.entry.lastUpdate?.time { updates.sample(.appLastUpdate, labels: labels, nanoseconds: time.nanoseconds) }
             sizes.sample(.appSize, labels: labels, app.size)
+            guard let check = app.entry.check, !app.isExpired else { continue }
+            verdicts.sample(.appValid, labels: labels, check.isValid ? 1 : 0)
+            samples.sample(.appSamples, labels: labels, check.samples)
         }
-        self.init(updates: updates.buffer, sizes: sizes.buffer)
+        self.init(updates: updates.buffer, sizes: sizes.buffer, verdicts: verdicts.buffer, samples: samples.buffer)
     }
 
-    init(updates: ByteBuffer, sizes: ByteBuffer) {
+    init(updates: ByteBuffer, sizes: ByteBuffer, verdicts: ByteBuffer = ByteBuffer(), samples: ByteBuffer = ByteBuffer()) {
         self.updates = updates
         self.sizes = sizes
+        self.verdicts = verdicts
+        self.samples = samples
     }
 }
 
@@ -41,11 +51,15 @@ final class AppLineGroup: Sendable {
     let parts: [AppLines]
     let updates: Exposition
     let sizes: Exposition
+    let verdicts: Exposition
+    let samples: Exposition
 
     init(_ parts: [AppLines]) {
         self.parts = parts
         updates = Exposition(joining: parts.map(\.updates))
         sizes = Exposition(joining: parts.map(\.sizes))
+        verdicts = Exposition(joining: parts.map(\.verdicts))
+        samples = Exposition(joining: parts.map(\.samples))
     }
 
     /// Cuts all lines into groups, and takes as many of the earlier ones as still fit.
@@ -110,7 +124,7 @@ final class LineGroups: Sendable {
 
 /// What the self-metrics say of a snapshot's apps; made once for it, and freed with it.
 final class AppMetrics: Sendable {
-    /// In order; the two families one after the other.
+    /// In order; the families one after the other.
     let expositions: [Exposition]
     /// The snapshot's expositions with these behind them.
     let body: SharedPieces
@@ -125,14 +139,15 @@ final class AppMetrics: Sendable {
             expositions = [Exposition(endingInNewline: totals.buffer)]
         } else {
             totals.begin(.appLastUpdate)
-            if groups.count == 1 {
-                // Small: one piece, and compressed together.
-                let parts = [totals.buffer, groups[0].updates.buffer, AppMetrics.sizesHeader.buffer, groups[0].sizes.buffer]
-                expositions = [Exposition(joining: parts)]
-            } else {
-                let head = Exposition(endingInNewline: totals.buffer)
-                expositions = [head] + groups.map(\.updates) + [AppMetrics.sizesHeader] + groups.map(\.sizes)
+            var parts = [Exposition(endingInNewline: totals.buffer)] + groups.map(\.updates)
+            parts += [AppMetrics.sizesHeader] + groups.map(\.sizes)
+            // A family without samples is left out.
+            if groups.contains(where: { $0.verdicts.size > 0 }) {
+                parts += [AppMetrics.verdictsHeader] + groups.map(\.verdicts) + [AppMetrics.samplesHeader] + groups.map(\.samples)
             }
+            parts.removeAll { $0.size == 0 }
+            // Small: one piece, and compressed together.
+            expositions = groups.count == 1 ? [Exposition(joining: parts.map(\.buffer))] : parts
         }
         let own = snapshot.body
         body = SharedPieces(
@@ -142,11 +157,15 @@ final class AppMetrics: Sendable {
             size: own.size + expositions.reduce(0) { $0 + $1.size })
     }
 
-    private static let sizesHeader: Exposition = {
+    private static let sizesHeader = header(.appSize)
+    private static let verdictsHeader = header(.appValid)
+    private static let samplesHeader = header(.appSamples)
+
+    private static func header(_ family: MetricFamily) -> Exposition {
         var writer = ExpositionWriter(capacity: 256)
-        writer.begin(.appSize)
+        writer.begin(family)
         return Exposition(endingInNewline: writer.buffer)
-    }()
+    }
 
     /// The ones of this snapshot; made by the first caller, while others wait for it.
     static func of(_ snapshot: Snapshot, _ groups: LineGroups) -> AppMetrics {

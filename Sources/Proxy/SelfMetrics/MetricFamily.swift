@@ -30,6 +30,12 @@ extension MetricFamily {
         .gauge, "app_last_update_timestamp_seconds", ["app"], "When the app's metrics were last replaced; absent before the first time.")
     static let appSize = MetricFamily(.gauge, "app_size_bytes", ["app"], "Bytes of the app's metrics, the final newline included.")
 
+    static let appValid = MetricFamily(
+        .gauge, "app_valid", ["app"], "Whether Prometheus reads the app's metrics; absent before their first check.")
+    static let appSamples = MetricFamily(.gauge, "app_samples", ["app"], "Samples in the app's metrics; absent before their first check.")
+    static let collidingSeries = MetricFamily(
+        .gauge, "colliding_series", "Series that are exposed more than once; absent when there are too many series to compare them.")
+
     static let buildInfo = MetricFamily(.gauge, "build_info", ["version"], "Always 1; the label says which version runs.")
     static let reloadSuccessful = MetricFamily(
         .gauge, "config_last_reload_successful", "Whether the last reload of the configuration succeeded; 1 after the start.")
@@ -78,11 +84,11 @@ extension MetricFamily {
     static let threads = MetricFamily(.gauge, "process_threads", "Threads of the process.")
 
     static let all: [MetricFamily] = [
-        apps, storedBytes, appLastUpdate, appSize, buildInfo, reloadSuccessful, reloadSuccessTime, reloads, appsLimit, storedBytesLimit,
+        apps, storedBytes, appLastUpdate, appSize, appValid, appSamples, collidingSeries, buildInfo, reloadSuccessful, reloadSuccessTime,
+        reloads, appsLimit, storedBytesLimit,
         connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, requests, slowReadersCut, handshakes,
         handshakeFailures, certificateNotAfter, crlNextUpdate, heldBytes, eventLoopLag, cpuSeconds, openFiles, maxFiles, virtualMemory,
-        residentMemory,
-        startTime, threads,
+        residentMemory, startTime, threads,
     ]
 }
 

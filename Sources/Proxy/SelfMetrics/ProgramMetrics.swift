@@ -8,6 +8,7 @@ public enum RoutePath: String, CaseIterable, Sendable {
     case apps = "/apps"
     /// One app, whatever its name is.
     case app = "/apps/NAME"
+    case collisions = "/collisions"
     case discovery = "/sd"
     case healthy = "/-/healthy"
     case ready = "/-/ready"

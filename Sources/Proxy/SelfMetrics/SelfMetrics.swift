@@ -11,6 +11,8 @@ public final class SelfMetrics: Sendable {
     public let reloads: ReloadMetrics
     /// What is held for peers.
     public let held = HeldBytes()
+    /// The number of series that are exposed more than once; negative: nothing is known, or series are not checked.
+    private let collidingSeries = Atomic(-1)
 
     private let version: String
     private let readLag: @Sendable () -> Duration?
@@ -61,6 +63,9 @@ public final class SelfMetrics: Sendable {
         get { exposed.load(ordering: .relaxed) }
         set { exposed.store(newValue, ordering: .relaxed) }
     }
+
+    /// How many series are exposed more than once; `nil` leaves the metric out.
+    func setCollidingSeries(_ count: Int?) { collidingSeries.store(count ?? -1, ordering: .relaxed) }
 
     // MARK: - Handles
 
@@ -158,6 +163,8 @@ public final class SelfMetrics: Sendable {
         writer.write(reloads.now)
         writer.single(.appsLimit, limits.maxApps)
         writer.single(.storedBytesLimit, limits.maxTotalSize.bytes)
+        let colliding = collidingSeries.load(ordering: .relaxed)
+        if colliding >= 0 { writer.single(.collidingSeries, colliding) }
         writer.write(listeners)
         writer.write(targets)
         writer.write(.requests, requests.samples)

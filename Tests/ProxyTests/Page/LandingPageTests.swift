@@ -12,7 +12,7 @@ struct LandingPageTests {
         #expect(page[header: "Content-Type"] == "text/html; charset=utf-8")
         let links = page.text.split(separator: "href=\"").dropFirst().compactMap { $0.split(separator: "\"").first.map(String.init) }
         // Relative, for a server that serves this one below a path of its own.
-        #expect(links == ["metrics", "metrics/self", "apps", "sd", "-/healthy", "-/ready"])
+        #expect(links == ["metrics", "metrics/self", "apps", "collisions", "sd", "-/healthy", "-/ready"])
         side.metrics.isExposed = true
         for link in links { #expect(try side.send("GET", "/\(link)").status == 200) }
     }

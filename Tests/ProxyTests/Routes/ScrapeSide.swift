@@ -13,10 +13,16 @@ struct ScrapeSide {
     let offload = InlineOffload()
     /// Not exposed unless a test says so.
     let metrics = SelfMetrics(version: "1.2.3", start: Timestamp(nanoseconds: 1_653_263_500_000_000_000)) { nil }
+    /// Checks nothing by itself.
+    let checker: MetricsChecker
     /// 2022-05-22 23:51:52.939898700 UTC.
     var now = Timestamp(nanoseconds: 1_653_263_512_939_898_700)
 
-    init() { metrics.isExposed = false }
+    init() {
+        metrics.isExposed = false
+        checker = MetricsChecker(store: store, metrics: metrics)
+        checker.setValidation(.report)
+    }
 
     func push(_ apps: [(String, String)], from listener: String = "127.0.0.1:6554", at time: Timestamp? = nil) throws {
         let push = Push(apps: try apps.map { (try #require(AppName($0.0)), Exposition(endingInNewline: ByteBuffer(string: $0.1))) })
@@ -45,7 +51,7 @@ struct ScrapeSide {
         head.instance = headers[Request.instanceField]
         let request = try Request(head, isTLS: isTLS, peer: .unknown)
         let now = now.moment
-        let router = Router(store: store, lifecycle: lifecycle, metrics: metrics, offload: offload, clock: { now })
+        let router = Router(store: store, lifecycle: lifecycle, metrics: metrics, offload: offload, checker: checker, clock: { now })
         let response =
             switch router.respond(to: request, on: EmbeddedEventLoop()) {
             case .now(let response): response

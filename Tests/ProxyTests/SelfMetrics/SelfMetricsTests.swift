@@ -226,9 +226,13 @@ struct SelfMetricsTests {
         listener.handshakeFailed(reason: "timeout")
         metrics.addTarget(try target("a")).ended(.success(.empty), after: .zero)
         let store = MetricStore()
+        let checker = MetricsChecker(store: store, metrics: metrics)
+        checker.setValidation(.report)
         let apps = AppMetrics.of(store.snapshot(at: Self.start), metrics.lineGroups).expositions.map { String(buffer: $0.buffer) }.joined()
         var names = try (exposed().families + ExposedFamilies(apps).families).map(\.name)
         try store.apply(Push(apps: [(#require(AppName("a")), .empty)]), from: .push(listener: "a"), at: Self.start)
+        checker.collect(at: Self.start.moment.instant)
+        while case .done = checker.next(at: Self.start.moment.instant) {}
         let more = AppMetrics.of(store.snapshot(at: Self.start), metrics.lineGroups).expositions.map { String(buffer: $0.buffer) }.joined()
         names += try ExposedFamilies(more).families.map(\.name)
         #expect(Set(names) == Set(MetricFamily.all.map(\.name)))

@@ -1,0 +1,112 @@
+import Exposition
+import NIOCore
+import Testing
+
+@testable import Proxy
+
+@Suite("Metrics at the door")
+struct IntakeRulesTests {
+    private let store = MetricStore()
+    private let intake: Intake
+    private static let now = Moment(time: Timestamp(nanoseconds: 1_000), instant: Instant(nanoseconds: 7))
+    private let url = TargetURL(origin: .http(host: "127.0.0.1", port: 1027), pathAndQuery: "/metrics")
+
+    init() {
+        intake = Intake(store: store) { Self.now }
+    }
+
+    private func setRules(_ validation: MetricsValidation, appLabel: String? = nil, labels: [(String, String)] = []) throws {
+        var config = Config()
+        config.metrics.validate = validation
+        config.metrics.appLabel = appLabel
+        var target = Target(url: url, name: try #require(AppName("t")))
+        target.labels = labels.map { Target.Label(name: $0.0, value: $0.1) }
+        config.poll = PollConfig(targets: [target])
+        store.register(target)
+        intake.rules = IntakeRules(config)
+    }
+
+    private func push(_ apps: (String, String)...) throws(Rejection) {
+        let push = Push(
+            apps: apps.compactMap { app in
+                AppName(app.0).map { ($0, Exposition(addingNewlineTo: ByteBuffer(string: app.1))) }
+            })
+        try intake.apply(push, from: Sender(peer: .unknown), through: .push(listener: "l"))
+    }
+
+    private func poll(_ text: String) -> PollOutcome {
+        intake.record(.success(Exposition(addingNewlineTo: ByteBuffer(string: text))), for: url)
+    }
+
+    private var exposed: String { store.snapshot(at: Self.now).pieces.map { String(buffer: $0) }.joined() }
+
+    @Test("with off and report, whatever comes is stored as it is", arguments: [MetricsValidation.off, .report])
+    func passes(validation: MetricsValidation) throws {
+        try setRules(validation)
+        try push(("a", "wrong\n"), ("b", "b{app=\"x\"} 1\n"))
+        _ = poll("t wrong\n")
+        #expect(exposed == "wrong\nb{app=\"x\"} 1\nt wrong\n")
+    }
+
+    @Test("with refuse, an invalid app refuses the whole push with its line and column; a poll fails with the same words")
+    func refuses() throws {
+        try setRules(.refuse)
+        try push(("a", "a 1\n"))
+        let error = #expect(throws: Rejection.self) { try push(("a", "a 2\n"), ("b", "x 1\ny 1\nseconds 12,5\n")) }
+        #expect(error?.line == "app b: line 3, column 9: value \"12,5\" is not a number: write a decimal point, not a comma")
+        #expect(error?.reason == .invalidMetrics)
+        guard case .failure(let reason) = poll("x 1\ny 1\nseconds 12,5\n") else {
+            Issue.record("the poll succeeded")
+            return
+        }
+        #expect(reason == "line 3, column 9: value \"12,5\" is not a number: write a decimal point, not a comma")
+        #expect(exposed == "a 1\n")
+        #expect(throws: Rejection.self) { try push(("a", "exporter_proxy_apps 1\n")) }
+        // What only strict readers refuse passes.
+        try push(("a", "a 1\na 1"))
+        #expect(exposed == "a 1\na 1\n")
+    }
+
+    @Test(
+        "app_label labels every sample of pushed and polled apps, before the target's own labels",
+        arguments: [MetricsValidation.report, .refuse])
+    func labels(validation: MetricsValidation) throws {
+        try setRules(validation, appLabel: "app", labels: [("env", "pro\"d"), ("zone", "1")])
+        try push(("a\"1", "# HELP a b\na 1\nb{app=\"x\"} 2\n"))
+        _ = poll("t{env=\"y\"} 1")
+        #expect(
+            exposed == """
+                # HELP a b
+                a{app="a\\"1"} 1
+                b{exported_app="x",app="a\\"1"} 2
+                t{exported_env="y",app="t",env="pro\\"d",zone="1"} 1
+
+                """)
+    }
+
+    @Test("a target's labels are its own; invalid metrics get none in report, and stay as they came")
+    func targetLabels() throws {
+        try setRules(.report, labels: [("env", "prod")])
+        try push(("a", "a 1\n"))
+        _ = poll("t 1")
+        #expect(exposed == "a 1\nt{env=\"prod\"} 1\n")
+        _ = poll("t 1\nwrong")
+        #expect(exposed == "a 1\nt 1\nwrong\n")
+    }
+
+    @Test("max_total_size counts what is exposed")
+    func size() throws {
+        try setRules(.report, appLabel: "app")
+        store.setLimits(StoreLimits(maxTotalSize: ByteCount(20)))
+        #expect(throws: Rejection.storeFull(limit: ByteCount(20))) { try push(("name", "a 1\nb 2\n")) }
+        try push(("n", "a 1\n"))
+        #expect(store.snapshot(at: Self.now).size == "a{app=\"n\"} 1\n".utf8.count)
+    }
+
+    @Test("no metrics stay no metrics")
+    func empty() throws {
+        try setRules(.refuse, appLabel: "app")
+        try push(("a", ""), ("b", "# nothing\n"))
+        #expect(exposed == "# nothing\n")
+    }
+}

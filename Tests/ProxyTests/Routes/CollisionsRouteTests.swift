@@ -1,0 +1,52 @@
+import Exposition
+import NIOCore
+import Testing
+
+@testable import Proxy
+
+@Suite("/collisions")
+struct CollisionsRouteTests {
+    private let some = Collisions(
+        count: 150, listed: [Collisions.Series(text: "go_goroutines", apps: ["a", "b\"c"], times: 2)])
+
+    @Test("as text: how many, what to do, and the series with their apps")
+    func text() {
+        #expect(
+            String(buffer: CollisionsRoute.text(of: some)) == """
+                150 series are exposed more than once; Prometheus keeps one sample of each. To tell apps apart, set app_label in [metrics].
+                The first 1:
+
+                go_goroutines
+                    2 times, by: a, b"c
+
+                """)
+        #expect(String(buffer: CollisionsRoute.text(of: Collisions.none)) == "no series is exposed more than once\n")
+        #expect(String(buffer: CollisionsRoute.text(of: .uncounted)).hasPrefix("not counted: "))
+        #expect(String(buffer: CollisionsRoute.text(of: nil)) == "series have not been compared yet\n")
+    }
+
+    @Test("as JSON")
+    func json() {
+        #expect(
+            String(buffer: CollisionsRoute.json(of: some))
+                == """
+                {"count": 150, "state": "ok", "collisions": [
+                {"series": "go_goroutines", "times": 2, "apps": ["a", "b\\"c"]}
+                ]}
+
+                """)
+        #expect(String(buffer: CollisionsRoute.json(of: Collisions.none)) == "{\"count\": 0, \"state\": \"ok\", \"collisions\": []}\n")
+        #expect(
+            String(buffer: CollisionsRoute.json(of: .uncounted))
+                == "{\"count\": null, \"state\": \"too many series\", \"collisions\": []}\n")
+        #expect(String(buffer: CollisionsRoute.json(of: nil)) == "{\"count\": null, \"state\": \"waiting\", \"collisions\": []}\n")
+    }
+
+    @Test("404 while metrics are not checked")
+    func off() throws {
+        let side = ScrapeSide()
+        #expect(try side.send("GET", "/collisions").text == "series have not been compared yet\n")
+        side.checker.setValidation(.off)
+        #expect(try side.send("GET", "/collisions").status == 404)
+    }
+}
