@@ -38,8 +38,8 @@ struct LineLogHandler: LogHandler {
             for (key, value) in pairs { line += " \(key)=\(quotedIfNeeded(value))" }
             return line + "\n"
         case .json:
-            var line = "{\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"message\":\(json(message))"
-            for (key, value) in pairs { line += ",\(json(key)):\(json(value))" }
+            var line = "{\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"message\":\(JSONWriter.printable(message))"
+            for (key, value) in pairs { line += ",\(JSONWriter.printable(key)):\(JSONWriter.printable(value))" }
             return line + "}\n"
         }
     }
@@ -71,24 +71,6 @@ struct LineLogHandler: LogHandler {
     private static func quotedIfNeeded(_ text: String) -> String {
         let plain = text.unicodeScalars.allSatisfy { $0 != " " && $0 != "\"" && $0 != "=" && $0.isSafeToPrint }
         guard !plain || text.isEmpty else { return text }
-        return json(text)
-    }
-
-    private static func json(_ text: String) -> String {
-        var quoted = "\""
-        for scalar in text.unicodeScalars {
-            switch scalar {
-            case "\"": quoted += "\\\""
-            case "\\": quoted += "\\\\"
-            case "\n": quoted += "\\n"
-            case "\t": quoted += "\\t"
-            case "\r": quoted += "\\r"
-            case _ where !scalar.isSafeToPrint:
-                let hex = String(scalar.value, radix: 16)
-                quoted += "\\u" + String(repeating: "0", count: 4 - hex.count) + hex
-            default: quoted.unicodeScalars.append(scalar)
-            }
-        }
-        return quoted + "\""
+        return JSONWriter.printable(text)
     }
 }

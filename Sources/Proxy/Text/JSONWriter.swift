@@ -1,7 +1,7 @@
 import NIOCore
 
 /// Writes JSON text piece by piece (RFC 8259). The caller writes the commas.
-struct JSONWriter {
+public struct JSONWriter {
     /// What has been written and not taken out yet.
     var buffer = ByteBuffer()
 
@@ -26,6 +26,22 @@ struct JSONWriter {
         raw("\"")
     }
 
+    /// A quoted string for people to read: what is not safe to print is escaped too.
+    public static func printable(_ text: String) -> String {
+        var json = JSONWriter()
+        json.raw("\"")
+        for scalar in text.unicodeScalars {
+            if scalar.isSafeToPrint || scalar.value < 0x20 {
+                for byte in String(scalar).utf8 { json.write(escaped: byte) }
+            } else {
+                // As JSON has it: two units for a scalar beyond U+FFFF.
+                for unit in String(scalar).utf16 { json.write(unit: unit) }
+            }
+        }
+        json.raw("\"")
+        return String(buffer: json.buffer)
+    }
+
     private mutating func write(escaped byte: UInt8) {
         switch byte {
         case UInt8(ascii: "\""): raw("\\\"")
@@ -33,10 +49,13 @@ struct JSONWriter {
         case UInt8(ascii: "\n"): raw("\\n")
         case UInt8(ascii: "\r"): raw("\\r")
         case UInt8(ascii: "\t"): raw("\\t")
-        case ..<0x20:
-            raw(byte < 0x10 ? "\\u000" : "\\u00")
-            buffer.writeString(String(byte, radix: 16))
+        case ..<0x20: write(unit: UInt16(byte))
         default: buffer.writeInteger(byte)
         }
+    }
+
+    private mutating func write(unit: UInt16) {
+        let digits = String(unit, radix: 16)
+        buffer.writeString("\\u" + String(repeating: "0", count: 4 - digits.utf8.count) + digits)
     }
 }
