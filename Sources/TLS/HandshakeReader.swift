@@ -28,9 +28,9 @@ struct HandshakeReader {
         case alert(TLSAlert, TLSHandshakeFailure, reason: String)
     }
 
-    /// The longest message, in bytes without its header. A ClientHello with the key shares of today's post-quantum groups has 1.5 to 4 KiB.
+    /// The longest message of a client, in bytes without its header. A ClientHello with the key shares of today's post-quantum groups has 1.5 to 4 KiB.
     static let maxMessage = 16 * 1024
-    /// The longest Certificate message of a client and of a server, in bytes.
+    /// The longest Certificate message of a client, and the longest message of a server, in bytes.
     static let maxCertificateMessage = (client: 32 * 1024, server: 64 * 1024)
     /// The bytes that the headers of a message's records may add to it.
     private static let maxFraming = 8 * 1024
@@ -160,7 +160,8 @@ struct HandshakeReader {
             missing = Int(header[1]) << 16 | Int(header[2]) << 8 | Int(header[3])
             header.removeAll(keepingCapacity: true)
             if isServer, isFirst, kind != Self.clientHello { return .unexpected("the first message is no ClientHello") }
-            let longest = kind == Self.certificate ? limit : Self.maxMessage
+            // A server may list the authorities that it accepts, which can be many.
+            let longest = isServer && kind != Self.certificate ? Self.maxMessage : limit
             guard missing <= longest else {
                 return .tooLong("a handshake message announces \(missing) bytes, more than \(longest)")
             }

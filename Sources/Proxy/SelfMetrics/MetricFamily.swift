@@ -56,6 +56,9 @@ extension MetricFamily {
         .gauge, "poll_up", ["target"], "Whether the last poll of the target succeeded; absent before its first poll has ended.")
     static let pollDuration = MetricFamily(.gauge, "poll_duration_seconds", ["target"], "How long the last poll of the target took.")
     static let polls = MetricFamily(.counter, "polls_total", ["target", "result"], "Polls of the target, by result.")
+    static let pollCertificateNotAfter = MetricFamily(
+        .gauge, "poll_certificate_not_after_timestamp_seconds", ["target"],
+        "When the client certificate that is shown to the target expires.")
     static let requests = MetricFamily(
         .counter, "http_requests_total", ["path", "code"], "HTTP requests answered on the scrape side, by route and status code.")
     static let slowReadersCut = MetricFamily(
@@ -86,7 +89,8 @@ extension MetricFamily {
     static let all: [MetricFamily] = [
         apps, storedBytes, appLastUpdate, appSize, appValid, appSamples, collidingSeries, buildInfo, reloadSuccessful, reloadSuccessTime,
         reloads, appsLimit, storedBytesLimit,
-        connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, requests, slowReadersCut, handshakes,
+        connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, pollCertificateNotAfter, requests,
+        slowReadersCut, handshakes,
         handshakeFailures, certificateNotAfter, crlNextUpdate, heldBytes, eventLoopLag, cpuSeconds, openFiles, maxFiles, virtualMemory,
         residentMemory, startTime, threads,
     ]

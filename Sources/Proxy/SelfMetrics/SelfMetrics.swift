@@ -205,6 +205,9 @@ extension ExpositionWriter {
             for target in polled { sample(.pollDuration, labels: target.labels.target, nanoseconds: target.duration ?? 0) }
         }
         write(.polls, targets.flatMap { [($0.labels.success, $0.successes), ($0.labels.failure, $0.failures)] })
+        write(
+            .pollCertificateNotAfter,
+            targets.compactMap { target in target.certificateNotAfter.map { (target.labels.target, Int($0)) } })
     }
 
     fileprivate mutating func writeTLS(_ listeners: [ListenerMetrics.Sample]) {

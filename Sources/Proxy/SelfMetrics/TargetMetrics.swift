@@ -9,6 +9,8 @@ public final class TargetMetrics: Sendable {
         var isUp = false
         /// In nanoseconds; `nil` before the first poll has ended.
         var duration: Int64?
+        /// When the client certificate for it expires, in seconds since 1970-01-01 UTC; `nil` without one.
+        var certificateNotAfter: Int64?
         var successes = 0
         var failures = 0
 
@@ -45,6 +47,12 @@ public final class TargetMetrics: Sendable {
                 state.failures += 1
             }
         }
+    }
+
+    /// Sets when the client certificate that is shown to the target expires.
+    /// - Parameter notAfter: seconds since 1970-01-01 UTC; `nil` without a client certificate.
+    public func setCertificate(notAfter: Int64?) {
+        state.withLock { $0.certificateNotAfter = notAfter }
     }
 
     /// The app has another name from now on; the counts go on.

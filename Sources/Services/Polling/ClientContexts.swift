@@ -10,6 +10,9 @@ struct TargetTLS: Sendable {
     let foreign: ClientContext
     /// The name to send and to verify in place of the URL's host, at the target's own origin.
     let serverName: String?
+
+    /// When the client certificate expires, in seconds since 1970-01-01 UTC; `nil` without one.
+    var certificateNotAfter: Int64? { own.made?.certificate?.notAfter }
 }
 
 /// A client's TLS context, made when it is first needed: the first one of a process takes two megabytes, which a process that polls only

@@ -140,6 +140,7 @@ final class Poller: Sendable {
         guard let new else { return }
         before?.stop()
         let polls = metrics.addTarget(polled.target)
+        polls.setCertificate(notAfter: polled.tls?.certificateNotAfter)
         let (resolver, pool, logger, intake) = (resolver, pool, logger, intake)
         let place = new.place
         place.eventLoop.execute { [weak self] in

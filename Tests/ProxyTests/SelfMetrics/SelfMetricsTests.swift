@@ -120,6 +120,7 @@ struct SelfMetricsTests {
     func target() throws {
         let target = try target("b\"")
         let polls = metrics.addTarget(target)
+        polls.setCertificate(notAfter: 1_700_000_000)
         _ = metrics.addTarget(try self.target("a"))
         #expect(try exposed().labels(of: "poll_up").isEmpty)
         polls.ended(.success(.empty), after: .milliseconds(12))
@@ -130,6 +131,8 @@ struct SelfMetricsTests {
         #expect(families[#"polls_total{target="b\"",result="success"}"#] == "1")
         #expect(families[#"polls_total{target="b\"",result="failure"}"#] == "1")
         #expect(families[#"polls_total{target="a",result="failure"}"#] == "0")
+        #expect(families[#"poll_certificate_not_after_timestamp_seconds{target="b\""}"#] == "1700000000")
+        #expect(families.labels(of: "poll_certificate_not_after_timestamp_seconds").count == 1)
         #expect(families.labels(of: "poll_up").count == 1)
 
         var renamed = target
@@ -224,7 +227,9 @@ struct SelfMetricsTests {
         let listener = metrics.addListener("a", .receiver)
         listener.setCertificate(notAfter: 1, revocationsEnd: 1)
         listener.handshakeFailed(reason: "timeout")
-        metrics.addTarget(try target("a")).ended(.success(.empty), after: .zero)
+        let polls = metrics.addTarget(try target("a"))
+        polls.ended(.success(.empty), after: .zero)
+        polls.setCertificate(notAfter: 1)
         let store = MetricStore()
         let checker = MetricsChecker(store: store, metrics: metrics)
         checker.setValidation(.report)
