@@ -1,10 +1,12 @@
-/// What is known of one watched file, and how to find out whether that still holds.
+import Glibc
+
+/// What is known of one watched file. Finds out whether its bytes have changed since.
 struct FileState: Sendable {
     /// Where the file is, absolute.
     let location: String
     private var status: FileStatus?
-    /// nil: could not be found out yet, so the first look is not a change.
-    private var contents: FileContents?
+    /// nil: not known yet, so the first look is not a change.
+    private var contents: FileFingerprint?
     /// Until then the bytes are compared even if `stat` shows nothing: two writes within one tick of the file system's clock
     /// (up to 2 s on FAT, 1 s on old NFS servers) leave the same status. Measured from when we first saw it, so no clock is compared.
     private var settlesAt: ContinuousClock.Instant?
@@ -16,18 +18,18 @@ struct FileState: Sendable {
     init(onDisk location: String, limit: Int, at now: ContinuousClock.Instant) {
         self.location = location
         status = FileStatus(following: location)
-        contents = FileContents(of: location, limit: limit)
+        contents = FileFingerprint(of: location, limit: limit)
         settlesAt = now + Self.settlingTime
     }
 
-    /// The file as somebody read it before.
+    /// The file as it was read before.
     init(_ reading: FileWatcher.Reading, from location: String, limit: Int, at now: ContinuousClock.Instant) {
         self.location = location
         status = nil
         contents =
             switch reading {
             // What is too large to be compared byte by byte is taken as it is now.
-            case .bytes(let bytes): bytes.count > limit ? nil : FileContents(of: bytes)
+            case .bytes(let bytes): bytes.count > limit ? nil : FileFingerprint(of: bytes)
             case .unreadable: .unreadable
             case .unknown: nil
             }
@@ -43,7 +45,7 @@ struct FileState: Sendable {
     mutating func look(limit: Int, at now: ContinuousClock.Instant) -> Bool {
         let found = FileStatus(following: location)
         guard settlesAt != nil || found != status else { return false }
-        guard let read = FileContents(of: location, limit: limit) else {
+        guard let read = FileFingerprint(of: location, limit: limit) else {
             settlesAt = now + Self.settlingTime
             return false
         }
@@ -55,5 +57,95 @@ struct FileState: Sendable {
         }
         defer { contents = read }
         return contents.map { $0 != read } ?? false
+    }
+}
+
+/// Identifies the contents of a file without keeping the bytes, which may be a private key.
+enum FileFingerprint: Equatable, Sendable {
+    /// A hash under this process's random key, and the number of bytes.
+    case bytes(digest: Int, count: Int)
+    /// Above the limit nothing is read: another file, size or modification time counts as another content.
+    case large(FileIdentity, size: Int64, modified: FileStatus.Moment)
+    /// Missing, not readable, or not a regular file.
+    case unreadable
+
+    /// The fingerprint of a file with these bytes.
+    init(of bytes: some Sequence<UInt8>) {
+        var digest = Digest()
+        let done: Void? = bytes.withContiguousStorageIfAvailable { digest.add(UnsafeRawBufferPointer($0)) }
+        if done == nil {
+            Array(bytes).withUnsafeBytes { digest.add($0) }
+        }
+        self = digest.contents
+    }
+
+    /// Reads the file that `path` leads to, at most `limit` bytes of it.
+    ///
+    /// nil when this could not be found out now through no property of the file (no free descriptor, no memory): ask again later.
+    init?(of path: String, limit: Int) {
+        // A device may act on being opened, and a FIFO would wait for a writer: only files are opened.
+        guard let status = FileStatus(following: path), status.kind == .file else {
+            self = .unreadable
+            return
+        }
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
+        guard descriptor >= 0 else {
+            if Self.isPassing(errno) { return nil }
+            self = .unreadable
+            return
+        }
+        defer { close(descriptor) }
+        guard let status = FileStatus(descriptor: descriptor), status.kind == .file else {
+            self = .unreadable
+            return
+        }
+        let large = Self.large(status.identity, size: status.size, modified: status.modified)
+        guard status.size <= limit else {
+            self = large
+            return
+        }
+        var digest = Digest()
+        switch Self.read(descriptor, into: &digest, limit: limit) {
+        case .whole: self = digest.contents
+        case .tooLarge: self = large
+        case .failed(let code):
+            if Self.isPassing(code) { return nil }
+            self = .unreadable
+        }
+    }
+
+    private enum ReadResult {
+        case whole, tooLarge, failed(Int32)
+    }
+
+    private static func read(_ descriptor: Int32, into digest: inout Digest, limit: Int) -> ReadResult {
+        withUnsafeTemporaryAllocation(byteCount: 65_536, alignment: 16) { buffer in
+            // Counted while reading: files in /proc say that they are empty, and others grow meanwhile.
+            while digest.count <= limit {
+                let count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
+                if count < 0 && errno == EINTR { continue }
+                guard count >= 0 else { return .failed(errno) }
+                guard count > 0 else { return .whole }
+                digest.add(UnsafeRawBufferPointer(rebasing: buffer[..<count]))
+            }
+            return .tooLarge
+        }
+    }
+
+    /// Whether an error is a temporary one of the process or the system, and says nothing about the file.
+    private static func isPassing(_ code: Int32) -> Bool {
+        [EMFILE, ENFILE, ENOMEM, EINTR, ESTALE].contains(code)
+    }
+
+    private struct Digest {
+        private var hasher = Hasher()
+        private(set) var count = 0
+
+        mutating func add(_ bytes: UnsafeRawBufferPointer) {
+            hasher.combine(bytes: bytes)
+            count += bytes.count
+        }
+
+        var contents: FileFingerprint { .bytes(digest: hasher.finalize(), count: count) }
     }
 }

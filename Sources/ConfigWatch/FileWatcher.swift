@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Tells when the bytes of files change, however that is done: written in place, renamed over, deleted and recreated, a directory or a
+/// Reports when the bytes of files change, in whatever way: written in place, renamed over, deleted and recreated, a directory or a
 /// symbolic link on the way replaced, another file mounted over it.
 ///
 /// Events come from inotify on every directory and link on the way and on the file itself; after one, the watcher waits until it is
@@ -12,12 +12,12 @@ import Synchronization
 /// All watchers of a process share one thread, because libinotifytools exists once per process. Make the first one before sockets
 /// take the descriptors below 1024. All methods may be called from any thread, also from the callbacks.
 public final class FileWatcher: Sendable {
-    /// What somebody has read of a file.
+    /// What was read of a file.
     public enum Reading: Equatable, Sendable {
         case bytes([UInt8])
         /// Missing, not readable, or not a regular file.
         case unreadable
-        /// Nobody has looked, or not at all of it: what the watcher finds first is not a change.
+        /// The file was not read, or not all of it: what the watcher finds first is not a change.
         case unknown
     }
 
@@ -33,7 +33,7 @@ public final class FileWatcher: Sendable {
     ///   - onNotice: something for the log, on the watcher's thread.
     ///   - onChange: the paths, as they were given to `watch`, whose bytes have changed. Called on the watcher's thread, one call at a
     ///     time: hand the work on and return.
-    /// - Throws: when no thread or no descriptor is to be had. That inotify is not available is no error but a notice.
+    /// - Throws: when there is no thread or no descriptor. A missing inotify is a notice, not an error.
     public convenience init(
         onNotice: @escaping @Sendable (WatchNotice) -> Void = { _ in },
         onChange: @escaping @Sendable (Set<String>) -> Void
@@ -69,7 +69,7 @@ public final class FileWatcher: Sendable {
 
     /// Watches these files and no others, and reports at once (after the quiet time) whose bytes are not those given here.
     ///
-    /// For who has read the files already: a change between that reading and this call is not lost. Give what was read last, whether it was
+    /// For callers that have read the files already: a change between that reading and this call is not lost. Give what was read last, whether it was
     /// accepted or not; giving anything else is reported again after each call.
     public func watch(read files: [String: Reading]) {
         let now = ContinuousClock.now
@@ -93,4 +93,48 @@ public final class FileWatcher: Sendable {
         guard !path.hasPrefix("/"), let folder = System.workingDirectory() else { return path }
         return folder + "/" + path
     }
+}
+
+/// For the log: watching works less well than usual, or works again.
+public enum WatchNotice: Sendable, Equatable, CustomStringConvertible {
+    /// Changes are noticed by `stat` alone, twice a second.
+    case inotifyUnavailable(reason: String)
+    /// inotify works again.
+    case inotifyAvailable
+    /// The kernel does not watch this path (no permission to read the directory, `fs.inotify.max_user_watches` reached); what it leads
+    /// to is still looked at twice a second.
+    case notWatched(path: String, reason: String)
+
+    /// One line, lower case, without a period.
+    public var description: String {
+        switch self {
+        case .inotifyUnavailable(let reason): "file changes are noticed by polling twice a second: \(reason)"
+        case .inotifyAvailable: "file changes are noticed through inotify again"
+        case .notWatched(let path, let reason): "changes in \(path) are noticed by polling twice a second: \(reason)"
+        }
+    }
+}
+
+/// The system lacks what watching needs: a descriptor or a thread.
+public struct WatchError: Error, CustomStringConvertible, Sendable {
+    private let action: String
+    private let code: Int32
+
+    init(doing action: String, code: Int32) {
+        self.action = action
+        self.code = code
+    }
+
+    /// One line, lower case, without a period.
+    public var description: String { "cannot watch files: cannot \(action): \(System.text(ofError: code))" }
+}
+
+/// How long a watcher waits.
+struct WatchTiming: Sendable {
+    /// A save has ended when there is no further event for this long.
+    var quiet = Duration.milliseconds(100)
+    /// The longest time from the first event to the look at the files.
+    var quietLimit = Duration.milliseconds(500)
+    /// How often files are looked at with `stat`, for what inotify does not see: network file systems, overlays, mounts.
+    var tick = Duration.milliseconds(500)
 }

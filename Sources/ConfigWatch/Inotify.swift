@@ -18,7 +18,7 @@ final class Inotify: ChangeSource {
     private var generation: UInt = 0
     private let deadEntriesLimit: Int
 
-    /// Whether the library belongs to somebody.
+    /// Whether the library has an owner.
     private static let claimed = Mutex(false)
 
     private static let directoryEvents =
@@ -92,7 +92,7 @@ final class Inotify: ChangeSource {
             watches[identity] = nil
             deadEntries += 1
         }
-        // Both are followed by IN_CLOSE_WRITE once the writer is done, but for a link, which nobody has to close.
+        // Both are followed by IN_CLOSE_WRITE once the writer is done, except for a link, which is never closed.
         let isUnfinished = mask & UInt32(IN_MODIFY | IN_CREATE) != 0
         body(.touched(identity, name: cinotify_event_name(event).map { String(cString: $0) } ?? "", isUnfinished: isUnfinished))
     }
@@ -124,7 +124,7 @@ final class Inotify: ChangeSource {
     }
 
     private func remove(_ identity: FileIdentity, _ arming: inout Arming) {
-        // Asked to remove what the kernel has dropped, the library complains on standard error: hear of that first.
+        // The library writes to standard error when it is asked to remove a watch that the kernel has dropped: read those events first.
         drain { arming.changes.append($0) }
         guard !isSuspect else {
             // Which watches are left is not known any more, the next call starts over.
@@ -209,5 +209,28 @@ final class Inotify: ChangeSource {
             }
         }
         return found
+    }
+}
+
+/// Why changes cannot be noticed through inotify.
+enum InotifyError: Error, Equatable, CustomStringConvertible {
+    /// The kernel gave no inotify instance; its error number.
+    case notAvailable(Int32)
+    /// libinotifytools exists once per process, and another owner has it.
+    case inUse
+    /// Its descriptor was not found in /proc/self/fd (is /proc mounted?).
+    case descriptorNotFound
+    /// libinotifytools waits with select(2), which aborts from descriptor 1024 on.
+    case descriptorTooHigh(Int32)
+
+    var description: String {
+        switch self {
+        case .notAvailable(EMFILE):
+            "no inotify instance: too many in use or too many open files; raise fs.inotify.max_user_instances or the open files limit"
+        case .notAvailable(let code): "no inotify instance: \(System.text(ofError: code))"
+        case .inUse: "libinotifytools is in use elsewhere in this process"
+        case .descriptorNotFound: "the inotify descriptor is not in /proc/self/fd; is /proc mounted"
+        case .descriptorTooHigh(let descriptor): "inotify descriptor \(descriptor) is above the 1023 that libinotifytools can wait for"
+        }
     }
 }

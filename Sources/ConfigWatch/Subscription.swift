@@ -1,3 +1,7 @@
+import CInotify
+import Glibc
+import Synchronization
+
 /// What the loop knows about one `FileWatcher`.
 struct Subscription {
     let listener: WatchOrder.Listener
@@ -5,7 +9,7 @@ struct Subscription {
     private var quiet: QuietPeriod
     private let tickInterval: Duration
     private var nextTick: ContinuousClock.Instant
-    /// What an event must be about to concern this one: a directory with names in it, or a file (no names).
+    /// The events that concern this one: of a directory the names in it, of a file none.
     private var concerns: [FileIdentity: Set<String>] = [:]
 
     init(listener: WatchOrder.Listener, timing: WatchTiming, at now: ContinuousClock.Instant) {
@@ -41,13 +45,13 @@ struct Subscription {
         }
     }
 
-    /// Looks later if the event concerns this one.
+    /// Plans a look if the event concerns this one.
     mutating func hear(of identity: FileIdentity, name: String, isUnfinished: Bool, at now: ContinuousClock.Instant) {
         guard let names = concerns[identity], name.isEmpty || names.contains(name) else { return }
         quiet.touch(at: now, isUnfinished: isUnfinished)
     }
 
-    /// Looks later, whatever happened.
+    /// Plans a look.
     mutating func touch(at now: ContinuousClock.Instant) {
         quiet.touch(at: now)
     }
@@ -56,11 +60,11 @@ struct Subscription {
         quiet.hasEnded(at: now)
     }
 
-    /// The regular glance with `stat`, when its time has come.
+    /// Compares by `stat` when the time for it has come.
     mutating func tick(at now: ContinuousClock.Instant) {
         guard now >= nextTick else { return }
         nextTick = now + tickInterval
-        // A look that is due anyway is not brought forward: somebody may be writing.
+        // A look that is planned anyway is not made earlier: a writer may not have finished.
         if quiet.deadline == nil, files.values.contains(where: { $0.needsLook() }) {
             quiet.touch(at: now)
         }
@@ -73,5 +77,55 @@ struct Subscription {
             changed.insert(path)
         }
         return changed
+    }
+}
+
+/// Orders from any thread to the loop's thread, which can wait for them with `poll(2)`.
+final class Mailbox: Sendable {
+    /// Readable while there are orders.
+    let descriptor: Int32
+    private let orders = Mutex<[WatchOrder]>([])
+
+    init() throws(WatchError) {
+        descriptor = cinotify_eventfd()
+        guard descriptor >= 0 else { throw WatchError(doing: "make an eventfd", code: errno) }
+    }
+
+    deinit {
+        close(descriptor)
+    }
+
+    func send(_ order: WatchOrder) {
+        orders.withLock { $0.append(order) }
+        var one: UInt64 = 1
+        // Fails only when the counter is full, and then the loop wakes up anyway.
+        _ = write(descriptor, &one, 8)
+    }
+
+    /// Everything sent so far, in order.
+    func empty() -> [WatchOrder] {
+        var count: UInt64 = 0
+        // Before the orders are taken: an order that comes in between wakes the loop once more.
+        _ = read(descriptor, &count, 8)
+        return orders.withLock { orders in
+            defer { orders = [] }
+            return orders
+        }
+    }
+}
+
+/// What the loop may be told to do.
+enum WatchOrder: Sendable {
+    case subscribe(Int, Listener, WatchTiming)
+    /// Watch these files and no others; those already watched keep what is known of them unless `replacing`.
+    case watch(Int, [String: FileState], replacing: Bool)
+    /// Opens the gate when nothing is called any more.
+    case unsubscribe(Int, Gate)
+    case quit
+
+    /// The callbacks of a watcher.
+    struct Listener: Sendable {
+        let onNotice: @Sendable (WatchNotice) -> Void
+        let onChange: @Sendable (Set<String>) -> Void
     }
 }

@@ -1,6 +1,7 @@
 import Glibc
+import Synchronization
 
-/// What runs on the watching thread: waits for events, orders and the next moment to look; owns inotify and all that is known.
+/// Runs on the watching thread: waits for events, orders and the next moment to look. Owns inotify and the state of all files.
 final class WatchLoop {
     private let mailbox: Mailbox
     private let sizeLimit: Int
@@ -14,7 +15,7 @@ final class WatchLoop {
     private var outage: (notice: WatchNotice, retryAt: ContinuousClock.Instant)?
     private var subscriptions: [Int: Subscription] = [:]
     private var deafUntil: ContinuousClock.Instant?
-    /// What the kernel would not watch: said once, not at every look.
+    /// What the kernel refuses to watch: reported once, not at every look.
     private var refused: [String: Int32] = [:]
 
     /// How long events are left in the kernel's queue after some were read, so that a busy directory costs little.
@@ -51,7 +52,7 @@ final class WatchLoop {
             openSource()
         }
         for id in subscriptions.keys { subscriptions[id]?.tick(at: now) }
-        // Last, so that an order sent by a callback (such as to stop) is obeyed before anything else is called.
+        // Last, so that an order that a callback sends (to stop, say) is carried out before another callback.
         look(at: now)
         return true
     }
@@ -72,7 +73,7 @@ final class WatchLoop {
             pollfd(fd: inotify, events: Int16(POLLIN), revents: 0),
         ]
         if poll(&descriptors, nfds_t(descriptors.count), timeout) < 0 && errno != EINTR {
-            // Out of memory: not a busy loop on top.
+            // Out of memory: wait, so that this is no busy loop.
             usleep(100_000)
         }
         return descriptors[1].revents != 0
@@ -104,7 +105,7 @@ final class WatchLoop {
                 watchesChanged = true
                 gone.append(gate)
             case .quit:
-                // Sent after the last watcher has gone through its gate: nobody waits.
+                // Sent after the last watcher has unsubscribed: no gate is left to open.
                 return false
             }
         }
@@ -143,7 +144,7 @@ final class WatchLoop {
 
     /// Makes the watches fit to where the paths lead now.
     private func arm() {
-        // While being resolved, a path may lead elsewhere; who swaps faster than this is found by the events it causes.
+        // A path may change while it is resolved. Swaps that are faster than five attempts are found by the events that they cause.
         for _ in 0..<5 {
             var wanted: [FileIdentity: WatchTarget] = [:]
             for id in subscriptions.keys { subscriptions[id]?.resolve(into: &wanted) }
@@ -206,3 +207,60 @@ final class WatchLoop {
 
 /// Opens inotify; called on the loop's thread.
 typealias ChangeSourceFactory = @Sendable () throws(InotifyError) -> any ChangeSource
+
+/// Waits until the edits of one save have ended: no edit for a while and the last one finished, or a fixed time after the first one.
+struct QuietPeriod: Sendable {
+    private let quiet: Duration
+    private let limit: Duration
+    private var first: ContinuousClock.Instant?
+    private var last: ContinuousClock.Instant?
+    private var isUnfinished = false
+
+    init(quiet: Duration, limit: Duration) {
+        self.quiet = quiet
+        self.limit = limit
+    }
+
+    /// Something happened.
+    /// - Parameter isUnfinished: whether the writer has not closed the file yet: half a file may look whole.
+    mutating func touch(at now: ContinuousClock.Instant, isUnfinished: Bool = false) {
+        first = first ?? now
+        last = now
+        self.isUnfinished = isUnfinished
+    }
+
+    /// When it is time to look; nil when nothing happened.
+    var deadline: ContinuousClock.Instant? {
+        guard let first, let last else { return nil }
+        return isUnfinished ? first + limit : min(last + quiet, first + limit)
+    }
+
+    /// Whether it is time to look; if so, starts over.
+    mutating func hasEnded(at now: ContinuousClock.Instant) -> Bool {
+        guard let deadline, now >= deadline else { return false }
+        first = nil
+        last = nil
+        isUnfinished = false
+        return true
+    }
+}
+
+/// What the loop has done, for tests: they show that an idle loop costs nothing and that nothing accumulates.
+final class WatchCounters: Sendable {
+    struct Counts: Sendable {
+        /// How often the thread woke up.
+        var wakeUps = 0
+        /// How often the files of one watcher were looked at.
+        var looks = 0
+        /// How often inotify was started over, which frees what the library cannot free otherwise.
+        var restarts = 0
+        /// How many watches the kernel holds for us.
+        var watches = 0
+    }
+
+    private let counts = Mutex(Counts())
+
+    var current: Counts { counts.withLock { $0 } }
+
+    func update(_ change: (inout Counts) -> Void) { counts.withLock { change(&$0) } }
+}

@@ -52,7 +52,7 @@ final class WatchThread: Sendable {
     private static func start(_ body: @escaping @Sendable () -> Void) throws(WatchError) -> pthread_t {
         var thread = pthread_t()
         let work = Unmanaged.passRetained(Work(body))
-        // A new thread inherits the mask: signals go to those who wait for them, none to this one.
+        // A new thread inherits the mask: no signal is delivered to this one.
         var all = sigset_t()
         var before = sigset_t()
         sigfillset(&all)
@@ -71,5 +71,66 @@ final class WatchThread: Sendable {
             throw WatchError(doing: "start a thread", code: code)
         }
         return thread
+    }
+}
+
+/// The thread that all `FileWatcher`s of the process share, because libinotifytools exists once per process. It lives while there
+/// is one of them.
+enum SharedWatchThread {
+    private struct Current {
+        let thread: WatchThread
+        var users: Int
+    }
+
+    /// Held while a thread ends, so that a new one does not ask for the library before the old one has given it back.
+    private static let current = Mutex<Current?>(nil)
+
+    static func enter() throws(WatchError) -> WatchThread {
+        try current.withLock { current throws(WatchError) in
+            var using: Current
+            if let current { using = current } else { using = Current(thread: try WatchThread(), users: 0) }
+            using.users += 1
+            current = using
+            return using.thread
+        }
+    }
+
+    static func leave() {
+        current.withLock { current in
+            guard var using = current else { return }
+            using.users -= 1
+            current = using
+            // A thread cannot wait for its own end: it stays, asleep, for the next watcher.
+            guard using.users == 0, !using.thread.isCurrent else { return }
+            using.thread.quit()
+            current = nil
+        }
+    }
+}
+
+/// Closed until it is opened once, from any thread. `wait` blocks until then.
+///
+/// `@unchecked Sendable`: the pointer never changes, and a POSIX semaphore is made to be used by several threads at once.
+/// It is freed when no reference to the gate is left, so no thread can be inside `open` or `wait`.
+final class Gate: @unchecked Sendable {
+    private let semaphore: UnsafeMutablePointer<sem_t>
+
+    init() {
+        semaphore = .allocate(capacity: 1)
+        semaphore.initialize(to: sem_t())
+        sem_init(semaphore, 0, 0)
+    }
+
+    deinit {
+        sem_destroy(semaphore)
+        semaphore.deallocate()
+    }
+
+    func open() {
+        sem_post(semaphore)
+    }
+
+    func wait() {
+        while sem_wait(semaphore) != 0 && errno == EINTR {}
     }
 }

@@ -13,22 +13,22 @@ struct FileContentsTests {
     func sameBytes(_ count: Int) throws {
         let bytes = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 31) }
         try Data(bytes).write(to: URL(fileURLWithPath: folder("file")))
-        #expect(FileContents(of: folder("file"), limit: 1 << 20) == FileContents(of: bytes))
+        #expect(FileFingerprint(of: folder("file"), limit: 1 << 20) == FileFingerprint(of: bytes))
     }
 
     @Test("is another when one byte is")
     func otherBytes() throws {
         try folder.write("listen = 1", to: "file")
-        let one = FileContents(of: folder("file"), limit: 100)
+        let one = FileFingerprint(of: folder("file"), limit: 100)
         try folder.write("listen = 2", to: "file")
-        #expect(FileContents(of: folder("file"), limit: 100) != one)
+        #expect(FileFingerprint(of: folder("file"), limit: 100) != one)
     }
 
     @Test("is read up to the limit, and told by status one byte above it")
     func limit() throws {
         try folder.write("12345", to: "file")
-        #expect(FileContents(of: folder("file"), limit: 5) == FileContents(of: Array("12345".utf8)))
-        guard case .large(_, size: 5, _) = FileContents(of: folder("file"), limit: 4) else {
+        #expect(FileFingerprint(of: folder("file"), limit: 5) == FileFingerprint(of: Array("12345".utf8)))
+        guard case .large(_, size: 5, _) = FileFingerprint(of: folder("file"), limit: 4) else {
             Issue.record("was read although above the limit")
             return
         }
@@ -36,12 +36,12 @@ struct FileContentsTests {
 
     @Test("is bounded also where the size is not known before")
     func procfs() throws {
-        guard case .bytes(_, let count) = FileContents(of: "/proc/self/status", limit: 1 << 20) else {
+        guard case .bytes(_, let count) = FileFingerprint(of: "/proc/self/status", limit: 1 << 20) else {
             Issue.record("was not read")
             return
         }
         #expect(count > 0)
-        guard case .large = FileContents(of: "/proc/self/status", limit: 10) else {
+        guard case .large = FileFingerprint(of: "/proc/self/status", limit: 10) else {
             Issue.record("was read although above the limit")
             return
         }
@@ -51,7 +51,7 @@ struct FileContentsTests {
     func unreadable() throws {
         #expect(mkfifo(folder("fifo"), 0o600) == 0)
         for path in [folder("none"), folder.path, "/dev/zero", folder("fifo")] {
-            #expect(FileContents(of: path, limit: 100) == .unreadable)
+            #expect(FileFingerprint(of: path, limit: 100) == .unreadable)
         }
     }
 }
