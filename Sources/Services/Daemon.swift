@@ -57,9 +57,10 @@ public actor Daemon {
     /// Makes what needs no port: store, threads, routes.
     public init(_ loaded: LoadedConfig, logger: Logger) {
         let config = loaded.config
-        let threads = config.exporter.workerThreads ?? System.coreCount
+        let cores = AvailableCores.count()
+        let threads = config.exporter.workerThreads ?? cores
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
-        let blockingWork = NIOThreadPool(numberOfThreads: max(2, System.coreCount))
+        let blockingWork = NIOThreadPool(numberOfThreads: max(2, cores))
         let pageThread = NIOThreadPool(numberOfThreads: 1)
         let lag = EventLoopLag(group)
         let metrics = SelfMetrics(
@@ -435,7 +436,7 @@ extension StoreLimits {
 
 extension LoadedConfig {
     /// Why a listener cannot be opened, at the key at fault.
-    fileprivate func problem(of identity: ListenerIdentity, _ error: ListenError) -> ConfigProblem {
+    func problem(of identity: ListenerIdentity, _ error: ListenError) -> ConfigProblem {
         guard case .scrape(let address, _) = identity else { return problem(ofReceiver: error, key: identity.key) }
         let index = config.exporter.scrapeAddresses.firstIndex(of: address) ?? 0
         let item = "\(identity.key)[\(index)]"
