@@ -3,16 +3,16 @@ import Logging
 import Proxy
 
 /// Formats each event as one line: `2026-11-23T12:00:00.123Z info listening address=127.0.0.1:6555`, or the same as a JSON object.
-/// Whatever came from outside is escaped, so that an event is one line and looks like nothing else.
+/// Text from outside is escaped, so that an event is one line and looks like nothing else.
 struct LineLogHandler: LogHandler {
     var metadata = Logger.Metadata()
     var logLevel: Logger.Level
 
-    private let format: LogFormat
+    private let style: LogStyle
     private let writer: LogWriter
 
-    init(format: LogFormat, level: Logger.Level, writer: LogWriter) {
-        self.format = format
+    init(style: LogStyle, level: Logger.Level, writer: LogWriter) {
+        self.style = style
         self.logLevel = level
         self.writer = writer
     }
@@ -25,20 +25,21 @@ struct LineLogHandler: LogHandler {
     func log(event: LogEvent) {
         var all = metadata
         if let own = event.metadata { all.merge(own) { $1 } }
-        writer.write(LineLogHandler.line(format, event.level, event.message.description, all))
+        writer.write(LineLogHandler.line(style, event.level, event.message.description, all))
     }
 
     /// One event as a whole line, its newline included.
-    static func line(_ format: LogFormat, _ level: Logger.Level, _ message: String, _ metadata: Logger.Metadata = [:]) -> String {
+    static func line(_ style: LogStyle, _ level: Logger.Level, _ message: String, _ metadata: Logger.Metadata = [:]) -> String {
         let pairs = metadata.sorted { $0.key < $1.key }.map { ($0.key, text(of: $0.value)) }
         let time = time()
-        switch format {
+        let prefix = style.prefix(of: level)
+        switch style.format {
         case .text:
-            var line = "\(time) \(level.rawValue) \(PrintableText(message).text)"
+            var line = "\(prefix)\(time) \(level.rawValue) \(PrintableText(message).text)"
             for (key, value) in pairs { line += " \(key)=\(quotedIfNeeded(value))" }
             return line + "\n"
         case .json:
-            var line = "{\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"message\":\(JSONWriter.printable(message))"
+            var line = "\(prefix){\"time\":\"\(time)\",\"level\":\"\(level.rawValue)\",\"message\":\(JSONWriter.printable(message))"
             for (key, value) in pairs { line += ",\(JSONWriter.printable(key)):\(JSONWriter.printable(value))" }
             return line + "}\n"
         }

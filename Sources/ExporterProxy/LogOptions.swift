@@ -23,13 +23,16 @@ struct LogOptions: ParsableArguments {
     /// Makes standard error the place where all logs go. Call once.
     func bootstrap() -> LogWriter {
         let level = logLevel ?? LogOptions.environmentLevel.flatMap { Logger.Level(argument: $0) } ?? .info
-        let format = logFormat
+        let style = style
         let writer = LogWriter {
-            LineLogHandler.line(format, .warning, "log lines dropped: standard error was not read", ["count": "\($0)"])
+            LineLogHandler.line(style, .warning, "log lines dropped: standard error was not read", ["count": "\($0)"])
         }
-        LoggingSystem.bootstrap { _ in LineLogHandler(format: format, level: level, writer: writer) }
+        LoggingSystem.bootstrap { _ in LineLogHandler(style: style, level: level, writer: writer) }
         return writer
     }
+
+    /// How lines look.
+    var style: LogStyle { LogStyle(format: logFormat, hasPriorities: LogStyle.journalReadsStandardError) }
 
     private static let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
 
@@ -50,4 +53,31 @@ extension Logger.Level: @retroactive ExpressibleByArgument {
 enum LogFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
     case text
     case json
+}
+
+/// How log lines look.
+struct LogStyle: Sendable {
+    var format: LogFormat
+    /// Whether each line begins with its priority, `<3>`, which the journal takes off again (sd-daemon(3)).
+    var hasPriorities = false
+
+    /// What a line of this level begins with.
+    func prefix(of level: Logger.Level) -> String {
+        guard hasPriorities else { return "" }
+        return switch level {
+        case .critical: "<2>"
+        case .error: "<3>"
+        case .warning: "<4>"
+        case .notice: "<5>"
+        case .info: "<6>"
+        case .debug, .trace: "<7>"
+        }
+    }
+
+    /// Whether standard error is a stream of the journal: systemd says which in `JOURNAL_STREAM` (systemd.exec(5)).
+    static var journalReadsStandardError: Bool {
+        guard let stream = getenv("JOURNAL_STREAM") else { return false }
+        var status = stat()
+        return fstat(STDERR_FILENO, &status) == 0 && String(cString: stream) == "\(status.st_dev):\(status.st_ino)"
+    }
 }

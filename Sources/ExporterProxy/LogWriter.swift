@@ -2,10 +2,11 @@ import Dispatch
 import Glibc
 import Synchronization
 
-/// Writes log lines to standard error from a thread of its own: a reader of our log that stops reading must not stop an event loop.
-/// At most `limit` bytes wait; what comes beyond is dropped, and the number of lines dropped is said when there is room again.
+/// Writes log lines to standard error from a thread of its own, so that a reader of the log that stops reading stops no event loop.
+/// At most `limit` bytes wait. Lines beyond that are dropped, and their number is logged when there is room again.
 final class LogWriter: Sendable {
-    private static let limit = 1 << 20
+    /// How many bytes may wait at most.
+    static let limit = 1 << 20
 
     private struct Waiting {
         var bytes = 0
@@ -17,8 +18,15 @@ final class LogWriter: Sendable {
     private let queue = DispatchQueue(label: "exporter-proxy.log")
     private let waiting = Mutex(Waiting())
 
-    /// - Parameter notice: makes the line that says how many are missing.
-    init(notice: @escaping @Sendable (_ dropped: Int) -> String) { self.notice = notice }
+    private let descriptor: CInt
+
+    /// - Parameters:
+    ///   - descriptor: where lines go.
+    ///   - notice: makes the line that says how many are missing.
+    init(to descriptor: CInt = STDERR_FILENO, notice: @escaping @Sendable (_ dropped: Int) -> String) {
+        self.descriptor = descriptor
+        self.notice = notice
+    }
 
     /// Hands over one line, its newline included. Never blocks.
     func write(_ line: String) {
@@ -34,8 +42,8 @@ final class LogWriter: Sendable {
         }
         guard let dropped else { return }
         queue.async { [self] in
-            if dropped > 0 { LogWriter.put(notice(dropped)) }
-            LogWriter.put(line)
+            if dropped > 0 { put(notice(dropped)) }
+            put(line)
             waiting.withLock { $0.bytes -= size }
         }
     }
@@ -48,14 +56,14 @@ final class LogWriter: Sendable {
                 defer { waiting.dropped = 0 }
                 return waiting.dropped
             }
-            if dropped > 0 { LogWriter.put(notice(dropped)) }
+            if dropped > 0 { put(notice(dropped)) }
             done.signal()
         }
         _ = done.wait(timeout: .now() + .seconds(1))
     }
 
-    private static func put(_ text: String) {
+    private func put(_ text: String) {
         var text = text
-        text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO) }
+        text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: descriptor) }
     }
 }

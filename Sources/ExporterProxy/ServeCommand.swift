@@ -20,12 +20,13 @@ struct ServeCommand: AsyncParsableCommand {
             try await serve(configFile: file, logger: Logger(label: "exporter-proxy"))
         } catch let problems as ConfigProblems {
             switch log.logFormat {
-            // As compilers print them: editors and people jump to the place.
-            case .text: writer.write(problems.description + "\n")
-            // Past the level, as in text: without them nobody would know why it does not run.
+            // As compilers print them, so that editors can jump to the place.
+            case .text:
+                for problem in problems.problems { writer.write("\(log.style.prefix(of: problem.logLevel))\(problem)\n") }
+            // Whatever the level, as in text: they say why the program does not run.
             case .json:
                 for problem in problems.problems {
-                    writer.write(LineLogHandler.line(.json, problem.logLevel, "\(problem)", problem.logMetadata))
+                    writer.write(LineLogHandler.line(log.style, problem.logLevel, "\(problem)", problem.logMetadata))
                 }
             }
             throw ExitCode(1)
