@@ -50,13 +50,16 @@ public struct ConfigLoader: Sendable {
         return try ConfigDecoder(file: file, folder: folder).decode(text(&readings))
     }
 
-    /// What a start would refuse or warn about, found without opening anything or starting anybody. Blocks.
+    /// How long before its end `check` warns of a certificate.
+    private static let renewalNotice = Duration.seconds(14 * 86_400)
+
+    /// What a start would refuse or warn about, found without starting anything. Blocks.
     /// - Returns: errors and warnings in order of position; empty when all is well.
     public func check() -> [ConfigProblem] {
         do throws(ConfigProblems) {
             var files: [String: FileWatcher.Reading] = [:]
             let (loaded, problems, _) = try read(&files)
-            return withGroundwork(of: loaded, problems + UnixSocketFile.warnings(loaded))
+            return withGroundwork(of: loaded, problems + StartCheck.problems(with: loaded), renewalNotice: ConfigLoader.renewalNotice)
         } catch {
             return error.problems
         }
@@ -64,10 +67,12 @@ public struct ConfigLoader: Sendable {
 
     /// The problems of the file and, where that can be told, those of what it asks for.
     /// - Parameter loaded: as far as it could be read.
-    private func withGroundwork(of loaded: LoadedConfig, _ problems: [ConfigProblem]) -> [ConfigProblem] {
+    private func withGroundwork(
+        of loaded: LoadedConfig, _ problems: [ConfigProblem], renewalNotice: Duration = .zero
+    ) -> [ConfigProblem] {
         var problems = problems
         do throws(ConfigProblems) {
-            problems += try Groundwork(loaded).contexts.warnings
+            problems += try Groundwork(loaded, renewalNotice: renewalNotice).contexts.warnings
         } catch {
             // A key that has been found wrong already says no more by what follows from it.
             let known = Set(problems.filter { $0.severity == .error }.map(\.key))

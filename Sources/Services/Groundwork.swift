@@ -12,15 +12,18 @@ struct Groundwork: Sendable {
     ///   - tickets: the keys of session tickets, kept across reloads.
     ///   - handshakeLimit: what all TLS handshakes may hold together, kept across reloads.
     ///   - previous: what runs; its contexts are taken over where neither settings nor files have changed.
+    ///   - renewalNotice: how long before its end a certificate is warned about.
     /// - Throws: every problem found, each with the key and line at fault, warnings among them.
     init(
         _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), handshakeLimit: HandshakeLimit? = nil,
-        replacing previous: TLSContexts? = nil
+        replacing previous: TLSContexts? = nil, renewalNotice: Duration = .zero
     ) throws(ConfigProblems) {
         var problems: [ConfigProblem] = []
         var made: TLSContexts?
         do throws(ConfigProblems) {
-            made = try TLSContexts(loaded, tickets: tickets, handshakeLimit: handshakeLimit, replacing: previous)
+            made = try TLSContexts(
+                loaded, tickets: tickets, handshakeLimit: handshakeLimit, replacing: previous,
+                times: CertificateTimes(renewalNotice: renewalNotice))
         } catch {
             problems += error.problems
         }

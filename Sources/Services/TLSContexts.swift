@@ -22,17 +22,17 @@ struct TLSContexts: Sendable {
     ///   - tickets: the keys of session tickets, kept across reloads.
     ///   - handshakeLimit: what all handshakes may hold together, kept across reloads.
     ///   - previous: what runs; its contexts are taken over where nothing has changed.
-    ///   - now: what certificates are judged by.
+    ///   - times: what certificates are judged by.
     /// - Throws: every problem found, each with the key and line of the file at fault.
     init(
         _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), handshakeLimit: HandshakeLimit? = nil,
-        replacing previous: TLSContexts? = nil, now: Timestamp = SystemClock.time()
+        replacing previous: TLSContexts? = nil, times: CertificateTimes = CertificateTimes()
     ) throws(ConfigProblems) {
         var servers = ServerContexts(
-            loaded: loaded, tickets: tickets, handshakeLimit: handshakeLimit, previous: previous?.servers ?? [:], now: now)
+            loaded: loaded, tickets: tickets, handshakeLimit: handshakeLimit, previous: previous?.servers ?? [:], times: times)
         scrape = servers.context(loaded.config.exporter.tls, of: "exporter", protocols: ["http/1.1"])
         receiver = servers.context(loaded.config.receiver.tls, of: "receiver", protocols: [])
-        var clients = ClientContexts(loaded: loaded, handshakeLimit: handshakeLimit, previous: previous?.clients, now: now)
+        var clients = ClientContexts(loaded: loaded, handshakeLimit: handshakeLimit, previous: previous?.clients, times: times)
         var problems = servers.problems
         targets = loaded.config.poll.targets.indices.map { clients.tls(ofTarget: $0, &problems) }
         self.servers = servers.made
@@ -49,20 +49,20 @@ private struct ServerContexts {
     let handshakeLimit: HandshakeLimit?
     let previous: [TLSServerSettings: TLSContext]
     /// What certificates are judged by.
-    let now: Timestamp
+    let times: CertificateTimes
     /// Errors and warnings.
     private(set) var problems: [ConfigProblem] = []
     private(set) var made: [TLSServerSettings: TLSContext] = [:]
 
     init(
         loaded: LoadedConfig, tickets: SessionTickets, handshakeLimit: HandshakeLimit?, previous: [TLSServerSettings: TLSContext],
-        now: Timestamp
+        times: CertificateTimes
     ) {
         self.loaded = loaded
         self.tickets = tickets
         self.handshakeLimit = handshakeLimit
         self.previous = previous
-        self.now = now
+        self.times = times
     }
 
     /// - Parameter listener: the dotted key of the listener's table.
@@ -124,7 +124,7 @@ private struct ServerContexts {
     }
 
     private mutating func warn(of context: TLSContext, _ config: TLSServerConfig, _ table: String) {
-        for problem in context.problemsOfChain(at: now) { warn("\(table).cert_file", "\(config.certFile): \(problem)") }
+        for problem in context.problemsOfChain(at: times) { warn("\(table).cert_file", "\(config.certFile): \(problem)") }
         if context.certificate?.names.isEmpty == true {
             warn("\(table).cert_file", "\(config.certFile): the certificate names no host (subjectAltName): Prometheus refuses it")
         }
@@ -133,7 +133,7 @@ private struct ServerContexts {
                 "\(table).cipher_suites",
                 "none of them fits the kind of key that the certificate has, so that clients without TLS 1.3 are refused")
         }
-        if let end = context.revocationsEnd, end <= now.seconds, let path = config.clients.crlFile?.path {
+        if let end = context.revocationsEnd, end <= times.now.seconds, let path = config.clients.crlFile?.path {
             warn(
                 "\(table).client_crl_file",
                 "\(path): a list is out of date since \(dateText(end)): every client is refused until it is renewed")
@@ -190,17 +190,25 @@ extension ClientAuthentication {
     }
 }
 
+/// What certificates are judged by.
+struct CertificateTimes: Sendable {
+    var now = SystemClock.time()
+    /// How long before its end a certificate is a problem.
+    var renewalNotice = Duration.zero
+}
+
 extension TLSContext {
     /// Problems with the chain of certificates that stop nothing: peers refuse it, now or later.
-    /// - Parameter now: what is judged by.
-    func problemsOfChain(at now: Timestamp) -> [String] {
+    func problemsOfChain(at times: CertificateTimes) -> [String] {
         var problems: [String] = []
         for (index, certificate) in chain.enumerated() {
             let which = index == 0 ? "the certificate" : "certificate \(index + 1) of the chain"
-            if certificate.notAfter <= now.seconds {
+            if certificate.notAfter <= times.now.seconds {
                 problems.append("\(which) has expired on \(dateText(certificate.notAfter)): peers refuse it")
-            } else if certificate.notBefore > now.seconds {
+            } else if certificate.notBefore > times.now.seconds {
                 problems.append("\(which) is not valid before \(dateText(certificate.notBefore)): peers refuse it")
+            } else if certificate.notAfter <= times.now.seconds + times.renewalNotice.components.seconds {
+                problems.append("\(which) ends soon, on \(dateText(certificate.notAfter)): renew it")
             }
         }
         if let brokenLink {

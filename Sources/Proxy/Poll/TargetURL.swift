@@ -56,6 +56,8 @@ extension TargetURL {
         public var url: TargetURL
         /// `user:password@`, percent-encoding undone; nil when the URL has none.
         public var userInfo: UserInfo?
+        /// Whether a path is written; a missing one means `/`.
+        public var hasPath = true
     }
 
     /// User and password of a URL.
@@ -84,7 +86,7 @@ extension TargetURL {
         guard let colon = text.firstIndex(of: ":") else { throw Malformed(reason: TargetURL.schemes) }
         let rest = text[text.index(after: colon)...]
         switch text[..<colon].lowercased() {
-        case "unix": return Written(url: try unixURL(rest))
+        case "unix": return Written(url: try unixURL(rest), hasPath: rest.contains(":/"))
         case "http": return try httpURL(rest, defaultPort: 80) { .http(host: $0, port: $1) }
         case "https": return try httpURL(rest, defaultPort: 443) { .https(host: $0, port: $1) }
         default: throw Malformed(reason: TargetURL.schemes)
@@ -145,7 +147,8 @@ extension TargetURL {
         let hostAndPort = at.map { authority[authority.index(after: $0)...] } ?? authority
         let (host, port) = try TargetURL.hostAndPort(hostAndPort)
         let url = TargetURL(origin: origin(host, port ?? defaultPort), pathAndQuery: target)
-        return Written(url: url, userInfo: try at.map { index throws(Malformed) in try userInfo(authority[..<index]) })
+        let written = try at.map { index throws(Malformed) in try userInfo(authority[..<index]) }
+        return Written(url: url, userInfo: written, hasPath: afterSlashes[authority.endIndex...].hasPrefix("/"))
     }
 
     private static func requestTarget(_ text: Substring) throws(Malformed) -> String {

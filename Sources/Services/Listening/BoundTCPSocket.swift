@@ -78,6 +78,9 @@ public struct ListenError: Error, Equatable, CustomStringConvertible, Sendable {
     /// The key at fault in the receiver's table, where it is another than the address: `unix_socket_user`.
     public let key: String?
 
+    /// Whether another socket has the address.
+    private(set) var isAddressInUse = false
+
     /// For the operator: `cannot listen on 127.0.0.1:80: permission denied …`.
     public var description: String { "cannot listen on \(address): \(reason)" }
 
@@ -99,6 +102,7 @@ public struct ListenError: Error, Equatable, CustomStringConvertible, Sendable {
             default: errorText(errno)
             }
         self.init(address, reason)
+        isAddressInUse = errno == EADDRINUSE
     }
 }
 

@@ -61,17 +61,17 @@ struct ClientContexts {
 
     private let loaded: LoadedConfig
     private let handshakeLimit: HandshakeLimit?
-    private let now: Timestamp
+    private let times: CertificateTimes
     private let previous: Made
     private(set) var made: Made
     /// Whether the settings that must be right are. Each is checked once, so that each problem is reported once.
     private var checked: [TLSClientSettings: Bool] = [:]
 
     /// - Parameter previous: its contexts are taken over where neither settings nor files have changed.
-    init(loaded: LoadedConfig, handshakeLimit: HandshakeLimit?, previous: Made?, now: Timestamp) {
+    init(loaded: LoadedConfig, handshakeLimit: HandshakeLimit?, previous: Made?, times: CertificateTimes) {
         self.loaded = loaded
         self.handshakeLimit = handshakeLimit
-        self.now = now
+        self.times = times
         let previous = previous ?? Made()
         self.previous = previous
         made = Made(authorities: previous.authorities.areOutOfDate ? SystemAuthorities() : previous.authorities)
@@ -122,7 +122,7 @@ struct ClientContexts {
         do throws(TLSSettingsError) {
             let context = try client.get()
             if let path = config.certFile?.path, let key = loaded.origin.key(naming: path) {
-                problems += context.problemsOfChain(at: now).map {
+                problems += context.problemsOfChain(at: times).map {
                     loaded.origin.problem(key, "\(key): \(path): \($0)", severity: .warning)
                 }
             }

@@ -38,6 +38,16 @@ import Testing
         }
     }
 
+    @Test("an octal number without quotes, which TOML refuses, is answered with key and remedy")
+    func octalMode() {
+        let text = Array("[receiver]\nunix_socket_mode = 0660\n".utf8)
+        let error = #expect(throws: ConfigProblems.self) {
+            try ConfigDecoder(file: "config.toml", folder: "").decode(FileReading(bytes: text))
+        }
+        #expect(error?.problems.map(\.key) == ["receiver.unix_socket_mode"])
+        #expect(error?.description.hasSuffix("in quotes, such as \"0660\"") == true, "\(error?.description ?? "")")
+    }
+
     @Test("there are fixtures of both kinds")
     func fixtures() throws {
         #expect(try Self.names(".good.toml").count >= 3)

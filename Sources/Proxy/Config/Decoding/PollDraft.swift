@@ -21,6 +21,8 @@ struct PollDraft: Sendable {
         var url: TargetURL
         /// The key that gave the URL.
         var urlKey: String
+        /// Whether the URL is written with a path.
+        var hasPath: Bool
     }
 
     /// - Parameters:
@@ -35,6 +37,7 @@ struct PollDraft: Sendable {
         checkRepeats(candidates, with: &reader)
         for candidate in candidates { checkOwnAddress(candidate, scrapeAddresses, with: &reader) }
         let names = self.names(candidates, with: &reader)
+        for candidate in candidates where !candidate.hasPath { warnOfMissingPath(candidate, with: &reader) }
         warnOfSharedEndpoints(candidates, with: &reader)
 
         var result: [Target] = []
@@ -69,10 +72,12 @@ struct PollDraft: Sendable {
     }
 
     private func candidates(with reader: inout ConfigReader) -> [Candidate] {
-        let simple = endpoints.map { Candidate(draft: TargetDraft(key: $0.key, url: $0.value), url: $0.value.url, urlKey: $0.key) }
+        let simple = endpoints.map {
+            Candidate(draft: TargetDraft(key: $0.key, url: $0.value), url: $0.value.url, urlKey: $0.key, hasPath: $0.value.hasPath)
+        }
         return simple
             + targets.compactMap { draft in
-                guard let url = draft.url?.url else {
+                guard let written = draft.url else {
                     if !reader.isGiven("\(draft.key).url") {
                         reader.refuse(draft.key, "\(draft.key) needs a url, such as url = \"http://127.0.0.1:9100/metrics\"")
                     }
@@ -81,7 +86,7 @@ struct PollDraft: Sendable {
                     _ = draft.tls?.config(isUsed: false, with: &reader)
                     return nil
                 }
-                return Candidate(draft: draft, url: url, urlKey: "\(draft.key).url")
+                return Candidate(draft: draft, url: written.url, urlKey: "\(draft.key).url", hasPath: written.hasPath)
             }
     }
 
@@ -94,6 +99,13 @@ struct PollDraft: Sendable {
                 seen[candidate.url] = candidate.urlKey
             }
         }
+    }
+
+    private func warnOfMissingPath(_ candidate: Candidate, with reader: inout ConfigReader) {
+        var meant = candidate.url
+        meant.pathAndQuery = "/metrics"
+        reader.warn(
+            candidate.urlKey, "\(candidate.urlKey) has no path, so that / is polled; did you mean \(ValueText.quoted(meant.description))?")
     }
 
     private func checkOwnAddress(_ candidate: Candidate, _ scrapeAddresses: [Keyed<ListenAddress>], with reader: inout ConfigReader) {

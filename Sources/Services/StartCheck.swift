@@ -1,0 +1,115 @@
+import Glibc
+import Proxy
+
+/// What a start would fail at now, beyond what the configuration and its files say. Disturbs no program that runs: an address is bound for a
+/// moment and never listened on, no file is made.
+enum StartCheck {
+    /// Blocks.
+    static func problems(with loaded: LoadedConfig) -> [ConfigProblem] {
+        loaded.config.listeners.flatMap { addressProblems(of: $0, loaded) } + socketProblems(with: loaded)
+    }
+
+    private static func addressProblems(of listener: ListenerIdentity, _ loaded: LoadedConfig) -> [ConfigProblem] {
+        guard let address = listener.address else { return [] }
+        var leavesIPv4 = false
+        if case .scrape(_, true) = listener { leavesIPv4 = true }
+        do throws(ListenError) {
+            close(try BoundTCPSocket.bind(address, v6Only: leavesIPv4, sharesPort: false).descriptor)
+            return []
+        } catch {
+            guard error.isAddressInUse else { return [loaded.problem(of: listener, error)] }
+            switch PortHolder.find(port: address.port) {
+            // The running daemon, most likely of this very configuration.
+            case .exporterProxy: return []
+            case .process(let name, let id):
+                let reason = ListenError("\(address)", "address already in use by \(name) (process \(id))")
+                return [loaded.problem(of: listener, reason)]
+            case nil:
+                var problem = loaded.problem(of: listener, error)
+                problem.severity = .warning
+                return [problem]
+            }
+        }
+    }
+
+    private static func socketProblems(with loaded: LoadedConfig) -> [ConfigProblem] {
+        guard let socket = loaded.config.receiver.unixSocket else { return [] }
+        let key = "receiver.receiver_unix_socket"
+        let path = socket.path
+        let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        // With the rights that bind(2) will have: those of the effective user.
+        if faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0, errno == EACCES || errno == EROFS {
+            let reason =
+                errno == EROFS
+                ? "\(folder) is on a read-only file system" : "permission denied: this user may not create files in \(folder)"
+            return [loaded.origin.problem(key, "\(key): \(ListenError(path, reason))")]
+        }
+        return UnixSocketFile.warnings(loaded)
+    }
+}
+
+/// The process that listens on a TCP port.
+enum PortHolder: Equatable {
+    /// A process of this very program.
+    case exporterProxy
+    case process(name: String, id: Int)
+
+    /// `nil` when nothing listens there, or when this user may not see what does.
+    static func find(port: UInt16) -> PortHolder? {
+        let inodes = listeningInodes(port: port)
+        guard !inodes.isEmpty else { return nil }
+        let own = link("/proc/self/exe").map(fileName)
+        for entry in entries(of: "/proc") {
+            guard let id = Int(entry) else { continue }
+            let holds = entries(of: "/proc/\(id)/fd").contains { descriptor in
+                link("/proc/\(id)/fd/\(descriptor)").map { inodes.contains($0) } ?? false
+            }
+            guard holds else { continue }
+            // While a program is replaced, its old file is marked as deleted.
+            let program = link("/proc/\(id)/exe").map { fileName($0.replacing(" (deleted)", with: "")) }
+            if let program, program == own { return .exporterProxy }
+            return .process(name: program ?? "another program", id: id)
+        }
+        return nil
+    }
+
+    /// `socket:[12345]` of each socket that listens on the port (proc(5)).
+    private static func listeningInodes(port: UInt16) -> Set<String> {
+        var inodes: Set<String> = []
+        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            guard let reading = try? readFile(table, limit: 64 << 20) else { continue }
+            for line in reading.bytes.split(separator: UInt8(ascii: "\n")).dropFirst() {
+                let fields = line.split(separator: UInt8(ascii: " "))
+                // sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode; 0A is LISTEN.
+                guard fields.count > 9, fields[3].elementsEqual("0A".utf8), let colon = fields[1].lastIndex(of: UInt8(ascii: ":")),
+                    UInt16(String(decoding: fields[1][(colon + 1)...], as: UTF8.self), radix: 16) == port
+                else { continue }
+                inodes.insert("socket:[\(String(decoding: fields[9], as: UTF8.self))]")
+            }
+        }
+        return inodes
+    }
+
+    private static func entries(of folder: String) -> [String] {
+        guard let stream = opendir(folder) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                })
+        }
+        return names
+    }
+
+    private static func link(_ path: String) -> String? {
+        withUnsafeTemporaryAllocation(byteCount: Int(PATH_MAX), alignment: 1) { buffer in
+            guard let start = buffer.assumingMemoryBound(to: CChar.self).baseAddress else { return nil }
+            let count = readlink(path, start, buffer.count)
+            return count > 0 ? String(decoding: buffer[..<count], as: UTF8.self) : nil
+        }
+    }
+
+    private static func fileName(_ path: String) -> String { path.split(separator: "/").last.map(String.init) ?? path }
+}
