@@ -6,7 +6,7 @@ import Testing
 struct SharedEndpointsTests {
     private func decode(_ poll: String) throws -> (names: [String], warnings: [String]) {
         let text = "[poll_external]\npoll_other_scrape_endpoints = true\n\(poll)"
-        let decoded = try ConfigDecoder(file: "config.toml", folder: "/etc/exporter-proxy").decode(Array(text.utf8))
+        let decoded = try ConfigDecoder(file: "config.toml", folder: "/etc/exporter-proxy").decode(FileReading(bytes: Array(text.utf8)))
         return (decoded.config.poll.targets.map(\.name.description), decoded.warnings.map(\.description))
     }
 
