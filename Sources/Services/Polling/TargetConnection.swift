@@ -74,7 +74,9 @@ final class TargetConnection: ChannelInboundHandler {
     /// - Returns: the failure that was already certain, if any.
     @discardableResult
     func close() -> PollFailure? {
-        defer { exchange = nil }
+        // Closing calls `channelInactive` at once, which must find no exchange.
+        let exchange = exchange
+        self.exchange = nil
         shut()
         return exchange?.answer.certainFailure
     }
@@ -112,8 +114,7 @@ final class TargetConnection: ChannelInboundHandler {
                 if exchange?.answer.takeBody(piece) != true { return end(exchange?.answer.complete()) }
             case .complete:
                 count(machine.held)
-                if machine.phase == .closed { shut() }
-                return finish(exchange?.answer.complete())
+                return machine.phase == .closed ? end(exchange?.answer.complete()) : finish(exchange?.answer.complete())
             case .failed(let error):
                 return end(.failure(PollFailure(error)))
             }
@@ -147,8 +148,11 @@ final class TargetConnection: ChannelInboundHandler {
 
     /// Closes the connection, and ends the exchange under way with `result`.
     private func end(_ result: PolledAnswer.Result?) {
+        // Closing calls `channelInactive` at once, which must find no exchange.
+        let exchange = exchange
+        self.exchange = nil
         shut()
-        finish(result)
+        if let exchange, let result { exchange.ended(result) }
     }
 
     private func finish(_ result: PolledAnswer.Result?) {

@@ -223,8 +223,10 @@ private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandle
     }
 
     private func fail(_ failure: PollFailure?) {
-        if opened != nil { context?.close(promise: nil) }
+        guard opened != nil, let context else { return }
+        // Closing calls `channelInactive` at once, which must not end it with another reason.
         end(failure ?? .connectionEnded(.tunnel, reason: nil))
+        context.close(promise: nil)
     }
 
     private func end(_ failure: PollFailure?) {

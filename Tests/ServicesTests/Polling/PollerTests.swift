@@ -87,8 +87,7 @@ struct PollerTests {
 
     @Test("a target that is stopped while it is polled is cut off, and nothing is recorded")
     func stopInFlight() async throws {
-        try await with(answer: { _ in [.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na "), .wait(.milliseconds(200)), .send("1\n")] })
-        {
+        try await with(answer: { _ in [.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\na ")] }) {
             server in
             let target = try target(server)
             try start(target)
@@ -161,7 +160,7 @@ struct PollerTests {
     func shutdown() async throws {
         try await with(answer: { _ in [.respond("a 1\n")] }) { server in
             try start(target(server))
-            try await eventually { server.requests.count == 1 }
+            try await eventually { server.requests.count >= 1 }
             try await poller.shutdown().get()
             try start(target(server, "/other", name: "other"))
             #expect(server.requests.allSatisfy { $0.path == "/metrics" })
