@@ -46,6 +46,17 @@ final class MemoryReturn: Sendable {
         }
     }
 
+    /// Makes glibc give back large blocks, and the free end of each heap, as soon as they are freed. By default it raises both of its
+    /// thresholds to tens of megabytes after the first large block, and `malloc_trim` does not touch the end of the heaps of threads
+    /// (mallopt(3)). Called once, before threads start.
+    static func configureHeaps() {
+        _ = mallopt(M_MMAP_THRESHOLD, largeBlock)
+        _ = mallopt(M_TRIM_THRESHOLD, largeBlock)
+    }
+
+    /// In bytes: large enough that ordinary pushes and scrapes stay within the heaps.
+    private static let largeBlock: CInt = 4 << 20
+
     /// What one open connection takes beside what is counted for it: its channel, its handlers, a buffer to read into, TLS.
     static let connectionBytes = 32 << 10
 }

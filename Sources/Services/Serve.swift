@@ -9,6 +9,7 @@ import UnixSignals
 /// - Parameter configFile: as it was named; relative paths in it are relative to its folder.
 /// - Throws: `ConfigProblems` when it cannot start.
 public func serve(configFile: String, logger: Logger) async throws {
+    MemoryReturn.configureHeaps()
     // A peer that is gone must be an error of one write, not the end of the process.
     signal(SIGPIPE, SIG_IGN)
     // Until somebody listens for it; what has changed by then is noticed anyway.
