@@ -14,7 +14,7 @@ private struct MemoryFigure {
 extension Attacks {
     @Suite("on memory as a whole")
     struct OnMemory {
-        @Test("all attacks at once take no more than the figure that follows from the configuration", awaiting("all"))
+        @Test("all attacks at once take no more than the figure that follows from the configuration")
         func mixed() async throws {
             let figure = MemoryFigure(
                 maxTotalSize: 32, maxHeldSize: 16, pushInflight: 32, pollInflight: 32, maxApps: 10_000, connections: 600 + 200)
