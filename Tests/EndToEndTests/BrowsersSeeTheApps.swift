@@ -26,13 +26,16 @@ private let count = "document.querySelectorAll('#apps tbody tr').length"
         #expect(try await pushOverUnixSocket([UInt8](message), to: proxy) == "")
     }
 
+    /// Valid metrics of so many bytes, at least one.
+    private static func comment(size: Int) -> String { "#" + String(repeating: "x", count: size - 1) }
+
     @Test("what the script shows is what the server wrote, in every order and selection, and hostile names stay text")
     func sameWithAndWithoutScript() async throws {
         let config =
             Configurations.scrape(tls: "optional") + Configurations.receivers()
             + Configurations.poll("http://127.0.0.1:1/<b>?x=<script>window.pwned=1</script>")
         try await withProxy(config, certificates: true) { proxy in
-            let names = Self.hostile.enumerated().map { ($0.element, String(repeating: "x", count: 1 << $0.offset)) }
+            let names = Self.hostile.enumerated().map { ($0.element, Self.comment(size: 1 << $0.offset)) }
             try await Self.push(Dictionary(uniqueKeysWithValues: names), to: proxy)
             try await wait(for: "the first poll") { try await curl("http://\(proxy.scrape)/-/ready").status == 200 }
             let queries = [
@@ -67,7 +70,7 @@ private let count = "document.querySelectorAll('#apps tbody tr').length"
     func aThousandApps() async throws {
         try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
             let names = (0..<1000).map { "app" + String($0 + 10_000).dropFirst() }
-            let apps = names.enumerated().map { ($0.element, String(repeating: "x", count: ($0.offset * 7919) % 1000 + 1)) }
+            let apps = names.enumerated().map { ($0.element, Self.comment(size: ($0.offset * 7919) % 1000 + 1)) }
             try await Self.push(Dictionary(uniqueKeysWithValues: apps), to: proxy)
             let firstName = "document.querySelector('#apps tbody th').innerText"
             let shown = "document.querySelector('#shown').innerText"
@@ -103,7 +106,7 @@ private let count = "document.querySelectorAll('#apps tbody tr').length"
                 ("wait", "document.querySelector('[role=alert]')?.innerText"), ("eval", "\(count) + ' still there'"),
             ]
             let result = try await browse(beforeNews + afterNews + afterEnd) { done in
-                if done >= beforeNews.count { try await Self.push(["news": "1"], to: proxy) }
+                if done >= beforeNews.count { try await Self.push(["news": "#"], to: proxy) }
                 if done >= beforeNews.count + afterNews.count { proxy.program.send(signal: SIGKILL) }
             }
             let largest = try #require(apps.max { $0.1.utf8.count < $1.1.utf8.count }).0

@@ -99,7 +99,9 @@ func checkNamesTheFileAtFault(right: String, wrong: String, place: String, key: 
     let text = (config.split(separator: "\n").joined(separator: "\n") + "\n" + tls).replacing(right, with: wrong)
     let result = try await check(text, certificates: true)
     #expect(result.status == .exited(1))
-    #expect(places(result) == ["config.toml:\(place):"], "\(result.errors)")
+    // A certificate can be read by every user, which is warned about where it stands for the key.
+    let errors = result.errors.split(separator: "\n").filter { !$0.contains(": warning: ") }
+    #expect(errors.map { String($0.prefix { $0 != " " }) } == ["config.toml:\(place):"], "\(result.errors)")
     #expect(result.errors.contains("receiver.tls_server_config.\(key)"), "\(result.errors)")
 }
 

@@ -113,7 +113,7 @@ private func jq(_ filter: String, _ log: String) async throws -> [String] {
             "$0" -c config.toml --log-level trace 2>log &
             proxy=$!
             exec 3<log
-            until [ -S receiver.sock ]; do sleep 0.05; done
+            until printf '' | \(Tools.netcat) -N -U receiver.sock; do sleep 0.05; done 2>refused
             for i in 1 2 3 4 5; do printf 'x' | \(Tools.netcat) -N -U receiver.sock; done
             kill -TERM $proxy
             cat <&3 >seen

@@ -18,7 +18,7 @@ struct StartCheckTests {
         try await withTemporaryFolder { folder in
             let problems = try check("[exporter]\nscrape_expose_endpoint = [\"127.0.0.1:0\", \"192.0.2.1:0\"]\n", in: folder)
             #expect(problems.map(\.severity) == [.error])
-            #expect(problems.first?.position == ConfigPosition(line: 2, column: 43), "\(problems)")
+            #expect(problems.first?.position == ConfigPosition(line: 2, column: 42), "\(problems)")
         }
     }
 

@@ -15,7 +15,7 @@ public struct ThrowawayCA: Sendable {
 
     /// When a certificate is valid.
     public enum Validity: Sendable {
-        /// From yesterday until tomorrow.
+        /// From yesterday on, for sixty days: long enough that nothing warns of the end.
         case valid
         /// Until an hour ago.
         case expired
@@ -27,7 +27,7 @@ public struct ThrowawayCA: Sendable {
         var seconds: (from: Int, to: Int) {
             let day = 86400
             switch self {
-            case .valid: return (-day, day)
+            case .valid: return (-day, 60 * day)
             case .expired: return (-day, -3600)
             case .notYet: return (day, 2 * day)
             case .ends(let seconds): return (-day, seconds)

@@ -1,3 +1,4 @@
+import Exposition
 import Testing
 
 @testable import Proxy
@@ -10,7 +11,9 @@ struct RejectionTests {
         .messageTooLarge(limit: .mebibytes(16)), .tlsRequired, .truncated, .timedOut(.idle), .timedOut(.message), .invalidAppName(hostile),
         .invalidUTF8(app: hostile),
         .invalidUTF8(app: nil),
-        .nulByte(app: hostile), .notOwner(app: hostile, owners: hostile), .tooManyApps(limit: 5), .storeFull(limit: .kibibytes(1)),
+        .nulByte(app: hostile), .notOwner(app: hostile, owners: hostile),
+        .invalidMetrics(app: hostile, Finding(severity: .error, line: 3, column: 9, message: "expected a value")), .tooManyApps(limit: 5),
+        .storeFull(limit: .kibibytes(1)),
         .tooMuchInFlight(limit: ByteCount(7)),
     ]
     static let hostile = "a\"b\r\nerror: \u{1B}[2J\0\u{202E}\u{2028}" + String(repeating: "x", count: 5000)

@@ -54,7 +54,7 @@ struct PolledBodyTests {
 
     @Test("a body of several blocks is joined", arguments: [true, false])
     func blocks(isLengthKnown: Bool) {
-        let text = metrics(lines: 80_000)
+        let text = metrics(lines: 90_000)
         #expect(text.utf8.count > 3 << 20)
         var rest = ByteBuffer(string: text)
         var pieces: [ByteBuffer] = []
