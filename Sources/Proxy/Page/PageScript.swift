@@ -27,7 +27,7 @@ enum AppsPageScript {
           // MARK: Taking over a new page
 
           // Rows are known by the app that they link to. So a row stays the same node while it moves, and a selection in it stays.
-          const key = node => node.nodeName === "TR" ? node.querySelector("th a")?.getAttribute("href") : undefined;
+          const key = node => node.nodeName === "TR" && node.parentNode.nodeName === "TBODY" ? node.querySelector("th a")?.getAttribute("href") : undefined;
           const update = (old, fresh) => {
             if (old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
             if (old.nodeType !== Node.ELEMENT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; return; }
@@ -126,5 +126,5 @@ enum AppsPageScript {
           tick();
         })();
         """#,
-        sha256: "C/fhHBeodjMJALzyvrfQYWf5agm3OmUx/Y2QpwlMcOI=")
+        sha256: "m+/KMDg8qaU2CEGxBZngLd+Rsh4QAylPsWQdIq2Mr7I=")
 }
