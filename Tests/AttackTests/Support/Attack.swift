@@ -5,8 +5,11 @@ import Testing
 /// All attacks, one after another: what one takes of the machine is not measured with another.
 ///
 /// The sanitizers multiply memory and time, so that bounds say nothing there.
-@Suite("Attacks", .serialized, .enabled(if: !isSanitized))
+@Suite("Attacks", .serialized, .enabled(if: isAsked && !isSanitized))
 enum Attacks {}
+
+/// They take several minutes, in which no other test should run: `EXPORTER_PROXY_ATTACKS=1 script/test --filter AttackTests`.
+private let isAsked = ProcessInfo.processInfo.environment["EXPORTER_PROXY_ATTACKS"] != nil
 
 /// Whether the program under test was built with a sanitizer; `script/test` sets one of these.
 private let isSanitized = ["ASAN_OPTIONS", "TSAN_OPTIONS"].contains { ProcessInfo.processInfo.environment[$0] != nil }
