@@ -59,6 +59,7 @@ let package = Package(
             dependencies: ["Exposition", "HTTP", "TOML", "CCapnp", "CCrypt", "CSimdjson", "CText", "CDeflate", nioCore],
             swiftSettings: swiftSettings),
         .target(name: "Exposition", dependencies: ["CText"], swiftSettings: swiftSettings),
+        .target(name: "Pushgateway", swiftSettings: swiftSettings),
         .target(name: "HTTP", dependencies: [nioCore], swiftSettings: swiftSettings),
         .target(name: "TLS", dependencies: ["COpenSSL", nioCore, nioTLS], swiftSettings: swiftSettings),
         .target(name: "TOML", dependencies: ["CTomlPlusPlus"], swiftSettings: swiftSettings),
@@ -89,6 +90,7 @@ let package = Package(
             path: "Tests/TestSupport", swiftSettings: swiftSettings),
         .testTarget(name: "ExpositionTests", dependencies: ["Exposition", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(name: "HTTPTests", dependencies: ["HTTP", "TestSupport", nioCore], swiftSettings: swiftSettings),
+        .testTarget(name: "PushgatewayTests", dependencies: ["Pushgateway"], swiftSettings: swiftSettings),
         .testTarget(name: "TOMLTests", dependencies: ["TOML"], swiftSettings: swiftSettings),
         .testTarget(
             name: "ProxyTests", dependencies: ["Proxy", "Exposition", "HTTP", "TOML", "TestSupport", nioCore, nioEmbedded],

@@ -1,0 +1,99 @@
+import Pushgateway
+import Testing
+
+@Suite("PushGroup")
+struct PushGroupTests {
+    private let key = Result { try GroupingKey(path: "job/j/a/1") }
+
+    private func families(_ text: String) throws -> [MetricFamily] {
+        var text = text
+        return try text.withUTF8 { try TextFamilies.read(UnsafeRawBufferPointer($0)) }
+    }
+
+    private func group(_ path: String = "job/j") throws -> PushGroup { PushGroup(try GroupingKey(path: path)) }
+
+    /// The lines that are no comment.
+    private func samples(_ group: PushGroup) -> [Substring] {
+        String(decoding: group.text, as: UTF8.self).split(separator: "\n").filter { !$0.hasPrefix("#") }
+    }
+
+    @Test("the group's labels win, and instance is empty without one")
+    func labels() throws {
+        let group = try group("job/j/a/1").pushed(try families("x{job=\"k\",a=\"2\",z=\"3\"} 1"), replacing: true, at: 1.5)
+        #expect(
+            samples(group) == [
+                #"x{a="1",instance="",job="j",z="3"} 1"#,
+                #"push_time_seconds{a="1",instance="",job="j"} 1.5"#,
+                #"push_failure_time_seconds{a="1",instance="",job="j"} 0"#,
+            ])
+    }
+
+    @Test("an instance of the client stays where the group names none")
+    func instance() throws {
+        let group = try group().pushed(try families("x{instance=\"i\"} 1"), replacing: true, at: 1)
+        #expect(samples(group).first == #"x{instance="i",job="j"} 1"#)
+    }
+
+    @Test("POST replaces the families of the same name, PUT all; the failure's time stays")
+    func merges() throws {
+        var group = try group().failed(at: 5)
+        group = try group.pushed(try families("a 1\nb 1"), replacing: true, at: 6)
+        group = try group.pushed(try families("b{l=\"2\"} 2\nc 3"), replacing: false, at: 7)
+        #expect(
+            samples(group) == [
+                #"a{instance="",job="j"} 1"#, #"b{instance="",job="j",l="2"} 2"#, #"c{instance="",job="j"} 3"#,
+                #"push_time_seconds{instance="",job="j"} 7"#, #"push_failure_time_seconds{instance="",job="j"} 5"#,
+            ])
+        group = try group.pushed([], replacing: true, at: 8)
+        #expect(samples(group).count == 2)
+    }
+
+    @Test("histograms and summaries are written whole, +Inf added where it is missing")
+    func distributions() throws {
+        let text = """
+            # HELP h two \\n lines
+            # TYPE h histogram
+            h_bucket{le="0.25"} 1
+            h_sum 2
+            h_count 3
+            # TYPE s summary
+            s{quantile="0.5"} NaN
+            s_count 1
+            """
+        let group = try group().pushed(try families(text), replacing: true, at: 1)
+        let expected = """
+            # HELP h two \\n lines
+            # TYPE h histogram
+            h_bucket{instance="",job="j",le="0.25"} 1
+            h_bucket{instance="",job="j",le="+Inf"} 3
+            h_sum{instance="",job="j"} 2
+            h_count{instance="",job="j"} 3
+            # TYPE s summary
+            s{instance="",job="j",quantile="0.5"} NaN
+            s_sum{instance="",job="j"} 0
+            s_count{instance="",job="j"} 1
+
+            """
+        #expect(String(decoding: group.text, as: UTF8.self).hasPrefix(expected))
+    }
+
+    @Test(
+        "what would not be consistent is refused",
+        arguments: [
+            "a 1 1600000000000", "a 1\na 2", "a{job=\"1\"} 1\na{job=\"2\"} 2", "a{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 1",
+            "# TYPE s summary\ns_count 1\n# TYPE s_bucket gauge\ns_bucket 1\n# TYPE s_count2 gauge\na 1 7",
+        ])
+    func refusals(text: String) throws {
+        let families = try families(text)
+        #expect(throws: FamilyFault.self) { try group().pushed(families, replacing: false, at: 1) }
+    }
+
+    @Test("a family of the name of another one's series is refused, pushed together or one after the other")
+    func suffixes() throws {
+        let count = try families("s_count 1")
+        let summary = try families("# TYPE s summary\ns_sum 1")
+        let first = try group().pushed(count, replacing: false, at: 1)
+        #expect(throws: FamilyFault.self) { try first.pushed(summary, replacing: false, at: 2) }
+        #expect(throws: Never.self) { try first.pushed(summary, replacing: true, at: 2) }
+    }
+}
