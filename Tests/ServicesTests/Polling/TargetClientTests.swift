@@ -146,17 +146,17 @@ struct TargetClientTests {
 
     @Test("a target that never answers times out")
     func hangs() async throws {
-        #expect(try await poll(timeout: .seconds(1)) == .failure(.timedOut(after: .seconds(1), .awaitingHead)))
+        #expect(try await poll(timeout: .seconds(6)) == .failure(.timedOut(after: .seconds(6), .awaitingHead)))
     }
 
     @Test("a target that stops within the head, or the body, times out")
     func stops() async throws {
         #expect(
-            try await poll(timeout: .seconds(1), .send("HTTP/1.1 200 OK\r\n"))
-                == .failure(.timedOut(after: .seconds(1), .awaitingHead)))
+            try await poll(timeout: .seconds(6), .send("HTTP/1.1 200 OK\r\n"))
+                == .failure(.timedOut(after: .seconds(6), .awaitingHead)))
         #expect(
-            try await poll(timeout: .seconds(1), .send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na 1\n"))
-                == .failure(.timedOut(after: .seconds(1), .readingBody)))
+            try await poll(timeout: .seconds(6), .send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\na 1\n"))
+                == .failure(.timedOut(after: .seconds(6), .readingBody)))
     }
 
     @Test("the deadline is for the whole exchange: bytes that trickle do not prolong it")
@@ -164,10 +164,10 @@ struct TargetClientTests {
         let steps = (0..<1000).flatMap { _ in [HTTPTarget.Step.send("a 1\n"), .wait(.milliseconds(20))] }
         let all = [HTTPTarget.Step.send("HTTP/1.1 200 OK\r\n\r\n")] + steps
         try await HTTPTarget.with(answer: { _ in all }) { server in
-            let target = try Target(port: server.port, timeout: .seconds(1))
+            let target = try Target(port: server.port, timeout: .seconds(6))
             try await withClient(target) { client in
                 let failure = try await client.failure()
-                #expect(failure == "timed out after 1s while reading the body")
+                #expect(failure == "timed out after 6s while reading the body")
                 try await eventually { server.openConnections == 0 }
             }
         }
@@ -176,8 +176,8 @@ struct TargetClientTests {
     @Test("after a time-out the next poll uses a new connection")
     func afterTimeout() async throws {
         try await HTTPTarget.with(answer: { $0.connection == 0 ? [] : [.respond("a 1\n")] }) { server in
-            try await withClient(Target(port: server.port, timeout: .seconds(1))) { client in
-                try await client.expect(failure: "timed out after 1s while waiting for the response head")
+            try await withClient(Target(port: server.port, timeout: .seconds(6))) { client in
+                try await client.expect(failure: "timed out after 6s while waiting for the response head")
                 try await client.expect(text: "a 1\n")
                 #expect(server.connections == 2)
             }
@@ -212,7 +212,7 @@ struct TargetClientTests {
         let status = Result<String, PollFailure>.failure(.status(500, reason: "X", note: nil))
         #expect(try await poll(.respond(String(repeating: "x", count: 200_000), status: "500 X")) == status)
         #expect(
-            try await poll(timeout: .seconds(1), .send("HTTP/1.1 500 X\r\nContent-Length: 5\r\n\r\nab")) == status)
+            try await poll(timeout: .seconds(6), .send("HTTP/1.1 500 X\r\nContent-Length: 5\r\n\r\nab")) == status)
         #expect(try await poll(.send("HTTP/1.1 500 X\r\nContent-Length: 5\r\n\r\nab"), .close) == status)
     }
 
