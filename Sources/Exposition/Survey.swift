@@ -51,7 +51,7 @@ private struct Surveyor: ~Copyable {
     private var lastNameHash: UInt64 = 0
     private var lastFamily: UInt64 = 0
     private var lastType: MetricType?
-    /// Families of which an odd name of a sample was found.
+    /// Families that have a sample with an odd name.
     private var hasOddNames: Set<UInt64> = []
 
     private struct Family {

@@ -119,7 +119,7 @@ public struct Peer: Equatable, Sendable {
     /// The peer at this address.
     public init(address: SocketAddress?) { self.address = address }
 
-    /// A peer of which nothing is known, for tests.
+    /// An unknown peer, for tests.
     public static let unknown = Peer(address: nil)
 }
 

@@ -34,7 +34,7 @@ struct DescriptorBudget: Equatable {
         var receivers: Int
         /// Scrape listeners.
         var scrapeListeners: Int
-        /// Polled targets, each of which may keep a connection.
+        /// Polled targets. Each may keep a connection.
         var targets: Int
         var eventLoops: Int
     }

@@ -46,7 +46,7 @@ public final class ByteBudget: Sendable {
     private let reserved = Atomic<Int>(0)
     private let highest = Atomic<Int>(0)
 
-    /// A budget of which nothing is reserved.
+    /// A budget without reservations.
     /// - Parameter limit: without one, bytes are counted and never refused.
     public init(limit: ByteCount = ByteCount(.max)) {
         self.limitBytes = Atomic(limit.bytes)

@@ -95,7 +95,7 @@ public struct Snapshot: Sendable {
     /// Differs between any two snapshots of one store that show something else.
     var generation: UInt64 { content.generation }
 
-    /// In order of name; a chunk of which nothing changed is the same object in the next snapshot.
+    /// In order of name. A chunk that did not change is the same object in the next snapshot.
     var chunks: [Chunk] { content.chunks }
 
     /// What the self-metrics derive from this snapshot.

@@ -21,7 +21,7 @@ public struct ReloadPlan: Equatable, Sendable {
     public var starts: [Target] = []
     /// To be polled no longer; their metrics leave.
     public var stops: [TargetURL] = []
-    /// Targets of which only the name is another: they take their metrics along and are not disturbed.
+    /// Targets whose name alone changed. They keep their metrics, and their polls go on.
     public var renames: [Target] = []
     /// One line for each change, for people.
     public var changes: [String] = []

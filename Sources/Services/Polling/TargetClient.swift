@@ -51,7 +51,7 @@ final class TargetClient {
         finish(.failure(certain ?? poll.timedOut(after: polled.target.timeout, phase)))
     }
 
-    /// Closes every connection; a poll under way ends without a word. Nothing may be called afterwards.
+    /// Closes every connection. A poll under way ends and reports nothing. Do not call any method afterwards.
     /// - Returns: when the connections are closed.
     func stop() -> EventLoopFuture<Void> {
         attempt += 1
