@@ -26,7 +26,6 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
-let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
@@ -50,8 +49,7 @@ let package = Package(
         .target(
             name: "Services",
             dependencies: [
-                "Proxy", "Exposition", "HTTP", "TLS", "ConfigWatch", "CFiles", "CMalloc", nioCore, nioPosix, nioTLS, logging, lifecycle,
-                unixSignals,
+                "Proxy", "Exposition", "HTTP", "TLS", "ConfigWatch", "CFiles", "CMalloc", nioCore, nioPosix, nioTLS, logging, unixSignals,
             ],
             swiftSettings: swiftSettings),
         .target(

@@ -35,7 +35,7 @@ public struct ConfigLoader: Sendable {
         do throws(ConfigProblems) {
             var (loaded, problems, isEmpty) = try read(&reading.files)
             if again, isEmpty { problems.append(emptyFile) }
-            guard !problems.holdError else { throw ConfigProblems(withGroundwork(of: loaded, problems)) }
+            guard !problems.holdError else { throw ConfigProblems(withPreparation(of: loaded, problems)) }
             reading.result = .success(loaded)
         } catch {
             reading.result = .failure(error)
@@ -59,7 +59,7 @@ public struct ConfigLoader: Sendable {
         do throws(ConfigProblems) {
             var files: [String: FileWatcher.Reading] = [:]
             let (loaded, problems, _) = try read(&files)
-            return withGroundwork(of: loaded, problems + StartCheck.problems(with: loaded), renewalNotice: ConfigLoader.renewalNotice)
+            return withPreparation(of: loaded, problems + StartCheck.problems(with: loaded), renewalNotice: ConfigLoader.renewalNotice)
         } catch {
             return error.problems
         }
@@ -67,12 +67,12 @@ public struct ConfigLoader: Sendable {
 
     /// The problems of the file and, where that can be told, those of what it asks for.
     /// - Parameter loaded: as far as it could be read.
-    private func withGroundwork(
+    private func withPreparation(
         of loaded: LoadedConfig, _ problems: [ConfigProblem], renewalNotice: Duration = .zero
     ) -> [ConfigProblem] {
         var problems = problems
         do throws(ConfigProblems) {
-            problems += try Groundwork(loaded, renewalNotice: renewalNotice).contexts.warnings
+            problems += try PreparedConfig(loaded, renewalNotice: renewalNotice).contexts.warnings
         } catch {
             // A key that has been found wrong already says no more by what follows from it.
             let known = Set(problems.filter { $0.severity == .error }.map(\.key))

@@ -2,56 +2,50 @@ import Logging
 import Proxy
 import Synchronization
 
-/// What the routes may ask of the daemon. It is there before the daemon and the reloader are, which register themselves.
+/// What the routes may ask of the daemon. It is made before the daemon and the reloader, which tell it their states.
 final class DaemonLifecycle: Lifecycle {
+    private enum Phase {
+        case starting, listening, stopping
+    }
+
     private struct State {
-        var isListening = false
-        var isStopping = false
-        /// Whether it has been ready once: a target that a reload adds takes nothing back.
-        var wasReady = false
+        var phase = Phase.starting
         var isEnabled = false
         var listeners: [ShownListener] = []
-        var reload: (@Sendable () async -> ReloadResult)?
+        var reloader: Reloader?
     }
 
     private let state = Mutex(State())
     private let startTime: Timestamp
     private let reloads: ReloadMetrics
     private let logger: Logger?
-    private let polled: @Sendable () -> Bool
+    private let hasPolledAll: @Sendable () -> Bool
 
     /// - Parameters:
     ///   - startTime: of the program.
     ///   - reloads: how the last one went.
     ///   - logger: gets a line for each request that changes something.
-    ///   - polled: whether the first poll of each target has ended.
-    init(startTime: Timestamp, reloads: ReloadMetrics, logger: Logger? = nil, polled: @escaping @Sendable () -> Bool) {
+    ///   - hasPolledAll: whether the first poll of each target has ended once.
+    init(startTime: Timestamp, reloads: ReloadMetrics, logger: Logger? = nil, hasPolledAll: @escaping @Sendable () -> Bool) {
         self.startTime = startTime
         self.reloads = reloads
         self.logger = logger
-        self.polled = polled
+        self.hasPolledAll = hasPolledAll
     }
 
-    var isReady: Bool {
-        let polled = polled()
-        return state.withLock { state in
-            guard state.isListening, !state.isStopping else { return false }
-            if polled { state.wasReady = true }
-            return state.wasReady
-        }
-    }
+    var isReady: Bool { state.withLock { $0.phase } == .listening && hasPolledAll() }
 
     var isEnabled: Bool { state.withLock { $0.isEnabled } }
 
     var status: DaemonStatus {
         let listeners = state.withLock { $0.listeners }
-        // Each listener has a lock of its own: never one within the other.
+        // Each listener has a lock of its own: never take one within the other.
         return DaemonStatus(startTime: startTime, listeners: listeners.map(\.status), lastReload: reloads.now.last)
     }
 
     func reload() async -> ReloadResult {
-        guard let reload = state.withLock({ $0.reload }) else { return .failure(reason: "exporter-proxy is starting") }
-        return await reload()
+        guard let reloader = state.withLock({ $0.reloader }) else { return .failure(reason: "exporter-proxy is starting") }
+        return await reloader.reload(because: .request)
     }
 
     /// No line is left out, however many there are.
@@ -61,8 +55,8 @@ final class DaemonLifecycle: Lifecycle {
             metadata: [LogKey.request: "\(change.request)", LogKey.status: "\(change.status)", LogKey.peer: "\(change.peer)"])
     }
 
-    /// What `POST /-/reload` does from now on.
-    func onReload(_ reload: @escaping @Sendable () async -> ReloadResult) { state.withLock { $0.reload = reload } }
+    /// `POST /-/reload` asks this reloader from now on.
+    func setReloader(_ reloader: Reloader) { state.withLock { $0.reloader = reloader } }
 
     /// What is shown of the listeners from now on.
     func show(_ listeners: [ShownListener]) { state.withLock { $0.listeners = listeners } }
@@ -70,10 +64,7 @@ final class DaemonLifecycle: Lifecycle {
     /// Whether `POST /-/reload` and the like are allowed from now on.
     func setEnabled(_ isEnabled: Bool) { state.withLock { $0.isEnabled = isEnabled } }
 
-    /// Before the targets change: notes whether those there are have all been polled.
-    func remembersReadiness() { _ = isReady }
+    func listenersAreUp() { state.withLock { $0.phase = .listening } }
 
-    func listenersAreUp() { state.withLock { $0.isListening = true } }
-
-    func stopBegins() { state.withLock { $0.isStopping = true } }
+    func stopBegins() { state.withLock { $0.phase = .stopping } }
 }

@@ -6,7 +6,7 @@ import Proxy
 import Synchronization
 
 /// Runs a `MetricsChecker` on a thread of its own, for at most a tenth of one core, and logs what it finds.
-final class MetricsChecks: Sendable {
+final class MetricsChecks: Part {
     /// How often it is looked whether something has changed.
     private static let period = Duration.milliseconds(200)
     /// Of the time that passes, checks may take one part in so many.
@@ -25,8 +25,12 @@ final class MetricsChecks: Sendable {
         self.logger = logger
     }
 
+    func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) -> PreparedPart {
+        PreparedPart { [self] in setValidation(new.config.metrics.validate) }
+    }
+
     /// What is checked from now on.
-    func setValidation(_ validation: MetricsValidation) {
+    private func setValidation(_ validation: MetricsValidation) {
         checker.setValidation(validation)
         running.withLock { task in
             if validation == .off {
@@ -39,10 +43,11 @@ final class MetricsChecks: Sendable {
     }
 
     /// Ends the checks and their thread.
-    func stop() async {
+    func stop(within time: Duration) async -> Int {
         let task = running.withLock { $0 }
         task?.cancel()
         await task?.value
+        return 0
     }
 
     private func run() async {

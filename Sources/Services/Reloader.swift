@@ -18,11 +18,19 @@ enum ReloadTrigger: Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Every trigger ends here: one reload at a time. Whoever asks while one runs shares the next one with all others who do.
+/// What a `Reloader` reads, and what it applies it to.
+protocol Reloadable: Sendable {
+    /// The configuration and all that it names, as they are now.
+    func read() async -> ConfigReading
+    /// All or nothing.
+    func apply(_ loaded: LoadedConfig) async throws(ConfigProblems) -> ReloadPlan
+    /// Watches what was read last, whatever became of it.
+    func watch(_ files: [String: FileWatcher.Reading])
+}
+
+/// Every trigger ends here: one reload at a time. All callers that ask while one runs share the next one.
 actor Reloader {
-    private let read: @Sendable () async -> ConfigReading
-    private let apply: @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>
-    private let watch: @Sendable ([String: FileWatcher.Reading]) -> Void
+    private let program: any Reloadable
     private let metrics: ReloadMetrics
     private let clock: @Sendable () -> Timestamp
     private let logger: Logger
@@ -35,20 +43,11 @@ actor Reloader {
     private var applying: Task<Result<ReloadPlan, ConfigProblems>, Never>?
     private var isStopped = false
 
-    /// - Parameters:
-    ///   - read: the configuration and all that it names, as they are now.
-    ///   - apply: all or nothing.
-    ///   - watch: gets what was read last, whatever became of it.
-    ///   - metrics: hear how each one went, for `/metrics` and `/apps`.
+    /// - Parameter metrics: hear how each one went, for `/metrics` and `/apps`.
     init(
-        read: @escaping @Sendable () async -> ConfigReading,
-        apply: @escaping @Sendable (LoadedConfig) async -> Result<ReloadPlan, ConfigProblems>,
-        watch: @escaping @Sendable ([String: FileWatcher.Reading]) -> Void, metrics: ReloadMetrics,
-        clock: @escaping @Sendable () -> Timestamp = SystemClock.time, logger: Logger
+        _ program: any Reloadable, metrics: ReloadMetrics, clock: @escaping @Sendable () -> Timestamp = SystemClock.time, logger: Logger
     ) {
-        self.read = read
-        self.apply = apply
-        self.watch = watch
+        self.program = program
         self.metrics = metrics
         self.clock = clock
         self.logger = logger
@@ -81,19 +80,23 @@ actor Reloader {
         let trigger = triggers.map(\.description).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }.joined(separator: "; ")
         triggers = []
         let start = ContinuousClock.now
-        let reading = await read()
+        let reading = await program.read()
         guard !isStopped else { return .failure(reason: "exporter-proxy is stopping") }
         let result: Result<ReloadPlan, ConfigProblems>
         switch reading.result {
         case .success(let loaded):
-            let task = Task { [apply] in await apply(loaded) }
+            let task = Task { [program] in
+                do throws(ConfigProblems) { return Result<ReloadPlan, ConfigProblems>.success(try await program.apply(loaded)) } catch {
+                    return .failure(error)
+                }
+            }
             applying = task
             result = await task.value
             applying = nil
         case .failure(let problems): result = .failure(problems)
         }
         // Last: what changed since it was read is noticed now.
-        watch(reading.files)
+        program.watch(reading.files)
         switch result {
         case .success(let plan):
             metrics.succeeded(at: clock())

@@ -2,7 +2,6 @@ import ConfigWatch
 import Glibc
 public import Logging
 import Proxy
-import ServiceLifecycle
 import UnixSignals
 
 /// Runs the daemon in the foreground until SIGTERM or SIGINT, then stops it gracefully.
@@ -12,7 +11,7 @@ public func serve(configFile: String, logger: Logger) async throws {
     MemoryReturn.configureHeaps()
     // A peer that is gone must be an error of one write, not the end of the process.
     signal(SIGPIPE, SIG_IGN)
-    // Until somebody listens for it; what has changed by then is noticed anyway.
+    // Until it is trapped; what has changed by then is noticed anyway.
     signal(SIGHUP, SIG_IGN)
     let changes = ConfigChanges(logger: logger)
     defer { changes.stop() }
@@ -22,75 +21,46 @@ public func serve(configFile: String, logger: Logger) async throws {
     // After the watcher, whose descriptor must be a small one.
     if OpenFileLimit.raise() == nil { logger.warning("cannot raise the limit of open files") }
     let daemon = Daemon(loaded, logger: logger)
-    let reloader = Reloader(loader: loader, daemon: daemon, changes: changes, logger: logger)
-    daemon.lifecycle.onReload { await reloader.reload(because: .request) }
-    let server = Server(daemon: daemon, reloader: reloader, changes: changes, firstRead: reading.files, logger: logger)
-    let group = ServiceGroup(services: [server], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger)
-    try await group.run()
+    let reloader = Reloader(
+        ReloadableDaemon(daemon: daemon, loader: loader, changes: changes), metrics: daemon.metrics.reloads, logger: logger)
+    daemon.lifecycle.setReloader(reloader)
+    // From here on a signal waits until it is taken below.
+    let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
+    logger.info("starting", metadata: [LogKey.version: "\(ProgramVersion.current)", LogKey.file: "\(loaded.origin.file)"])
+    try await daemon.start()
+    // What has changed since it was read is noticed now.
+    changes.watch(reading.files)
+    // A stop does not wait for a reload: each has a task of its own.
+    let watching = Task {
+        for await paths in changes.changes { Task { await reloader.reload(because: .change(of: paths)) } }
+    }
+    for await signal in signals {
+        guard signal == .sighup else { break }
+        Task { await reloader.reload(because: .signal) }
+    }
+    watching.cancel()
+    logger.info("stopping")
+    await reloader.stop()
+    await daemon.stop()
+    logger.info("stopped")
 }
 
-/// The daemon and what makes it reload, from the start to the signal to stop.
-private struct Server: Service, CustomStringConvertible {
+/// Reads with the loader, off the event loops, and runs what it reads on the daemon.
+private struct ReloadableDaemon: Reloadable {
     let daemon: Daemon
-    let reloader: Reloader
+    let loader: ConfigLoader
     let changes: ConfigChanges
-    /// What the daemon starts with.
-    let firstRead: [String: FileWatcher.Reading]
-    let logger: Logger
 
-    /// The service group logs it at `debug`: by default every property in full, the contents of key and password files too.
-    var description: String { "exporter-proxy" }
-
-    func run() async throws {
-        let file = await daemon.loaded.origin.file
-        logger.info("starting", metadata: [LogKey.version: "\(ProgramVersion.current)", LogKey.file: "\(file)"])
-        try await daemon.start()
-        // What has changed since it was read is noticed now.
-        changes.watch(firstRead)
-        await reloadUntilStop()
-        logger.info("stopping")
-        await reloader.stop()
-        await daemon.stop()
-        logger.info("stopped")
-    }
-
-    /// Nobody waits for a reload here: a stop must not have to.
-    private func reloadUntilStop() async {
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask {
-                for await paths in changes.changes.cancelOnGracefulShutdown() {
-                    Task { await reloader.reload(because: .change(of: paths)) }
-                }
-            }
-            group.addTask {
-                for await _ in await UnixSignalsSequence(trapping: .sighup).cancelOnGracefulShutdown() {
-                    Task { await reloader.reload(because: .signal) }
-                }
-            }
+    func read() async -> ConfigReading {
+        do {
+            return try await daemon.runBlocking { loader.read(again: true) }
+        } catch {
+            // The threads have ended: the daemon has stopped.
+            return ConfigReading(result: .failure(Daemon.stopping(loader.file)), files: [:])
         }
     }
-}
 
-extension Reloader {
-    /// Reads with the loader, off the event loops, and runs what it reads on the daemon.
-    init(loader: ConfigLoader, daemon: Daemon, changes: ConfigChanges, logger: Logger) {
-        self.init(
-            read: {
-                do {
-                    return try await daemon.runBlocking { loader.read(again: true) }
-                } catch {
-                    // The threads are gone: the daemon has stopped.
-                    let problem = ConfigProblem(file: loader.file, position: nil, key: nil, message: "exporter-proxy is stopping")
-                    return ConfigReading(result: .failure(ConfigProblems([problem])), files: [:])
-                }
-            },
-            apply: { loaded in
-                do throws(ConfigProblems) {
-                    return .success(try await daemon.reload(to: loaded))
-                } catch {
-                    return .failure(error)
-                }
-            },
-            watch: { changes.watch($0) }, metrics: daemon.metrics.reloads, logger: logger)
-    }
+    func apply(_ loaded: LoadedConfig) async throws(ConfigProblems) -> ReloadPlan { try await daemon.reload(to: loaded) }
+
+    func watch(_ files: [String: FileWatcher.Reading]) { changes.watch(files) }
 }

@@ -4,7 +4,7 @@ import Proxy
 import Synchronization
 
 /// The set of target loops. Every method may be called from any thread.
-final class Poller: Sendable {
+final class Poller: Part {
     /// A running loop and where it lives.
     private struct Running {
         let place: Place
@@ -39,6 +39,8 @@ final class Poller: Sendable {
         var origins: [TargetURL.Origin: (place: Place, targets: Int)] = [:]
         /// Targets whose first poll has not ended.
         var awaitingFirstPoll: Set<TargetURL> = []
+        /// Whether there was a moment at which no first poll was awaited.
+        var hasPolledAll = false
         var isShutDown = false
 
         /// Where a target that is new is polled.
@@ -56,6 +58,8 @@ final class Poller: Sendable {
             origins[origin] = (place, 1)
             return place
         }
+
+        mutating func noteFirstPolls() { hasPolledAll = hasPolledAll || awaitingFirstPoll.isEmpty }
 
         mutating func remove(_ url: TargetURL) -> Running? {
             awaitingFirstPoll.remove(url)
@@ -87,11 +91,27 @@ final class Poller: Sendable {
         self.pool = PollingPool(budget: metrics.held[.polling])
     }
 
+    func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) -> PreparedPart {
+        PreparedPart { [self] in
+            setRefusesOtherFormats(new.config.metrics.validate != .off)
+            let starting = Set(plan.starts.map(\.url))
+            change(stopping: plan.stops, renaming: plan.renames, starting: new.targets.filter { starting.contains($0.target.url) })
+            guard !plan.starts.isEmpty || !plan.stops.isEmpty || !plan.renames.isEmpty else { return }
+            logger.info("polling", metadata: [LogKey.count: "\(new.config.poll.targets.count)"])
+        }
+    }
+
+    func stop(within time: Duration) async -> Int {
+        try? await shutdown().get()
+        return 0
+    }
+
     /// Whether a body that is plainly HTML or JSON is a failed poll.
     func setRefusesOtherFormats(_ refuses: Bool) { pool.setRefusesOtherFormats(refuses) }
 
-    /// Whether the first poll of every target polled now has ended, well or not.
-    var firstPollsEnded: Bool { state.withLock { $0.awaitingFirstPoll.isEmpty } }
+    /// Whether the first poll of every target of the first configuration has ended, well or not. A target that is added later changes
+    /// nothing.
+    var hasPolledAll: Bool { state.withLock { $0.hasPolledAll } }
 
     /// Stops some targets, renames others and starts others. In the store all of it happens at one moment. Other targets are not disturbed.
     /// - Parameters:
@@ -109,6 +129,10 @@ final class Poller: Sendable {
         intake.store.change(unregistering: gone, registering: renamed + new.map(\.target))
         for target in renamed { _ = metrics.addTarget(target) }
         for target in renamed { state.withLock { $0.running[target.url] }?.rename(to: target.name) }
+        state.withLock { state in
+            for polled in new where state.running[polled.target.url] == nil { state.awaitingFirstPoll.insert(polled.target.url) }
+            state.noteFirstPolls()
+        }
         for polled in new { start(polled) }
     }
 
@@ -134,7 +158,6 @@ final class Poller: Sendable {
             let place = before?.place ?? state.place(for: url.origin, in: group)
             let new = Running(place: place, loop: .makeEmptyBox(valueType: TargetLoop.self, eventLoop: place.eventLoop))
             state.running[url] = new
-            if before == nil { state.awaitingFirstPoll.insert(url) }
             return (before, new)
         }
         guard let new else { return }
@@ -159,6 +182,9 @@ final class Poller: Sendable {
     }
 
     private func firstPollEnded(of url: TargetURL) {
-        _ = state.withLock { $0.awaitingFirstPoll.remove(url) }
+        state.withLock { state in
+            state.awaitingFirstPoll.remove(url)
+            state.noteFirstPolls()
+        }
     }
 }

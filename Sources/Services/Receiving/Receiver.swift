@@ -41,7 +41,7 @@ public struct ReceiverSettings: Sendable {
 }
 
 /// A listening TCP or Unix socket that takes pushes.
-public final class Receiver: Sendable {
+public final class Receiver: ServedListener {
     /// The listening socket: its name, its address, its connections.
     public let listener: Listener
     private let limit: ConnectionLimit
@@ -51,6 +51,8 @@ public final class Receiver: Sendable {
     public enum Address: Equatable, Sendable {
         case tcp(ListenAddress)
         case unix(UnixSocketConfig)
+
+        var isUnix: Bool { if case .unix = self { true } else { false } }
     }
 
     /// Binds; connections are refused before `listen()`.
@@ -95,6 +97,12 @@ public final class Receiver: Sendable {
 
     /// Accepts connections from now on.
     public func start() { listener.start() }
+
+    func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
+        let isUnix = listener.port == nil
+        update(
+            new.receiverSettings(isUnix: isUnix), maxConnections: maxConnections, accessChanged: plan.changesReceiverAccess && !isUnix)
+    }
 
     /// For connections accepted from now on; open ones keep the format, limits and TLS that they began with.
     /// - Parameter accessChanged: open ones end after their current message.

@@ -133,7 +133,7 @@ public final class ScrapeServer: Sendable {
 }
 
 /// One address where Prometheus scrapes.
-public final class ScrapeListener: Sendable {
+public final class ScrapeListener: ServedListener {
     /// The listening socket: its name, its address, its connections.
     public let listener: Listener
     private let settings: SettingsInForce<ScrapeSettings>
@@ -146,6 +146,10 @@ public final class ScrapeListener: Sendable {
 
     /// Accepts connections from now on.
     public func start() { listener.start() }
+
+    func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
+        update(new.scrapeSettings, accessChanged: plan.changesScrapeAccess)
+    }
 
     /// For connections accepted from now on.
     /// - Parameter accessChanged: open ones end after their current exchange.

@@ -57,7 +57,7 @@ struct PollerTests {
     func polls() async throws {
         try await with(answer: { _ in [.respond("a 1\n")] }) { server in
             try start(target(server))
-            try await eventually { server.requests.count >= 3 && poller.firstPollsEnded }
+            try await eventually { server.requests.count >= 3 && poller.hasPolledAll }
             #expect(try text() == "a 1\n")
             #expect(server.connections == 1)
         }
@@ -95,7 +95,7 @@ struct PollerTests {
             poller.change(stopping: [target.url], renaming: [], starting: [])
             try await eventually { server.openConnections == 0 }
             #expect(try text() == nil)
-            #expect(server.requests.count == 1 && poller.firstPollsEnded)
+            #expect(server.requests.count == 1 && poller.hasPolledAll)
         }
     }
 
@@ -105,9 +105,9 @@ struct PollerTests {
             let target = try target(server)
             try start(target)
             try await eventually { server.requests.count == 1 }
-            #expect(!poller.firstPollsEnded)
+            #expect(!poller.hasPolledAll)
             try start(target.with { $0.headers = [.init(name: "X-New", value: "1")] })
-            try await eventually { try text() == "new 1\n" && poller.firstPollsEnded }
+            try await eventually { try text() == "new 1\n" && poller.hasPolledAll }
             // The connection of the poll that was cut off is closed.
             try await eventually { server.openConnections == 1 }
             #expect(server.requests.count { $0.headers["x-new"] == nil } == 1)

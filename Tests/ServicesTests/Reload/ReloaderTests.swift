@@ -10,7 +10,7 @@ import Testing
 @Suite("Reloader")
 struct ReloaderTests {
     /// Stands in for the file and the daemon: counts, and can be held up.
-    private final class Stage: Sendable {
+    private final class Stage: Reloadable {
         struct State {
             var reads = 0
             var applied = 0
@@ -23,24 +23,24 @@ struct ReloaderTests {
         let state = Mutex(State())
         let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
 
-        func reloader() -> Reloader {
-            Reloader(
-                read: { [self] in
-                    let result = state.withLock { state in
-                        state.reads += 1
-                        return state.result
-                    }
-                    // A test that fails before it lets go must not wait for ever.
-                    try? await wait(for: "the test to let go") { state.withLock { !$0.isHeld } }
-                    return ConfigReading(result: result, files: ["config.toml": .unreadable])
-                },
-                apply: { [self] loaded in
-                    state.withLock { $0.applied += 1 }
-                    return .success(ReloadPlan(from: nil, to: loaded))
-                },
-                watch: { [self] files in state.withLock { $0.watched.append(files) } }, metrics: metrics.reloads,
-                logger: Logger(label: "test"))
+        func reloader() -> Reloader { Reloader(self, metrics: metrics.reloads, logger: Logger(label: "test")) }
+
+        func read() async -> ConfigReading {
+            let result = state.withLock { state in
+                state.reads += 1
+                return state.result
+            }
+            // A test that fails before it lets go must not wait for ever.
+            try? await wait(for: "the test to let go") { state.withLock { !$0.isHeld } }
+            return ConfigReading(result: result, files: ["config.toml": .unreadable])
         }
+
+        func apply(_ loaded: LoadedConfig) -> ReloadPlan {
+            state.withLock { $0.applied += 1 }
+            return ReloadPlan(from: nil, to: loaded)
+        }
+
+        func watch(_ files: [String: FileWatcher.Reading]) { state.withLock { $0.watched.append(files) } }
     }
 
     private let stage = Stage()

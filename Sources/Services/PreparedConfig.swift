@@ -1,13 +1,17 @@
 import Proxy
 import TLS
 
-/// What a configuration asks for besides its doors, made before anything is opened: a start, a reload and `check` find the same faults by it.
-struct Groundwork: Sendable {
+/// A configuration with everything that can be made of it before anything is opened. A start, a reload and `check` find the same problems by
+/// it.
+struct PreparedConfig: Sendable {
+    let loaded: LoadedConfig
     let contexts: TLSContexts
     /// In the order of the configuration.
     let targets: [PolledTarget]
 
-    /// Reads no file but the system's certificate authorities, users and groups.
+    var config: Config { loaded.config }
+
+    /// Reads no file but the system's certificate authorities, users and groups. Blocks: never call it on an event loop.
     /// - Parameters:
     ///   - tickets: the keys of session tickets, kept across reloads.
     ///   - handshakeLimit: what all TLS handshakes may hold together, kept across reloads.
@@ -27,11 +31,12 @@ struct Groundwork: Sendable {
         } catch {
             problems += error.problems
         }
-        targets = Groundwork.targets(of: loaded, made, &problems)
+        targets = Self.targets(of: loaded, made, &problems)
         if let socket = loaded.config.receiver.unixSocket {
             problems += UnixSocketFile.faults(in: socket).map { loaded.problem(ofReceiver: $0, key: "receiver.receiver_unix_socket") }
         }
         guard let made, problems.isEmpty else { throw ConfigProblems(problems + (made?.warnings ?? [])) }
+        self.loaded = loaded
         contexts = made
     }
 
@@ -49,6 +54,27 @@ struct Groundwork: Sendable {
             }
         }
     }
+
+    /// Of every scrape listener.
+    var scrapeSettings: ScrapeSettings {
+        ScrapeSettings(config.exporter, transport: Transport(config.exporter.tls, context: contexts.scrape))
+    }
+
+    /// Of a receiver on a Unix socket, or of every other one.
+    func receiverSettings(isUnix: Bool) -> ReceiverSettings {
+        ReceiverSettings(config, transport: isUnix ? .off : Transport(config.receiver.tls, context: contexts.receiver))
+    }
+}
+
+extension Transport {
+    /// - Parameter context: there whenever `tls` is not off.
+    fileprivate init(_ tls: ListenerTLS, context: TLSContext?) {
+        switch (tls, context) {
+        case (.required, let context?): self = .required(context)
+        case (.optional, let context?): self = .optional(context)
+        default: self = .off
+        }
+    }
 }
 
 extension LoadedConfig {
@@ -56,5 +82,13 @@ extension LoadedConfig {
     func problem(ofReceiver error: ListenError, key: String) -> ConfigProblem {
         let key = error.key.map { "receiver.\($0)" } ?? key
         return origin.problem(key, "\(key): \(error)")
+    }
+
+    /// Why a listener cannot be opened, at the key at fault.
+    func problem(of identity: ListenerIdentity, _ error: ListenError) -> ConfigProblem {
+        guard case .scrape(let address, _) = identity else { return problem(ofReceiver: error, key: identity.key) }
+        let index = config.exporter.scrapeAddresses.firstIndex(of: address) ?? 0
+        let item = "\(identity.key)[\(index)]"
+        return origin.problem(origin.positions[item] == nil ? identity.key : item, "\(identity.key): \(error)")
     }
 }

@@ -1,0 +1,334 @@
+import Logging
+import NIOCore
+import NIOPosix
+import Proxy
+import Synchronization
+import TLS
+
+/// A listener and what runs on its connections.
+protocol ServedListener: Sendable {
+    var listener: Listener { get }
+
+    /// Settings for connections accepted from now on; where `plan` changes who is let in, open ones end after their current exchange.
+    /// - Parameter maxConnections: of this listener alone, if it has a limit of its own.
+    func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int)
+}
+
+/// The listeners of the configuration: opens, updates and closes them, and keeps the files of Unix sockets in place.
+final class Listeners: Part {
+    fileprivate struct Running {
+        let identity: ListenerIdentity
+        let served: any ServedListener
+
+        var listener: Listener { served.listener }
+    }
+
+    private struct State {
+        /// In the order of the configuration.
+        var running: [Running] = []
+        /// Closed, with connections that have not all ended.
+        var draining: [ObjectIdentifier: Listener] = [:]
+        var isRestoringSocketFiles = false
+        /// Unix sockets whose files have vanished and could not be made again: reported once.
+        var lostSocketFiles: Set<String> = []
+    }
+
+    private let server: ScrapeServer
+    private let intake: Intake
+    private let metrics: SelfMetrics
+    private let decoding: PushDecoding
+    private let lifecycle: DaemonLifecycle
+    private let group: MultiThreadedEventLoopGroup
+    private let eventLoops: Int
+    private let blockingWork: NIOThreadPool
+    private let logger: Logger
+    /// Guards which listeners there are.
+    private let state = Mutex(State())
+
+    /// - Parameters:
+    ///   - intake: takes what the receivers receive, which `decoding` has decoded.
+    ///   - lifecycle: shows the listeners.
+    ///   - eventLoops: how many `group` has.
+    ///   - blockingWork: looks after the files of Unix sockets.
+    init(
+        server: ScrapeServer, intake: Intake, metrics: SelfMetrics, decoding: PushDecoding, lifecycle: DaemonLifecycle,
+        group: MultiThreadedEventLoopGroup, eventLoops: Int, blockingWork: NIOThreadPool, logger: Logger
+    ) {
+        self.server = server
+        self.intake = intake
+        self.metrics = metrics
+        self.decoding = decoding
+        self.lifecycle = lifecycle
+        self.group = group
+        self.eventLoops = eventLoops
+        self.blockingWork = blockingWork
+        self.logger = logger
+    }
+
+    /// The addresses bound now.
+    var addresses: Daemon.Addresses {
+        var addresses = Daemon.Addresses()
+        for running in state.withLock({ $0.running }) {
+            let name = running.listener.name
+            switch running.identity {
+            case .scrape: addresses.scrape.append(name)
+            case .tcp: addresses.tcp = name
+            case .unix: addresses.unix = name
+            }
+        }
+        return addresses
+    }
+
+    // MARK: - Everything that can fail
+
+    /// What is bound does not listen before all is bound, and no socket's file is replaced before all listen: no connection is taken by a
+    /// listener that is then given up.
+    func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
+        let running = state.withLock { $0.running }
+        let budget = DescriptorBudget(new.config, eventLoops: eventLoops)
+        let sharing = running.filter { $0.mayOverlap(plan.opens) }
+        for running in sharing { running.listener.setSharesPort(true) }
+        let files = running.compactMap(\.listener.socketFile)
+        var opened: [Running] = []
+        var problems: [ConfigProblem] = []
+        for identity in plan.opens {
+            do throws(ListenError) {
+                let served = try bind(
+                    identity, new, maxConnections: budget.perReceiver, sharesPort: !sharing.isEmpty, replacing: files)
+                opened.append(Running(identity: identity, served: served))
+            } catch {
+                problems.append(new.loaded.problem(of: identity, error))
+            }
+        }
+        if problems.isEmpty {
+            problems = await new.loaded.problems(of: opened) { listener throws(ListenError) in try await listener.listen() }
+        }
+        for running in sharing + opened { running.listener.setSharesPort(false) }
+        if problems.isEmpty {
+            problems = await new.loaded.problems(of: opened) { listener throws(ListenError) in try listener.publish() }
+        }
+        let (kept, closing) = Self.divide(running, closes: plan.closes)
+        let all = Self.inOrder(kept + opened, of: new.config.listeners)
+        let abandon = { @Sendable [opened] in for running in opened { await running.listener.drain(within: .zero) } }
+        guard problems.isEmpty else {
+            await abandon()
+            throw ConfigProblems(problems.inOrderOfPosition)
+        }
+        return PreparedPart { [self, opened] in
+            if let warning = budget.warning { logger.warning("\(warning)") }
+            server.setMaxConnections(budget.scrape)
+            for running in kept { running.served.update(new, plan, maxConnections: budget.perReceiver) }
+            for running in opened {
+                running.listener.start()
+                log(running, new.config)
+            }
+            state.withLock { $0.running = all }
+            lifecycle.show(all.map { ShownListener($0.listener, $0.identity, new) })
+            for running in closing { drain(running.listener, within: new.config.exporter.shutdownTimeout) }
+        } abandon: {
+            await abandon()
+        }
+    }
+
+    private func bind(
+        _ identity: ListenerIdentity, _ new: PreparedConfig, maxConnections: Int, sharesPort: Bool, replacing files: [UnixSocketFile]
+    ) throws(ListenError) -> any ServedListener {
+        let receiver: Receiver.Address
+        switch identity {
+        case .scrape(let address, let leavesIPv4):
+            return try server.bind(address, settings: new.scrapeSettings, v6Only: leavesIPv4, sharesPort: sharesPort)
+        case .tcp(let address): receiver = .tcp(address)
+        case .unix(let socket): receiver = .unix(socket)
+        }
+        return try Receiver(
+            binding: receiver, settings: new.receiverSettings(isUnix: receiver.isUnix), maxConnections: maxConnections,
+            sharesPort: sharesPort, replacing: files, intake: intake, metrics: metrics, decoding: decoding, group: group, logger: logger)
+    }
+
+    // MARK: - What cannot fail
+
+    /// Those that stay, and those that close.
+    private static func divide(_ running: [Running], closes: [ListenerIdentity]) -> (kept: [Running], closing: [Running]) {
+        var closes = closes
+        var kept: [Running] = []
+        var closing: [Running] = []
+        for running in running {
+            if let index = closes.firstIndex(of: running.identity) {
+                closes.remove(at: index)
+                closing.append(running)
+            } else {
+                kept.append(running)
+            }
+        }
+        return (kept, closing)
+    }
+
+    private static func inOrder(_ running: [Running], of identities: [ListenerIdentity]) -> [Running] {
+        var left = running
+        return identities.compactMap { identity in left.firstIndex { $0.identity == identity }.map { left.remove(at: $0) } }
+    }
+
+    private func drain(_ listener: Listener, within time: Duration) {
+        let id = ObjectIdentifier(listener)
+        state.withLock { $0.draining[id] = listener }
+        Task {
+            let cut = await listener.drain(within: time)
+            state.withLock { $0.draining[id] = nil }
+            var metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]
+            if cut > 0 { metadata[LogKey.count] = "\(cut)" }
+            logger.info(
+                cut > 0 ? "listener closed, connections cut unfinished after shutdown_timeout" : "listener closed", metadata: metadata)
+        }
+    }
+
+    /// Accepts nothing new, and lets what is in flight finish.
+    func stop(within time: Duration) async -> Int {
+        let listeners = state.withLock { state in
+            defer { state.running = [] }
+            return state.running.map(\.listener) + state.draining.values
+        }
+        return await withTaskGroup(of: Int.self) { drains in
+            for listener in listeners { drains.addTask { await listener.drain(within: time) } }
+            return await drains.reduce(0, +)
+        }
+    }
+
+    private func log(_ running: Running, _ config: Config) {
+        var metadata: Logger.Metadata = [
+            LogKey.listener: "\(running.listener.name)", LogKey.kind: "\(running.identity.kind.rawValue)",
+            LogKey.tls: "\(running.identity.tls(config).word)",
+        ]
+        if let format = running.identity.format(config) { metadata[LogKey.format] = "\(format.rawValue)" }
+        logger.info("listening", metadata: metadata)
+    }
+
+    // MARK: - Socket files
+
+    /// How often the files of Unix sockets are looked for.
+    private static let socketFilePeriod = TimeAmount.seconds(2)
+
+    /// Looks for the files of Unix sockets from now on, until the event loops end.
+    func watchSocketFiles() {
+        group.next().scheduleRepeatedTask(initialDelay: Self.socketFilePeriod, delay: Self.socketFilePeriod) { [weak self] _ in
+            guard let self else { return }
+            Task { await self.restoreSocketFiles() }
+        }
+    }
+
+    /// Makes the files of Unix sockets that have vanished again.
+    func restoreSocketFiles() async {
+        let files: [Listener] = state.withLock { state in
+            guard !state.isRestoringSocketFiles else { return [] }
+            let files = state.running.map(\.listener).filter { $0.socketFile != nil }
+            state.isRestoringSocketFiles = !files.isEmpty
+            return files
+        }
+        guard !files.isEmpty else { return }
+        defer { state.withLock { $0.isRestoringSocketFiles = false } }
+        for listener in files {
+            let metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]
+            do {
+                let bound = try await blockingWork.runIfActive { Result { try listener.bindLostFile() } }
+                guard let pending = try bound.get() else { continue }
+                try await listener.replaceSocket(by: pending)
+                state.withLock { _ = $0.lostSocketFiles.remove(listener.name) }
+                logger.warning("the socket's file had vanished and was made again", metadata: metadata)
+            } catch {
+                guard state.withLock({ $0.lostSocketFiles.insert(listener.name).inserted }) else { continue }
+                logger.error(
+                    "the socket's file has vanished and cannot be made again",
+                    metadata: metadata.merging([LogKey.error: "\(error)"]) { $1 })
+            }
+        }
+    }
+}
+
+extension Listeners.Running {
+    /// Whether it holds a TCP address that overlaps one of these, or might: sharing a port without need does no harm.
+    fileprivate func mayOverlap(_ identities: [ListenerIdentity]) -> Bool {
+        guard let port = listener.port else { return false }
+        return identities.contains { $0.port == port }
+    }
+}
+
+extension LoadedConfig {
+    /// Takes one step for each listener.
+    fileprivate func problems(
+        of opened: [Listeners.Running], _ step: (Listener) async throws(ListenError) -> Void
+    ) async -> [ConfigProblem] {
+        var problems: [ConfigProblem] = []
+        for running in opened {
+            do throws(ListenError) {
+                try await step(running.listener)
+            } catch {
+                problems.append(problem(of: running.identity, error))
+            }
+        }
+        return problems
+    }
+}
+
+extension ListenerIdentity {
+    /// The port asked for; `nil` for a Unix socket, and where the system picks one.
+    fileprivate var port: UInt16? { address.flatMap { $0.port == 0 ? nil : $0.port } }
+
+    fileprivate var kind: DaemonStatus.Listener.Kind {
+        switch self {
+        case .scrape: .scrape
+        case .tcp: .tcp
+        case .unix: .unix
+        }
+    }
+
+    fileprivate func tls(_ config: Config) -> ListenerTLS {
+        switch self {
+        case .scrape: config.exporter.tls
+        case .tcp: config.receiver.tls
+        case .unix: .off
+        }
+    }
+
+    /// `nil` for a scrape listener.
+    fileprivate func format(_ config: Config) -> PushFormat? {
+        if case .scrape = self { nil } else { config.receiver.format }
+    }
+}
+
+/// A listener as `/apps` shows it: what the configuration made of it, and the connections that it has at the moment.
+struct ShownListener: Sendable {
+    private let listener: Listener
+    private let kind: DaemonStatus.Listener.Kind
+    /// `nil` for a scrape listener.
+    private let format: PushFormat?
+    private let tls: ListenerTLS
+    /// Of TLS, when it is not off.
+    private let context: TLSContext?
+
+    init(_ listener: Listener, _ identity: ListenerIdentity, _ new: PreparedConfig) {
+        self.listener = listener
+        kind = identity.kind
+        format = identity.format(new.config)
+        tls = identity.tls(new.config)
+        switch identity {
+        case .scrape: context = new.contexts.scrape
+        case .tcp: context = new.contexts.receiver
+        case .unix: context = nil
+        }
+    }
+
+    /// As it is now.
+    var status: DaemonStatus.Listener {
+        DaemonStatus.Listener(
+            name: listener.name, kind: kind, format: format, tls: tls.word, openConnections: listener.openConnections,
+            certificateEnd: context?.certificate.flatMap { Timestamp(seconds: $0.notAfter) })
+    }
+}
+
+extension Timestamp {
+    /// `nil` beyond the year 2262, which is as good as never.
+    fileprivate init?(seconds: Int64) {
+        let (nanoseconds, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        guard !overflow else { return nil }
+        self.init(nanoseconds: nanoseconds)
+    }
+}
