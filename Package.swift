@@ -26,7 +26,6 @@ let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
 let nioTLS = Target.Dependency.product(name: "NIOTLS", package: "swift-nio")
 let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
-let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let package = Package(
@@ -38,7 +37,6 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     ],
     targets: [
         // The program, from the door inwards. Who may import whom is said here and nowhere else.
@@ -49,7 +47,7 @@ let package = Package(
         .target(
             name: "Services",
             dependencies: [
-                "Proxy", "Exposition", "HTTP", "TLS", "ConfigWatch", "CFiles", "CMalloc", nioCore, nioPosix, nioTLS, logging, unixSignals,
+                "Proxy", "Exposition", "HTTP", "TLS", "ConfigWatch", "CFiles", "CMalloc", "CSignals", nioCore, nioPosix, nioTLS, logging,
             ],
             swiftSettings: swiftSettings),
         .target(
@@ -78,6 +76,7 @@ let package = Package(
         .target(name: "CTomlPlusPlus", cxxSettings: cxxSettings),
 
         .target(name: "CFiles", cSettings: cSettings),
+        .target(name: "CSignals", cSettings: cSettings),
 
         // C of our own, where Swift has no words for what a processor can do.
         .target(name: "CText", cSettings: cSettings),

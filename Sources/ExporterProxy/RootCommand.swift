@@ -1,8 +1,23 @@
 import ArgumentParser
+import Glibc
 import Proxy
 
-/// Arguments in, exit code out: `main` decides nothing.
+/// The process: runs the command that the arguments name, and exits.
 @main
+enum Program {
+    static func main() {
+        // libdispatch asks for a higher priority of its threads than an ordinary user may have, and writes a line to syslog each time.
+        setenv("LIBDISPATCH_LOG", "NO", 0)
+        // The task of an asynchronous `main`, which all others would inherit from, has a high priority.
+        Task.detached(priority: .medium) {
+            await RootCommand.main()
+            exit(EXIT_SUCCESS)
+        }
+        while true { pause() }
+    }
+}
+
+/// Arguments in, exit code out: the program's decisions are made in `Services`.
 struct RootCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "exporter-proxy",

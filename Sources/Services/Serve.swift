@@ -2,7 +2,6 @@ import ConfigWatch
 import Glibc
 public import Logging
 import Proxy
-import UnixSignals
 
 /// Runs the daemon in the foreground until SIGTERM or SIGINT, then stops it gracefully.
 /// - Parameter configFile: as it was named; relative paths in it are relative to its folder.
@@ -25,23 +24,29 @@ public func serve(configFile: String, logger: Logger) async throws {
         ReloadableDaemon(daemon: daemon, loader: loader, changes: changes), metrics: daemon.metrics.reloads, logger: logger)
     daemon.lifecycle.setReloader(reloader)
     // From here on a signal waits until it is taken below.
-    let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint, .sighup)
+    let signals = try Signals([SIGTERM, SIGINT, SIGHUP])
     logger.info("starting", metadata: [LogKey.version: "\(ProgramVersion.current)", LogKey.file: "\(loaded.origin.file)"])
-    try await daemon.start()
+    do throws(ConfigProblems) {
+        try await daemon.start()
+    } catch {
+        await signals.stop()
+        throw error
+    }
     // What has changed since it was read is noticed now.
     changes.watch(reading.files)
     // A stop does not wait for a reload: each has a task of its own.
     let watching = Task {
         for await paths in changes.changes { Task { await reloader.reload(because: .change(of: paths)) } }
     }
-    for await signal in signals {
-        guard signal == .sighup else { break }
+    for await signal in signals.received {
+        guard signal == SIGHUP else { break }
         Task { await reloader.reload(because: .signal) }
     }
     watching.cancel()
     logger.info("stopping")
     await reloader.stop()
     await daemon.stop()
+    await signals.stop()
     logger.info("stopped")
 }
 

@@ -109,17 +109,26 @@ public final class Listener: Sendable {
         }
     }
 
-    private func stopListening(within time: Duration) async {
-        let state = state.withLock { state in
-            defer { state = State(socket: .closed, file: .none) }
-            return state
+    /// Removes the file of a Unix socket, so that clients find it no more; what waits in the socket is still accepted.
+    func removeFile() {
+        let file = state.withLock { state in
+            defer { state.file = .none }
+            return state.file
         }
-        switch state.file {
+        switch file {
         case .pending(let pending): pending.abandon()
         case .published(let file): file.remove()
         case .none: break
         }
-        switch state.socket {
+    }
+
+    private func stopListening(within time: Duration) async {
+        removeFile()
+        let socket = state.withLock { state in
+            defer { state.socket = .closed }
+            return state.socket
+        }
+        switch socket {
         case .bound(let descriptor): close(descriptor)
         case .listening(let channel, let descriptor, true):
             await closeOnceEmpty(channel, descriptor, within: min(time, Self.longestAccepting))

@@ -171,6 +171,7 @@ final class Listeners: Part {
     private func drain(_ listener: Listener, within time: Duration) {
         let id = ObjectIdentifier(listener)
         state.withLock { $0.draining[id] = listener }
+        listener.removeFile()
         Task {
             let cut = await listener.drain(within: time)
             state.withLock { $0.draining[id] = nil }
