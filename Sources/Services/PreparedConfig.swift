@@ -8,6 +8,8 @@ struct PreparedConfig: Sendable {
     let contexts: TLSContexts
     /// In the order of the configuration.
     let targets: [PolledTarget]
+    /// Whose the names of apps are.
+    let owners: Owners
 
     var config: Config { loaded.config }
 
@@ -35,9 +37,12 @@ struct PreparedConfig: Sendable {
         if let socket = loaded.config.receiver.unixSocket {
             problems += UnixSocketFile.faults(in: socket).map { loaded.problem(ofReceiver: $0, key: "receiver.receiver_unix_socket") }
         }
+        var owners = Owners.none
+        do throws(ConfigProblems) { owners = try Owners(loaded) } catch { problems += error.problems }
         guard let made, problems.isEmpty else { throw ConfigProblems(problems + (made?.warnings ?? [])) }
         self.loaded = loaded
         contexts = made
+        self.owners = owners
     }
 
     private static func targets(

@@ -4,7 +4,7 @@ public struct Owners: Sendable {
     public static let none = Owners()
 
     /// A user or group that a rule names and the system does not know, or could not tell.
-    public struct UnknownAccount: Error, Sendable {
+    public struct UnknownAccount: Sendable {
         /// The rule, counted from 0.
         public let rule: Int
         /// Whether it is one of the rule's groups.
@@ -13,6 +13,12 @@ public struct Owners: Sendable {
         public let index: Int
         /// What is wrong with it.
         public let reason: String
+    }
+
+    /// Every account that cannot be looked up.
+    public struct UnknownAccounts: Error, Sendable {
+        /// In the order of the rules; never empty.
+        public let accounts: [UnknownAccount]
     }
 
     fileprivate struct Rule: Sendable {
@@ -29,35 +35,34 @@ public struct Owners: Sendable {
     /// - Parameters:
     ///   - user: the number of a user's name. What it throws is described in the problem.
     ///   - group: the number of a group's name.
-    /// - Throws: the first account that cannot be looked up.
+    /// - Throws: every account that cannot be looked up.
     public init<Failure: Error>(
         _ rules: [OwnerRule], user: (String) throws(Failure) -> UInt32, group: (String) throws(Failure) -> UInt32
-    ) throws(UnknownAccount) {
-        var made: [Rule] = []
-        for (number, rule) in rules.enumerated() {
-            func numbers(
-                of accounts: [SystemAccount], isGroup: Bool, _ lookUp: (String) throws(Failure) -> UInt32
-            ) throws(UnknownAccount) -> Set<UInt32> {
-                var numbers: Set<UInt32> = []
-                for (index, account) in accounts.enumerated() {
-                    switch account {
-                    case .id(let id): numbers.insert(id)
-                    case .name(let name):
-                        do throws(Failure) {
-                            numbers.insert(try lookUp(name))
-                        } catch {
-                            throw UnknownAccount(rule: number, isGroup: isGroup, index: index, reason: "\(error)")
-                        }
+    ) throws(UnknownAccounts) {
+        var unknown: [UnknownAccount] = []
+        func numbers(
+            of accounts: [SystemAccount], ofRule rule: Int, isGroup: Bool, _ lookUp: (String) throws(Failure) -> UInt32
+        ) -> Set<UInt32> {
+            var numbers: Set<UInt32> = []
+            for (index, account) in accounts.enumerated() {
+                switch account {
+                case .id(let id): numbers.insert(id)
+                case .name(let name):
+                    do throws(Failure) {
+                        numbers.insert(try lookUp(name))
+                    } catch {
+                        unknown.append(UnknownAccount(rule: rule, isGroup: isGroup, index: index, reason: "\(error)"))
                     }
                 }
-                return numbers
             }
-            made.append(
-                Rule(
-                    rule: rule, users: try numbers(of: rule.users, isGroup: false, user),
-                    groups: try numbers(of: rule.groups, isGroup: true, group)))
+            return numbers
         }
-        self.rules = made
+        self.rules = rules.enumerated().map { index, rule in
+            Rule(
+                rule: rule, users: numbers(of: rule.users, ofRule: index, isGroup: false, user),
+                groups: numbers(of: rule.groups, ofRule: index, isGroup: true, group))
+        }
+        guard unknown.isEmpty else { throw UnknownAccounts(accounts: unknown) }
     }
 
     /// Whether every name is anyone's.

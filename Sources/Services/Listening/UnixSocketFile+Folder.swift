@@ -110,12 +110,12 @@ extension UnixSocketFile {
             switch config.user {
             case .current: user = nil
             case .id(let id): user = id
-            case .name(let name): user = try Self.userID(name, address: config.path)
+            case .name(let name): user = try Self.number(of: name, address: config.path, key: "unix_socket_user", SystemAccounts.user)
             }
             switch config.group {
             case .current: group = nil
             case .id(let id): group = id
-            case .name(let name): group = try Self.groupID(name, address: config.path)
+            case .name(let name): group = try Self.number(of: name, address: config.path, key: "unix_socket_group", SystemAccounts.group)
             }
             description = "user \(Self.text(config.user)) and group \(Self.text(config.group))"
         }
@@ -144,53 +144,10 @@ extension UnixSocketFile {
             }
         }
 
-        private static func userID(_ name: String, address: String) throws(ListenError) -> uid_t {
-            var id: uid_t?
-            let error = withGrowingBuffer { buffer, size in
-                var entry = passwd()
-                var result: UnsafeMutablePointer<passwd>?
-                let error = getpwnam_r(name, &entry, buffer, size, &result)
-                id = result == nil ? nil : entry.pw_uid
-                return error
-            }
-            if let id { return id }
-            throw ListenError(address, lookUpFailure("user", name, error), key: "unix_socket_user")
-        }
-
-        private static func groupID(_ name: String, address: String) throws(ListenError) -> gid_t {
-            var id: gid_t?
-            let error = withGrowingBuffer { buffer, size in
-                var entry = group_entry()
-                var result: UnsafeMutablePointer<group_entry>?
-                let error = getgrnam_r(name, &entry, buffer, size, &result)
-                id = result == nil ? nil : entry.gr_gid
-                return error
-            }
-            if let id { return id }
-            throw ListenError(address, lookUpFailure("group", name, error), key: "unix_socket_group")
-        }
-
-        /// Not found is 0 or one of several errors, as the system likes it (getpwnam_r(3)).
-        private static func lookUpFailure(_ kind: String, _ name: String, _ error: CInt) -> String {
-            switch error {
-            case 0, ENOENT, ESRCH, EBADF, EPERM: "unknown \(kind) \(name)"
-            default: "cannot look up the \(kind) \(name): \(errorText(error))"
-            }
-        }
-
-        /// A group may have many members: the buffer grows until they fit, within reason.
-        private static func withGrowingBuffer(_ body: (UnsafeMutablePointer<CChar>, Int) -> CInt) -> CInt {
-            var size = 4096
-            while true {
-                let error = withUnsafeTemporaryAllocation(of: CChar.self, capacity: size) { buffer in
-                    buffer.baseAddress.map { body($0, buffer.count) } ?? ENOMEM
-                }
-                guard error == ERANGE, size < 1 << 20 else { return error }
-                size *= 4
-            }
+        private static func number(
+            of name: String, address: String, key: String, _ lookUp: (String) throws(UnknownSystemAccount) -> UInt32
+        ) throws(ListenError) -> UInt32 {
+            do throws(UnknownSystemAccount) { return try lookUp(name) } catch { throw ListenError(address, error.description, key: key) }
         }
     }
 }
-
-/// `group` is also the name of a property here.
-private typealias group_entry = Glibc.group

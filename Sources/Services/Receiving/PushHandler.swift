@@ -69,6 +69,8 @@ final class PushHandler: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let bytes = unwrapInboundIn(data)
+        // While the connection is there to be asked: its messages may be decoded after its end.
+        _ = stream?.sender(of: context.channel)
         switch machine.received(bytes.readableBytes, at: now) {
         case .decode:
             stream?.feed(bytes)

@@ -117,8 +117,10 @@ import Testing
         // Without these there is nothing for the other keys to change.
         let base =
             switch (key.tables[0], key.name) {
-            case (_, "receive_on_unix_socket"), (_, "receive_on_tcp_socket"), (_, "poll_other_scrape_endpoints"): ""
-            case ("receiver", _): "receive_on_unix_socket = true\nreceive_on_tcp_socket = true\n"
+            case (_, "receive_on_unix_socket"), (_, "receive_on_tcp_socket"), (_, "receive_on_http_socket"),
+                (_, "poll_other_scrape_endpoints"):
+                ""
+            case ("receiver", _): "receive_on_unix_socket = true\nreceive_on_tcp_socket = true\nreceive_on_http_socket = true\n"
             case ("poll_external", _): "poll_other_scrape_endpoints = true\ntargets = [{ url = \"https://a.example\" }]\n"
             default: ""
             }

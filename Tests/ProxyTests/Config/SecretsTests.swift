@@ -17,7 +17,7 @@ struct SecretsTests {
         let keys = [
             "poll_external.targets[].basic_auth.password", "poll_external.targets[].basic_auth.username",
             "poll_external.targets[].authorization.credentials", "poll_external.targets[].authorization.type",
-            "poll_external.targets[].headers", "exporter.basic_auth_users",
+            "poll_external.targets[].headers", "exporter.basic_auth_users", "receiver.basic_auth_users",
         ]
         let values = [
             "\"…\"", "\"Bearer …\"", "\"user:…\"", "\"…\\u0000\"", "[\"…\"]", "{ … = 1 }", "{ \"Bearer …\" = \"X-Token\" }",

@@ -69,14 +69,18 @@ struct OwnersTests {
         ] { #expect(try rejection("a", sender, owners) == .notOwner(app: "a", owners: words)) }
     }
 
-    @Test("an account that the system does not know is told by its place")
+    @Test("every account that the system does not know is told by its place")
     func unknown() throws {
-        let rules = [Self.rule("a"), Self.rule("b") { $0.groups = [.id(1), .name("nobody-knows")] }]
-        let error = #expect(throws: Owners.UnknownAccount.self) {
+        let rules = [Self.rule("a") { $0.users = [.name("x")] }, Self.rule("b") { $0.groups = [.id(1), .name("nobody-knows")] }]
+        let error = #expect(throws: Owners.UnknownAccounts.self) {
             try Owners(
-                rules, user: { (_) throws(Unknown) in 1 }, group: { (_) throws(Unknown) in throw Unknown(description: "unknown group") })
+                rules, user: { (_) throws(Unknown) in throw Unknown(description: "unknown user") },
+                group: { (_) throws(Unknown) in throw Unknown(description: "unknown group") })
         }
-        #expect(error?.rule == 1 && error?.isGroup == true && error?.index == 1 && error?.reason == "unknown group")
+        #expect(error?.accounts.map(\.rule) == [0, 1])
+        #expect(error?.accounts.map(\.isGroup) == [false, true])
+        #expect(error?.accounts.map(\.index) == [0, 1])
+        #expect(error?.accounts.map(\.reason) == ["unknown user", "unknown group"])
     }
 
     @Test("a push that names one app of another peer is refused whole; new rules hold at once")

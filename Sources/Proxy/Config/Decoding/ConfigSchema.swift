@@ -63,6 +63,9 @@ enum ConfigSchema {
             ConfigKey("receive_on_tcp_socket", .boolean, \.receivesOnTCPSocket).toldOtherwise,
             ConfigKey("receiver_tcp_socket", .listenAddress(usual: ListenAddress(host: "127.0.0.1", port: 6554)), \.tcpSocket)
                 .toldOtherwise,
+            ConfigKey("receive_on_http_socket", .boolean, \.receivesOnHTTPSocket).toldOtherwise,
+            ConfigKey("receiver_http_socket", .listenAddress(usual: ListenAddress(host: "127.0.0.1", port: 9091)), \.httpSocket)
+                .toldOtherwise,
             ConfigKey("tls", .choice, \.tls),
             ConfigKey("max_message_size", .size(upTo: .gibibytes(1), example: "16MiB"), \.config.maxMessageSize),
             ConfigKey("max_apps", .integer(1...100_000_000, example: 100_000), \.config.maxApps),
@@ -71,6 +74,23 @@ enum ConfigSchema {
             ConfigKey("idle_timeout", .duration(example: "60s"), \.config.idleTimeout),
             ConfigKey("message_timeout", .duration(example: "60s"), \.config.messageTimeout),
             ConfigKey("tls_server_config", .table(tlsServer) { TLSServerDraft(key: $0) }, \.tlsServer),
+            ConfigKey("basic_auth_users", .users, \.config.basicAuthUsers),
+            ConfigKey(
+                "owners",
+                .array(of: .table(owner) { OwnerDraft(key: $0) }, "an array of tables", example: "[[receiver.owners]]") { owners in
+                    "[\(owners.map(\.text).joined(separator: ", "))]"
+                },
+                \.owners),
+        ]
+    }
+
+    static var owner: [ConfigKey<OwnerDraft>] {
+        [
+            ConfigKey("apps", .names("of apps", example: "backup_*", orNone: false), \.apps),
+            ConfigKey("users", .accounts("users", example: "backup"), \.users),
+            ConfigKey("groups", .accounts("groups", example: "backup"), \.groups),
+            ConfigKey("client_sans", .names("of clients", example: "backup.example"), \.clientSANs),
+            ConfigKey("basic_auth_users", .names("of users", example: "backup"), \.basicAuthUsers),
         ]
     }
 

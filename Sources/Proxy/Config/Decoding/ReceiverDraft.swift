@@ -82,6 +82,15 @@ struct OwnerDraft: Sendable {
 
     init(key: String) { self.key = key }
 
+    /// As the log writes it.
+    var text: String {
+        let names = [
+            ("apps", apps), ("users", users.map(\.description)), ("groups", groups.map(\.description)), ("client_sans", clientSANs),
+            ("basic_auth_users", basicAuthUsers),
+        ]
+        return "{ \(names.filter { !$0.1.isEmpty }.map { "\($0.0) = \(ValueText.array($0.1))" }.joined(separator: ", ")) }"
+    }
+
     /// The rule; `nil` when it decides no app, which has been noted then.
     func rule(for receiver: ReceiverConfig, with reader: inout ConfigReader) -> OwnerRule? {
         guard !apps.isEmpty else {
