@@ -52,7 +52,7 @@ let package = Package(
             swiftSettings: swiftSettings),
         .target(
             name: "Proxy",
-            dependencies: ["Exposition", "HTTP", "TOML", "CCapnp", "CCrypt", "CSimdjson", "CText", "CDeflate", nioCore],
+            dependencies: ["Exposition", "HTTP", "Pushgateway", "TOML", "CCapnp", "CCrypt", "CSimdjson", "CText", "CDeflate", nioCore],
             swiftSettings: swiftSettings),
         .target(name: "Exposition", dependencies: ["CText"], swiftSettings: swiftSettings),
         .target(name: "Pushgateway", swiftSettings: swiftSettings),
@@ -90,7 +90,7 @@ let package = Package(
         .testTarget(name: "PushgatewayTests", dependencies: ["Pushgateway"], swiftSettings: swiftSettings),
         .testTarget(name: "TOMLTests", dependencies: ["TOML"], swiftSettings: swiftSettings),
         .testTarget(
-            name: "ProxyTests", dependencies: ["Proxy", "Exposition", "HTTP", "TOML", "TestSupport", nioCore, nioEmbedded],
+            name: "ProxyTests", dependencies: ["Proxy", "Exposition", "HTTP", "Pushgateway", "TOML", "TestSupport", nioCore, nioEmbedded],
             exclude: ["Config/Fixtures"], swiftSettings: swiftSettings),
         .testTarget(
             name: "TLSTests", dependencies: ["TLS", "CMalloc", "COpenSSL", "TestSupport", nioCore, nioTLS, nioEmbedded, nioPosix],

@@ -50,10 +50,20 @@ public struct RequestError: Error, Equatable, Sendable {
     /// What is wrong with the request, for its sender.
     public let reason: String
 
+    /// Whether the client has ended its side within the request.
+    public var isTruncated = false
+
     init(_ status: Int, _ reason: String) {
         self.status = status
         self.reason = reason
     }
+
+    /// The client has ended its side within the body.
+    static let truncated = {
+        var error = RequestError(400, "the connection ended within the request's body")
+        error.isTruncated = true
+        return error
+    }()
 }
 
 /// Reads HTTP/1 requests from the bytes of a connection (RFC 9112). `Strictness` says what it takes and what it refuses.

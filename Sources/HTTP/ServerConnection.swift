@@ -28,12 +28,13 @@ public struct ServerConnection: Sendable {
     }
 
     private static let lingerTime = TimeAmount.seconds(2)
-    private static let lingerBytes = 1 << 20
     /// The memory that may wait to be read while an answer is on its way. The kernel delivers more than one read only when the client has
     /// ended its side.
     private static let maxWaiting = 256 << 10
 
     private let timeouts: Timeouts
+    /// What is read on after an error, so that its sender comes to read the answer.
+    private let lingerBytes: Int
     private var state = State.reading(nil)
     private var decoder: RequestDecoder
     private var waiting = PendingBytes()
@@ -42,6 +43,8 @@ public struct ServerConnection: Sendable {
     private var isReadHeld = false
     /// Whether the next request waits for this connection's turn.
     private var isYielding = false
+    /// Whether the body waits for a decision about its request.
+    private var isBodyHeld = false
     /// Whether the client waits for `100 Continue`.
     private var isContinueDue = false
     private var isFlushDue = false
@@ -55,9 +58,12 @@ public struct ServerConnection: Sendable {
     private var hasAnswered = false
     private var drain: Drain?
 
-    /// - Parameter maxBody: the largest body of a request, in bytes as they are sent.
-    public init(timeouts: Timeouts, maxBody: Int) {
+    /// - Parameters:
+    ///   - maxBody: the largest body of a request, in bytes as they are sent.
+    ///   - lingerBytes: what is read on after an error.
+    public init(timeouts: Timeouts, maxBody: Int, lingerBytes: Int = 1 << 20) {
         self.timeouts = timeouts
+        self.lingerBytes = lingerBytes
         decoder = RequestDecoder(maxBody: maxBody)
     }
 
@@ -103,7 +109,7 @@ public struct ServerConnection: Sendable {
     /// - Returns: whether to read now; if not, `read` follows.
     public mutating func readRequested() -> Bool {
         switch state {
-        case .reading where !isYielding: return true
+        case .reading where !isYielding && !isBodyHeld: return true
         case .lingering, .closing, .closed: return true
         case .reading, .refusing, .answering, .writing:
             isReadHeld = true
@@ -113,6 +119,18 @@ public struct ServerConnection: Sendable {
 
     /// The connection's turn has come again.
     public mutating func resumed() { isYielding = false }
+
+    /// Reads nothing more of the request that has begun, before `releaseBody` is called. It is not the client that takes time then.
+    public mutating func holdBody() {
+        isBodyHeld = true
+        timerChange = .timer(nil)
+    }
+
+    /// The body of the request is read after all, or its answer is given next.
+    public mutating func releaseBody() {
+        isBodyHeld = false
+        if case .reading = state { timerChange = .timer(timeouts.body ?? timeouts.head) }
+    }
 
     /// The listener closes, or its rules have changed.
     public mutating func drain(_ wish: Drain) {
@@ -208,7 +226,7 @@ public struct ServerConnection: Sendable {
     public mutating func next(isWritable: @autoclosure () -> Bool) -> Action? {
         if let change = takeTimerChange() { return change }
         switch state {
-        case .reading(let exchange): return isYielding ? nil : nextWhileReading(exchange)
+        case .reading(let exchange): return isYielding || isBodyHeld ? nil : nextWhileReading(exchange)
         case .refusing(let error): return refuse(error, Exchange())
         case .answering: return limitWaiting() ?? stopTimer()
         case .writing: return limitWaiting() ?? nextWhileWriting(isWritable)
@@ -240,7 +258,7 @@ public struct ServerConnection: Sendable {
         }
         do throws(RequestError) {
             switch try decoder.next(&waiting.bytes) {
-            case .incomplete: return readMore()
+            case .incomplete: return readMore(exchange)
             case .head(let head): return begin(head)
             case .body(let piece): return .body(piece)
             case .end:
@@ -265,9 +283,10 @@ public struct ServerConnection: Sendable {
         return .head(head)
     }
 
-    private mutating func readMore() -> Action? {
+    private mutating func readMore(_ exchange: Exchange?) -> Action? {
         waiting.releaseIfEmpty()
         guard isInputOpen else {
+            if let exchange { return refuse(.truncated, exchange) }
             ended()
             return .close
         }
@@ -352,7 +371,7 @@ public struct ServerConnection: Sendable {
             ended()
             return .close
         case .close, .linger:
-            state = .lingering(discardable: Self.lingerBytes)
+            state = .lingering(discardable: lingerBytes)
             waiting = PendingBytes()
             isReadHeld = true
             return .timer(Self.lingerTime)

@@ -15,6 +15,8 @@ actor Daemon {
         var tcp: String?
         /// The path of the Unix receiver's socket.
         var unix: String?
+        /// `HOST:PORT` of the HTTP receiver.
+        var http: String?
     }
 
     /// The configuration that runs.
@@ -71,12 +73,18 @@ actor Daemon {
             responder: browserGuard, metrics: metrics, clock: SystemClock.time,
             maxConnections: DescriptorBudget(config, eventLoops: eventLoops).scrape, group: group, logger: logger)
         decoding = PushDecoding(group: group, budget: metrics.held[.pushing])
+        let pushers = BasicAuthUsers(config.receiver.basicAuthUsers, checker: PasswordThread(passwordThread))
+        let routes = PushRoutes(
+            intake: intake, groups: PushGroups(intake), users: pushers, browserGuard: browserGuard, lifecycle: lifecycle)
+        let http = HTTPReceiver.Shared(
+            routes: routes, parts: server.parts, metrics: metrics, largeMessages: decoding.largeMessages, group: group, logger: logger)
         listeners = Listeners(
-            server: server, intake: intake, metrics: metrics, decoding: decoding, lifecycle: lifecycle, group: group,
+            server: server, intake: intake, metrics: metrics, decoding: decoding, http: http, lifecycle: lifecycle, group: group,
             eventLoops: eventLoops, blockingWork: blockingWork, logger: logger)
         parts = [
             listeners, poller, MetricsChecks(checker, logger: logger),
-            CoreSettings(intake: intake, metrics: metrics, lifecycle: lifecycle, basicAuth: basicAuth, browserGuard: browserGuard),
+            CoreSettings(
+                intake: intake, metrics: metrics, lifecycle: lifecycle, basicAuth: basicAuth, pushers: pushers, browserGuard: browserGuard),
         ]
         handshakeLimit = HandshakeLimit(metrics.held)
         memoryReturn = MemoryReturn(pool: blockingWork) {
@@ -216,6 +224,8 @@ private struct CoreSettings: Part {
     let metrics: SelfMetrics
     let lifecycle: DaemonLifecycle
     let basicAuth: BasicAuth
+    /// The users that may push over HTTP.
+    let pushers: BasicAuthUsers
     let browserGuard: BrowserGuard
 
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) -> PreparedPart {
@@ -224,12 +234,14 @@ private struct CoreSettings: Part {
         return PreparedPart {
             intake.store.setLimits(StoreLimits(config))
             intake.rules = rules
+            intake.setOwners(new.owners)
             metrics.held[.pushing].limit = config.receiver.maxInflightSize
             metrics.held[.polling].limit = config.poll.maxInflightSize
             metrics.held[.answering].limit = config.exporter.maxHeldSize
             metrics.isExposed = config.exporter.selfMetrics
             lifecycle.setEnabled(config.exporter.enableLifecycle)
             basicAuth.setUsers(config.exporter.basicAuthUsers)
+            pushers.set(config.receiver.basicAuthUsers)
             browserGuard.setAllowedHosts(config.exporter.allowedHosts)
         }
     }

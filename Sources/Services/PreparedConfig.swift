@@ -69,6 +69,11 @@ struct PreparedConfig: Sendable {
     func receiverSettings(isUnix: Bool) -> ReceiverSettings {
         ReceiverSettings(config, transport: isUnix ? .off : Transport(config.receiver.tls, context: contexts.receiver))
     }
+
+    /// Of the HTTP receiver.
+    var httpReceiverSettings: HTTPReceiverSettings {
+        HTTPReceiverSettings(config, transport: Transport(config.receiver.tls, context: contexts.receiver))
+    }
 }
 
 extension Transport {

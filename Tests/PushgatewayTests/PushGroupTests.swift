@@ -48,6 +48,30 @@ struct PushGroupTests {
         #expect(samples(group).count == 2)
     }
 
+    @Test("a group is read again from its text, whatever is in it")
+    func again() throws {
+        let text = """
+            # HELP h of \\n "h" # TYPE h gauge
+            # TYPE h histogram
+            h_bucket{le="1",l="a b\\n# TYPE x counter\\"}"} 1
+            h_count 3
+            # TYPE c counter
+            c{l="}"} 1
+            c{l="2"} 2e-7
+            u 5
+            """
+        let group = try group("job/j/a/1").failed(at: 1764310000.25).pushed(try families(text), replacing: true, at: 1764310000.1234567)
+        let read = { (text: [UInt8]) in text.withUnsafeBytes { PushGroup(group.key, text: $0) } }
+        #expect(read(group.text).text == group.text)
+        // The families are there to be replaced, one by one.
+        let next = try read(group.text).pushed(try families("c 7"), replacing: false, at: 9)
+        #expect(samples(next).filter { $0.hasPrefix("c") } == [#"c{a="1",instance="",job="j"} 7"#])
+        #expect(samples(next).contains(#"u{a="1",instance="",job="j"} 5"#))
+        #expect(samples(next).contains(#"push_failure_time_seconds{a="1",instance="",job="j"} 1764310000.25"#))
+        #expect(throws: FamilyFault.self) { try read(group.text).pushed(try families("h_count 7"), replacing: false, at: 9) }
+        #expect(read([]).text == PushGroup(group.key).text)
+    }
+
     @Test("histograms and summaries are written whole, +Inf added where it is missing")
     func distributions() throws {
         let text = """

@@ -12,11 +12,15 @@ public struct ProxyProcess: Sendable {
     public let tcpAddress: String?
     /// The path of the receiving Unix socket.
     public let unixSocket: String?
+    /// `HOST:PORT` of the HTTP receiver.
+    public let httpAddress: String?
 
     /// `HOST:PORT` of the first scrape listener.
     public var scrape: String { scrapeAddresses[0] }
     /// The port of the first scrape listener.
     public var scrapePort: String { port(of: scrape) }
+    /// `HOST:PORT` of the HTTP receiver; empty without one.
+    public var pushes: String { httpAddress ?? "" }
     /// The port of the TCP receiver; empty without one.
     public var tcpPort: String { tcpAddress.map(port(of:)) ?? "" }
     /// What it logged so far.
@@ -96,6 +100,7 @@ public func runProxy(
 /// Waits until the log names every listener that the configuration asks for.
 private func listening(_ program: RunningProgram, config: String, folder: TemporaryFolder) async throws -> ProxyProcess {
     let wantsTCP = config.contains("receive_on_tcp_socket = true")
+    let wantsHTTP = config.contains("receive_on_http_socket = true")
     let wantsUnix = config.contains("receive_on_unix_socket = true")
     return try await wait(for: "the proxy to listen") {
         // Asked first: what it logged before its end is complete then.
@@ -104,8 +109,10 @@ private func listening(_ program: RunningProgram, config: String, folder: Tempor
         let scrape = listeners.filter { $0.kind.contains("scrape") }.map(\.address)
         let tcp = listeners.first { $0.kind.contains("tcp") }?.address
         let unix = listeners.first { $0.kind.contains("unix") }?.address
-        if !scrape.isEmpty, !wantsTCP || tcp != nil, !wantsUnix || unix != nil {
-            return ProxyProcess(folder: folder, program: program, scrapeAddresses: scrape, tcpAddress: tcp, unixSocket: unix)
+        let http = listeners.first { $0.kind.contains("http") }?.address
+        if !scrape.isEmpty, !wantsTCP || tcp != nil, !wantsUnix || unix != nil, !wantsHTTP || http != nil {
+            return ProxyProcess(
+                folder: folder, program: program, scrapeAddresses: scrape, tcpAddress: tcp, unixSocket: unix, httpAddress: http)
         }
         if let ended { throw ProxyFailed(description: "the proxy ended with \(ended)") }
         return nil

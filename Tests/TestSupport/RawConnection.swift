@@ -41,8 +41,10 @@ public final class RawConnection {
     deinit { close(descriptor) }
 
     /// Sends all of a text; small enough for the kernel to take at once.
-    public func send(_ text: String) throws {
-        let bytes = Array(text.utf8)
+    public func send(_ text: String) throws { try send(bytes: Array(text.utf8)) }
+
+    /// Sends these bytes; few enough for the kernel to take at once.
+    public func send(bytes: [UInt8]) throws {
         guard Foundation.send(descriptor, bytes, bytes.count, Int32(MSG_NOSIGNAL)) == bytes.count else {
             throw POSIXError(POSIXErrorCode(rawValue: errno) ?? .EIO)
         }

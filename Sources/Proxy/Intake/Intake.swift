@@ -51,6 +51,34 @@ public final class Intake: Sendable {
         try store.apply(rules.passesPushes ? push : admitted(push, rules), from: source, sender: sender, at: clock())
     }
 
+    /// Stores the metrics of a group of the Pushgateway's API, as `apply` does with those of an app.
+    func apply(group name: AppName, _ exposition: Exposition, from sender: Sender, through source: Source) throws(Rejection) {
+        try checkOwner(of: name, sender)
+        let (admitted, group) = try admitted(name, exposition)
+        try store.apply(Push(apps: [(name, admitted)]), from: source, sender: sender, group: group, at: clock())
+    }
+
+    /// Exchanges the metrics of a group, which is still `app`, for others that differ in the time of a failure alone.
+    func amend(_ app: StoredApp, with exposition: Exposition) {
+        // What was acceptable with another number still is.
+        guard let (admitted, group) = try? admitted(app.name, exposition) else { return }
+        store.amend(app, with: admitted, group: group)
+    }
+
+    private func admitted(_ name: AppName, _ exposition: Exposition) throws(Rejection) -> (Exposition, PushedGroup) {
+        let rules = rules
+        guard !rules.passesPushes else { return (exposition, PushedGroup(unlabelled: nil)) }
+        do throws(Finding) {
+            let admitted = try rules.admit(exposition, with: rules.labels(of: name))
+            return (admitted, PushedGroup(unlabelled: admitted === exposition ? nil : exposition.buffer))
+        } catch {
+            throw .invalidMetrics(app: name.description, error)
+        }
+    }
+
+    /// The moment of now.
+    var now: Moment { clock() }
+
     /// Records the end of a poll: a success replaces the app's metrics, a failure only marks the app.
     /// - Returns: what was recorded; a success that is refused is recorded as the failure that is returned.
     @discardableResult

@@ -1,4 +1,5 @@
 public import Exposition
+public import NIOCore
 
 /// One app as `/apps` shows it.
 public struct AppEntry: Sendable {
@@ -27,6 +28,8 @@ public struct AppEntry: Sendable {
     public var state: State
     /// What is polled for it; `nil` for a pushed app.
     public var target: TargetURL?
+    /// What makes it a group of the Pushgateway's API; `nil` for any other app.
+    public var group: PushedGroup?
     /// What a check of its metrics has found; `nil` while they have not been checked.
     public var check: AppCheck?
 
@@ -50,6 +53,19 @@ extension AppEntry {
             name: name, source: .poll(endpoint: target.endpoint), lastUpdate: lastUpdate, exposition: .empty, state: .ok)
         self.target = target
     }
+}
+
+/// An app that is a group of the Pushgateway's API: the next push may be merged with its metrics as they were sent. A class, so that an
+/// entry grows by one word.
+public final class PushedGroup: Sendable {
+    /// The metrics before labels were set on them; `nil` when they are exposed as they were sent.
+    public let unlabelled: ByteBuffer?
+
+    /// A group whose metrics were these before labels were set on them.
+    public init(unlabelled: ByteBuffer?) { self.unlabelled = unlabelled }
+
+    /// Bytes that it takes beside what is exposed.
+    var size: Int { unlabelled?.readableBytes ?? 0 }
 }
 
 /// How it is with an app, in the one word that the table, JSON, the page and its address use. What needs attention comes first.

@@ -22,16 +22,20 @@ public final class MetricStore: Sendable {
     }
 
     /// Replaces the apps of one push, all together or none.
-    /// - Parameter sender: the peer that pushed them; kept with each app.
+    /// - Parameters:
+    ///   - sender: the peer that pushed them; kept with each app.
+    ///   - group: what makes the app a group of the Pushgateway's API; then it is the only one.
     /// - Throws: `.tooManyApps` or `.storeFull`; what was stored stays.
-    public func apply(_ push: Push, from source: Source, sender: Sender? = nil, at moment: Moment) throws(Rejection) {
+    public func apply(
+        _ push: Push, from source: Source, sender: Sender? = nil, group: PushedGroup? = nil, at moment: Moment
+    ) throws(Rejection) {
         guard !push.apps.isEmpty else { return }
         expire(at: moment, atMost: Self.expiryBatch + push.apps.count)
         var apps = push.apps.map { app in
-            StoredApp(
-                AppEntry(
-                    name: app.name, source: source, sender: sender, lastUpdate: moment, exposition: app.exposition, state: .ok),
-                target: nil)
+            var entry = AppEntry(
+                name: app.name, source: source, sender: sender, lastUpdate: moment, exposition: app.exposition, state: .ok)
+            entry.group = group
+            return StoredApp(entry, target: nil)
         }
         // What was replaced comes back in `apps`, and is freed after the lock; so is the snapshot that is no longer right.
         var stale: Snapshot?
@@ -76,10 +80,34 @@ public final class MetricStore: Sendable {
         withExtendedLifetime((removed, stale)) {}
     }
 
+    /// The group of the Pushgateway's API that has this name; `nil` for any other app, and for one that has expired by now.
+    func group(named name: AppName, at now: Moment) -> StoredApp? {
+        var freed: [StoredApp] = []
+        var stale: Snapshot?
+        let group = state.withLock { state -> StoredApp? in
+            state.expire(name, at: now, into: &freed)
+            stale = state.takeSnapshot()
+            guard let app = state.app(named: name), app.entry.group != nil, app.entry.isFresh else { return nil }
+            return app
+        }
+        return withExtendedLifetime((freed, stale)) { group }
+    }
+
+    /// Exchanges the metrics of a group, unless another push has replaced it. Its time of update stays, and no limit is looked at: meant for a
+    /// change of a few bytes.
+    func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) {
+        let (replaced, stale) = state.withLock { state in (state.amend(app, with: exposition, group: group), state.takeSnapshot()) }
+        withExtendedLifetime((replaced, stale)) {}
+    }
+
     /// Forgets an app and its metrics, pushed or polled. A target of this name stays listed, and has metrics again when it next answers.
+    /// - Parameter pushed: whether only a pushed app is forgotten.
     /// - Returns: whether there was such an app.
-    public func remove(_ name: AppName) -> Bool {
-        let (removed, stale) = state.withLock { state in (state.forget(name), state.takeSnapshot()) }
+    public func remove(_ name: AppName, onlyIfPushed pushed: Bool = false) -> Bool {
+        let (removed, stale) = state.withLock { state in
+            if pushed, state.app(named: name)?.target != nil { return (StoredApp?.none, Snapshot?.none) }
+            return (state.forget(name), state.takeSnapshot())
+        }
         return withExtendedLifetime((removed, stale)) { removed != nil }
     }
 

@@ -6,6 +6,22 @@ public enum Rejection: Error, Equatable, Sendable {
     case malformedJSON(String)
     /// Not a valid Cap'n Proto message.
     case malformedCapnp(String)
+    /// A request that is not valid HTTP, or that HTTP cannot answer.
+    case malformedRequest(String)
+    /// A body that is said to be gzip and is not; why.
+    case malformedGzip(GunzipError)
+    /// A push to a group of the Pushgateway's API that cannot be read; what and where.
+    case malformedFamilies(String)
+    /// One that was read, and says what is not acceptable.
+    case inconsistentFamilies(String)
+    /// A path that names no group of the Pushgateway's API.
+    case invalidGroup(String)
+    /// A `Content-Encoding` that is not known.
+    case unsupportedEncoding(String)
+    /// A `Content-Type` that names another format than the one that is taken there.
+    case unsupportedType(String, taken: String)
+    /// A request without the right name and password, or one that a browser has sent for a page of another site.
+    case unauthorized
     /// Bytes of another format or protocol than the one expected here.
     case wrongFormat(ForeignBytes, expected: PushFormat)
     /// Plain bytes where only TLS is taken.
@@ -49,6 +65,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case tooLarge = "too_large"
         case truncated
         case timedOut = "timed_out"
+        case unauthorized
         case invalidName = "invalid_name"
         case invalidUTF8 = "invalid_utf8"
         case nulByte = "nul_byte"
@@ -57,11 +74,16 @@ public enum Rejection: Error, Equatable, Sendable {
         case tooManyApps = "too_many_apps"
         case storeFull = "store_full"
         case tooMuchInFlight = "too_much_in_flight"
+    }
 
-        /// The status that says so to a client of HTTP.
-        public var httpStatus: Int {
-            switch self {
+    /// The status that says so to a client of HTTP.
+    public var httpStatus: Int {
+        switch self {
+        case .unsupportedEncoding, .unsupportedType: 415
+        default:
+            switch reason {
             case .malformed, .wrongFormat, .tlsRequired, .truncated, .invalidName, .invalidUTF8, .nulByte, .invalidMetrics: 400
+            case .unauthorized: 401
             case .notOwner: 403
             case .timedOut: 408
             case .tooLarge: 413
@@ -74,17 +96,18 @@ public enum Rejection: Error, Equatable, Sendable {
     /// Why, in a word.
     public var reason: Reason {
         switch self {
-        case .malformedJSON, .malformedCapnp: .malformed
-        case .wrongFormat: .wrongFormat
+        case .malformedJSON, .malformedCapnp, .malformedRequest, .malformedGzip, .malformedFamilies: .malformed
+        case .wrongFormat, .unsupportedEncoding, .unsupportedType: .wrongFormat
+        case .unauthorized: .unauthorized
         case .tlsRequired: .tlsRequired
         case .messageTooLarge: .tooLarge
         case .truncated: .truncated
         case .timedOut: .timedOut
-        case .invalidAppName: .invalidName
+        case .invalidAppName, .invalidGroup: .invalidName
         case .invalidUTF8: .invalidUTF8
         case .nulByte: .nulByte
         case .notOwner: .notOwner
-        case .invalidMetrics: .invalidMetrics
+        case .invalidMetrics, .inconsistentFamilies: .invalidMetrics
         case .tooManyApps: .tooManyApps
         case .storeFull: .storeFull
         case .tooMuchInFlight: .tooMuchInFlight
@@ -96,6 +119,13 @@ public enum Rejection: Error, Equatable, Sendable {
         switch self {
         case .malformedJSON(let what): "malformed JSON: \(Rejection.printable(what, limit: 1000))"
         case .malformedCapnp(let what): "malformed Cap'n Proto message: \(Rejection.printable(what, limit: 1000))"
+        case .malformedRequest(let what): Rejection.printable(what, limit: 1000)
+        case .malformedGzip(let fault): "\(fault)"
+        case .malformedFamilies(let what), .inconsistentFamilies(let what), .invalidGroup(let what): Rejection.printable(what, limit: 1000)
+        case .unsupportedEncoding(let coding):
+            "Content-Encoding \(Rejection.quoted(coding)) is not known here: send the body as it is, or in gzip"
+        case .unsupportedType(let type, let taken): "Content-Type \(Rejection.quoted(type)) is not taken here: send \(taken)"
+        case .unauthorized: "unauthorized: this receiver wants a name and a password ([receiver.basic_auth_users])"
         case .wrongFormat(let found, let expected): Rejection.line(found, expected)
         case .tlsRequired: "this receiver takes TLS alone (tls = \"required\"): send the same in TLS, or change that"
         case .messageTooLarge(let limit):

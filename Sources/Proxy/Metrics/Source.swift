@@ -45,13 +45,17 @@ public final class Sender: Sendable {
 }
 
 extension Sender: CustomStringConvertible {
-    /// As the log shows it: `127.0.0.1:40112`, `process 512 of user 1000`.
+    /// As the log shows it: `127.0.0.1:40112`, `127.0.0.1:40112, client certificate a.example, basic auth user alice`,
+    /// `process 512 of user 1000`.
     public var description: String {
-        switch peer {
-        case .address(let address): address.hostAndPort ?? "unknown"
-        case .process(let process): "process \(process.process) of user \(process.user)"
-        case .unknown: "unknown"
-        }
+        let peer =
+            switch peer {
+            case .address(let address): address.hostAndPort ?? "unknown"
+            case .process(let process): "process \(process.process) of user \(process.user)"
+            case .unknown: "unknown"
+            }
+        let proofs = [certificateNames.first.map { "client certificate \($0)" }, user.map { "basic auth user \($0)" }]
+        return ([peer] + proofs.compactMap(\.self)).joined(separator: ", ")
     }
 }
 

@@ -48,13 +48,13 @@ struct StoreState {
     /// Why these apps cannot be put all together; names are unique. What does not grow is always possible.
     func rejection(of apps: [StoredApp]) -> Rejection? {
         // Far from the limits, as nearly always, it is enough to take all of them for new ones.
-        if appCount + apps.count <= limits.maxApps, totalSize + apps.reduce(0, { $0 + $1.size }) <= limits.maxTotalSize.bytes { return nil }
+        if appCount + apps.count <= limits.maxApps, totalSize + apps.reduce(0, { $0 + $1.cost }) <= limits.maxTotalSize.bytes { return nil }
         var growth = 0
         var added = 0
         var revived = 0
         for app in apps {
             let record = records[app.name]
-            growth += app.size - (record?.app?.size ?? 0)
+            growth += app.cost - (record?.app?.cost ?? 0)
             if record?.app?.counts != true { added += 1 }
             if record?.expiredNumber != nil { revived += 1 }
         }
@@ -79,7 +79,7 @@ struct StoreState {
     /// - Returns: what it replaced.
     @discardableResult
     mutating func put(_ app: StoredApp) -> StoredApp? {
-        totalSize += app.size
+        totalSize += app.cost
         if app.counts { appCount += 1 }
         guard let record = records[app.name] else {
             let record = AppRecord(name: app.name, app: app)
@@ -96,6 +96,18 @@ struct StoreState {
         noteChange(of: record)
         noteExpiry(of: record, app)
         return old
+    }
+
+    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays.
+    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
+        guard let current = self.app(named: app.name), current.entry.group === app.entry.group,
+            current.entry.lastUpdate == app.entry.lastUpdate
+        else { return nil }
+        return put(
+            current.with {
+                $0.exposition = exposition
+                $0.group = group
+            })
     }
 
     private mutating func noteExpiry(of record: AppRecord, _ app: StoredApp) {
@@ -117,8 +129,8 @@ struct StoreState {
 
     private mutating func forget(_ app: StoredApp?) {
         guard let app else { return }
-        totalSize -= app.size
-        freedBytes += UInt64(app.size)
+        totalSize -= app.cost
+        freedBytes += UInt64(app.cost)
         if app.counts { appCount -= 1 }
     }
 
@@ -297,9 +309,10 @@ struct StoreState {
             entry.check = check
             guard isWithheld else { return }
             entry.exposition = .empty
+            entry.group = nil
             if entry.state == .ok { entry.state = .withheld }
         }
-        totalSize += new.size
+        totalSize += new.cost
         if new.counts { appCount += 1 }
         record.app = new
         forget(app)
@@ -375,6 +388,7 @@ extension StoreState {
         put(
             app.with {
                 $0.exposition = .empty
+                $0.group = nil
                 $0.state = .expired(error: error)
             })
         freed.append(app)

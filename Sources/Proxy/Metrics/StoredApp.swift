@@ -11,7 +11,10 @@ final class StoredApp: Sendable {
     }
 
     var name: AppName { entry.name }
+    /// Bytes of the metrics that are exposed.
     var size: Int { entry.exposition.size }
+    /// Bytes that it takes: what `max_total_size` counts.
+    var cost: Int { size + (entry.group?.size ?? 0) }
 
     /// Whether it takes one of `max_apps`: a target that never answered, or has expired, does not.
     var counts: Bool { entry.lastUpdate != nil && !(isExpired && target != nil) }

@@ -273,6 +273,7 @@ extension DaemonStatus.Listener.Kind {
         case .scrape: "Scrape"
         case .tcp: "Push over TCP"
         case .unix: "Push over Unix socket"
+        case .http: "Push over HTTP"
         }
     }
 }

@@ -68,7 +68,7 @@ public struct PolledAnswer: Sendable {
         return .discardBody
     }
 
-    private func body(of head: ResponseHead, _ coding: PolledBody.Coding) throws(PollFailure) -> PolledBody {
+    private func body(of head: ResponseHead, _ coding: BodyBytes.Coding) throws(PollFailure) -> PolledBody {
         let instances = ProgramInstance.list(head.instances)
         guard !instances.contains(instance) else { throw .containsThisInstance }
         let length: Int? = if case .length(let length) = head.framing { length } else { nil }
@@ -118,7 +118,7 @@ public struct PolledAnswer: Sendable {
     /// What the head makes of the poll.
     enum Verdict: Equatable {
         /// The body holds the metrics.
-        case read(PolledBody.Coding)
+        case read(BodyBytes.Coding)
         /// Ask there instead.
         case redirect(location: String)
         case fail(PollFailure)
@@ -147,9 +147,9 @@ public struct PolledAnswer: Sendable {
     /// The one coding of the list that changes the body; `nil` when there is one that is not supported, or gzip twice.
     ///
     /// `identity` changes nothing, and neither does a media type, which is no name of a coding: some servers send the body's type here.
-    private static func coding(of list: String) -> PolledBody.Coding? {
+    private static func coding(of list: String) -> BodyBytes.Coding? {
         if list.beginsWithToken("gzip", isWhole: true) { return .gzip }
-        var coding = PolledBody.Coding.identity
+        var coding = BodyBytes.Coding.identity
         for item in list.split(separator: ",") {
             let item = String(item)
             if item.beginsWithToken("gzip", isWhole: true) || item.beginsWithToken("x-gzip", isWhole: true) {

@@ -1,38 +1,8 @@
 public import NIOCore
-import Synchronization
 
-/// One response's body, as it comes: collected within its own limit and within the budget of all polls, uncompressed and checked once it
-/// is whole.
-///
-/// While it is collected, nothing is uncompressed and nothing is moved, so that each piece costs an event loop its copy and no more.
+/// One response's body: collected as it comes, and taken for metrics once it is whole.
 public struct PolledBody: Sendable {
-    /// How the body is coded.
-    public enum Coding: Equatable, Sendable {
-        case identity
-        case gzip
-    }
-
-    /// Bodies up to this size, uncompressed, are decoded on an event loop: a fraction of a millisecond. Larger ones are for a thread pool.
-    public static let smallSize = 256 << 10
-    /// The largest block that is allocated at once; a length that is only promised does not get more memory than this.
-    private static let maxBlock = 1 << 20
-    /// What a zipped body may have beyond the limit as it is sent: stored blocks and headers add a little, an endless row of empty blocks a lot.
-    private static let zippedAllowance = 64 << 10
-    /// What zlib allocates to uncompress: its state and a window of 32 KiB.
-    private static let inflateState = 48 << 10
-    /// Deflate compresses to no less than a 1032nd.
-    private static let maxRatio = 1032
-
-    private let coding: Coding
-    private let limit: Int
-    /// `Content-Length`, when there is one.
-    public let expected: Int?
-    /// Bytes that came, as they were sent.
-    public private(set) var received = 0
-    /// The first block, and what did not fit into it.
-    private var first = ByteBuffer()
-    private var rest: [ByteBuffer] = []
-    private let reservation: Reservation
+    private var bytes: BodyBytes
     /// The proxies whose metrics the body contains.
     private let instances: [String]
 
@@ -43,57 +13,33 @@ public struct PolledBody: Sendable {
     ///   - instances: the proxies whose metrics the body contains.
     /// - Throws: `.bodyTooLarge` when the length already says so; a zipped body's length says nothing.
     public init(
-        coding: Coding, expected: Int?, limit: ByteCount, budget: ByteBudget, instances: [String] = []
+        coding: BodyBytes.Coding, expected: Int?, limit: ByteCount, budget: ByteBudget, instances: [String] = []
     ) throws(PollFailure) {
-        self.coding = coding
-        self.expected = expected
-        self.limit = limit.bytes
-        self.reservation = Reservation(budget)
+        do throws(BodyBytes.Fault) {
+            bytes = try BodyBytes(coding: coding, expected: expected, limit: limit, budget: budget)
+        } catch {
+            throw PollFailure(error)
+        }
         self.instances = instances
-        if coding == .identity, let expected, expected > limit.bytes { throw .bodyTooLarge(limit: limit) }
     }
+
+    /// `Content-Length`, when there is one.
+    public var expected: Int? { bytes.expected }
+
+    /// Bytes that came, as they were sent.
+    public var received: Int { bytes.received }
 
     /// Takes the next piece.
     /// - Throws: `.bodyTooLarge`, `.tooMuchInFlight`; the body is of no use then.
     public mutating func append(_ piece: consuming ByteBuffer) throws(PollFailure) {
-        received += piece.readableBytes
-        guard received - limit <= (coding == .gzip ? PolledBody.zippedAllowance : 0) else { throw .bodyTooLarge(limit: ByteCount(limit)) }
-        if rest.isEmpty {
-            if first.storageCapacity == 0 { first = try block(for: piece) }
-            try fill(&first, from: &piece)
-        }
-        while piece.readableBytes > 0 {
-            if rest.last?.writableBytes ?? 0 == 0 { rest.append(try block(for: piece)) }
-            try fill(&rest[rest.count - 1], from: &piece)
-        }
+        do throws(BodyBytes.Fault) { try bytes.append(piece) } catch { throw PollFailure(error) }
     }
-
-    private func fill(_ block: inout ByteBuffer, from piece: inout ByteBuffer) throws(PollFailure) {
-        guard let part = piece.readSlice(length: min(piece.readableBytes, block.writableBytes)) else { return }
-        block.writeImmutableBuffer(part)
-    }
-
-    /// An empty block: what is still to come if that is known, else as much as came so far, and room for a final newline.
-    private func block(for piece: ByteBuffer) throws(PollFailure) -> ByteBuffer {
-        let awaited = expected.map { $0 - received + piece.readableBytes } ?? max(received, 4 << 10)
-        let capacity = min(awaited + 1, PolledBody.maxBlock)
-        try reservation.reserve(capacity)
-        return .withExactCapacity(capacity)
-    }
-
-    // MARK: - Once it is whole
 
     /// The metrics: uncompressed, checked, without a trailing `# EOF` line, ending in a newline. An empty body has none.
     /// - Parameter refusingOtherFormats: whether what is plainly HTML or JSON is a failure.
     /// - Returns: `nil` when that would take an event loop too long; then `exposition` does the same.
     public func smallExposition(refusingOtherFormats: Bool) throws(PollFailure) -> Exposition? {
-        switch coding {
-        case .identity where received > PolledBody.smallSize: return nil
-        case .identity: break
-        case .gzip where received > PolledBody.smallSize / 4 || claimedSize > PolledBody.smallSize: return nil
-        case .gzip: break
-        }
-        return try text(most: PolledBody.smallSize).map { text throws(PollFailure) in
+        try text(most: BodyBytes.smallSize).map { text throws(PollFailure) in
             try exposition(of: text, refusingOtherFormats: refusingOtherFormats)
         }
     }
@@ -109,91 +55,22 @@ public struct PolledBody: Sendable {
         return instances.isEmpty ? exposition : exposition.containing(instances)
     }
 
-    /// The body uncompressed, in one buffer; `nil` when it has more than `most` bytes.
     private func text(most: Int) throws(PollFailure) -> ByteBuffer? {
-        if coding == .gzip { return try unzipped(most: most) }
-        guard !rest.isEmpty else { return first }
-        try reservation.reserve(received + 1)
-        var text = ByteBuffer.withExactCapacity(received + 1)
-        text.writeImmutableBuffer(first)
-        for block in rest { text.writeImmutableBuffer(block) }
-        return text
-    }
-
-    private func unzipped(most: Int) throws(PollFailure) -> ByteBuffer? {
-        try reservation.reserve(PolledBody.inflateState)
-        let gunzip = Gunzip(limit: limit)
-        // One more for the newline that may be missing.
-        var text = try buffer(of: min(max(min(claimedSize, received * PolledBody.maxRatio), 1 << 10), limit) + 1)
-        for block in CollectionOfOne(first) + rest {
-            var block = block
-            while try !gunzip.step(&block, into: &text) {
-                guard text.readableBytes <= most else { return nil }
-                guard text.writableBytes == 0 else { continue }
-                var larger = try buffer(of: min(2 * text.storageCapacity, limit + 1))
-                larger.writeImmutableBuffer(text)
-                reservation.release(text.storageCapacity)
-                text = larger
-            }
-        }
-        do throws(GunzipError) { try gunzip.finish() } catch { throw PollFailure(error) }
-        return text
-    }
-
-    private func buffer(of capacity: Int) throws(PollFailure) -> ByteBuffer {
-        try reservation.reserve(capacity)
-        return .withExactCapacity(capacity)
-    }
-
-    /// What the last four bytes say of a gzip body's size uncompressed (RFC 1952 §2.3.1). It need not be true.
-    private var claimedSize: Int {
-        let last = CollectionOfOne(first) + rest.suffix(2)
-        let bytes = last.flatMap { $0.readableBytesView.suffix(4) }.suffix(4)
-        guard bytes.count == 4 else { return 0 }
-        return bytes.reversed().reduce(0) { $0 << 8 | Int($1) }
-    }
-}
-
-extension Gunzip {
-    /// Uncompresses as far as `text` has room. Returns whether all of `block` is taken, and uncompressed.
-    fileprivate func step(_ block: inout ByteBuffer, into text: inout ByteBuffer) throws(PollFailure) -> Bool {
-        do throws(GunzipError) {
-            return try inflate(&block, into: &text, room: text.writableBytes)
-        } catch {
-            throw PollFailure(error)
-        }
+        do throws(BodyBytes.Fault) { return try bytes.whole(most: most) } catch { throw PollFailure(error) }
     }
 }
 
 extension PollFailure {
-    fileprivate init(_ error: GunzipError) {
-        switch error {
-        case .tooLarge(let limit): self = .bodyTooLarge(limit: ByteCount(limit))
-        case .truncated: self = .truncatedGzip
-        case .corrupt: self = .corruptGzip("it is not gzip, or its check value is wrong")
-        case .trailingGarbage: self = .corruptGzip("other bytes follow it")
-        case .outOfMemory: self = .corruptGzip("no memory is left to uncompress it")
+    fileprivate init(_ fault: BodyBytes.Fault) {
+        switch fault {
+        case .tooLarge(let limit): self = .bodyTooLarge(limit: limit)
+        case .tooMuchInFlight(let limit): self = .tooMuchInFlight(limit: limit)
+        case .gzip(.truncated): self = .truncatedGzip
+        case .gzip(.corrupt): self = .corruptGzip("it is not gzip, or its check value is wrong")
+        case .gzip(.trailingGarbage): self = .corruptGzip("other bytes follow it")
+        case .gzip(.outOfMemory): self = .corruptGzip("no memory is left to uncompress it")
+        case .gzip(.tooLarge(let limit)): self = .bodyTooLarge(limit: ByteCount(limit))
         }
-    }
-}
-
-/// Bytes reserved in the budget of all polls, until the last reference is gone.
-private final class Reservation: Sendable {
-    private let budget: ByteBudget
-    private let reserved = Atomic(0)
-
-    init(_ budget: ByteBudget) { self.budget = budget }
-
-    deinit { budget.release(reserved.load(ordering: .relaxed)) }
-
-    func reserve(_ bytes: Int) throws(PollFailure) {
-        guard budget.reserve(bytes) else { throw .tooMuchInFlight(limit: budget.limit) }
-        reserved.add(bytes, ordering: .relaxed)
-    }
-
-    func release(_ bytes: Int) {
-        reserved.subtract(bytes, ordering: .relaxed)
-        budget.release(bytes)
     }
 }
 

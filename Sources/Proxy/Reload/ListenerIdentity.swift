@@ -3,6 +3,7 @@ public enum ListenerIdentity: Hashable, Sendable, CustomStringConvertible {
     /// - Parameter leavesIPv4: of `[::]`: whether IPv4 is left to `0.0.0.0` listed beside it.
     case scrape(ListenAddress, leavesIPv4: Bool)
     case tcp(ListenAddress)
+    case http(ListenAddress)
     case unix(UnixSocketConfig)
 
     /// For the log: `scrape listener 0.0.0.0:6555`.
@@ -10,6 +11,7 @@ public enum ListenerIdentity: Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .scrape(let address, _): "scrape listener \(address)"
         case .tcp(let address): "TCP receiver \(address)"
+        case .http(let address): "HTTP receiver \(address)"
         case .unix(let socket): "Unix receiver \(socket.path)"
         }
     }
@@ -19,6 +21,7 @@ public enum ListenerIdentity: Hashable, Sendable, CustomStringConvertible {
         switch self {
         case .scrape: "exporter.scrape_expose_endpoint"
         case .tcp: "receiver.receiver_tcp_socket"
+        case .http: "receiver.receiver_http_socket"
         case .unix: "receiver.receiver_unix_socket"
         }
     }
@@ -26,7 +29,7 @@ public enum ListenerIdentity: Hashable, Sendable, CustomStringConvertible {
     /// The TCP address; `nil` for a Unix socket.
     public var address: ListenAddress? {
         switch self {
-        case .scrape(let address, _), .tcp(let address): address
+        case .scrape(let address, _), .tcp(let address), .http(let address): address
         case .unix: nil
         }
     }
@@ -47,7 +50,11 @@ extension Config {
                 && addresses.contains(ListenAddress(host: "0.0.0.0", port: address.port))
             return ListenerIdentity.scrape(address, leavesIPv4: leavesIPv4)
         }
-        return scrape + [receiver.tcpSocket.map(ListenerIdentity.tcp), receiver.unixSocket.map(ListenerIdentity.unix)].compactMap(\.self)
+        let receivers = [
+            receiver.tcpSocket.map(ListenerIdentity.tcp), receiver.unixSocket.map(ListenerIdentity.unix),
+            receiver.httpSocket.map(ListenerIdentity.http),
+        ]
+        return scrape + receivers.compactMap(\.self)
     }
 }
 

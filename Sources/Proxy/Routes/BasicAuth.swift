@@ -3,13 +3,77 @@ public import NIOCore
 import Synchronization
 
 /// Asks for a user's name and password (`basic_auth_users`), in front of all routes but the health checks.
+public final class BasicAuth: Responder {
+    private let routes: any Responder
+    private let users: BasicAuthUsers
+
+    /// - Parameters:
+    ///   - users: who is admitted.
+    ///   - routes: where admitted requests go.
+    public init(_ users: BasicAuthUsers, routes: any Responder) {
+        self.users = users
+        self.routes = routes
+    }
+
+    /// - Parameters:
+    ///   - users: each name with the hash of its password; without any, every request is admitted.
+    ///   - routes: where admitted requests go.
+    public convenience init(users: [String: BcryptHash], checker: any PasswordChecker, routes: any Responder) {
+        self.init(BasicAuthUsers(users, checker: checker), routes: routes)
+    }
+
+    /// Admits these users from the next request on. A user that keeps its password is not checked again.
+    public func setUsers(_ users: [String: BcryptHash]) { self.users.set(users) }
+
+    /// Answers 401 without the right password.
+    public func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
+        guard !Self.isOpen(request.path) else { return routes.respond(to: request, on: eventLoop) }
+        switch users.judge(request.authorization, on: eventLoop) {
+        case .admitted: return routes.respond(to: request, on: eventLoop)
+        case .refused: return .now(Self.unauthorized)
+        case .busy: return .now(Self.busy)
+        case .later(let verdict):
+            return .later(
+                verdict.flatMap { [routes] isAdmitted in
+                    guard isAdmitted else { return eventLoop.makeSucceededFuture(Self.unauthorized) }
+                    return routes.respond(to: request, on: eventLoop).future(on: eventLoop)
+                })
+        }
+    }
+
+    /// Health checks come from machines that have no password.
+    static func isOpen(_ path: String) -> Bool {
+        path == "/-/healthy" || path == "/-/ready"
+    }
+
+    /// The header fields of every 401.
+    static let challenge = [("WWW-Authenticate", "Basic realm=\"exporter-proxy\", charset=\"UTF-8\""), Response.neverStored]
+    /// Why a request gets 503, and the header fields of the answer.
+    static let busyWords = "too many passwords wait to be checked; try again"
+    static let busyFields = [("Retry-After", "1"), Response.neverStored]
+    private static let unauthorized = Response.text(401, "unauthorized", headers: challenge)
+    private static let busy = Response.text(503, busyWords, headers: busyFields)
+}
+
+/// The users of one `basic_auth_users`, and what is known of their passwords.
 ///
-/// A password that was right once is recognised by a keyed hash, which costs a scrape nothing. All others are checked one after another
+/// A password that was right once is recognised by a keyed hash, which costs a request nothing. All others are checked one after another
 /// on a thread of their own. Only a few may wait, so that a flood of wrong passwords takes neither memory nor time from clients that
 /// are known. An unknown name is checked like any other, so that it takes the same time.
-public final class BasicAuth: Responder {
+public final class BasicAuthUsers: Sendable {
     /// Passwords that may wait to be checked.
     static let maxPending = 32
+
+    /// What is known of a request's name and password.
+    enum Judgement {
+        /// - Parameter user: the name; `nil` when there are no users, so that every request is admitted.
+        case admitted(user: String?)
+        case refused
+        /// Too many passwords wait.
+        case busy
+        /// Whether the user is admitted.
+        case later(EventLoopFuture<Bool>)
+    }
 
     private struct State {
         var users: [String: BcryptHash]
@@ -19,70 +83,38 @@ public final class BasicAuth: Responder {
         var pending: [KeyedHash.Tag: [EventLoopPromise<Bool>]] = [:]
     }
 
-    private enum Judgement {
-        case admitted
-        case refused
-        case busy
-        case later(EventLoopFuture<Bool>)
-    }
-
-    private let routes: any Responder
     private let checker: any PasswordChecker
     private let hash = KeyedHash()
     /// Guards the users in force, and what is known of passwords.
     private let state: Mutex<State>
 
-    /// - Parameters:
-    ///   - users: each name with the hash of its password; without any, every request is admitted.
-    ///   - routes: where admitted requests go.
-    public init(users: [String: BcryptHash], checker: any PasswordChecker, routes: any Responder) {
-        self.routes = routes
+    /// - Parameter users: each name with the hash of its password; without any, every request is admitted.
+    public init(_ users: [String: BcryptHash], checker: any PasswordChecker) {
         self.checker = checker
         state = Mutex(State(users: users))
     }
 
     /// Admits these users from the next request on. A user that keeps its password is not checked again.
-    public func setUsers(_ users: [String: BcryptHash]) {
+    public func set(_ users: [String: BcryptHash]) {
         state.withLock { state in
             state.admitted = state.admitted.filter { name, _ in users[name] != nil && users[name] == state.users[name] }
             state.users = users
         }
     }
 
-    /// Answers 401 without the right password.
-    public func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
-        guard !Self.isOpen(request.path) else { return routes.respond(to: request, on: eventLoop) }
-        switch judge(request.authorization, on: eventLoop) {
-        case .admitted: return routes.respond(to: request, on: eventLoop)
-        case .refused: return .now(Self.unauthorized)
-        case .busy: return .now(Self.busy)
-        case .later(let verdict):
-            return .later(
-                verdict.flatMap { [routes] isAdmitted in
-                    guard isAdmitted else { return eventLoop.makeSucceededFuture(Self.unauthorized) }
-                    return switch routes.respond(to: request, on: eventLoop) {
-                    case .now(let response): eventLoop.makeSucceededFuture(response)
-                    case .later(let response): response
-                    }
-                })
-        }
-    }
+    /// The name that a request gives, right or not.
+    static func name(in authorization: String?) -> String? { BasicCredentials(authorization)?.name }
 
-    /// Health checks come from machines that have no password.
-    private static func isOpen(_ path: String) -> Bool {
-        path == "/-/healthy" || path == "/-/ready"
-    }
-
-    private func judge(_ authorization: String?, on eventLoop: any EventLoop) -> Judgement {
+    func judge(_ authorization: String?, on eventLoop: any EventLoop) -> Judgement {
         enum Next {
             case done(Judgement)
             case check(BasicCredentials, KeyedHash.Tag, users: [String: BcryptHash], EventLoopFuture<Bool>)
         }
         let next: Next = state.withLock { state in
-            guard !state.users.isEmpty else { return .done(.admitted) }
+            guard !state.users.isEmpty else { return .done(.admitted(user: nil)) }
             guard let credentials = BasicCredentials(authorization) else { return .done(.refused) }
             let tag = hash.tag(Array(credentials.name.utf8) + [0] + credentials.password)
-            if state.admitted[credentials.name] == tag { return .done(.admitted) }
+            if state.admitted[credentials.name] == tag { return .done(.admitted(user: credentials.name)) }
             let isAsked = state.pending[tag] != nil
             guard isAsked || state.pending.count < Self.maxPending else { return .done(.busy) }
             let promise = eventLoop.makePromise(of: Bool.self)
@@ -122,11 +154,6 @@ public final class BasicAuth: Responder {
         guard !hashes.isEmpty else { return nil }
         return hashes[Int(hash.tag(Array(name.utf8)).low % UInt64(hashes.count))]
     }
-
-    private static let unauthorized = Response.text(
-        401, "unauthorized", headers: [("WWW-Authenticate", "Basic realm=\"exporter-proxy\", charset=\"UTF-8\""), Response.neverStored])
-    private static let busy = Response.text(
-        503, "too many passwords wait to be checked; try again", headers: [("Retry-After", "1"), Response.neverStored])
 }
 
 /// Name and password of `Authorization: Basic` (RFC 7617).

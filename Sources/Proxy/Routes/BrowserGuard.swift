@@ -26,10 +26,15 @@ public final class BrowserGuard: Responder {
 
     /// Answers 421 or 403 itself, and hands all other requests on.
     public func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
-        guard isAllowed(request.host) else { return .now(Self.misdirected) }
+        guard let refusal = refusal(of: request) else { return routes.respond(to: request, on: eventLoop) }
+        return .now(.text(refusal.status, refusal.reason, headers: [Response.neverStored]))
+    }
+
+    /// Why a request is refused; `nil` when it is not.
+    func refusal(of request: Request) -> (status: Int, reason: String)? {
+        guard isAllowed(request.host) else { return (421, "misdirected request: its Host is not in allowed_hosts of [exporter]") }
         let isChange = [.post, .put, .delete].contains(request.method)
-        if isChange, Self.isForeign(request) { return .now(Self.foreign) }
-        return routes.respond(to: request, on: eventLoop)
+        return isChange && Self.isForeign(request) ? (403, "forbidden: a browser sent this for a page of another site") : nil
     }
 
     private func isAllowed(_ host: String?) -> Bool {
@@ -48,11 +53,6 @@ public final class BrowserGuard: Responder {
         let (theirs, own) = (HostAndPort(String(origin.dropFirst(scheme.count))), HostAndPort(host))
         return theirs.host != own.host || (theirs.port ?? defaultPort) != (own.port ?? defaultPort)
     }
-
-    private static let misdirected = Response.text(
-        421, "misdirected request: its Host is not in allowed_hosts of [exporter]", headers: [Response.neverStored])
-    private static let foreign = Response.text(
-        403, "forbidden: a browser sent this for a page of another site", headers: [Response.neverStored])
 }
 
 /// `host`, `host:port`, `[v6]` or `[v6]:port`, taken apart. Nothing is checked: what is no host equals no allowed one.

@@ -1,4 +1,4 @@
-public import HTTP
+import HTTP
 
 /// What the core may ask of the shell.
 public protocol Lifecycle: Sendable {
@@ -22,14 +22,21 @@ public struct RequestedChange: Equatable, Sendable {
     public var request: String
     /// The status of the answer.
     public var status: Int
-    /// The other end of the connection.
-    public var peer: Peer
+    /// The other end of the connection, as the log shows it.
+    public var peer: String
 
     /// The change that this request has made.
     init(_ request: Request, status: Int) {
         self.request = "\(request.method) \(request.path)"
         self.status = status
-        peer = request.peer
+        peer = request.peer.description
+    }
+
+    /// An app that was deleted through a receiver.
+    init(deleting app: AppName, by sender: Sender, status: Int = 204) {
+        request = "DELETE \(RoutePath.appPrefix)\(app)"
+        self.status = status
+        peer = sender.description
     }
 }
 

@@ -79,8 +79,10 @@ struct HealthyRoute: Route {
     let summary = "200 while the process answers"
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
-        .now(.text(200, "exporter-proxy is healthy", headers: [Response.neverStored]))
+        .now(Self.response)
     }
+
+    static let response = Response.text(200, "exporter-proxy is healthy", headers: [Response.neverStored])
 }
 
 /// `/-/ready`: 200 once a scrape shows all that it can, until a stop begins.
@@ -91,8 +93,12 @@ struct ReadyRoute: Route {
     let lifecycle: any Lifecycle
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
+        .now(response)
+    }
+
+    var response: Response {
         lifecycle.isReady
-            ? .now(.text(200, "exporter-proxy is ready", headers: [Response.neverStored]))
-            : .now(.text(503, "exporter-proxy is not ready: it is starting or stopping", headers: [Response.neverStored]))
+            ? .text(200, "exporter-proxy is ready", headers: [Response.neverStored])
+            : .text(503, "exporter-proxy is not ready: it is starting or stopping", headers: [Response.neverStored])
     }
 }

@@ -4,14 +4,14 @@ public struct DaemonStatus: Equatable, Sendable {
     public struct Listener: Equatable, Sendable {
         /// What comes in there.
         public enum Kind: String, Equatable, Sendable {
-            case scrape, tcp, unix
+            case scrape, tcp, unix, http
         }
 
         /// Address or socket path.
         public var name: String
         /// What comes in there.
         public var kind: Kind
-        /// What a receiver speaks; `nil` for a scrape listener.
+        /// What a receiver speaks; `nil` for a scrape listener, and for a receiver of HTTP, whose requests say it.
         public var format: PushFormat?
         /// `off`, `required` or `optional`.
         public var tls: String

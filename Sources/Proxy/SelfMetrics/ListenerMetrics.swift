@@ -5,7 +5,27 @@ public final class ListenerMetrics: Sendable {
     /// What listens.
     public enum Kind: Sendable {
         case scrape
+        /// Takes JSON or Cap'n Proto.
         case receiver
+        /// Takes HTTP.
+        case httpReceiver
+    }
+
+    /// What a message was: the label of `exporter_proxy_received_messages_total{format}`.
+    public enum Format: String, CaseIterable, Sendable {
+        case json
+        case capnp
+        /// Text format 0.0.4.
+        case text
+        case protobuf
+
+        /// What a connection of this format sends.
+        public init(_ format: PushFormat) {
+            switch format {
+            case .json: self = .json
+            case .capnp: self = .capnp
+            }
+        }
     }
 
     /// The configured address or socket path.
@@ -18,7 +38,7 @@ public final class ListenerMetrics: Sendable {
 
     /// Ready, as all labels here: a scrape writes dozens of them.
     private let labels: String
-    private let received: [PushFormat: Series]
+    private let received: [Format: Series]
     private let rejected: [Rejection.Reason: Series]
     private let handshakes: Series
     private let failedHandshakes: String
@@ -39,14 +59,19 @@ public final class ListenerMetrics: Sendable {
     init(name: String, kind: Kind) {
         self.name = name
         self.kind = kind
-        let isReceiver = kind == .receiver
+        let formats: [Format] =
+            switch kind {
+            case .scrape: []
+            case .receiver: [.json, .capnp]
+            case .httpReceiver: [.text, .json, .protobuf]
+            }
         labels = ExpositionWriter.labels(("listener", name))
         received = Dictionary(
-            uniqueKeysWithValues: (isReceiver ? PushFormat.allCases : []).map {
+            uniqueKeysWithValues: formats.map {
                 ($0, Series(labels: ListenerMetrics.labels(name, "format", $0.rawValue)))
             })
         rejected = Dictionary(
-            uniqueKeysWithValues: (isReceiver ? Rejection.Reason.allCases : []).map {
+            uniqueKeysWithValues: (formats.isEmpty ? [] : Rejection.Reason.allCases).map {
                 ($0, Series(labels: ListenerMetrics.labels(name, "reason", $0.rawValue)))
             })
         handshakes = Series(labels: ListenerMetrics.labels(name, "result", "success"))
@@ -54,7 +79,7 @@ public final class ListenerMetrics: Sendable {
     }
 
     /// A message was applied.
-    public func countReceived(_ format: PushFormat) { received[format]?.count.increment() }
+    public func countReceived(_ format: Format) { received[format]?.count.increment() }
 
     /// A message was refused.
     public func countRejected(_ rejection: Rejection) { rejected[rejection.reason]?.count.increment() }
@@ -110,7 +135,7 @@ extension ListenerMetrics {
         let speaksTLS = tls.certificateNotAfter != nil || handshakes.count.value + failed > 0
         return Sample(
             labels: labels, connections: connections.value, rejectedConnections: rejectedConnections.value,
-            received: PushFormat.allCases.compactMap { received[$0] }.map { ($0.labels, $0.count.value) },
+            received: Format.allCases.compactMap { received[$0] }.map { ($0.labels, $0.count.value) },
             rejected: Rejection.Reason.allCases.compactMap { rejected[$0] }.map { ($0.labels, $0.count.value) },
             handshakes: speaksTLS ? [(handshakes.labels, handshakes.count.value), (failedHandshakes, failed)] : [],
             failures: tls.failures.sorted { $0.key < $1.key }.map { ($0.value.labels, $0.value.count) },

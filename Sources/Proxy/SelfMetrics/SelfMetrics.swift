@@ -72,8 +72,12 @@ public final class SelfMetrics: Sendable {
     /// What the listener of this name counts, shared with another of that name; each call is ended by one of `remove`.
     public func addListener(_ name: String, _ kind: ListenerMetrics.Kind) -> ListenerMetrics {
         listeners.withLock { listeners in
-            let metrics = listeners[name]?.metrics ?? ListenerMetrics(name: name, kind: kind)
-            listeners[name] = (metrics, (listeners[name]?.users ?? 0) + 1)
+            if let known = listeners[name], known.metrics.kind == kind {
+                listeners[name] = (known.metrics, known.users + 1)
+                return known.metrics
+            }
+            let metrics = ListenerMetrics(name: name, kind: kind)
+            listeners[name] = (metrics, 1)
             return metrics
         }
     }

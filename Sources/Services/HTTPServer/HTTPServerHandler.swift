@@ -35,6 +35,18 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         self.handshakeTimeout = handshakeTimeout
     }
 
+    /// Options of a channel that speaks HTTP. Called on its event loop.
+    /// - Parameters:
+    ///   - allocator: of the buffers that are read into.
+    ///   - reads: how many reads follow each other before it is the turn of others.
+    static func setOptions(of channel: any Channel, allocator: any RecvByteBufferAllocator, reads: UInt) throws {
+        // A client may end its side after the request and still wait for the answer.
+        try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
+        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: waterMark)
+        try channel.syncOptions?.setOption(.recvAllocator, value: allocator)
+        try channel.syncOptions?.setOption(.maxMessagesPerRead, value: reads)
+    }
+
     // MARK: - Events
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -115,12 +127,12 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         repeat {
             while let action = connection.next(isWritable: context.channel.isWritable) { perform(action, context) }
         } while !count(context)
-        parts.slowReaders.enforce()
+        parts.shared.slowReaders.enforce()
     }
 
     private func perform(_ action: ServerConnection.Action, _ context: ChannelHandlerContext) {
         switch action {
-        case .head(let head): respond(exchange.begin(head), context)
+        case .head(let head): begin(head, context)
         case .body(let piece): respond(exchange.take(piece), context)
         case .end: answer(context)
         case .refuse(let error): respond(exchange.refuse(error), context)
@@ -131,7 +143,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .timer(nil): timer?.clear()
         case .read: context.read()
         case .yield:
-            parts.turns.wait(on: context.eventLoop) { [self] in
+            parts.shared.turns.wait(on: context.eventLoop) { [self] in
                 connection.resumed()
                 act(context)
             }
@@ -139,9 +151,24 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .close: context.close(mode: .all, promise: nil)
         case .cut(let reason):
             parts.log.write(.info, "\(reason.words)", peer: context.channel)
-            parts.cutReaders.count(reason)
+            parts.shared.cutReaders.count(reason)
             // A close alone would wait for the reader to take what TLS has queued.
             context.abort()
+        }
+    }
+
+    private func begin(_ head: RequestHead, _ context: ChannelHandlerContext) {
+        switch exchange.begin(head, on: context.eventLoop) {
+        case .body: break
+        case .answer(let response): respond(response, context)
+        case .wait(let decision):
+            connection.holdBody()
+            decision.assumeIsolated().whenComplete { [self] result in
+                guard timer != nil else { return }
+                connection.releaseBody()
+                respond((try? result.get()) ?? nil, context)
+                act(context)
+            }
         }
     }
 
@@ -160,7 +187,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     private func respond(_ response: Response?, _ context: ChannelHandlerContext) {
         guard let response else { return }
         exchange.willSend(response)
-        connection.respond(with: response, date: parts.date.now, allocator: context.channel.allocator)
+        connection.respond(with: response, date: parts.shared.date.now, allocator: context.channel.allocator)
     }
 
     private func write(_ bytes: ByteBuffer, isLast: Bool, _ context: ChannelHandlerContext) {
@@ -182,11 +209,11 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         countSlowAnswer(context)
         let held = connection.heldForReading
         guard held != countedReading else { return true }
-        if held > countedReading, !parts.reading.reserve(held - countedReading) {
+        if held > countedReading, !parts.shared.reading.reserve(held - countedReading) {
             connection.refuseReading()
             return false
         }
-        parts.reading.release(countedReading - held)
+        parts.shared.reading.release(countedReading - held)
         countedReading = held
         return true
     }
@@ -194,17 +221,17 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     private func countSlowAnswer(_ context: ChannelHandlerContext) {
         if let response = connection.slowResponse {
             if let slowAnswer {
-                parts.slowReaders.proceed(slowAnswer, to: response)
+                parts.shared.slowReaders.proceed(slowAnswer, to: response)
             } else {
                 let this = NIOLoopBound((handler: self, context: context), eventLoop: context.eventLoop)
-                slowAnswer = parts.slowReaders.add(response, isEncrypted: handshakeTimeout != nil, on: context.eventLoop) {
+                slowAnswer = parts.shared.slowReaders.add(response, isEncrypted: handshakeTimeout != nil, on: context.eventLoop) {
                     this.value.handler.connection.cutSlowReader()
                     this.value.handler.act(this.value.context)
                 }
             }
         } else if let ended = slowAnswer {
             slowAnswer = nil
-            parts.slowReaders.remove(ended)
+            parts.shared.slowReaders.remove(ended)
         }
     }
 }

@@ -6,10 +6,9 @@ import Synchronization
 /// Makes the answers to one connection's requests, one exchange after another. Called on the connection's event loop.
 protocol HTTPExchange: AnyObject {
     /// A request begins.
-    /// - Returns: the answer, if it does not depend on the body; then the body is not read, and the connection ends.
-    func begin(_ head: RequestHead) -> Response?
+    func begin(_ head: RequestHead, on eventLoop: any EventLoop) -> HTTPBeginning
     /// The next piece of the body.
-    /// - Returns: as for `begin`.
+    /// - Returns: the answer, if it does not depend on the rest; then that is not read, and the connection ends.
     func take(_ piece: ByteBuffer) -> Response?
     /// The request is complete.
     func end(on eventLoop: any EventLoop) -> Answer
@@ -25,15 +24,36 @@ extension HTTPExchange {
     func ended() {}
 }
 
-/// What the connections of one server share.
+/// What becomes of a request after its head.
+enum HTTPBeginning {
+    /// Its body is read.
+    case body
+    /// Its answer does not depend on the body: that is not read, and the connection ends.
+    case answer(Response)
+    /// The body is not read before this has come: the answer, or `nil` when the body is to be read. It belongs to the connection's event
+    /// loop and never fails.
+    case wait(EventLoopFuture<Response?>)
+}
+
+/// What the connections of one listener share.
 struct HTTPServerParts: Sendable {
-    var date: DateText
-    var turns: EventLoopTurns
-    /// Bytes that were read and are not consumed.
-    var reading: ByteBudget
-    var slowReaders: SlowReaders
-    var cutReaders: CutReaderMetrics
+    /// What those of all listeners share.
+    struct Shared: Sendable {
+        var date: DateText
+        var turns: EventLoopTurns
+        /// Bytes that were read and are not consumed.
+        var reading: ByteBudget
+        var slowReaders: SlowReaders
+        var cutReaders: CutReaderMetrics
+    }
+
+    var shared: Shared
     var log: ConnectionLog
+
+    init(_ shared: Shared, log: ConnectionLog) {
+        self.shared = shared
+        self.log = log
+    }
 }
 
 /// The value of `Date` headers, written once a second and shared by all connections.

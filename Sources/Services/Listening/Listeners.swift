@@ -37,6 +37,7 @@ final class Listeners: Part {
     private let intake: Intake
     private let metrics: SelfMetrics
     private let decoding: PushDecoding
+    private let http: HTTPReceiver.Shared
     private let lifecycle: DaemonLifecycle
     private let group: MultiThreadedEventLoopGroup
     private let eventLoops: Int
@@ -47,17 +48,19 @@ final class Listeners: Part {
 
     /// - Parameters:
     ///   - intake: takes what the receivers receive, which `decoding` has decoded.
+    ///   - http: what HTTP receivers need.
     ///   - lifecycle: shows the listeners.
     ///   - eventLoops: how many `group` has.
     ///   - blockingWork: looks after the files of Unix sockets.
     init(
-        server: ScrapeServer, intake: Intake, metrics: SelfMetrics, decoding: PushDecoding, lifecycle: DaemonLifecycle,
-        group: MultiThreadedEventLoopGroup, eventLoops: Int, blockingWork: NIOThreadPool, logger: Logger
+        server: ScrapeServer, intake: Intake, metrics: SelfMetrics, decoding: PushDecoding, http: HTTPReceiver.Shared,
+        lifecycle: DaemonLifecycle, group: MultiThreadedEventLoopGroup, eventLoops: Int, blockingWork: NIOThreadPool, logger: Logger
     ) {
         self.server = server
         self.intake = intake
         self.metrics = metrics
         self.decoding = decoding
+        self.http = http
         self.lifecycle = lifecycle
         self.group = group
         self.eventLoops = eventLoops
@@ -74,6 +77,7 @@ final class Listeners: Part {
             case .scrape: addresses.scrape.append(name)
             case .tcp: addresses.tcp = name
             case .unix: addresses.unix = name
+            case .http: addresses.http = name
             }
         }
         return addresses
@@ -139,6 +143,9 @@ final class Listeners: Part {
             return try server.bind(address, settings: new.scrapeSettings, v6Only: leavesIPv4, sharesPort: sharesPort)
         case .tcp(let address): receiver = .tcp(address)
         case .unix(let socket): receiver = .unix(socket)
+        case .http(let address):
+            return try HTTPReceiver(
+                binding: address, settings: new.httpReceiverSettings, maxConnections: maxConnections, sharesPort: sharesPort, http)
         }
         return try Receiver(
             binding: receiver, settings: new.receiverSettings(isUnix: receiver.isUnix), maxConnections: maxConnections,
@@ -278,20 +285,24 @@ extension ListenerIdentity {
         case .scrape: .scrape
         case .tcp: .tcp
         case .unix: .unix
+        case .http: .http
         }
     }
 
     fileprivate func tls(_ config: Config) -> ListenerTLS {
         switch self {
         case .scrape: config.exporter.tls
-        case .tcp: config.receiver.tls
+        case .tcp, .http: config.receiver.tls
         case .unix: .off
         }
     }
 
-    /// `nil` for a scrape listener.
+    /// `nil` for a listener that takes no messages, and for one whose requests say what they are.
     fileprivate func format(_ config: Config) -> PushFormat? {
-        if case .scrape = self { nil } else { config.receiver.format }
+        switch self {
+        case .scrape, .http: nil
+        case .tcp, .unix: config.receiver.format
+        }
     }
 }
 
@@ -312,7 +323,7 @@ struct ShownListener: Sendable {
         tls = identity.tls(new.config)
         switch identity {
         case .scrape: context = new.contexts.scrape
-        case .tcp: context = new.contexts.receiver
+        case .tcp, .http: context = new.contexts.receiver
         case .unix: context = nil
         }
     }

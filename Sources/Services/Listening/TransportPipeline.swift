@@ -46,6 +46,8 @@ struct TransportPipeline: Sendable {
 
     var transport: Transport
     var inside: Inside
+    /// What the answer to plain HTTP begins with where TLS is required.
+    var plainHTTPPrefix = ""
     /// For the TLS handshake.
     var handshakeTimeout: TimeAmount
     /// For the first bytes, where they decide between TLS and plain text.
@@ -86,14 +88,18 @@ struct TransportPipeline: Sendable {
     private func addTLS(_ context: TLSContext, answersPlainHTTP: Bool, to channel: any Channel) throws {
         let handler = TLSHandler(
             server: context, handshakeTimeout: handshakeTimeout, closeTimeout: closeTimeout,
-            plainHTTPResponse: answersPlainHTTP ? Self.plainHTTPAnswer : nil,
+            plainHTTPResponse: answersPlainHTTP ? plainHTTPAnswer : nil,
             onHandshake: onHandshake)
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 
     /// For a client that speaks HTTP where HTTPS is required.
-    private static let plainHTTPAnswer: ByteBuffer = {
-        let text = "this port speaks HTTPS; use https://\n"
+    private var plainHTTPAnswer: ByteBuffer { plainHTTPPrefix.isEmpty ? Self.plainHTTPAnswer : Self.plainHTTPAnswer(plainHTTPPrefix) }
+
+    private static let plainHTTPAnswer = plainHTTPAnswer("")
+
+    private static func plainHTTPAnswer(_ prefix: String) -> ByteBuffer {
+        let text = "\(prefix)this port speaks HTTPS; use https://\n"
         return ByteBuffer(
             string: """
                 HTTP/1.1 400 Bad Request\r
@@ -103,5 +109,5 @@ struct TransportPipeline: Sendable {
                 \r
                 \(text)
                 """)
-    }()
+    }
 }

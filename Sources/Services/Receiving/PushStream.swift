@@ -26,7 +26,7 @@ struct PushStream: Sendable {
 
         fileprivate func apply(_ push: Push, _ format: PushFormat, from sender: Sender) throws(Rejection) {
             try intake.apply(push, from: sender, through: source)
-            metrics.countReceived(format)
+            metrics.countReceived(ListenerMetrics.Format(format))
         }
     }
 

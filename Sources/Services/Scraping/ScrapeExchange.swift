@@ -26,10 +26,10 @@ final class ScrapeExchange: HTTPExchange {
         self.isTLS = isTLS
     }
 
-    func begin(_ head: RequestHead) -> Response? {
+    func begin(_ head: RequestHead, on eventLoop: any EventLoop) -> HTTPBeginning {
         self.head = head
         path = nil
-        return nil
+        return .body
     }
 
     func take(_ piece: ByteBuffer) -> Response? { nil }

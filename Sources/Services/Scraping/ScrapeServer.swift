@@ -53,9 +53,8 @@ public final class ScrapeServer: Sendable {
 
     private let responder: any Responder
     private let metrics: SelfMetrics
-    private let date: DateText
-    private let turns = EventLoopTurns()
-    private let slowReaders: SlowReaders
+    /// What all HTTP connections share, those of receivers too.
+    let parts: HTTPServerParts.Shared
     private let limit: ConnectionLimit
     private let group: any EventLoopGroup
     private let logger: Logger
@@ -67,8 +66,9 @@ public final class ScrapeServer: Sendable {
     ) {
         self.responder = responder
         self.metrics = metrics
-        date = DateText(clock: clock)
-        slowReaders = SlowReaders(budget: metrics.held[.answering])
+        parts = HTTPServerParts.Shared(
+            date: DateText(clock: clock), turns: EventLoopTurns(), reading: metrics.held[.reading],
+            slowReaders: SlowReaders(budget: metrics.held[.answering]), cutReaders: metrics.cutReaders)
         metrics.held[.reading].limit = Self.maxReading
         limit = ConnectionLimit(maxConnections)
         self.group = group
@@ -90,10 +90,8 @@ public final class ScrapeServer: Sendable {
     ) throws(ListenError) -> ScrapeListener {
         let settings = SettingsInForce(settings)
         let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, kind: .scrape, metrics: metrics, logger: logger) {
-            [responder, all = self.metrics, date, turns, slowReaders] metrics, logger in
-            let parts = HTTPServerParts(
-                date: date, turns: turns, reading: all.held[.reading], slowReaders: slowReaders, cutReaders: all.cutReaders,
-                log: ConnectionLog(logger: logger))
+            [responder, all = self.metrics, shared = parts] metrics, logger in
+            let parts = HTTPServerParts(shared, log: ConnectionLog(logger: logger))
             let handshakes = HandshakeLog(metrics: metrics, logger: logger)
             return {
                 let settings = settings.now
@@ -112,12 +110,8 @@ public final class ScrapeServer: Sendable {
         _ channel: any Channel, _ settings: ScrapeSettings, _ parts: HTTPServerParts, responder: any Responder, requests: RequestMetrics,
         onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
-        // A client may end its side after the request and still wait for the answer.
-        try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
-        try channel.syncOptions?.setOption(.writeBufferWaterMark, value: HTTPServerHandler.waterMark)
         // Requests are small.
-        try channel.syncOptions?.setOption(.recvAllocator, value: FixedSizeRecvByteBufferAllocator(capacity: 4 << 10))
-        try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 1)
+        try HTTPServerHandler.setOptions(of: channel, allocator: FixedSizeRecvByteBufferAllocator(capacity: 4 << 10), reads: 1)
         let transport = TransportPipeline(
             transport: settings.transport, inside: .http, handshakeTimeout: settings.handshakeTimeout,
             firstByteTimeout: settings.headerTimeout, onHandshake: onHandshake, closeTimeout: settings.writeTimeout)

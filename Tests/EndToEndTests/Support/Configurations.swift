@@ -37,6 +37,17 @@ enum Configurations {
         """
     }
 
+    /// The HTTP receiver.
+    static func httpReceiver(_ more: String = "") -> String {
+        """
+        [receiver]
+        receive_on_http_socket = true
+        receiver_http_socket = "127.0.0.1:0"
+        \(more)
+
+        """
+    }
+
     /// `[poll_external]`, for more of it to follow: each target is polled once while a test runs.
     static let polledOnce = """
         [poll_external]

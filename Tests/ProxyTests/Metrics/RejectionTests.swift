@@ -8,6 +8,8 @@ struct RejectionTests {
     /// One of each case, with text that came from outside wherever a case has some.
     static let all: [Rejection] = [
         .malformedJSON(hostile), .malformedCapnp(hostile), .wrongFormat(.http, expected: .json), .wrongFormat(.json, expected: .capnp),
+        .malformedRequest(hostile), .malformedGzip(.corrupt), .malformedFamilies(hostile), .inconsistentFamilies(hostile),
+        .invalidGroup(hostile), .unsupportedEncoding(hostile), .unsupportedType(hostile, taken: "JSON"), .unauthorized,
         .messageTooLarge(limit: .mebibytes(16)), .tlsRequired, .truncated, .timedOut(.idle), .timedOut(.message), .invalidAppName(hostile),
         .invalidUTF8(app: hostile),
         .invalidUTF8(app: nil),
@@ -35,11 +37,12 @@ struct RejectionTests {
     @Test("every reason has a case, and a status for clients of HTTP")
     func reasons() {
         #expect(Set(Self.all.map(\.reason)) == Set(Rejection.Reason.allCases))
-        for reason in Rejection.Reason.allCases { #expect([400, 403, 408, 413, 503, 507].contains(reason.httpStatus)) }
-        #expect(Rejection.storeFull(limit: ByteCount(1)).reason.httpStatus == 507)
-        #expect(Rejection.timedOut(.message).reason.httpStatus == 408)
-        #expect(Rejection.messageTooLarge(limit: ByteCount(1)).reason.httpStatus == 413)
-        #expect(Rejection.tooMuchInFlight(limit: ByteCount(1)).reason.httpStatus == 503)
+        for one in Self.all { #expect([400, 401, 403, 408, 413, 415, 503, 507].contains(one.httpStatus)) }
+        #expect(Rejection.unsupportedEncoding("br").httpStatus == 415)
+        #expect(Rejection.storeFull(limit: ByteCount(1)).httpStatus == 507)
+        #expect(Rejection.timedOut(.message).httpStatus == 408)
+        #expect(Rejection.messageTooLarge(limit: ByteCount(1)).httpStatus == 413)
+        #expect(Rejection.tooMuchInFlight(limit: ByteCount(1)).httpStatus == 503)
     }
 
     @Test("a line says what to do, with the limit that was passed")

@@ -14,7 +14,7 @@ struct PolledBodyTests {
     }
 
     private func collect(
-        _ coding: PolledBody.Coding, _ pieces: [ByteBuffer], expected: Int? = nil, limit: Int = 1 << 20, budget: ByteBudget = ByteBudget()
+        _ coding: BodyBytes.Coding, _ pieces: [ByteBuffer], expected: Int? = nil, limit: Int = 1 << 20, budget: ByteBudget = ByteBudget()
     ) throws(PollFailure) -> PolledBody {
         var body = try PolledBody(coding: coding, expected: expected, limit: ByteCount(limit), budget: budget)
         for piece in pieces { try body.append(piece) }
@@ -22,7 +22,7 @@ struct PolledBodyTests {
     }
 
     private func read(
-        _ coding: PolledBody.Coding, _ pieces: [ByteBuffer], expected: Int? = nil, limit: Int = 1 << 20, budget: ByteBudget = ByteBudget()
+        _ coding: BodyBytes.Coding, _ pieces: [ByteBuffer], expected: Int? = nil, limit: Int = 1 << 20, budget: ByteBudget = ByteBudget()
     ) -> Result<String, PollFailure> {
         do throws(PollFailure) {
             let body = try collect(coding, pieces, expected: expected, limit: limit, budget: budget)
@@ -134,7 +134,7 @@ struct PolledBodyTests {
 
     @Test("a large body is left to a thread pool, whatever it claims to be")
     func small() throws {
-        let limit = PolledBody.smallSize
+        let limit = BodyBytes.smallSize
         func isSmall(_ body: PolledBody) throws -> Bool { try body.smallExposition(refusingOtherFormats: true) != nil }
         let text = String(repeating: "x", count: limit)
         #expect(try isSmall(collect(.identity, [ByteBuffer(string: text)])))

@@ -162,11 +162,11 @@ struct BasicAuthTests {
     @Test("only so many checks wait; who is in does not notice")
     func flood() throws {
         #expect(try status(basic("prom", "openesame")) == 200)
-        let waiting = (0..<BasicAuth.maxPending).map { ask(basic("prom", "guess \($0)")) }
+        let waiting = (0..<BasicAuthUsers.maxPending).map { ask(basic("prom", "guess \($0)")) }
         let refused = try ask(basic("prom", "one more")).wait()
         #expect(refused.status == 503)
         #expect(refused.headers.contains { $0.name == "Retry-After" })
-        #expect(checks.count == BasicAuth.maxPending + 1)
+        #expect(checks.count == BasicAuthUsers.maxPending + 1)
         // No check: the answer is there at once.
         #expect(try ask(basic("prom", "openesame")).wait().status == 200)
         checks.answerAll()

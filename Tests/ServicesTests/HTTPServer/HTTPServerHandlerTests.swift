@@ -72,9 +72,10 @@ struct HTTPServerHandlerTests {
         let settings = ScrapeSettings.patient.with(change)
         let log = ConnectionLog(logger: lines.logger)
         let exchange = ScrapeExchange(responder: router, requests: metrics.requests, log: log, peer: .unknown, isTLS: false)
-        let parts = HTTPServerParts(
+        let shared = HTTPServerParts.Shared(
             date: DateText(clock: SystemClock.time), turns: EventLoopTurns(), reading: held[.reading],
-            slowReaders: SlowReaders(budget: held[.answering]), cutReaders: metrics.cutReaders, log: log)
+            slowReaders: SlowReaders(budget: held[.answering]), cutReaders: metrics.cutReaders)
+        let parts = HTTPServerParts(shared, log: log)
         let handler = HTTPServerHandler(
             ServerConnection(timeouts: settings.timeouts, maxBody: ScrapeExchange.maxBody), exchange: exchange, parts: parts,
             handshakeTimeout: nil)

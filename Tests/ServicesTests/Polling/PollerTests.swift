@@ -66,7 +66,7 @@ struct PollerTests {
     @Test("a body too large for an event loop is decoded and recorded all the same")
     func largeBody() async throws {
         let body = String(repeating: "metric_with_a_long_name{label=\"value\"} 12345\n", count: 20_000)
-        #expect(body.utf8.count > PolledBody.smallSize)
+        #expect(body.utf8.count > BodyBytes.smallSize)
         try await with(answer: { _ in [.respond(body)] }) { server in
             try start(target(server))
             try await eventually { try text() == body }

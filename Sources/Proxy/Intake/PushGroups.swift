@@ -1,0 +1,95 @@
+import Exposition
+import NIOCore
+import Pushgateway
+import Synchronization
+
+/// The groups of the Pushgateway's API. Each is an app in the store; a push reads it, merges, and stores what comes of that, with no other
+/// push to the group in between.
+///
+/// Used from any thread. Takes time in proportion to the push and to the group: a large one belongs on a pool.
+public final class PushGroups: Sendable {
+    /// A push that does not wait for a lock.
+    enum Outcome: Sendable {
+        case applied
+        /// Another thread is changing a group, or this one is large: do it on a pool.
+        case takesLonger
+    }
+
+    /// Each guards the groups whose names fall to it, from the reading to the storing.
+    private final class Lock: Sendable {
+        let held = Mutex(())
+    }
+
+    private static let lockCount = 64
+
+    private let intake: Intake
+    private let locks = (0..<lockCount).map { _ in Lock() }
+
+    /// - Parameter intake: where the groups go.
+    public init(_ intake: Intake) { self.intake = intake }
+
+    /// Applies a push to a group.
+    /// - Parameters:
+    ///   - replacing: whether what was there goes (`PUT`), or only the families of the same names (`POST`).
+    ///   - waits: whether the call may take long and wait for others.
+    /// - Throws: why the push is refused. Of a group that is there, the time of the failure is set then.
+    func push(
+        _ families: [Pushgateway.MetricFamily], to key: GroupingKey, named name: AppName, replacing: Bool, from sender: Sender,
+        through source: Source,
+        waits: Bool
+    ) throws(Rejection) -> Outcome {
+        let lock = locks[Int(UInt(bitPattern: name.hashValue) % UInt(Self.lockCount))]
+        var result = Result<Outcome, Rejection>.success(.takesLonger)
+        func work() {
+            let group = intake.store.group(named: name, at: intake.now)
+            guard waits || (group?.cost ?? 0) <= UndecodedPush.minSize else { return }
+            do throws(Rejection) {
+                try apply(families, to: key, name, group, replacing: replacing, from: sender, through: source)
+                result = .success(.applied)
+            } catch {
+                result = .failure(error)
+            }
+        }
+        if waits { lock.held.withLock { _ in work() } } else { _ = lock.held.withLockIfAvailable { _ in work() } }
+        return try result.get()
+    }
+
+    private func apply(
+        _ families: [Pushgateway.MetricFamily], to key: GroupingKey, _ name: AppName, _ stored: StoredApp?, replacing: Bool,
+        from sender: Sender,
+        through source: Source
+    ) throws(Rejection) {
+        let before = stored.map { $0.entry.group?.unlabelled ?? $0.entry.exposition.buffer }
+            .map { text in text.withUnsafeReadableBytes { PushGroup(key, text: $0) } }
+        let time = Double(intake.now.time.nanoseconds) / 1e9
+        do throws(Rejection) {
+            let after: PushGroup
+            do throws(FamilyFault) {
+                after = try (before ?? PushGroup(key)).pushed(families, replacing: replacing, at: time)
+            } catch {
+                throw Rejection(error)
+            }
+            try intake.apply(group: name, after.exposition, from: sender, through: source)
+        } catch {
+            if let stored, let before, error.reason != .notOwner { intake.amend(stored, with: before.failed(at: time).exposition) }
+            throw error
+        }
+    }
+}
+
+extension Rejection {
+    /// Why metric families are refused.
+    init(_ fault: FamilyFault) {
+        switch fault {
+        case .malformed: self = .malformedFamilies(fault.description)
+        case .inconsistent: self = .inconsistentFamilies(fault.description)
+        }
+    }
+}
+
+extension PushGroup {
+    fileprivate var exposition: Exposition {
+        let text = text
+        return Exposition(endingInNewline: .exactly(text.count) { $0.copyBytes(from: text) })
+    }
+}

@@ -1,0 +1,179 @@
+import HTTP
+import Pushgateway
+
+/// What a request to the HTTP receiver asks for, as far as its head says it.
+public struct PushRequest: Sendable {
+    /// What becomes of the body.
+    enum Action: Sendable {
+        /// It replaces the metrics of an app.
+        case put(AppName)
+        /// It is the JSON of the other receivers.
+        case apply
+        case delete(AppName)
+        /// It replaces a group, or is merged with it.
+        case pushGroup(GroupingKey, AppName, replacing: Bool, isProtobuf: Bool)
+        case deleteGroup(AppName)
+        /// There is nothing to change: `/`, `/-/healthy`, `/-/ready`.
+        case show(Page)
+    }
+
+    /// A page that says something of the receiver.
+    enum Page: Sendable {
+        case landing, healthy, ready
+    }
+
+    /// Why a request asks for nothing that there is.
+    enum Fault: Error, Equatable, Sendable {
+        case notFound
+        case methodNotAllowed(allowed: [Request.Method])
+        case rejected(Rejection)
+    }
+
+    let action: Action
+    /// How the body is coded.
+    public let coding: BodyBytes.Coding
+
+    /// The app that is changed, where the path names one.
+    var app: AppName? {
+        switch action {
+        case .put(let app), .delete(let app), .deleteGroup(let app), .pushGroup(_, let app, _, _): app
+        case .apply, .show: nil
+        }
+    }
+
+    /// What the body is, for the metrics; `nil` where it is not looked at.
+    public var format: ListenerMetrics.Format? {
+        switch action {
+        case .put: .text
+        case .apply: .json
+        case .pushGroup(_, _, _, let isProtobuf): isProtobuf ? .protobuf : .text
+        case .delete, .deleteGroup, .show: nil
+        }
+    }
+
+    init(_ request: Request, contentType: String?, contentEncoding: String?) throws(Fault) {
+        action = try Self.action(of: request, MediaType(contentType))
+        coding = try Self.coding(contentEncoding)
+    }
+
+    /// The beginning of the paths of groups.
+    private static let groups = "/metrics/"
+    /// The beginning of the path of an app.
+    private static let apps = "/apps/"
+
+    private static func action(of request: Request, _ type: MediaType?) throws(Fault) -> Action {
+        let (path, method) = (request.path, request.method)
+        switch path {
+        case "/": return .show(try page(.landing, method))
+        case "/-/healthy": return .show(try page(.healthy, method))
+        case "/-/ready": return .show(try page(.ready, method))
+        case "/apps":
+            guard method == .post else { throw .methodNotAllowed(allowed: [.post]) }
+            try refuse(type, [.openMetrics, .protobuf], taken: "JSON")
+            return .apply
+        default: break
+        }
+        if path.hasPrefix(apps) {
+            guard method == .put || method == .delete else { throw .methodNotAllowed(allowed: [.put, .delete]) }
+            let text = String(path.dropFirst(apps.count))
+            guard let name = AppName(text) else { throw .rejected(.invalidAppName(text)) }
+            if method == .delete { return .delete(name) }
+            try refuse(type, [.openMetrics, .protobuf, .json], taken: "text format 0.0.4")
+            return .put(name)
+        }
+        guard isGroup(path) else { throw .notFound }
+        guard [.put, .post, .delete].contains(method) else { throw .methodNotAllowed(allowed: [.put, .post, .delete]) }
+        return try group(path, method, type)
+    }
+
+    private static func isGroup(_ path: String) -> Bool {
+        guard path.hasPrefix(groups) else { return false }
+        let first = path.dropFirst(groups.count).prefix { $0 != "/" }
+        return first == "job" || first == "job@base64"
+    }
+
+    private static func group(_ path: String, _ method: Request.Method, _ type: MediaType?) throws(Fault) -> Action {
+        let key: GroupingKey
+        do throws(GroupingKey.Fault) {
+            key = try GroupingKey(path: path.dropFirst(groups.count))
+        } catch {
+            throw .rejected(.invalidGroup(error.description))
+        }
+        guard let name = AppName(key.name) else { throw .rejected(.invalidAppName(key.name)) }
+        if method == .delete { return .deleteGroup(name) }
+        let isProtobuf = type?.isDelimitedFamilies ?? false
+        if !isProtobuf {
+            try refuse(type, [.openMetrics, .protobuf, .json], taken: "text format 0.0.4, or protobuf in delimited encoding")
+        }
+        return .pushGroup(key, name, replacing: method == .put, isProtobuf: isProtobuf)
+    }
+
+    private static func page(_ page: Page, _ method: Request.Method) throws(Fault) -> Page {
+        guard method == .get || method == .head else { throw .methodNotAllowed(allowed: [.get, .head]) }
+        return page
+    }
+
+    private static func refuse(_ type: MediaType?, _ formats: [MediaType.Format], taken: String) throws(Fault) {
+        guard let type, let format = type.format, formats.contains(format) else { return }
+        throw .rejected(.unsupportedType(type.text, taken: taken))
+    }
+
+    private static func coding(_ field: String?) throws(Fault) -> BodyBytes.Coding {
+        // Names of codings are case-insensitive, and x-gzip is gzip (RFC 9110 §8.4.1).
+        switch field?.lowercased() {
+        case nil, "", "identity": return .identity
+        case "gzip", "x-gzip": return .gzip
+        default: throw .rejected(.unsupportedEncoding(field ?? ""))
+        }
+    }
+}
+
+/// A `Content-Type`, as far as it says which format of metrics it names.
+struct MediaType {
+    /// A format of metrics, or of data, that is not Prometheus's text.
+    enum Format {
+        case openMetrics, json, protobuf
+    }
+
+    /// As it was sent.
+    let text: String
+    private let name: String
+    private let parameters: [String: String]
+
+    /// - Parameter field: the field's value.
+    /// - Returns: `nil` without a type.
+    init?(_ field: String?) {
+        guard let field, !field.isEmpty else { return nil }
+        text = field
+        let parts = field.split(separator: ";", omittingEmptySubsequences: false).map(Self.trimmed)
+        name = (parts.first ?? "").lowercased()
+        var parameters: [String: String] = [:]
+        for part in parts.dropFirst() {
+            guard let equals = part.firstIndex(of: "=") else { continue }
+            var value = Self.trimmed(part[part.index(after: equals)...])
+            if value.hasPrefix("\""), value.hasSuffix("\""), value.utf8.count > 1 { value = String(value.dropFirst().dropLast()) }
+            parameters[Self.trimmed(part[..<equals]).lowercased()] = value
+        }
+        self.parameters = parameters
+    }
+
+    /// `nil` for text, and for every type that says nothing of a format.
+    var format: Format? {
+        switch name {
+        case "application/openmetrics-text": .openMetrics
+        case "application/json", "text/json": .json
+        case "application/vnd.google.protobuf", "application/protobuf", "application/x-protobuf", "application/x-google-protobuf": .protobuf
+        default: name.hasSuffix("+json") ? .json : nil
+        }
+    }
+
+    /// Whether it is what client libraries push to a Pushgateway besides text.
+    var isDelimitedFamilies: Bool {
+        name == "application/vnd.google.protobuf" && parameters["proto"] == "io.prometheus.client.MetricFamily"
+            && parameters["encoding"] == "delimited"
+    }
+
+    private static func trimmed(_ text: some StringProtocol) -> String {
+        String(text.drop { $0 == " " || $0 == "\t" }.reversed().drop { $0 == " " || $0 == "\t" }.reversed())
+    }
+}

@@ -1,0 +1,279 @@
+public import HTTP
+public import NIOCore
+import Pushgateway
+
+/// What the HTTP receivers answer: the core of each exchange, without its body's bytes on their way and without a socket.
+public struct PushRoutes: Sendable {
+    /// What becomes of a request after its head.
+    public enum Beginning {
+        /// Its body is read, in this form and up to this size.
+        case body(PushRequest, Sender)
+        /// Nothing depends on its body.
+        case answer(Response)
+        /// A password is being checked; after that, call `begin` again with the user that it is.
+        case wait(EventLoopFuture<Bool>)
+    }
+
+    /// What is known of the user of a request.
+    public enum User: Sendable {
+        /// Nothing yet.
+        case unchecked
+        /// Its password was checked: it is right, or not.
+        case checked(isAdmitted: Bool)
+    }
+
+    private let intake: Intake
+    private let groups: PushGroups
+    private let users: BasicAuthUsers
+    private let browserGuard: BrowserGuard
+    private let lifecycle: any Lifecycle
+
+    /// - Parameters:
+    ///   - users: who may push.
+    ///   - browserGuard: what browsers may be made to send.
+    ///   - lifecycle: says whether the program is ready, and logs what is deleted.
+    public init(
+        intake: Intake, groups: PushGroups, users: BasicAuthUsers, browserGuard: BrowserGuard, lifecycle: any Lifecycle
+    ) {
+        self.intake = intake
+        self.groups = groups
+        self.users = users
+        self.browserGuard = browserGuard
+        self.lifecycle = lifecycle
+    }
+
+    // MARK: - Heads
+
+    /// Decides what becomes of a request.
+    /// - Parameters:
+    ///   - sender: the sender for a user.
+    ///   - refused: called with why a push is refused.
+    public func begin(
+        _ head: RequestHead, _ request: Request, user: User, on eventLoop: any EventLoop, sender: (String?) -> Sender,
+        refused: (Rejection) -> Void
+    ) -> Beginning {
+        if let refusal = browserGuard.refusal(of: request) {
+            refused(.unauthorized)
+            return .answer(Self.error(refusal.status, refusal.reason, [Response.neverStored]))
+        }
+        var name: String?
+        if !BasicAuth.isOpen(request.path) {
+            switch (user, users.judge(request.authorization, on: eventLoop)) {
+            case (_, .admitted(let user)): name = user
+            // A right password is known from then on, unless the users have changed since.
+            case (.unchecked, .later(let verdict)): return .wait(verdict)
+            case (_, .refused), (.checked, .later):
+                refused(.unauthorized)
+                return .answer(Self.answer(to: .unauthorized))
+            case (_, .busy): return .answer(Self.error(503, BasicAuth.busyWords, BasicAuth.busyFields))
+            }
+        }
+        do throws(PushRequest.Fault) {
+            let push = try PushRequest(request, contentType: head.contentType, contentEncoding: head.contentEncoding)
+            if case .show(let page) = push.action { return .answer(show(page, request, on: eventLoop)) }
+            let sender = sender(name)
+            if let app = push.app {
+                do throws(Rejection) { try intake.checkOwner(of: app, sender) } catch { throw .rejected(error) }
+            }
+            return .body(push, sender)
+        } catch {
+            return .answer(answer(to: error, request, refused: refused))
+        }
+    }
+
+    private func answer(to fault: PushRequest.Fault, _ request: Request, refused: (Rejection) -> Void) -> Response {
+        switch fault {
+        case .notFound: return Self.error(404, "nothing here: GET / says what may be sent")
+        case .methodNotAllowed(let allowed):
+            let methods = allowed.map(\.description).joined(separator: ", ")
+            return Self.error(405, "method not allowed: this path takes \(methods)", [("Allow", methods)])
+        case .rejected(let rejection):
+            refused(rejection)
+            return Self.answer(to: rejection)
+        }
+    }
+
+    private func show(_ page: PushRequest.Page, _ request: Request, on eventLoop: any EventLoop) -> Response {
+        switch page {
+        case .healthy: HealthyRoute.response
+        case .ready: ReadyRoute(lifecycle: lifecycle).response
+        case .landing: Self.landing(request)
+        }
+    }
+
+    // MARK: - Bodies
+
+    /// What a push has come to.
+    public enum Outcome: Sendable {
+        /// The answer. Of a push that was refused, why.
+        case answer(Response, Rejection?)
+        /// It takes too long for an event loop: call `end` again on a pool.
+        case takesLonger
+    }
+
+    /// Decodes and applies a complete request.
+    /// - Parameters:
+    ///   - most: the largest body, in bytes, that is worth while here; `.max` on a pool, where waiting does no harm.
+    ///   - source: the receiver.
+    public func end(_ push: PushRequest, _ body: BodyBytes, from sender: Sender, through source: Source, most: Int) -> Outcome {
+        do throws(Rejection) {
+            let bytes: ByteBuffer?
+            do throws(BodyBytes.Fault) { bytes = try body.whole(most: most) } catch { throw Rejection(error) }
+            guard let bytes, let response = try apply(push, bytes, from: sender, through: source, waits: most == .max) else {
+                return .takesLonger
+            }
+            return .answer(response, nil)
+        } catch {
+            return .answer(Self.answer(to: error), error)
+        }
+    }
+
+    /// - Returns: `nil` when it takes too long for an event loop.
+    private func apply(
+        _ push: PushRequest, _ bytes: ByteBuffer, from sender: Sender, through source: Source, waits: Bool
+    ) throws(Rejection) -> Response? {
+        switch push.action {
+        case .put(let app):
+            switch bytes.withUnsafeReadableBytes(\.textFault) {
+            case .invalidUTF8: throw .invalidUTF8(app: app.description)
+            case .nulByte: throw .nulByte(app: app.description)
+            case nil: break
+            }
+            try intake.apply(Push(apps: [(app, Exposition(addingNewlineTo: bytes))]), from: sender, through: source)
+            return Self.noContent
+        case .apply:
+            guard let message = try JSONBody(bytes).decode(maxApps: intake.store.mostApps, waits: waits) else { return nil }
+            try intake.apply(message, from: sender, through: source)
+            return Self.noContent
+        case .pushGroup(let key, let app, let replacing, let isProtobuf):
+            let families = try Self.families(bytes, isProtobuf: isProtobuf)
+            let outcome = try groups.push(
+                families, to: key, named: app, replacing: replacing, from: sender, through: source, waits: waits)
+            if case .takesLonger = outcome { return nil }
+            return Response(status: 200, body: [], contentLength: 0)
+        case .delete(let app):
+            try intake.checkOwner(of: app, sender)
+            guard intake.store.remove(app, onlyIfPushed: true) else { return Self.error(404, "no pushed app of this name") }
+            lifecycle.log(RequestedChange(deleting: app, by: sender))
+            return Self.noContent
+        case .deleteGroup(let app):
+            try intake.checkOwner(of: app, sender)
+            if intake.store.remove(app, onlyIfPushed: true) { lifecycle.log(RequestedChange(deleting: app, by: sender, status: 202)) }
+            return Response(status: 202, body: [], contentLength: 0)
+        case .show: return Self.noContent
+        }
+    }
+
+    private static func families(_ bytes: ByteBuffer, isProtobuf: Bool) throws(Rejection) -> [Pushgateway.MetricFamily] {
+        let result = bytes.withUnsafeReadableBytes { bytes in
+            Result { () throws(FamilyFault) in
+                if isProtobuf { return try ProtobufFamilies.read(bytes) }
+                switch bytes.textFault {
+                case .invalidUTF8: throw .malformed("text format parsing error: the body is not valid UTF-8")
+                case .nulByte: throw .malformed("text format parsing error: the body holds a NUL byte")
+                case nil: return try TextFamilies.read(bytes)
+                }
+            }
+        }
+        do throws(FamilyFault) { return try result.get() } catch { throw Rejection(error) }
+    }
+
+    // MARK: - Answers
+
+    private static let noContent = Response(status: 204, body: [], contentLength: 0)
+
+    /// One line, as every refusal.
+    public static func error(_ status: Int, _ reason: String, _ headers: [(name: String, value: String)] = []) -> Response {
+        .text(status, "error: \(reason)", headers: headers)
+    }
+
+    /// The answer to a push that is refused.
+    public static func answer(to rejection: Rejection) -> Response {
+        switch rejection {
+        case .unauthorized: error(401, rejection.line, BasicAuth.challenge)
+        case .unsupportedEncoding: error(415, rejection.line, [("Accept-Encoding", "gzip")])
+        default: error(rejection.httpStatus, rejection.line)
+        }
+    }
+
+    /// Ten lines with commands that work as they are printed.
+    private static func landing(_ request: Request) -> Response {
+        let host = request.host ?? "127.0.0.1:9091"
+        let url = "\(request.isTLS ? "https" : "http")://\(host)"
+        return .text(
+            200,
+            """
+            This is the HTTP receiver of exporter-proxy: it takes metrics of applications.
+
+            One app, Prometheus's text as it is:      echo 'demo_up 1' | curl -T - \(url)/apps/demo
+            Several apps as JSON:                     curl -d '{"demo": "demo_up 1", "other": ["a 1", "b 2"]}' \(url)/apps
+            An app is removed:                        curl -X DELETE \(url)/apps/demo
+            As to a Pushgateway, replacing a group:   echo 'demo_up 1' | curl -T - \(url)/metrics/job/demo/instance/one
+            … replacing families of the same names:   echo 'demo_up 1' | curl --data-binary @- \(url)/metrics/job/demo/instance/one
+            … and removing the group:                 curl -X DELETE \(url)/metrics/job/demo/instance/one
+            Client libraries push to a Pushgateway at this address: \(host)
+            With users configured, curl needs -u NAME. 204, 200 and 202 mean that all is done; a refusal is one line, error: REASON.
+            """)
+    }
+}
+
+extension Rejection {
+    /// Why a body is of no use.
+    public init(_ fault: BodyBytes.Fault) {
+        switch fault {
+        case .tooLarge(let limit): self = .messageTooLarge(limit: limit)
+        case .tooMuchInFlight(let limit): self = .tooMuchInFlight(limit: limit)
+        case .gzip(let error): self = .malformedGzip(error)
+        }
+    }
+}
+
+/// The JSON of a whole request: objects one after another, applied together.
+struct JSONBody {
+    private let bytes: ByteBuffer
+
+    init(_ bytes: ByteBuffer) { self.bytes = bytes }
+
+    /// - Parameter waits: whether it may take long.
+    /// - Returns: the apps of all objects, of a repeated name the last; `nil` when that takes too long.
+    func decode(maxApps: Int, waits: Bool) throws(Rejection) -> Push? {
+        guard let first = bytes.readableBytesView.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) else {
+            throw .malformedJSON("the body is empty: send an object of app names and metrics")
+        }
+        guard first == UInt8(ascii: "{") else {
+            throw .malformedJSON(
+                "found \(UnexpectedBeginning.shown(first)) where an object should begin: metrics as text are sent with PUT /apps/NAME")
+        }
+        var decoder = JSONPushDecoder(maxMessageSize: ByteCount(Int(Int32.max)))
+        decoder.feed(bytes)
+        var pushes: [Push] = []
+        while let message = try decoder.next() {
+            switch message {
+            case .push(let push): pushes.append(push)
+            case .undecoded(let message):
+                guard waits else { return nil }
+                pushes.append(try message.decode(maxApps: maxApps))
+            }
+        }
+        do throws(Rejection) {
+            try decoder.finish()
+        } catch {
+            throw error == .truncated ? .malformedJSON("the body ends within an object") : error
+        }
+        return pushes.count == 1 ? pushes[0] : Self.joined(pushes)
+    }
+
+    private static func joined(_ pushes: [Push]) -> Push {
+        var joined = Push(apps: [])
+        var places: [AppName: Int] = [:]
+        for app in pushes.lazy.flatMap(\.apps) {
+            if let place = places[app.name] {
+                joined.apps[place] = app
+            } else {
+                places[app.name] = joined.apps.count
+                joined.apps.append(app)
+            }
+        }
+        return joined
+    }
+}

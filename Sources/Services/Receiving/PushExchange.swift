@@ -1,0 +1,214 @@
+import HTTP
+import Logging
+import NIOCore
+import Proxy
+import Synchronization
+import TLS
+
+/// The requests of one connection of an HTTP receiver: collects bodies within their limits, and has them applied, large ones on the threads
+/// for large messages.
+final class PushExchange: HTTPExchange {
+    /// What the connections of a receiver share.
+    struct Destination: Sendable {
+        let routes: PushRoutes
+        let source: Source
+        let metrics: ListenerMetrics
+        let log: ConnectionLog
+        let largeMessages: LargeMessages
+        /// What incomplete messages may take together.
+        let inflight: ByteBudget
+        /// In force now: a kept connection gets new limits with its next request.
+        let settings: SettingsInForce<HTTPReceiverSettings>
+    }
+
+    private enum State {
+        case idle
+        case collecting(PushRequest, BodyBytes, Sender)
+        /// The body is read past: its answer is certain.
+        case discarding(Response, left: Int)
+    }
+
+    /// A body of a request that is refused is read up to this, so that its sender comes to read the answer and the connection can be used on.
+    private static let discardable = 1 << 20
+
+    private let destination: Destination
+    private let channel: any Channel
+    private let isTLS: Bool
+    private let peer: Peer
+    private var state = State.idle
+    /// The sender of the last request, and what it was made of.
+    private var known: (user: String?, sender: Sender)?
+
+    /// - Parameter channel: of the connection.
+    init(_ destination: Destination, channel: any Channel, isTLS: Bool) {
+        self.destination = destination
+        self.channel = channel
+        self.isTLS = isTLS
+        peer = Peer(address: channel.remoteAddress)
+    }
+
+    // MARK: - Requests
+
+    func begin(_ head: RequestHead, on eventLoop: any EventLoop) -> HTTPBeginning {
+        state = .idle
+        do {
+            let request = try Request(head, isTLS: isTLS, peer: peer)
+            return begin(head, request, .unchecked, on: eventLoop)
+        } catch {
+            return answered(PushRoutes.answer(to: report(.malformedRequest(error.reason))), head)
+        }
+    }
+
+    private func begin(_ head: RequestHead, _ request: Request, _ user: PushRoutes.User, on eventLoop: any EventLoop) -> HTTPBeginning {
+        let beginning = destination.routes.begin(head, request, user: user, on: eventLoop) { user in
+            sender(user)
+        } refused: { rejection in
+            _ = report(rejection)
+        }
+        switch beginning {
+        case .answer(let response): return answered(response, head)
+        case .wait(let verdict):
+            return .wait(
+                verdict.assumeIsolated().map { [self] isAdmitted -> Response? in
+                    switch begin(head, request, .checked(isAdmitted: isAdmitted), on: eventLoop) {
+                    case .answer(let response): response
+                    case .body, .wait: nil
+                    }
+                }.nonisolated())
+        case .body(let push, let sender):
+            do throws(BodyBytes.Fault) {
+                let expected: Int? = if case .length(let length) = head.framing { length } else { nil }
+                let limit = destination.settings.now.maxMessageSize
+                let body = try BodyBytes(coding: push.coding, expected: expected, limit: limit, budget: destination.inflight)
+                state = .collecting(push, body, sender)
+                return .body
+            } catch {
+                return answered(PushRoutes.answer(to: report(Rejection(error))), head)
+            }
+        }
+    }
+
+    /// An answer that does not depend on the body: given at once where the client waits for it, or the body is long.
+    private func answered(_ response: Response, _ head: RequestHead) -> HTTPBeginning {
+        if head.expectsContinue { return .answer(response) }
+        if case .length(let length) = head.framing, length > Self.discardable { return .answer(response) }
+        state = .discarding(response, left: Self.discardable)
+        return .body
+    }
+
+    func take(_ piece: ByteBuffer) -> Response? {
+        switch state {
+        case .idle: return nil
+        case .discarding(let response, let left):
+            guard left >= piece.readableBytes else { return response }
+            state = .discarding(response, left: left - piece.readableBytes)
+            return nil
+        case .collecting(let push, var body, let sender):
+            // Two owners of the body's block would copy it with each piece.
+            state = .idle
+            do throws(BodyBytes.Fault) {
+                try body.append(piece)
+                state = .collecting(push, body, sender)
+                return nil
+            } catch {
+                return PushRoutes.answer(to: report(Rejection(error), sender))
+            }
+        }
+    }
+
+    func end(on eventLoop: any EventLoop) -> Answer {
+        defer { state = .idle }
+        switch state {
+        case .idle: return .now(PushRoutes.error(500, "internal server error"))
+        case .discarding(let response, _): return .now(response)
+        case .collecting(let push, let body, let sender):
+            switch destination.routes.end(push, body, from: sender, through: destination.source, most: UndecodedPush.minSize) {
+            case .answer(let response, let rejection):
+                count(push, rejection, sender)
+                return .now(response)
+            case .takesLonger: return later(push, body, sender, on: eventLoop)
+            }
+        }
+    }
+
+    private func later(_ push: PushRequest, _ body: BodyBytes, _ sender: Sender, on eventLoop: any EventLoop) -> Answer {
+        let promise = eventLoop.makePromise(of: (Response, Rejection?).self)
+        let pending = PendingAnswer(promise)
+        destination.largeMessages.run(cost: 2 * body.received) { [destination] in
+            let outcome = destination.routes.end(push, body, from: sender, through: destination.source, most: .max)
+            if case .answer(let response, let rejection) = outcome { pending.succeed(response, rejection) }
+        }
+        return .later(
+            promise.futureResult.assumeIsolated().map { [self] response, rejection in
+                count(push, rejection, sender)
+                return response
+            }.nonisolated())
+    }
+
+    func refuse(_ error: RequestError) -> Response {
+        let sender: Sender? = if case .collecting(_, _, let sender) = state { sender } else { nil }
+        let isWithinBody = if case .idle = state { false } else { true }
+        state = .idle
+        let rejection: Rejection =
+            switch error.status {
+            case _ where error.isTruncated: .truncated
+            case 408 where isWithinBody: .timedOut(.message)
+            case 413: .messageTooLarge(limit: destination.settings.now.maxMessageSize)
+            case 503: .tooMuchInFlight(limit: destination.inflight.limit)
+            default: .malformedRequest(error.reason)
+            }
+        _ = report(rejection, sender)
+        return rejection.httpStatus == error.status ? PushRoutes.answer(to: rejection) : PushRoutes.error(error.status, error.reason)
+    }
+
+    func willSend(_ response: Response) {}
+
+    func ended() {
+        if case .collecting(_, _, let sender) = state { _ = report(.truncated, sender) }
+        state = .idle
+    }
+
+    // MARK: - Who and how many
+
+    private func sender(_ user: String?) -> Sender {
+        if let known, known.user == user { return known.sender }
+        let tls = isTLS ? try? channel.pipeline.syncOperations.handler(type: TLSHandler.self) : nil
+        let made = Sender(peer: Sender.Peer(of: channel), certificateNames: tls?.verifiedClientNames ?? [], user: user)
+        known = (user, made)
+        return made
+    }
+
+    private func count(_ push: PushRequest, _ rejection: Rejection?, _ sender: Sender) {
+        if let rejection {
+            _ = report(rejection, sender)
+        } else if let format = push.format {
+            destination.metrics.countReceived(format)
+        }
+    }
+
+    private func report(_ rejection: Rejection, _ sender: Sender? = nil) -> Rejection {
+        destination.metrics.countRejected(rejection)
+        destination.log.write(
+            .warning, "message refused", peer: sender?.description ?? peer.description,
+            [LogKey.reason: "\(rejection.reason.rawValue)", LogKey.error: "\(rejection.line)"])
+        return rejection
+    }
+}
+
+/// The answer to a push that is applied on another thread. When the push is dropped, at the end of the program, its answer fails.
+private final class PendingAnswer: Sendable {
+    private let promise: EventLoopPromise<(Response, Rejection?)>
+    private let isGiven = Atomic(false)
+
+    init(_ promise: EventLoopPromise<(Response, Rejection?)>) { self.promise = promise }
+
+    deinit {
+        // On the event loop this would overtake an answer that is on its way there.
+        if !isGiven.load(ordering: .acquiring) { promise.fail(ChannelError.ioOnClosedChannel) }
+    }
+
+    func succeed(_ response: Response, _ rejection: Rejection?) {
+        isGiven.store(true, ordering: .releasing)
+        promise.succeed((response, rejection))
+    }
+}
