@@ -13,10 +13,15 @@ enum Tools {
     static let chromium = find("chromium") ?? "chromium"
     static let testssl = find("testssl") ?? "testssl"
     static let promtool = find("promtool") ?? "promtool"
+    /// Exporters of Debian packages; `nil` where they are missing.
+    static let blackboxExporter = find("prometheus-blackbox-exporter")
+    static let nodeExporter = find("prometheus-node-exporter")
+    static let processExporter = find("prometheus-process-exporter")
 
     private static func find(_ name: String) -> String? {
         let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
-        let folders = path.split(separator: ":").map(String.init) + ["\(checkout)/.build/tools/usr/bin"]
+        let unpacked = ["tools", "exporters"].map { "\(checkout)/.build/\($0)/usr/bin" }
+        let folders = path.split(separator: ":").map(String.init) + unpacked
         return folders.map { "\($0)/\(name)" }.first { FileManager.default.isExecutableFile(atPath: $0) }
     }
 }
