@@ -6,7 +6,7 @@ public enum BodyFraming: Equatable, Sendable {
     case none
     case length(Int)
     case chunked
-    /// With the connection; in responses alone.
+    /// At the end of the connection; only in responses.
     case untilEnd
 }
 
@@ -16,7 +16,7 @@ struct BodyDecoder {
         /// More bytes are needed.
         case incomplete
         case data(ByteBuffer)
-        /// The body is read. One that ends with the connection never is.
+        /// The body is complete. A body that ends with the connection never gets here.
         case end
     }
 
@@ -41,7 +41,7 @@ struct BodyDecoder {
     /// The sizes of all chunks begun so far, in bytes: known before their data comes.
     var announced: Int { if case .chunks(let body) = state { body.announced } else { 0 } }
 
-    /// Takes what it can from the front of `bytes`, which must hold what was left the last time.
+    /// Consumes bytes from the front of `bytes`, which must begin with what the last call left.
     mutating func next(_ bytes: inout ByteBuffer) throws(ChunkedBody.Malformed) -> Step {
         switch state {
         case .length(let left):
@@ -58,13 +58,13 @@ struct BodyDecoder {
         }
     }
 
-    /// At most so many bytes; `nil` when there are none.
+    /// At most `most` bytes; `nil` when there are none.
     fileprivate static func take(_ most: Int, from bytes: inout ByteBuffer) -> ByteBuffer? {
         bytes.readableBytes > 0 ? bytes.readSlice(length: min(most, bytes.readableBytes)) : nil
     }
 }
 
-/// Reads a chunked body (RFC 9112 §7.1): its data comes out, extensions and trailers are passed over.
+/// Reads a chunked body (RFC 9112 §7.1). It returns the data and skips extensions and trailers.
 struct ChunkedBody {
     /// A chunk's size with its extensions, in bytes.
     static let maxSizeLine = 256
@@ -74,7 +74,7 @@ struct ChunkedBody {
     /// A body that cannot be read any further.
     enum Malformed: Error, Equatable {
         case size
-        /// Anything else about its framing.
+        /// Another fault in its framing.
         case framing
     }
 
@@ -117,7 +117,7 @@ struct ChunkedBody {
         }
     }
 
-    /// Hands the next line, without its end, to `read`, and takes it.
+    /// Passes the next line, without its end, to `read`, and consumes it.
     /// - Returns: `nil` when the line is not complete.
     private func takeLine<Result>(
         _ bytes: inout ByteBuffer, limit: Int, _ read: (HeadText) -> Result
@@ -128,7 +128,7 @@ struct ChunkedBody {
             var line = raw[..<end]
             let hasReturn = line.last == UInt8(ascii: "\r")
             if hasReturn { line = line.dropLast() }
-            // Another reader may not see a line's end in a bare LF or CR: such a line could be read in two ways.
+            // Another reader may not take a bare LF or CR for the end of a line, so such a line would be ambiguous.
             let isTerminated = strictness == .response || (hasReturn && line.isFieldValue)
             return (end, isTerminated, read(line))
         }
@@ -143,7 +143,7 @@ struct ChunkedBody {
     private static func size(_ line: HeadText, _ strictness: Strictness) -> Result<Int, Malformed> {
         let digits = line.prefix { isxdigit(CInt($0)) != 0 }
         let rest = line[digits.endIndex...].trimmed
-        // Fifteen digits do not overflow. The limit on bodies comes after.
+        // Fifteen digits do not overflow. The limit of the body is checked later.
         guard (1...15).contains(digits.count), rest.isEmpty || rest.first == UInt8(ascii: ";"),
             let size = Int(String(decoding: digits, as: UTF8.self), radix: 16)
         else { return .failure(.size) }

@@ -1,25 +1,25 @@
 public import NIOCore
 
-/// The client's end of one HTTP/1 connection: requests go out one after another, responses come in. A value that knows no socket: its
-/// methods take what has happened, and return what is to be done.
+/// The client's end of one HTTP/1 connection: it sends requests one after another and reads the responses. It is a value and knows no
+/// socket: its methods take events and return actions.
 public struct ClientConnection: Sendable {
-    /// What is to be done with the bytes that came. Asked for again and again until it is `wait`, `complete` or `failed`.
+    /// What to do with the received bytes. The caller asks again until it gets `wait`, `complete` or `failed`.
     public enum Step: Sendable, Equatable {
-        /// Nothing until more bytes come.
+        /// Wait for more bytes.
         case wait
-        /// The head of the response came. `discardBody` may follow.
+        /// The head of the response. `discardBody` may follow.
         case head(ResponseHead)
-        /// The next piece of the body came.
+        /// The next piece of the body.
         case body(ByteBuffer)
         /// The response is complete, or its reader needs no more of it. The connection is idle or, if it cannot be used again, closed.
         case complete
-        /// The connection is of no use any more.
+        /// The connection cannot be used any more.
         case failed(ClientError)
     }
 
     /// Where the connection is.
     public enum Phase: Equatable, Sendable {
-        /// It is not ready for a request: a TLS handshake is under way, say.
+        /// It is not ready for a request, for example during a TLS handshake.
         case opening
         /// The next request may be sent.
         case idle
@@ -31,7 +31,7 @@ public struct ClientConnection: Sendable {
 
     /// Informational responses before the real one.
     static let maxInformational = 16
-    /// A body that is not needed is read to its end to keep the connection, but not beyond so many bytes.
+    /// A body that is not needed is read to its end to keep the connection, but not beyond this number of bytes.
     static let maxDiscarded = 64 << 10
 
     private enum State {
@@ -49,7 +49,7 @@ public struct ClientConnection: Sendable {
     /// The request that waits for the connection to be ready.
     private var queued: ByteBuffer?
     private var keepsConnection = true
-    /// Whether any byte has come since the last request.
+    /// Whether any byte was received since the last request.
     public private(set) var hasReceived = false
 
     /// - Parameter awaitsOpening: whether `opened` is called before requests can be sent.
@@ -68,7 +68,7 @@ public struct ClientConnection: Sendable {
         }
     }
 
-    /// The memory that bytes take which came and are not consumed.
+    /// The memory of bytes that were received and not consumed.
     public var held: Int { pending.held }
 
     // MARK: - Events
@@ -102,13 +102,13 @@ public struct ClientConnection: Sendable {
         }
     }
 
-    /// Bytes came. `next` says what they mean.
+    /// Bytes were received. `next` returns what they mean.
     public mutating func receive(_ bytes: consuming ByteBuffer) {
         hasReceived = true
         pending.append(bytes)
     }
 
-    /// What is to be done with the bytes that came.
+    /// What to do with the received bytes.
     public mutating func next() -> Step {
         while true {
             switch state {
@@ -116,7 +116,7 @@ public struct ClientConnection: Sendable {
                 if let step = read() { return step }
             case .opening, .idle:
                 guard !pending.isEmpty else { return .wait }
-                // No request asked for these bytes. What follows could be taken for the response to the next one.
+                // Unsolicited bytes. They could be taken for the response to the next request.
                 return fail(.unexpectedBytes)
             case .closed:
                 return .wait
@@ -134,7 +134,7 @@ public struct ClientConnection: Sendable {
 
     /// The connection has ended.
     /// - Parameter isClean: whether the peer ended it, and nothing is missing for TLS.
-    /// - Returns: the error for the request under way. `nil` when there is none, or when the response is complete with this end.
+    /// - Returns: the error of the current request. `nil` when there is none, or when this end completes the response.
     public mutating func ended(isClean: Bool) -> ClientError? {
         defer { close() }
         switch state {
@@ -156,7 +156,7 @@ public struct ClientConnection: Sendable {
 
     // MARK: - Reading
 
-    /// - Returns: `nil` when the step is of no concern to the reader.
+    /// - Returns: `nil` when the reader does not need the step.
     private mutating func read() -> Step? {
         if case .discarding = state, !keepsConnection { return complete() }
         let event: ResponseDecoder.Event
@@ -195,7 +195,7 @@ public struct ClientConnection: Sendable {
     }
 
     private mutating func complete(isReusable: Bool = true) -> Step {
-        // Bytes that follow the response were not asked for: the connection is not used again.
+        // Unsolicited bytes follow the response. Do not reuse the connection.
         if isReusable, keepsConnection, pending.isEmpty {
             state = .idle
             pending = PendingBytes()
@@ -215,26 +215,26 @@ public struct ClientConnection: Sendable {
 public enum ClientError: Error, Equatable, Sendable {
     /// The response cannot be read.
     case response(ResponseError)
-    /// More informational responses (1xx) than are passed over.
+    /// More informational responses (1xx) than are skipped.
     case tooManyInformationalResponses
-    /// Bytes came that no request had asked for.
+    /// Bytes were received before any request.
     case unexpectedBytes
     /// The connection ended before the request was sent.
     case endedWhileOpening
     /// The connection ended before the head of the response was complete.
     case endedBeforeHead
     /// The connection ended within the body.
-    /// - Parameter isFramed: whether something says that the body is not complete: its length, or chunks without the last one.
+    /// - Parameter isFramed: whether the framing shows that the body is incomplete: a length, or chunks without the last one.
     case endedWithinBody(isFramed: Bool)
 }
 
-/// Asks an HTTP proxy for a tunnel (RFC 9110 §9.3.6), as a value: bytes of its answer go in, what they mean comes out.
+/// Asks an HTTP proxy for a tunnel (RFC 9110 §9.3.6). A value: it takes the bytes of the answer and returns what they mean.
 public struct ClientTunnel: Sendable {
     /// What the answer means so far.
     public enum Step: Equatable, Sendable {
         /// More bytes are needed.
         case wait
-        /// What is written and read from now on belongs to the tunnel.
+        /// All further bytes belong to the tunnel.
         case open
         /// The proxy opens no tunnel.
         case refused(status: Int, reason: String)
@@ -245,10 +245,10 @@ public struct ClientTunnel: Sendable {
     private var decoder = ResponseDecoder()
     private var pending = PendingBytes()
 
-    /// A tunnel that is asked for, without an answer yet.
+    /// A tunnel without an answer yet.
     public init() {}
 
-    /// Bytes of the answer came.
+    /// Bytes of the answer were received.
     public mutating func receive(_ bytes: consuming ByteBuffer) -> Step {
         pending.append(bytes)
         while true {
@@ -261,7 +261,7 @@ public struct ClientTunnel: Sendable {
             guard case .head(let head) = event else { return .wait }
             if head.isInformational { continue }
             guard (200..<300).contains(head.status) else { return .refused(status: head.status, reason: head.reason) }
-            // A server speaks TLS only after the client. Whatever a head of 2xx says of a body, there is none.
+            // A server sends TLS only after the client does. An answer with 2xx has no body, whatever its head says.
             return pending.isEmpty ? .open : .failed(.unexpectedBytes)
         }
     }

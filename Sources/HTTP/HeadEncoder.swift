@@ -1,12 +1,12 @@
 public import NIOCore
 
-/// Writes heads as bytes, without a general-purpose encoder, which costs as much as the rest of a small answer.
+/// Writes heads as bytes. A general-purpose encoder would cost as much as the rest of a small answer.
 public enum HeadEncoder {
     /// Appends the head of `response` to `buffer`, up to and including the empty line. The same for HEAD as for GET;
     /// the body that follows is `response.pieces(answering:)`.
     /// - Parameters:
     ///   - keepAlive: whether the connection stays open; if not, the head says `Connection: close`.
-    ///   - isHTTP10: whether the request was HTTP/1.0, to which staying open must be said (RFC 9112 §C.2.2).
+    ///   - isHTTP10: whether the request was HTTP/1.0; its answer says `Connection: keep-alive` (RFC 9112 §C.2.2).
     ///   - date: `Timestamp.httpDate` of now; the caller keeps the text for a second.
     public static func write(_ response: Response, to buffer: inout ByteBuffer, keepAlive: Bool, isHTTP10: Bool, date: String) {
         let size = response.headers.reduce(fixedSize + date.utf8.count) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
@@ -36,7 +36,7 @@ public enum HeadEncoder {
         }
     }
 
-    /// More than status line, `Content-Length`, `Connection`, the name of `Date` and the empty line ever take.
+    /// An upper limit for status line, `Content-Length`, `Connection`, the name of `Date` and the empty line.
     private static let fixedSize = 192
 
     private static func writeStatusLine(_ status: Int, to head: inout HeadBytes) {
@@ -52,7 +52,7 @@ public enum HeadEncoder {
     }
 }
 
-/// A head being written: one check of the room for each part, where `ByteBuffer` looks after its storage at each write.
+/// A head that is being written. It checks the free room once for each part, while `ByteBuffer` checks its storage at each write.
 private struct HeadBytes {
     private let room: UnsafeMutableRawBufferPointer
     private(set) var count = 0

@@ -11,7 +11,7 @@ public enum Token {
     }
 }
 
-/// A part of a head, as it lies in the connection's buffer. Valid only while that buffer is being read.
+/// A part of a head in the connection's buffer. Valid only while that buffer is read.
 typealias HeadText = Slice<UnsafeRawBufferPointer>
 
 extension HeadText {
@@ -23,10 +23,10 @@ extension HeadText {
         return text
     }
 
-    /// CR and LF are here only where a line is folded: `HeadLines` ends a line at any other.
+    /// CR and LF occur here only where a line is folded, because `HeadLines` ends lines at all others.
     private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D }
 
-    /// Whether it equals `lowercase`, which must be in lower case when case does not matter.
+    /// Whether it equals `lowercase`. With `ignoringCase`, that must be in lower case.
     func matches(_ lowercase: StaticString, ignoringCase: Bool = true) -> Bool {
         guard count == lowercase.utf8CodeUnitCount else { return false }
         var expected = lowercase.utf8Start
@@ -41,7 +41,7 @@ extension HeadText {
     /// Whether it has no control character but tabs (RFC 9110 §5.5).
     var isFieldValue: Bool { allSatisfy { ($0 >= 0x20 && $0 != 0x7F) || $0 == 0x09 } }
 
-    /// The number that it is: digits alone, as in `Content-Length` (RFC 9110 §8.6), and few enough not to overflow.
+    /// Its number, if it consists of digits only, as in `Content-Length` (RFC 9110 §8.6), and of few enough not to overflow.
     var decimal: Int? {
         guard (1...18).contains(count), allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
         return reduce(0) { $0 * 10 + Int($1 - 0x30) }
@@ -57,11 +57,11 @@ extension HeadText {
 /// One header line (RFC 9112 §5).
 enum HeadField {
     case field(name: HeadText, value: HeadText)
-    /// A name that is none. The line has one reading, and no name that this program knows: it is passed over.
+    /// The name is not a token. The line is not ambiguous, and no field that the program uses has such a name, so it is ignored.
     case nameless
     case malformed
 
-    /// Takes a line apart; the white space around its value is gone.
+    /// Parses a line, without the white space around its value.
     init(_ line: HeadText, _ strictness: Strictness) {
         let name = line.prefix { Token.isTokenByte($0) }
         if !name.isEmpty, name.endIndex < line.endIndex, line[name.endIndex] == UInt8(ascii: ":") {
@@ -72,7 +72,7 @@ enum HeadField {
             self = .malformed
             return
         }
-        // What is left after the token is blank, or is no part of a name.
+        // The rest after the token is white space, or not part of a name.
         let isBlank = line[name.endIndex..<colon].trimmed.isEmpty
         self = isBlank && !name.isEmpty ? .field(name: name, value: line[(colon + 1)...].trimmed) : .nameless
     }
@@ -114,13 +114,13 @@ struct HeadLines {
 
 /// Where a head ends: at its first empty line (RFC 9112 §2.1).
 enum HeadEnd: Equatable {
-    /// More must come. So many bytes need not be looked at again.
+    /// More bytes are needed. The next search can begin after `scanned` bytes.
     case incomplete(scanned: Int)
-    /// Its lines take so many bytes, with the empty line `total`.
+    /// The lines take `lines` bytes, and `total` with the empty line.
     case found(lines: Int, total: Int)
 
-    /// Looks for it in what has come so far.
-    /// - Parameter scanned: what the last search said.
+    /// Searches the received bytes.
+    /// - Parameter scanned: the result of the last search.
     init(in raw: UnsafeRawBufferPointer, scanned: Int) {
         var position = scanned
         while let newline = HeadLines.lineFeed(in: raw, from: position) {
@@ -135,7 +135,7 @@ enum HeadEnd: Equatable {
             self = .found(lines: newline + 1, total: afterReturn + 1)
             return
         }
-        // Without a line feed in it, the rest need not be looked at again.
+        // The rest has no line feed, so it need not be searched again.
         if HeadLines.lineFeed(in: raw, from: position) == nil { position = raw.count }
         self = .incomplete(scanned: position)
     }

@@ -1,39 +1,39 @@
 import NIOCore
 
-/// A response on its way: which of its pieces the channel has, and how fast its reader takes them.
+/// A response that is being sent: which pieces the channel has, and how fast the reader takes them.
 public struct OutgoingResponse: Sendable {
     /// What follows the response.
     enum End: Equatable, Sendable {
         case keepAlive
         case close
-        /// The rest of what the client sends is not understood: read on for a while, then close.
+        /// The rest of the client's bytes cannot be read: discard them for a while, then close.
         case linger
     }
 
-    /// What a sample says of the reader.
+    /// What a sample says about the reader.
     enum Verdict: Equatable {
         /// Take the next sample after this time.
         case wait(TimeAmount)
         case cut(ServerConnection.CutReason)
     }
 
-    /// Up to this, head and body go out as one buffer: a copy is cheaper than more pieces.
+    /// Up to this size, head and body are sent as one buffer, because a copy is cheaper than more pieces.
     static let joinedSize = 64 << 10
-    /// The reader is looked at so often within the time in which it has to take something.
+    /// The number of samples within the time in which the reader has to take something.
     static let samples = 4
-    /// What the channel may hold of a response while it is writable: the upper mark of its buffer. Bytes before that are taken.
+    /// How many bytes of a response the channel may hold while it is writable: its high-water mark. All bytes before them are taken.
     public static let channelWindow = 512 << 10
 
     let end: End
     /// Whether the kernel has taken all of it.
     var isTaken = false
-    /// Whether the channel did not take it at once.
+    /// Whether the channel could not take it at once.
     private(set) var isSlow = false
     var isSampleDue = false
-    /// Those that the kernel has taken for certain are replaced by empty ones: they are not held until the last one is taken.
+    /// Pieces that the kernel has certainly taken are replaced by empty ones, so that they are not held until the last one is taken.
     private var pieces: [ByteBuffer]
     private let leases: [PieceLease?]
-    /// The next piece to hand to the channel, and the bytes of all before it.
+    /// The next piece for the channel, and the bytes of all pieces before it.
     private var handed = 0
     private var handedBytes = 0
     /// The first piece that the kernel may not have taken.
@@ -80,7 +80,7 @@ public struct OutgoingResponse: Sendable {
         return piece
     }
 
-    /// While the channel is writable after a flush, it holds at most so much.
+    /// While the channel is writable after a flush, it holds at most `channelWindow` bytes.
     private mutating func dropTaken() {
         while taken < handed, takenBytes + pieces[taken].readableBytes <= handedBytes - Self.channelWindow {
             takenBytes += pieces[taken].readableBytes
@@ -89,21 +89,21 @@ public struct OutgoingResponse: Sendable {
         }
     }
 
-    /// What is held of the response: for each piece from `taken` on its memory in bytes, and its lease, if it is shared.
+    /// What the response holds: for each piece from `taken` on its memory in bytes, and its lease if it is shared.
     public var held: [(bytes: Int, lease: PieceLease?)] {
         (taken..<pieces.count).map { index in
-            // A head of its own is small, and not counted.
+            // A separate head is small and does not count.
             guard index > 0 || pieces.count == 1 else { return (0, nil) }
             return (pieces[index].storageCapacity, leases.indices.contains(index - 1) ? leases[index - 1] : nil)
         }
     }
 
-    /// At most so many bytes of it wait in the channel.
+    /// An upper limit for the bytes that wait in the channel.
     public var inChannel: Int { min(handedBytes - takenBytes, Self.channelWindow) }
 
     // MARK: - The reader
 
-    /// Whether a sample of the reader's progress has to be taken now: the first one when the channel does not take the response at once.
+    /// Whether to take a sample of the reader's progress now: the first one when the channel could not take the response at once.
     mutating func takesSample() -> Bool {
         defer {
             isSlow = true
@@ -112,7 +112,7 @@ public struct OutgoingResponse: Sendable {
         return !isSlow || isSampleDue
     }
 
-    /// The reader has come so far.
+    /// Records a sample of the reader's progress.
     mutating func sampled(_ now: WriteProgress, at time: NIODeadline, timeouts: ServerConnection.Timeouts) -> Verdict {
         var now = now
         now.handed = handed
@@ -126,12 +126,12 @@ public struct OutgoingResponse: Sendable {
     }
 }
 
-/// How much of a response its reader has taken, sampled now and then: equal samples mean that nothing moved.
+/// A sample of how much of a response its reader has taken. Two equal samples mean that it took nothing in between.
 public struct WriteProgress: Equatable, Sendable {
-    /// Bytes that the channel has not been able to hand to the kernel.
+    /// Bytes that the kernel has not taken from the channel.
     public var buffered: Int
-    /// Bytes that the peer has acknowledged; 0 where the transport does not say. The kernel's buffer is large and asks for more only when a
-    /// third of it is free: without this a slow reader would look like one that takes nothing.
+    /// Bytes that the peer has acknowledged; 0 if the transport does not report it. The kernel's buffer is large and takes more only when a
+    /// third of it is free. Without this number a slow reader would look like one that takes nothing.
     public var acknowledged: UInt64
     /// Pieces handed to the channel.
     var handed = 0

@@ -1,22 +1,21 @@
 import Synchronization
 
-/// Says what a piece of a body costs while an answer keeps it, when several answers share that piece.
+/// Counts the memory of a piece of a body that several answers share.
 ///
-/// As long as the piece is stored anyway, answers that keep it cost nothing. Once it has been replaced, they are all that keeps it in
-/// memory: then it counts, and it counts once, however many of them there are. Each method returns by how many bytes the count of
-/// what is held changes; the caller adds them to the budget. Used from any thread.
+/// While the store keeps the piece, it does not count. When the store has replaced it, only answers keep it in memory: it then counts
+/// once for all of them. Each method returns the change in bytes, which the caller adds to the budget. Any thread may use it.
 public final class PieceLease: Sendable {
     private struct State {
         /// Answers that keep the piece.
         var holders = 0
         var isStored: Bool
-        /// The size of the piece, as the first holder has told it.
+        /// The size of the piece, from the first answer that kept it.
         var bytes = 0
 
         var counted: Int { holders > 0 && !isStored ? bytes : 0 }
     }
 
-    /// Guards who keeps the piece.
+    /// Guards the counts of those that keep the piece.
     private let state: Mutex<State>
 
     /// - Parameter isStored: whether something else keeps the piece too, until `retire` is called.
@@ -31,7 +30,7 @@ public final class PieceLease: Sendable {
         }
     }
 
-    /// The answer keeps the piece no longer.
+    /// The answer no longer keeps the piece.
     public func release() -> Int {
         change { state in
             assert(state.holders > 0, "released more often than held")
@@ -39,10 +38,10 @@ public final class PieceLease: Sendable {
         }
     }
 
-    /// The piece is stored no longer.
+    /// The store no longer keeps the piece.
     public func retire() -> Int { change { $0.isStored = false } }
 
-    /// Whether only answers keep the piece: then ending them gives its memory back.
+    /// Whether only answers keep the piece, so that ending them frees its memory.
     public var isRetired: Bool { state.withLock { !$0.isStored } }
 
     private func change(_ body: (inout State) -> Void) -> Int {

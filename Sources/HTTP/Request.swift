@@ -2,13 +2,13 @@ public import NIOCore
 
 /// An HTTP request, as the routes see it.
 public struct Request: Sendable {
-    /// A request method; those that some route takes have a case.
+    /// A request method. The methods that a route uses have a case.
     public enum Method: Hashable, Sendable {
         case get, head, post, put, delete
         case other(String)
     }
 
-    /// What is asked for.
+    /// The method.
     public var method: Method
     /// The request target's path, percent-decoded; begins with `/`, or is `*`.
     public var path: String
@@ -18,17 +18,17 @@ public struct Request: Sendable {
     public var accept: String?
     /// Likewise of `Accept-Encoding`.
     public var acceptEncoding: String?
-    /// The authority of an absolute request target, else `Host`: `host` or `host:port`; `nil` when neither says one.
+    /// The authority of an absolute request target, else `Host`: `host` or `host:port`; `nil` without both.
     public var host: String?
     /// The value of `Authorization`.
     public var authorization: String?
     /// Whether it came over TLS.
     public var isTLS: Bool
-    /// The exporter-proxy that polls with it; `nil` for any other client.
+    /// The exporter-proxy that sent it; `nil` for another client.
     public var instance: String?
-    /// The value of `Origin`: where a browser says that the request comes from (RFC 6454 §7).
+    /// The value of `Origin`: the site whose page made the browser send the request (RFC 6454 §7).
     public var origin: String?
-    /// The value of `Sec-Fetch-Site`: how a browser relates that place to this one (W3C Fetch Metadata).
+    /// The value of `Sec-Fetch-Site`: how that site relates to this one (W3C Fetch Metadata).
     public var fetchSite: String?
     /// The other end of the connection.
     public var peer: Peer
@@ -47,7 +47,7 @@ public struct Request: Sendable {
         }
     }
 
-    /// A request made of its parts. `init(_:isTLS:peer:)` makes one of a head.
+    /// Makes a request from its parts. `init(_:isTLS:peer:)` makes one from a head.
     public init(
         method: Method = .get, path: String, query: [QueryItem] = [], accept: String? = nil, acceptEncoding: String? = nil,
         host: String? = nil, authorization: String? = nil, isTLS: Bool = false, instance: String? = nil,
@@ -72,7 +72,7 @@ extension Request {
     /// The header field in which a polling exporter-proxy names itself, in lower case.
     public static let instanceField = "x-exporter-proxy-instance"
 
-    /// Takes a head's target apart, without a copy in the ordinary case.
+    /// Parses the head's target, in the ordinary case without a copy.
     /// - Parameter peer: the other end of the connection.
     /// - Throws: `BadRequest` for a target or `Host` that is not valid, bad percent-encoding, a NUL byte, or text that is not UTF-8.
     public init(_ head: RequestHead, isTLS: Bool, peer: Peer) throws(BadRequest) {
@@ -80,7 +80,7 @@ extension Request {
         if let host = head.host, !RequestTarget.isValidHost(host) { throw BadRequest("invalid Host header") }
         self.init(
             method: head.method, path: target.path, query: target.query, accept: head.accept, acceptEncoding: head.acceptEncoding,
-            // The authority of an absolute target wins over Host (RFC 9112 §3.2.2). An empty Host says nothing.
+            // The authority of an absolute target wins over Host (RFC 9112 §3.2.2). An empty Host counts as none.
             host: target.authority ?? (head.host == "" ? nil : head.host), authorization: head.authorization, isTLS: isTLS,
             instance: head.instance, origin: head.origin, fetchSite: head.fetchSite, peer: peer)
     }
@@ -100,9 +100,9 @@ extension Request.Method: CustomStringConvertible {
     }
 }
 
-/// A request that no route can answer because its head makes no sense: 400 (RFC 9110 §15.5.1).
+/// A request that no route can answer because its head is malformed: 400 (RFC 9110 §15.5.1).
 public struct BadRequest: Error, Equatable {
-    /// What is wrong with it, for its sender.
+    /// What is wrong with it, for the client.
     public let reason: String
 
     init(_ reason: String) { self.reason = reason }
@@ -111,9 +111,9 @@ public struct BadRequest: Error, Equatable {
     public var response: Response { .text(400, "bad request: \(reason)") }
 }
 
-/// The other end of a connection: made once per connection, and cheap to pass on with each request.
+/// The other end of a connection. Made once for each connection, and cheap to pass on with each request.
 public struct Peer: Equatable, Sendable {
-    /// Its address; `nil` when the transport does not know one.
+    /// Its address; `nil` when the transport has none.
     public let address: SocketAddress?
 
     /// The peer at this address.
@@ -124,7 +124,7 @@ public struct Peer: Equatable, Sendable {
 }
 
 extension Peer: CustomStringConvertible {
-    /// `127.0.0.1:6554`, `[::1]:6554`, or `unknown`. Written when it is asked for.
+    /// `127.0.0.1:6554`, `[::1]:6554`, or `unknown`.
     public var description: String {
         guard let ip = address?.ipAddress, let port = address?.port else { return "unknown" }
         return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"

@@ -1,9 +1,9 @@
 import Glibc
 public import NIOCore
 
-/// The head of one request, as far as it concerns the connection and the routes. Its framing has been checked.
+/// The parts of one request's head that the connection and the routes need. Its framing was checked.
 public struct RequestHead: Equatable, Sendable {
-    /// What is asked for.
+    /// The method.
     public var method: Request.Method
     /// The request target as it was sent.
     public var target: String
@@ -43,11 +43,11 @@ public struct RequestHead: Equatable, Sendable {
     }
 }
 
-/// A request that cannot be read any further: it is answered, and the connection ends.
+/// A request that cannot be read any further. It gets this answer, and the connection ends.
 public struct RequestError: Error, Equatable, Sendable {
     /// The status to answer with.
     public let status: Int
-    /// What is wrong with the request, for its sender.
+    /// What is wrong with the request, for the client.
     public let reason: String
 
     /// Whether the client has ended its side within the request.
@@ -66,7 +66,7 @@ public struct RequestError: Error, Equatable, Sendable {
     }()
 }
 
-/// Reads HTTP/1 requests from the bytes of a connection (RFC 9112). `Strictness` says what it takes and what it refuses.
+/// Reads HTTP/1 requests from the bytes of a connection (RFC 9112). `Strictness` lists what it accepts and refuses.
 public struct RequestDecoder: Sendable {
     /// The request line, without its end, in bytes.
     static let maxRequestLine = 8 << 10
@@ -88,7 +88,7 @@ public struct RequestDecoder: Sendable {
     }
 
     private enum State {
-        /// So many bytes have been looked at without finding the end of the head.
+        /// The first `scanned` bytes do not contain the end of the head.
         case head(scanned: Int)
         case body(BodyDecoder)
         case failed(RequestError)
@@ -127,7 +127,7 @@ public struct RequestDecoder: Sendable {
         } catch {
             throw RequestError(400, error == .size ? "malformed chunk size" : "malformed chunked body")
         }
-        // As soon as a chunk says how large it is.
+        // Checked as soon as a chunk announces its size.
         guard body.announced <= maxBody else { throw Self.bodyTooLarge }
         switch step {
         case .incomplete:
@@ -149,7 +149,7 @@ public struct RequestDecoder: Sendable {
     private mutating func nextHead(_ bytes: inout ByteBuffer, scanned: Int) throws(RequestError) -> Event {
         if scanned == 0 {
             Self.skipEmptyLines(&bytes)
-            // The sender of another protocol is told at once, as it may never send the end of a line.
+            // Refuse another protocol at once, because its client may never send the end of a line.
             if let first = bytes.readableBytesView.first, !Token.isTokenByte(first) {
                 throw RequestError(400, "this is no HTTP request")
             }
@@ -167,7 +167,7 @@ public struct RequestDecoder: Sendable {
         }
     }
 
-    /// Empty lines before a request are passed over (RFC 9112 §2.2).
+    /// Empty lines before a request are skipped (RFC 9112 §2.2).
     private static func skipEmptyLines(_ bytes: inout ByteBuffer) {
         let count = bytes.readableBytesView.prefix { $0 == UInt8(ascii: "\r") || $0 == UInt8(ascii: "\n") }.count
         bytes.moveReaderIndex(forwardBy: count)
@@ -203,13 +203,13 @@ public struct RequestDecoder: Sendable {
     }
 }
 
-/// Takes the bytes of one complete head apart: request line and header fields, each line still with its end.
+/// Parses the bytes of one complete head: request line and header fields, each line with its end.
 private struct RequestHeadReader {
     private var lines: HeadLines
     private var contentLength: Int?
     private var isChunked = false
     private var isHostSeen = false
-    /// Whether `Connection` says `close`, which wins over any `keep-alive` beside it.
+    /// Whether `Connection` has `close`, which wins over `keep-alive`.
     private var isClosing = false
 
     init(_ raw: UnsafeRawBufferPointer) {
@@ -319,7 +319,7 @@ private struct RequestHeadReader {
         }
     }
 
-    /// One number, once: anything else may be an attempt to smuggle (RFC 9112 §6.3).
+    /// Exactly one number: anything else may be request smuggling (RFC 9112 §6.3).
     private mutating func readContentLength(_ value: HeadText) throws(RequestError) {
         guard contentLength == nil else { throw RequestError(400, "more than one Content-Length") }
         guard let length = value.decimal else { throw RequestError(400, "malformed Content-Length") }

@@ -1,4 +1,4 @@
-/// A request target taken apart and percent-decoded (RFC 9112 §3.2, RFC 3986).
+/// A parsed and percent-decoded request target (RFC 9112 §3.2, RFC 3986).
 struct RequestTarget: Equatable {
     /// Host and port of an absolute target.
     var authority: String?
@@ -7,7 +7,7 @@ struct RequestTarget: Equatable {
     var query: [Request.QueryItem] = []
 
     init(_ text: String, method: Request.Method) throws(BadRequest) {
-        // The ordinary scrape: nothing to look for, nothing to decode.
+        // The ordinary scrape has nothing to decode.
         if text == "/metrics" {
             path = text
             return
@@ -38,7 +38,7 @@ struct RequestTarget: Equatable {
         }
     }
 
-    /// Whether `text` may stand in `Host`: `host` or `host:port`, nothing that could mean more than that (RFC 3986 §3.2.2).
+    /// Whether `text` is valid in `Host`: `host` or `host:port` and nothing else (RFC 3986 §3.2.2).
     static func isValidHost(_ text: String) -> Bool {
         text.utf8.allSatisfy { byte in
             switch byte {
@@ -98,7 +98,7 @@ struct RequestTarget: Equatable {
 
 /// Percent-encoding of one part of a URL (RFC 3986 §2.1).
 public enum PercentEncoding {
-    /// Every byte but the unreserved characters is encoded.
+    /// Encodes every byte except the unreserved characters.
     public static func encode(_ text: String) -> String {
         var result: [UInt8] = []
         let digits = Array("0123456789ABCDEF".utf8)

@@ -1,6 +1,6 @@
 public import NIOCore
 
-/// An answer: status, headers, and the body as pieces that are sent one after another, none copied.
+/// An answer: status, headers, and the body as pieces that are sent one after another without a copy.
 public struct Response: Sendable {
     /// The status code (RFC 9110 §15).
     public var status: Int
@@ -10,10 +10,10 @@ public struct Response: Sendable {
     public var body: [ByteBuffer]
     /// The sum of the pieces' readable bytes.
     public var contentLength: Int
-    /// The lease of each piece that several answers share; `nil`, or missing at the end, for a piece of this answer alone.
+    /// The lease of each piece that several answers share; `nil`, or missing at the end, for a piece of only this answer.
     public var leases: [PieceLease?] = []
 
-    /// An answer made of its parts; `contentLength` must be that of `body`.
+    /// Makes an answer from its parts; `contentLength` must be that of `body`.
     public init(status: Int, headers: [(name: String, value: String)] = [], body: [ByteBuffer], contentLength: Int) {
         self.status = status
         self.headers = headers
@@ -36,11 +36,10 @@ public struct Response: Sendable {
     /// The header field in which an exporter-proxy lists the instances that its answer contains, in lower case.
     public static let instancesField = "x-exporter-proxy-instances"
 
-    /// For answers that change with time: an old copy would mislead its reader.
+    /// For answers that change with time and must not be cached.
     public static let neverStored = (name: "Cache-Control", value: "no-store")
 
-    /// What follows the head on the wire: nothing in the answer to HEAD, whose headers are those of GET (RFC 9110 §9.3.2),
-    /// nor with a status that has no body. The one place that knows this.
+    /// The body as it is sent. It is empty for HEAD, whose headers are those of GET (RFC 9110 §9.3.2), and for a status without a body.
     public func pieces(answering method: Request.Method) -> [ByteBuffer] {
         method == .head || !Response.hasBody(status) ? [] : body
     }
@@ -50,7 +49,7 @@ public struct Response: Sendable {
         status >= 200 && status != 204 && status != 304
     }
 
-    /// The words beside the code in the status line; empty for a code that is neither sent nor expected here.
+    /// The reason phrase of a status; empty for a code that the program neither sends nor expects.
     public static func reasonPhrase(_ status: Int) -> String {
         switch status {
         case 100: "Continue"
@@ -89,9 +88,9 @@ public protocol Responder: Sendable {
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer
 }
 
-/// A response, now or later: the ordinary scrape is `.now`, without a task or a suspension.
+/// A response now or later. The ordinary scrape is `.now`, without a task or a suspension.
 public enum Answer {
     case now(Response)
-    /// Where the work would hold up the event loop (a large compression); the future belongs to the event loop handed in and never fails.
+    /// For work that would block the event loop (a large compression). The future belongs to the given event loop and never fails.
     case later(EventLoopFuture<Response>)
 }

@@ -1,10 +1,10 @@
 public import NIOCore
 
-/// The head of one response, as far as it concerns the connection and the poll.
+/// The parts of one response's head that the connection and the poll need.
 public struct ResponseHead: Equatable, Sendable {
     /// The status code (RFC 9110 §15).
     public var status: Int
-    /// The server's words for the status, at most 64 bytes. If it sends none, the usual ones; empty when the code has none.
+    /// The server's reason phrase, at most 64 bytes. If the server sends none, the standard one; empty when the code has none.
     public var reason: String
     /// HTTP/1.0. Otherwise HTTP/1.1, or a later minor version of it.
     public var isHTTP10: Bool
@@ -30,22 +30,22 @@ public struct ResponseHead: Equatable, Sendable {
         self.isHTTP10 = isHTTP10
     }
 
-    /// Whether another head follows (RFC 9110 §15.2). After 101, which was not asked for, nothing of HTTP follows.
+    /// Whether another head follows (RFC 9110 §15.2). After 101, which no request asks for, no HTTP follows.
     public var isInformational: Bool { (100..<200).contains(status) && status != 101 }
 }
 
 /// A response that cannot be read any further.
 public enum ResponseError: Error, Equatable, Sendable {
-    /// It is no HTTP, or can be read in more than one way.
+    /// It is not HTTP, or it is ambiguous.
     case malformed(String)
     /// All heads of the response together are larger than this, in bytes.
     case headTooLarge(limit: Int)
 }
 
 /// Reads one HTTP/1 response from the bytes of a connection (RFC 9112): informational heads, the head, the pieces of its body.
-/// `Strictness` says what it takes and what it refuses.
+/// `Strictness` lists what it accepts and refuses.
 public struct ResponseDecoder: Sendable {
-    /// All heads of a response together, the informational ones too, in bytes.
+    /// The limit of all heads of a response together, with the informational ones, in bytes.
     public static let maxHead = 64 << 10
 
     /// One part of a response.
@@ -61,7 +61,7 @@ public struct ResponseDecoder: Sendable {
     }
 
     private enum State {
-        /// So many bytes have been looked at without finding the end of the head.
+        /// The first `scanned` bytes do not contain the end of the head.
         case head(scanned: Int)
         case body(BodyDecoder)
         case failed(ResponseError)
@@ -145,15 +145,15 @@ public struct ResponseDecoder: Sendable {
     }
 }
 
-/// Takes the bytes of one complete response head apart: status line and header fields, each line still with its end.
+/// Parses the bytes of one complete response head: status line and header fields, each line with its end.
 private struct ResponseHeadReader {
-    /// Of the server's words after the status, in bytes.
+    /// The limit of the reason phrase, in bytes.
     private static let maxReason = 64
 
     private enum ContentLength {
         case missing
         case valid(Int)
-        /// Not a number, or two that differ. It matters only when nothing else says where the body ends.
+        /// Not a number, or two different ones. It matters only when nothing else determines the end of the body.
         case invalid
     }
 
@@ -226,7 +226,7 @@ private struct ResponseHeadReader {
         }
     }
 
-    /// Repeated, it must say the same (RFC 9112 §6.3).
+    /// If it is repeated, all values must be the same (RFC 9112 §6.3).
     private mutating func readContentLength(_ value: HeadText) {
         for element in value.split(separator: UInt8(ascii: ","), omittingEmptySubsequences: false) {
             guard let length = element.trimmed.decimal else { return contentLength = .invalid }
@@ -252,7 +252,7 @@ private struct ResponseHeadReader {
     private func keepsAlive(after head: ResponseHead) -> Bool {
         if isClosing || head.framing == .untilEnd || head.status == 101 { return false }
         guard head.transferEncoding != nil else { return !head.isHTTP10 || isKeptAlive }
-        // Something between here and there may have gone by the length (RFC 9112 §6.1, §6.3).
+        // A proxy in between may have used the length (RFC 9112 §6.1, §6.3).
         if case .missing = contentLength { return !head.isHTTP10 }
         return false
     }

@@ -3,9 +3,9 @@ public import NIOCore
 extension ServerConnection {
     /// The time limits of a connection.
     public struct Timeouts: Sendable {
-        /// For a request's head, from its first byte; of a new connection from its start.
+        /// For a request's head, from its first byte, and for the first request from the start of the connection.
         public var head: TimeAmount
-        /// For a request's body, from the end of its head; `nil` when the head's time goes on.
+        /// For a request's body, from the end of its head; `nil` when the limit of the head also covers the body.
         public var body: TimeAmount?
         /// For a kept connection without a request.
         public var idle: TimeAmount
@@ -14,7 +14,7 @@ extension ServerConnection {
         /// The longest that a reader may take for one response.
         public var response: TimeAmount
 
-        /// Limits made of their parts.
+        /// Makes limits from their parts.
         public init(head: TimeAmount, body: TimeAmount? = nil, idle: TimeAmount, write: TimeAmount, response: TimeAmount) {
             self.head = head
             self.body = body
@@ -24,16 +24,16 @@ extension ServerConnection {
         }
     }
 
-    /// A wish that the connection ends after the exchange under way.
+    /// A request to end the connection after its current exchange.
     public struct Drain: Equatable, Sendable {
-        /// How long a connection is kept that has had no request.
+        /// How long a connection that has had no request stays open.
         public var newPause: TimeAmount
-        /// How long any other connection without a request is kept.
+        /// How long any other connection without a request stays open.
         public var keptPause: TimeAmount
-        /// Whether no later wish replaces it.
+        /// Whether later requests to drain do not replace it.
         public var isFinal: Bool
 
-        /// A wish made of its parts.
+        /// Makes it from its parts.
         public init(newPause: TimeAmount, keptPause: TimeAmount, isFinal: Bool) {
             self.newPause = newPause
             self.keptPause = keptPause
@@ -47,35 +47,35 @@ extension ServerConnection {
         case writeTimeout = "write_timeout"
         /// Its reader takes too long for one response.
         case responseTimeout = "response_timeout"
-        /// Its reader is the slowest of those that together hold too much.
+        /// All readers together hold too much, and this one is the slowest.
         case heldSize = "max_held_size"
     }
 
-    /// What the owner of the channel does next.
+    /// What the channel handler does next.
     public enum Action: Sendable {
-        /// A request begins. Its answer may be given at once: then its body is not read.
+        /// A request begins. It may be answered at once; then its body is not read.
         case head(RequestHead)
         /// The next piece of its body.
         case body(ByteBuffer)
-        /// The request is complete. Its answer is awaited.
+        /// The request is complete. `respond` must follow.
         case end
-        /// The request cannot be read any further. The answer that says so is awaited; the connection ends after it.
+        /// The request cannot be read any further. `respond` must follow with the error; then the connection ends.
         case refuse(RequestError)
         /// Write these bytes. When the kernel has taken the last ones, call `taken`.
         case write(ByteBuffer, isLast: Bool)
         case flush
-        /// Look how far the reader has come, and call `sampled`.
+        /// Take a sample of the reader's progress, and call `sampled`.
         case sample
-        /// Call `timerExpired` after this time, instead of any other; `nil`: never.
+        /// Call `timerExpired` after this time. It replaces the time before; `nil` means never.
         case timer(TimeAmount?)
         /// Issue the read that was held back.
         case read
-        /// Let other connections take their turn, then call `resumed`.
+        /// Give other connections their turn, then call `resumed`.
         case yield
         case closeOutput
         /// Close the connection.
         case close
-        /// Close the connection at once, whatever its reader has not taken.
+        /// Close the connection at once, even if its reader has not taken everything.
         case cut(CutReason)
     }
 }
