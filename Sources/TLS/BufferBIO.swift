@@ -56,7 +56,7 @@ final class BufferBIO {
         return bytes
     }
 
-    /// Discards what came and will not be read any more.
+    /// Discards received bytes that will not be read.
     func discardInbound() {
         inbound = ByteBuffer()
     }
@@ -81,7 +81,7 @@ final class BufferBIO {
     }
 }
 
-/// The functions behind every `BufferBIO`, made once for the process.
+/// The functions of every `BufferBIO`, made once for the process.
 private struct BIOMethod: @unchecked Sendable {
     // Safe to share: written only in `init`, and OpenSSL only reads it. Never freed.
     let pointer: OpaquePointer?

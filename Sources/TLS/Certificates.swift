@@ -31,7 +31,7 @@ final class X509Certificate {
             notBefore: Self.epochSeconds(X509_get0_notBefore(pointer)), notAfter: Self.epochSeconds(X509_get0_notAfter(pointer)))
     }
 
-    /// Why OpenSSL refused it, and what is needed instead; empties the error queue.
+    /// Why OpenSSL refused it, and what it needs instead; empties the error queue.
     func refusal() -> String {
         let reason = OpenSSLErrorQueue.first
         let bits = EVP_PKEY_get_bits(X509_get0_pubkey(pointer))
@@ -175,12 +175,12 @@ final class RevocationList {
         X509_CRL_free(pointer)
     }
 
-    /// After this moment, in seconds since 1970-01-01 UTC, it says nothing any more; `nil` when it never ends.
+    /// When the list ends, in seconds since 1970-01-01 UTC; `nil` when it never ends.
     var nextUpdate: Int64? {
         X509_CRL_get0_nextUpdate(pointer).map { X509Certificate.epochSeconds($0) }
     }
 
-    /// Whether an authority of this list carries the issuer's name, and none of those has signed it: it would be of no use, silently.
+    /// Whether an authority in `authorities` has the issuer's name, but none of those signed this list. OpenSSL would silently ignore it.
     func isForged(among authorities: [X509Certificate]) -> Bool {
         let issuer = X509_CRL_get_issuer(pointer)
         let namesakes = authorities.filter { X509_NAME_cmp(X509_get_subject_name($0.pointer), issuer) == 0 }

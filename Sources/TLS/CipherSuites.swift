@@ -1,6 +1,6 @@
 import COpenSSL
 
-/// The cipher suites that this OpenSSL has and may use at its security level, those without authentication or encryption left out.
+/// The cipher suites that this OpenSSL has and allows at its security level, except those without authentication or encryption.
 public enum CipherSuites {
     /// One suite.
     struct Suite: Sendable {
@@ -20,7 +20,7 @@ public enum CipherSuites {
     /// Their names as Go writes them, those of TLS 1.3 first.
     static var names: [String] { all.filter(\.isTLS13).map(\.name) + all.filter { !$0.isTLS13 }.map(\.name) }
 
-    /// Whether there is a suite of this name, be it Go's or OpenSSL's.
+    /// Whether there is a suite of this name, Go's or OpenSSL's.
     public static func has(_ name: String) -> Bool { suite(named: name) != nil }
 
     static func suite(named name: String) -> Suite? {
@@ -28,7 +28,7 @@ public enum CipherSuites {
         return all.first { $0.name == name || $0.openSSLName == name }
     }
 
-    /// What this OpenSSL has, in its own order.
+    /// The suites of this OpenSSL, in its own order.
     private static let all: [Suite] = {
         OpenSSLErrorQueue.clear()
         defer { OpenSSLErrorQueue.clear() }

@@ -9,18 +9,18 @@ public protocol HandshakeBudget: Sendable {
     func release(_ bytes: Int)
 }
 
-/// What all TLS handshakes that are under way may hold together.
+/// Limits the memory of all TLS handshakes in progress together.
 ///
-/// A server's handshake reserves what it holds before it holds it. When that does not fit, the oldest handshakes of the same event loop
-/// end first, with the reason `too_many`: a peer that goes on needs a moment, one that only holds memory stays for long. A client's
-/// handshakes are counted, and take no room from servers: the configuration says how many there are.
+/// A server's handshake reserves memory before it uses it. When that does not fit, the oldest handshakes of the same event loop end first,
+/// with the reason `too_many`: a peer that continues needs a moment, while an attacker stays until the deadline. The handshakes of clients
+/// are counted but do not reduce the limit of servers, because the configuration determines their number.
 public final class HandshakeLimit: SharedSetting, Sendable {
-    /// The most that the handshakes of all servers hold together, in bytes: some 1,100 where no certificate is asked for.
+    /// The limit of the handshakes of all servers together, in bytes. Enough for about 1,100 without client certificates.
     public static let maxBytes = 64 << 20
 
-    /// What one handshake holds inside OpenSSL, in bytes, at the most: measured with OpenSSL 3.0 for both versions of TLS.
+    /// The most bytes that one handshake holds inside OpenSSL: measured with OpenSSL 3.0 for both versions of TLS.
     static let connectionCost = 56 * 1024
-    /// What it holds more while the peer's Certificate message is read.
+    /// Additional bytes while the peer's Certificate message is read.
     static let certificateCost = (client: 48 * 1024, server: 96 * 1024)
 
     private let budget: any HandshakeBudget
@@ -29,7 +29,7 @@ public final class HandshakeLimit: SharedSetting, Sendable {
     private let state = Mutex(State())
 
     private struct State {
-        /// What servers have reserved.
+        /// The bytes that servers have reserved.
         var reserved = 0
         var lastNumber: UInt64 = 0
         var byLoop: [ObjectIdentifier: Handshakes] = [:]
@@ -55,7 +55,7 @@ public final class HandshakeLimit: SharedSetting, Sendable {
         mutating func end(_ number: UInt64) {
             handlers[number] = nil
             while let first = order.first, handlers[first] == nil { order.removeFirst() }
-            // A handshake that lasts long must not keep the numbers of all that came after it.
+            // One long handshake must not keep the numbers of all later ones.
             guard order.count > 64, order.count > 2 * handlers.count else { return }
             order = CircularBuffer(order.filter { handlers[$0] != nil })
         }

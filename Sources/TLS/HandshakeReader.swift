@@ -1,10 +1,10 @@
 import NIOCore
 
-/// Reads what a peer sends during its handshake, in front of OpenSSL, and hands on whole messages only.
+/// Reads the bytes of a peer's handshake before OpenSSL does, and passes on complete messages only.
 ///
-/// OpenSSL allocates the length that a handshake message announces, before a byte of the message has come. This reader looks at the
-/// announced length first, keeps a message until all of it is there, and refuses one that is too long. It holds only bytes that were
-/// really sent, at most one message and one record. Messages may be cut into any number of records (RFC 8446 section 5.1).
+/// OpenSSL allocates the length that a handshake message announces, before it receives the message. This reader checks the announced
+/// length first, keeps a message until it is complete, and refuses one that is too long. It holds only received bytes, at most one message
+/// and one record. Messages may be split into any number of records (RFC 8446 section 5.1).
 ///
 /// Only messages in plain text can be read: every ClientHello, also the second one after a HelloRetryRequest, and in TLS 1.2 all messages
 /// up to ChangeCipherSpec. Encrypted messages pass; OpenSSL limits those by `maxCertificateMessage`.
@@ -36,19 +36,19 @@ struct HandshakeReader {
     private static let maxFraming = 8 * 1024
 
     private let isServer: Bool
-    /// Bytes from the network that were not handed on.
+    /// Bytes from the network that were not passed on.
     private var bytes = ByteBuffer()
-    /// How many of `bytes`, whole records, have been looked at.
+    /// How many of `bytes` were checked; these are complete records.
     private var scanned = 0
-    /// How many of `bytes` end with a whole message, and may be handed on.
+    /// How many of `bytes` end with a complete message and may be passed on.
     private var ready = 0
-    /// The beginning of a message whose four bytes of header are not all there.
+    /// The beginning of a message whose header of four bytes is not complete.
     private var header: [UInt8] = []
-    /// What is missing of the message that has begun.
+    /// The missing bytes of the message that has begun.
     private var missing = 0
-    /// No bytes were handed on yet: OpenSSL does not know the version.
+    /// No bytes were passed on yet, so OpenSSL does not know the version.
     private var isFirst = true
-    /// Nothing of what follows can be read.
+    /// The following bytes cannot be read.
     private var isOver = false
     /// Why the record after `ready` is refused, once OpenSSL has read what comes before.
     private var refusal: Refusal?
@@ -65,7 +65,7 @@ struct HandshakeReader {
         if bytes.readableBytes == 0 { bytes = more } else { bytes.writeImmutableBuffer(more) }
     }
 
-    /// Takes all that is left: the handshake is complete.
+    /// Returns all remaining bytes after the handshake.
     mutating func takeRest() -> ByteBuffer {
         defer { bytes = ByteBuffer() }
         return bytes
@@ -93,7 +93,7 @@ struct HandshakeReader {
                 return passAll()
             }
             if record.kind == Record.changeCipherSpec {
-                // Only OpenSSL can tell what follows, once it has read what comes before.
+                // OpenSSL must read the bytes before it to know what follows.
                 if isFirst, ready > 0 { break }
                 if !isFirst, isTLS12() {
                     isOver = true
@@ -128,7 +128,7 @@ struct HandshakeReader {
         return .wait
     }
 
-    /// Looks at one whole record.
+    /// Checks one complete record.
     private mutating func read(_ record: Record) -> Refusal? {
         let end = scanned + record.totalLength
         if record.kind == Record.handshake {
@@ -206,7 +206,7 @@ private struct Record {
         self.length = Int(length)
     }
 
-    /// Why a server does not go on with this record when it has no ClientHello yet.
+    /// Why a server without a ClientHello refuses this record.
     var refusalBeforeHello: HandshakeReader.Refusal? {
         guard kind == Self.handshake else { return .unexpected("the first record is no handshake record") }
         guard majorVersion == 3 else { return .notTLS }
@@ -216,7 +216,7 @@ private struct Record {
         return length == 0 ? .unexpected("a handshake record is empty") : nil
     }
 
-    /// Whether OpenSSL would not refuse it by its header alone.
+    /// Whether OpenSSL would accept its header.
     var isPossible: Bool {
         majorVersion == 3 && (20...24).contains(kind)
             && (kind == Self.handshake ? (1...Self.maxPlaintext).contains(length) : length <= Self.maxPlaintext + Self.maxExpansion)
@@ -262,7 +262,7 @@ enum FirstBytes: Equatable {
 }
 
 extension ByteBuffer {
-    /// The same bytes in memory of their own, unless theirs is not much larger.
+    /// Copies the bytes to a smaller storage, unless the present one is not much larger.
     fileprivate func withTightStorage() -> ByteBuffer {
         guard readableBytes > 0, storageCapacity > 2 * max(readableBytes, 128) else { return self }
         var copy = ByteBuffer()

@@ -17,7 +17,7 @@ enum OpenSSLErrorQueue {
         ERR_GET_LIB(first) != ERR_LIB_SSL && ERR_GET_LIB(last) == ERR_LIB_SSL ? last : first
     }
 
-    /// The error that came last, which tells where a reader gave up; 0 when there is none.
+    /// The last error, which shows where a reader stopped; 0 when there is none.
     static var last: UInt {
         ERR_peek_last_error()
     }
@@ -49,7 +49,7 @@ enum OpenSSLErrorQueue {
         ERR_GET_LIB(code) == library && ERR_GET_REASON(code) == reason
     }
 
-    /// The number of the alert that the peer sent, when the error tells of one.
+    /// The number of the alert that the peer sent, if the error is about one.
     static func receivedAlert(in code: UInt) -> UInt8? {
         // OpenSSL gives an alert the reason 1000 + its number; alerts are one byte.
         guard ERR_GET_LIB(code) == ERR_LIB_SSL else { return nil }

@@ -1,13 +1,13 @@
 import NIOCore
 
-/// The way from the application to the network: keeps writes as references, and encrypts while the channel is writable.
+/// Takes writes from the application, keeps them as references, and encrypts and sends them while the channel is writable.
 /// It is a class because `flush` calls back synchronously, and the callback must see its current state.
 final class EncryptingOutput {
     /// How a run ended.
     enum Result {
         /// All flushed bytes have left.
         case drained
-        /// Bytes are left until the channel is writable, the peer has sent something, or the next turn.
+        /// Bytes wait until the channel is writable, the peer sends something, or the next turn.
         case unfinished
         /// An outer run continues.
         case isRunning
@@ -15,11 +15,11 @@ final class EncryptingOutput {
 
     /// Four records of `PlaintextQueue.pieceSize` make one write of 64 KiB: a system call per record costs a third more.
     private static let piecesPerWrite = 4
-    /// How many such writes one run may make before other connections on the event loop have their turn.
+    /// The number of writes in one run before other connections on the event loop have their turn.
     private static let writesPerTurn = 16
 
     private(set) var queue = PlaintextQueue()
-    /// `flush` calls back synchronously (writability, promises). Only one run happens at a time; the outer one sees what changed.
+    /// `flush` calls back synchronously (writability, promises). Only one run happens at a time; the outer run sees the changes.
     private var isRunning = false
     private var announcedWritability = true
     private var missedWritabilityChange = false
@@ -28,7 +28,7 @@ final class EncryptingOutput {
         queue.append(bytes, promise: promise)
     }
 
-    /// Allows all that was written so far to leave.
+    /// Allows sending everything that was written so far.
     func flush() {
         queue.flush()
     }
@@ -135,13 +135,13 @@ struct PlaintextQueue {
         bytes += buffer.readableBytes
     }
 
-    /// Allows all that was written so far to leave.
+    /// Allows sending everything that was written so far.
     mutating func flush() {
         flushedWrites = writes.count
         flushedBytes = bytes
     }
 
-    /// Hands the next flushed bytes, at most `pieceSize` in one run of memory, to `encrypt`, and drops as many as it says it took.
+    /// Passes the next flushed bytes, at most `pieceSize` and contiguous, to `encrypt`, and drops as many as that returns.
     /// - Returns: the promises of the writes that are now wholly taken.
     mutating func takePiece(
         appendingPromisesTo promises: inout [EventLoopPromise<Void>], _ encrypt: (UnsafeRawBufferPointer) throws(TLSError) -> Int

@@ -57,8 +57,7 @@ enum PEM {
         return labels
     }
 
-    /// The cipher that a private key is encrypted with, by OpenSSL's name, when this OpenSSL has it in its legacy provider alone, or not
-    /// at all.
+    /// The cipher of an encrypted private key, by OpenSSL's name, if this OpenSSL has it only in its legacy provider or not at all.
     static func unsupportedKeyCipher(in pem: [UInt8]) -> String? {
         var unsupported: String?
         try? forEachBlock(of: pem) { block throws(Unreadable) in
@@ -70,7 +69,7 @@ enum PEM {
         return unsupported
     }
 
-    /// Whether the bytes start like the ASN.1 sequence that certificates and keys are when not in PEM.
+    /// Whether the bytes begin like an ASN.1 sequence: a certificate or key that is not in PEM.
     static func looksLikeDER(_ bytes: [UInt8]) -> Bool {
         bytes.count > 2 && bytes[0] == 0x30 && bytes[1] > 0x80
     }
@@ -184,7 +183,7 @@ final class PrivateKey {
         EVP_PKEY_free(pointer)
     }
 
-    /// Why a key could not be read, as far as the kind of file tells it.
+    /// Why a key could not be read, guessed from the kind of file.
     private static func reason(_ pem: [UInt8]) -> String {
         let labels = PEM.labels(of: pem)
         guard let label = labels.first(where: { $0.hasSuffix("PRIVATE KEY") }) else {
@@ -194,7 +193,7 @@ final class PrivateKey {
         return "its \(label) block is damaged or of an unknown kind (\(OpenSSLErrorQueue.takeReason()))"
     }
 
-    /// As a text editor leaves it: without the line break.
+    /// The text without the line break that text editors add.
     private static func firstLine(_ text: [UInt8]) -> [UInt8] {
         var end = text.endIndex
         if end > 0, text[end - 1] == UInt8(ascii: "\n") { end -= 1 }
@@ -203,7 +202,7 @@ final class PrivateKey {
     }
 }
 
-/// OpenSSL's question for the password of a key, and the answer.
+/// OpenSSL's request for the password of a key, and the answer.
 private struct PasswordRequest {
     /// The size of OpenSSL's own buffer.
     static let longest = Int(PEM_BUFSIZE)

@@ -1,7 +1,7 @@
 import COpenSSL
 import Glibc
 
-/// Decides about a client's certificate during its handshake, and how long that decision holds.
+/// Decides whether a client's certificate is accepted, and how long the decision is valid.
 /// Immutable; OpenSSL calls it on any event loop.
 final class ClientPolicy: Sendable {
     let authentication: ClientAuthentication
@@ -54,7 +54,7 @@ final class ClientPolicy: Sendable {
 enum HostnameVerification: Equatable {
     case dnsName(String)
     case ipAddress(String)
-    /// Nothing can be verified against it.
+    /// The name cannot be used for verification.
     case unusable
 
     /// - Parameter hostname: a DNS name with or without its final dot, or an IP address; IPv6 with or without brackets and zone.
@@ -98,13 +98,13 @@ enum HostnameVerification: Equatable {
     }
 }
 
-/// What OpenSSL tells about the check of the peer's certificate.
+/// OpenSSL's results of the check of the peer's certificate.
 extension TLSConnection {
     /// The index that OpenSSL keeps for applications (`SSL_set_app_data`).
     static let selfIndex: Int32 = 0
 
-    /// OpenSSL's verify callback: notes what is wrong with which certificate. It changes one verdict: a certificate that is trusted by
-    /// itself needs no revocation list.
+    /// OpenSSL's verify callback: records what is wrong with which certificate. It changes one result: a certificate that is trusted itself
+    /// needs no revocation list.
     static let noteVerification: @convention(c) (Int32, OpaquePointer?) -> Int32 = { verdict, store in
         guard verdict == 0, let store else { return verdict }
         let problem = X509_STORE_CTX_get_error(store)

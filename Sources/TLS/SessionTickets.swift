@@ -3,7 +3,7 @@ import Glibc
 import Synchronization
 
 /// The keys that protect session tickets (RFC 5077, RFC 8446 section 4.6.1). Contexts share them, so that clients resume across a reload.
-/// They are only in memory and are replaced every hour, so that a key that leaks later opens little.
+/// They exist only in memory and are replaced every hour, so that a leaked key opens few sessions.
 ///
 /// The key does not decide whether a ticket is still accepted: each context binds its rules to its tickets.
 public final class SessionTickets: SharedSetting, Sendable {
@@ -11,7 +11,7 @@ public final class SessionTickets: SharedSetting, Sendable {
     static let rotation: Int64 = 3600
     /// How long a ticket resumes.
     static let lifetime: Int64 = 7200
-    /// How long a client may resume from ticket to ticket before it must make a whole handshake.
+    /// How long a client may resume from ticket to ticket before it must make a full handshake.
     static let longestChain: Int64 = 86400
 
     private struct State {
@@ -21,11 +21,11 @@ public final class SessionTickets: SharedSetting, Sendable {
 
     /// Guards the list of keys; held for a comparison or, once an hour, while a key is made.
     private let state = Mutex(State())
-    /// Seconds that never jump.
+    /// Seconds of a clock that never jumps.
     private let uptime: @Sendable () -> Int64
     /// Seconds since 1970-01-01 UTC.
     let now: @Sendable () -> Int64
-    // Safe to share: fetched once, and OpenSSL only reads it afterwards. To fetch it for each ticket would take longer than to use it.
+    // Safe to share: fetched once, and OpenSSL only reads it afterwards. Fetching it for each ticket would take longer than using it.
     nonisolated(unsafe) private let cipher: OpaquePointer?
 
     /// Makes the first key when it is needed.
@@ -177,9 +177,9 @@ final class TicketCallbacks: Sendable {
         SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), index).map { Unmanaged.fromOpaque($0).takeUnretainedValue() }
     }
 
-    /// Writes into a new ticket until when it, and the tickets that follow from it, may be used.
+    /// Writes into a new ticket how long it, and the tickets that follow from it, may be used.
     private func stamp(_ ssl: OpaquePointer) -> Bool {
-        // A resumed session keeps the end that its whole handshake set: OpenSSL copies it.
+        // A resumed session keeps the end that its full handshake set: OpenSSL copies it.
         guard SSL_session_reused(ssl) == 0 else { return true }
         let end = min(tickets.now() + SessionTickets.longestChain, policy.admissionEnds(ssl))
         return withUnsafeBytes(of: end.bigEndian) { SSL_SESSION_set1_ticket_appdata(SSL_get_session(ssl), $0.baseAddress, $0.count) == 1 }

@@ -7,7 +7,7 @@ import Synchronization
 ///
 /// All are read at once when the first context needs them, and shared by all contexts, so that no handshake reads a file.
 public final class SystemAuthorities: SharedSetting, Sendable {
-    /// The state of the file and of the folder when this object was made.
+    /// The state of the file and the folder when this object was made.
     private let found: [Place]
     // Safe to share: filled before it is stored here. Afterwards OpenSSL reads it under the lock that each store has.
     private nonisolated(unsafe) let store: OpaquePointer?
@@ -16,7 +16,7 @@ public final class SystemAuthorities: SharedSetting, Sendable {
 
     private let find: @Sendable () -> [Place]
 
-    /// Looks where the authorities are. Reads none.
+    /// Finds the file and the folder. Reads no certificate.
     public convenience init() {
         self.init {
             let file = Self.path(X509_get_default_cert_file_env(), X509_get_default_cert_file())
@@ -26,7 +26,7 @@ public final class SystemAuthorities: SharedSetting, Sendable {
         }
     }
 
-    /// Those of a folder alone.
+    /// The authorities of only one folder.
     convenience init(folder: String) {
         self.init { [Place(path: folder, isFolder: true)] }
     }
@@ -51,7 +51,7 @@ public final class SystemAuthorities: SharedSetting, Sendable {
             guard !isRead else { return }
             isRead = true
             for place in found { place.read(into: store) }
-            // A file without certificates is no error: the system has none then, and each handshake says so.
+            // A file without certificates is not an error: the system has no authorities then, and each handshake fails with that reason.
             OpenSSLErrorQueue.clear()
         }
         SSL_CTX_set1_cert_store(context, store)
@@ -95,7 +95,7 @@ private struct Place: Equatable, Sendable {
         for name in Self.certificates(in: path) { X509_STORE_load_file(store, "\(path)/\(name)") }
     }
 
-    /// The names that OpenSSL would look for: a hash of the subject and a number, such as `5ed36f99.0`.
+    /// The file names that OpenSSL looks for: a hash of the subject and a number, such as `5ed36f99.0`.
     private static func certificates(in folder: String) -> [String] {
         guard let stream = opendir(folder) else { return [] }
         defer { closedir(stream) }

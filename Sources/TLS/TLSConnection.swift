@@ -1,7 +1,7 @@
 import COpenSSL
 import NIOCore
 
-/// One `SSL*` on memory buffers. Every call returns how it ended as a Swift value. Knows no channel. Not for several threads at once.
+/// One `SSL*` on memory buffers. Every call returns its result as a Swift value. It knows no channel. Only one thread at a time may use it.
 final class TLSConnection {
     /// Which side of the handshake to play.
     enum Role {
@@ -24,9 +24,9 @@ final class TLSConnection {
     enum ReadResult {
         /// The buffer is full, and more may follow.
         case full
-        /// All that came is read.
+        /// All received bytes were read.
         case wantsMore
-        /// The peer sent close_notify: nothing more will come.
+        /// The peer sent close_notify, so no more bytes follow.
         case closed
         case failed(TLSError)
     }
@@ -39,7 +39,7 @@ final class TLSConnection {
     let expectedName: String
     /// The result of the certificate check. Noted during the check, because OpenSSL keeps only the number of the problem.
     var verificationFailure: String?
-    /// The bytes of a record that is not whole yet.
+    /// The bytes of an incomplete record.
     private var heldBytes = 0
 
     init(_ context: TLSContext, as role: Role) throws(TLSError) {
@@ -85,7 +85,7 @@ final class TLSConnection {
         transport.receive(bytes)
     }
 
-    /// Whether ciphertext waits that OpenSSL has not looked at.
+    /// Whether ciphertext waits that OpenSSL has not read.
     var hasReceived: Bool {
         transport.inboundBytes > 0
     }
@@ -162,12 +162,12 @@ final class TLSConnection {
 
     // MARK: Application data
 
-    /// A capacity for `read(into:)` that probably fits all that came. Plaintext is never longer than its ciphertext.
+    /// A capacity for `read(into:)` that probably fits everything. Plaintext is never longer than its ciphertext.
     var likelyPlaintext: Int {
         min(64 * 1024, max(64, Int(SSL_pending(ssl)) + transport.inboundBytes + heldBytes))
     }
 
-    /// Appends plaintext until `buffer` is full or all that came is read.
+    /// Appends plaintext until `buffer` is full or all received bytes were read.
     func read(into buffer: inout ByteBuffer) -> ReadResult {
         while buffer.writableBytes > 0 {
             OpenSSLErrorQueue.clear()
@@ -196,7 +196,7 @@ final class TLSConnection {
     }
 
     /// Encrypts plaintext.
-    /// - Returns: how many bytes were taken; 0 when the peer must be heard first.
+    /// - Returns: how many bytes were taken; 0 when OpenSSL must first read from the peer.
     func write(_ bytes: UnsafeRawBufferPointer) throws(TLSError) -> Int {
         OpenSSLErrorQueue.clear()
         var count = 0

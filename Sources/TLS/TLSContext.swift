@@ -7,7 +7,7 @@ public final class TLSContext: Sendable {
     public let chain: [TLSCertificate]
     /// The first certificate of the chain that did not sign the one before it, counted from 0; `nil` when all did.
     public let brokenLink: Int?
-    /// Whether TLS 1.2 can be negotiated by its version, but by no suite that fits the certificate's key.
+    /// Whether the versions allow TLS 1.2, but no suite fits the certificate's key.
     public let lacksTLS12Suite: Bool
     /// When the first of the revocation lists ends, in seconds since 1970-01-01 UTC. No client is admitted from then on.
     public let revocationsEnd: Int64?
@@ -19,7 +19,7 @@ public final class TLSContext: Sendable {
     let verifiesPeer: Bool
     /// Whether a client's certificate, where there is one, has been verified.
     let verifiesClients: Bool
-    /// What all handshakes may hold together.
+    /// The limit of all handshakes together.
     let handshakeLimit: HandshakeLimit?
 
     // Safe to share: set up in `init`, before any other code can see it. Afterwards it is only passed to SSL_new, which uses OpenSSL's own
@@ -94,7 +94,7 @@ final class ContextBuilder {
     private var pointer: OpaquePointer?
     /// What was given as certificate and its intermediates.
     private(set) var chain: [X509Certificate] = []
-    /// The suites of TLS 1.2 that were asked for; empty stands for the defaults, which fit every key.
+    /// The configured suites of TLS 1.2; empty means the defaults, which fit every key.
     private var tls12Suites: [CipherSuites.Suite] = []
 
     init(method: OpaquePointer?, minVersion: TLSProtocolVersion, maxVersion: TLSProtocolVersion) throws(TLSSettingsError) {
@@ -154,8 +154,8 @@ final class ContextBuilder {
     }
 
     /// - Parameters:
-    ///   - suites: those of one version of TLS replace its defaults, and leave the other's.
-    ///   - curves: empty stands for the defaults.
+    ///   - suites: the suites of one version of TLS replace only the defaults of that version.
+    ///   - curves: empty means the defaults.
     func choose(suites names: [String], curves: [String], byServersOrder: Bool) throws(TLSSettingsError) {
         var suites: [CipherSuites.Suite] = []
         for name in names {
@@ -202,7 +202,7 @@ final class ContextBuilder {
             }, Unmanaged.passUnretained(protocols).toOpaque())
     }
 
-    /// Makes the context ask for certificates and judge them.
+    /// Makes the context ask for certificates and verify them.
     func authenticateClients(_ settings: TLSServerSettings) throws(TLSSettingsError) -> ClientPolicy {
         let kind = settings.clientAuthentication
         guard kind.asks else { return ClientPolicy(authentication: kind, allowedNames: [], revocationsEnd: nil) }
@@ -243,7 +243,7 @@ final class ContextBuilder {
         return lists
     }
 
-    /// - Parameter identity: what a new handshake would be held to: a session of other rules is not resumed.
+    /// - Parameter identity: the rules of a new handshake; a session made under other rules is not resumed.
     func resumeSessions(of identity: [UInt8], _ callbacks: TicketCallbacks) throws(TLSSettingsError) {
         var digest = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
         var count: UInt32 = 0
@@ -253,12 +253,12 @@ final class ContextBuilder {
         callbacks.install(in: pointer)
     }
 
-    /// - Parameter roots: `nil` trusts anyone.
+    /// - Parameter roots: `nil` trusts every certificate.
     func prepareClient(trusting roots: TLSClientSettings.TrustRoots?, offering protocols: OfferedProtocols) throws(TLSSettingsError) {
         copenssl_ctx_set_max_cert_list(pointer, HandshakeReader.maxCertificateMessage.server)
         copenssl_ctx_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
         if !protocols.isEmpty {
-            // Unlike its neighbours this call returns 0 when it worked.
+            // Unlike similar calls, this one returns 0 on success.
             guard SSL_CTX_set_alpn_protos(pointer, protocols.wireFormat, UInt32(protocols.wireFormat.count)) == 0 else {
                 throw .openSSLFailed(OpenSSLErrorQueue.takeReason())
             }
@@ -297,17 +297,17 @@ final class ContextBuilder {
 
     private func setSecureDefaults() throws(TLSSettingsError) {
         SSL_CTX_set_options(pointer, copenssl_op_no_renegotiation() | copenssl_op_no_compression())
-        // NO_AUTO_CHAIN: the chain is that of the file. To search for one would cost time in each handshake.
+        // NO_AUTO_CHAIN: the chain is that of the file. Searching for one would cost time in each handshake.
         let modes =
             SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN
         copenssl_ctx_set_mode(pointer, Int(modes))
         try require(SSL_CTX_set_cipher_list(pointer, Self.secureSuites))
         try require(SSL_CTX_set_ciphersuites(pointer, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"))
-        // P-521 is last, for certificates of that curve alone.
+        // P-521 is last; it is for certificates of that curve.
         try require(copenssl_ctx_set1_groups_list(pointer, "X25519:P-256:P-384:P-521"))
     }
 
-    /// Adds the suites of TLS 1.2 that Go's clients, and so Prometheus, have offered after the secure ones: CBC, then RSA key exchange.
+    /// Adds the suites of TLS 1.2 that Go's clients, and so Prometheus, offer after the secure ones: CBC, then RSA key exchange.
     func offerSuitesOfOldServers() throws(TLSSettingsError) {
         try require(
             SSL_CTX_set_cipher_list(

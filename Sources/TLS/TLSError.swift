@@ -65,7 +65,7 @@ public enum TLSError: Error, Equatable, Sendable {
     case peerNotVerified(String)
     /// The peer ended the connection with this alert (RFC 8446 section 6.2), such as `unknown CA`.
     case alertReceived(String)
-    /// The peer ended without close_notify: what came may be cut short.
+    /// The peer ended without close_notify, so data may be missing.
     case truncated
     /// The peer broke the protocol after the handshake; says how.
     case protocolViolation(String)
@@ -104,9 +104,9 @@ public enum TLSHandshakeFailure: Hashable, Sendable {
     case timeout
     /// The peer closed the connection: a port scan, a health check, or a peer that gave up.
     case closed
-    /// It was ended, or not begun, because all handshakes under way together held too much memory.
+    /// It was ended, or not begun, because all handshakes in progress together held too much memory.
     case tooMany
-    /// Bytes that are no TLS.
+    /// The bytes are not TLS.
     case notTLS
     /// A request in plain HTTP.
     case plainHTTP
@@ -122,13 +122,13 @@ public enum TLSHandshakeFailure: Hashable, Sendable {
     case applicationProtocol
     /// A handshake message longer than is accepted.
     case messageTooLarge
-    /// A client without the certificate that it must have.
+    /// A client without the required certificate.
     case noCertificate
     /// The peer's certificate is not valid yet, or not valid any more.
     case certificateExpired
     /// The peer's certificate, or one above it, was revoked.
     case certificateRevoked
-    /// The list that would say whether the certificate was revoked is missing or out of date.
+    /// The revocation list for the certificate is missing or out of date.
     case revocationUnknown
     /// None of the certificate's names is among those allowed.
     case nameNotAllowed

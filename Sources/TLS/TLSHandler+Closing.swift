@@ -1,7 +1,7 @@
 public import NIOCore
 import NIOTLS
 
-/// An application's order to close a connection at once, as an outbound event.
+/// The outbound event with which an application closes a connection at once.
 private struct AbortEvent {}
 
 extension ChannelOutboundInvoker {
@@ -60,7 +60,7 @@ extension TLSHandler {
         case .forward:
             context.close(promise: promise)
         case .wait:
-            // What closes the transport is under way, unless it has closed already.
+            // The transport is already closing or closed.
             guard context.channel.isActive else {
                 context.close(promise: promise)
                 return
@@ -74,7 +74,7 @@ extension TLSHandler {
         }
     }
 
-    /// A handler above may have closed already when it was told why.
+    /// A handler above may have closed the connection when it received the error.
     func closeUnlessClosing(_ context: ChannelHandlerContext) {
         guard !machine.isClosing else { return }
         closeAll(context, nil)
@@ -82,7 +82,7 @@ extension TLSHandler {
 
     // MARK: Without the application
 
-    /// Everything queued has left: ends the output if the application has asked for that.
+    /// Everything queued was sent: ends the output if the application has asked for that.
     func finishOutput(_ context: ChannelHandlerContext) {
         switch machine.drained() {
         case .nothing:
@@ -128,7 +128,7 @@ extension TLSHandler {
             return
         }
         limitClose(context)
-        // Reported once the alert is on its way, so that a handler above that closes at once does not cut it off, and before the close, so
+        // Reported after the alert is written, so that a handler above that closes at once does not prevent it, and before the close, so
         // that the error comes before the end.
         let sent = send(alert, context)
         context.fireErrorCaught(error)
@@ -137,7 +137,7 @@ extension TLSHandler {
         }
     }
 
-    /// Answers a client that does not speak TLS in plain text, if there is an answer.
+    /// Answers a client without TLS in plain text, if there is an answer.
     func refusePlain(_ error: TLSError, _ failure: TLSHandshakeFailure, _ context: ChannelHandlerContext) {
         guard let plainHTTPResponse else {
             fail(error, context, failure)

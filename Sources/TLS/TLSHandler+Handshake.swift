@@ -1,7 +1,7 @@
 import NIOCore
 import NIOTLS
 
-/// What a handshake holds while it is under way.
+/// What a handshake in progress holds.
 struct HandshakeUnderWay {
     var reader: HandshakeReader
     /// The place among the server's handshakes, from the first byte on.
@@ -10,16 +10,16 @@ struct HandshakeUnderWay {
     var reserved = 0
 }
 
-/// The handshake: from the first bytes until both sides have the keys.
+/// The handshake, from the first bytes until both sides have the keys.
 extension TLSHandler {
-    /// A server waits for a whole ClientHello before it makes anything.
+    /// A server waits for a complete ClientHello before it allocates anything.
     func startHandshake(_ context: ChannelHandlerContext) {
         handshake = HandshakeUnderWay(reader: HandshakeReader(isServer: role.isServer))
         guard !role.isServer, let connection = connectionForHandshake(context) else { return }
         _ = step(connection, context)
     }
 
-    /// Gives OpenSSL the whole messages that have come.
+    /// Gives OpenSSL the complete messages that were received.
     /// - Returns: whether the handshake is complete.
     func shakeHands(_ context: ChannelHandlerContext) -> Bool {
         while machine.isHandshaking, handshake != nil {
@@ -39,7 +39,7 @@ extension TLSHandler {
         return false
     }
 
-    /// Gives back what the handshake holds.
+    /// Releases what the handshake holds.
     func endHandshake() {
         guard let ended = handshake else { return }
         handshake = nil
@@ -48,7 +48,7 @@ extension TLSHandler {
         if let ticket = ended.ticket { limit.end(ticket) }
     }
 
-    /// Another handshake needs the room.
+    /// Ends the handshake because another one needs the memory.
     func endForOthers() {
         guard let context, machine.isHandshaking else {
             endHandshake()
@@ -77,8 +77,8 @@ extension TLSHandler {
             endHandshake()
             machine.handshakeCompleted()
             onHandshake?(nil, context.channel)
-            // The messages that follow the handshake (tickets, the client's Finished) leave together with the first bytes of the application,
-            // or after this event.
+            // The messages that follow the handshake (tickets, the client's Finished) are sent together with the first bytes of the
+            // application, or after this event.
             context.fireUserInboundEventTriggered(TLSUserEvent.handshakeCompleted(negotiatedProtocol: connection.applicationProtocol))
             pump(context)
             return true

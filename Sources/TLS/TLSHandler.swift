@@ -9,11 +9,10 @@ import NIOTLS
 /// A failure is a `TLSError` by `errorCaught`, then a close. A server that has sent a reason, as an alert or in plain text, first gives its
 /// peer a moment to read it. An end without close_notify is `TLSError.truncated`, and no `inputClosed`.
 ///
-/// Writes are kept as references and encrypted only while the channel is writable, so a slow reader costs some 100 KiB. An application that
-/// follows `Channel.isWritable` and `channelWritabilityChanged` is never ahead by more than that. Before the handshake is complete
-/// `isWritable` means nothing, so write no more than a first request by then.
-/// `close` sends what is queued, then close_notify; it gives up when the peer takes nothing for the close timeout. `abort()` closes at
-/// once.
+/// Writes are kept as references and encrypted only while the channel is writable, so a slow reader holds about 100 KiB. An application
+/// that follows `Channel.isWritable` and `channelWritabilityChanged` is never ahead by more than that. Before the handshake is complete
+/// `isWritable` means nothing, so write no more than a first request by then. `close` sends the queued bytes, then close_notify. It gives
+/// up when the peer takes nothing for the close timeout. `abort()` closes at once.
 public final class TLSHandler: ChannelDuplexHandler {
     /// Ciphertext from the network.
     public typealias InboundIn = ByteBuffer
@@ -24,7 +23,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     /// Ciphertext to the network.
     public typealias OutboundOut = ByteBuffer
 
-    /// Answers of TLS itself (alerts, key updates) that may wait for a peer that does not read: more is an attack.
+    /// The limit of TLS's own answers (alerts, key updates) that wait for a peer that does not read. More of them are an attack.
     private static let maxHeldAnswers = 16 * 1024
 
     let tlsContext: TLSContext
@@ -32,11 +31,11 @@ public final class TLSHandler: ChannelDuplexHandler {
     let handshakeTimeout: TimeAmount?
     let closeTimeout: TimeAmount
     let plainHTTPResponse: ByteBuffer?
-    /// Called at most once, with how the handshake ended.
+    /// Called at most once, with the result of the handshake.
     let onHandshake: ((_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void)?
 
     var machine = TLSStateMachine()
-    /// A server has one from the first whole ClientHello on.
+    /// A server has one from the first complete ClientHello on.
     var connection: TLSConnection?
     /// What the handshake holds; `nil` before it starts and after it has ended.
     var handshake: HandshakeUnderWay?
@@ -47,7 +46,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     var timer: Scheduled<Void>?
     var closePromises: [EventLoopPromise<Void>] = []
     var closeOutputPromise: EventLoopPromise<Void>?
-    /// The application has asked to read and has got nothing yet. A read that yields no plaintext is repeated.
+    /// The application has requested a read and has received nothing yet. A read without plaintext is repeated.
     private var owesRead = false
     private var isReading = false
     private var isPumpScheduled = false
@@ -60,7 +59,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     /// - Parameters:
     ///   - handshakeTimeout: after it, an unfinished handshake fails with `TLSError.handshakeTimeout`; `nil` waits for ever.
     ///   - closeTimeout: how long a peer may take nothing of what is queued when the connection is being closed.
-    ///   - plainHTTPResponse: what a client reads that does not speak TLS, a whole response of plain HTTP; without it the connection just ends.
+    ///   - plainHTTPResponse: the complete plain HTTP response for a client without TLS; without it the connection ends silently.
     ///   - onHandshake: called on the event loop once the handshake has ended, with `nil` when it succeeded; before the pipeline is told.
     public init(
         server context: TLSContext, handshakeTimeout: TimeAmount? = nil, closeTimeout: TimeAmount = .seconds(30),
@@ -157,19 +156,19 @@ public final class TLSHandler: ChannelDuplexHandler {
         advance(context)
     }
 
-    /// Reads on when what the application has asked for has not come yet.
+    /// Reads on if the application's read has received nothing yet.
     public func channelReadComplete(context: ChannelHandlerContext) {
         context.fireChannelReadComplete()
         if machine.isHandshaking || (owesRead && machine.deliversInput) || machine.isLingering { context.read() }
     }
 
-    /// Remembers that plaintext is asked for.
+    /// Remembers that the application has requested a read.
     public func read(context: ChannelHandlerContext) {
         owesRead = true
         context.read()
     }
 
-    /// Turns TCP's end into TLS's.
+    /// Translates the end of the TCP input into that of TLS.
     public func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard let event = event as? ChannelEvent, event == .inputClosed else {
             context.fireUserInboundEventTriggered(event)
@@ -243,7 +242,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         output.append(unwrapOutboundIn(data), promise: promise)
     }
 
-    /// Allows all that was written so far to leave.
+    /// Allows sending everything that was written so far.
     public func flush(context: ChannelHandlerContext) {
         output.flush()
         pump(context)

@@ -1,6 +1,6 @@
 import COpenSSL
 
-/// Settings of a server's TLS, all as bytes: building a context reads no file. Two equal values make contexts that behave alike.
+/// TLS settings of a server. All are bytes, so building a context reads no file. Equal values make contexts that behave the same.
 public struct TLSServerSettings: Hashable, Sendable {
     /// PEM: the certificate, then its intermediates.
     public var certificateChain: [UInt8]
@@ -12,17 +12,17 @@ public struct TLSServerSettings: Hashable, Sendable {
     public var minVersion: TLSProtocolVersion
     /// The highest version that is accepted.
     public var maxVersion: TLSProtocolVersion
-    /// In order of preference, by the names of Go or OpenSSL; those of one version leave the other's defaults as they are.
+    /// In order of preference, with the names of Go or OpenSSL. The suites of one version replace only the defaults of that version.
     public var cipherSuites: [String]
     /// Whether the server's order counts, or the client's.
     public var prefersOwnCipherSuites: Bool
     /// Groups for key exchange in order of preference, by the names of Go or OpenSSL; empty takes the defaults.
     public var curves: [String]
-    /// What is asked of clients.
+    /// Whether clients need a certificate.
     public var clientAuthentication: ClientAuthentication
     /// PEM: the authorities of clients' certificates; needed by the kinds of authentication that verify.
     public var clientAuthorities: [UInt8]?
-    /// PEM: revocation lists. Each authority of a client's chain below the one trusted must then have a current one.
+    /// PEM: revocation lists. Each authority of a client's chain below the trusted one must then have a current list.
     public var clientRevocations: [UInt8]?
     /// DNS names, IP addresses, e-mail addresses and URIs: a client's certificate must have one of them. Empty allows all.
     public var allowedClientNames: [String]
@@ -33,7 +33,7 @@ public struct TLSServerSettings: Hashable, Sendable {
     public var tickets: SessionTickets?
     /// Sessions are resumed only among servers of equal scope.
     public var sessionScope: String
-    /// What all handshakes may hold together; `nil` counts and limits nothing.
+    /// The limit of all handshakes together; `nil` counts and limits nothing.
     public var handshakeLimit: HandshakeLimit?
 
     /// The defaults ask for no client certificate.
@@ -85,7 +85,7 @@ public struct TLSServerSettings: Hashable, Sendable {
     }
 }
 
-/// Settings of a client's TLS, all as bytes: building a context reads no file but the system's authorities.
+/// TLS settings of a client. All are bytes, so building a context reads no file except the system's authorities.
 public struct TLSClientSettings: Hashable, Sendable {
     /// The authorities that are trusted.
     public enum TrustRoots: Hashable, Sendable {
@@ -107,7 +107,7 @@ public struct TLSClientSettings: Hashable, Sendable {
     public var minVersion: TLSProtocolVersion
     /// The highest version that is accepted.
     public var maxVersion: TLSProtocolVersion
-    /// In order of preference, by the names of Go or OpenSSL; those of one version leave the other's defaults as they are.
+    /// In order of preference, with the names of Go or OpenSSL. The suites of one version replace only the defaults of that version.
     public var cipherSuites: [String]
     /// Groups for key exchange in order of preference, by the names of Go or OpenSSL; empty takes the defaults.
     public var curves: [String]
@@ -161,8 +161,8 @@ public enum TLSProtocolVersion: Sendable, Comparable {
     }
 }
 
-/// What a server asks of its clients' certificates: Go's `tls.ClientAuthType`, which Prometheus's configuration names.
-/// A client that sends a certificate always has to prove that it holds the key.
+/// What a server requires of its clients' certificates: Go's `tls.ClientAuthType`, as in Prometheus's configuration.
+/// A client that sends a certificate always has to prove that it has the key.
 public enum ClientAuthentication: UInt8, Sendable, CaseIterable {
     /// Asks for none.
     case none

@@ -1,7 +1,7 @@
 import NIOCore
 
-/// The states of a connection, and what follows from each event. Holds no resource and does nothing itself: `TLSHandler` carries out what
-/// its methods return.
+/// The states of a connection and what follows from each event. It holds no resource and does nothing itself: `TLSHandler` carries out the
+/// actions that its methods return.
 ///
 /// Once the handshake is complete the two directions end independently, each with its close_notify (RFC 8446 section 6.1).
 struct TLSStateMachine {
@@ -15,7 +15,7 @@ struct TLSStateMachine {
 
     enum Output: Equatable {
         case open
-        /// What is queued still leaves, then close_notify.
+        /// The queued bytes are sent, then close_notify.
         case closing
         /// close_notify was sent.
         case closed
@@ -26,10 +26,10 @@ struct TLSStateMachine {
         case idle
         case handshaking
         case open(Input, Output)
-        /// What is queued still leaves, then close_notify, then the transport is closed.
+        /// The queued bytes are sent, then close_notify, then the transport is closed.
         case closing(peerHasEnded: Bool)
-        /// The reason of the refusal was sent. What the peer still sends is discarded for a moment: a close with unread bytes would reset the
-        /// connection, and the reset may overtake the reason.
+        /// The reason of the refusal was sent. The peer's further bytes are discarded for a moment, because closing with unread bytes
+        /// would reset the connection, and the reset may overtake the reason.
         case lingering(discardable: Int)
         /// Only the transport is still to be closed.
         case closed
@@ -102,7 +102,7 @@ struct TLSStateMachine {
         case nothing
         /// Tell the application that the input ended.
         case announceEnd
-        /// Tell the application, and close: half-open connections are not wanted.
+        /// Tell the application, and close, because half-open connections are switched off.
         case announceEndAndClose
         /// Both directions have ended: tell the application, and close.
         case announceEndOfBothAndClose
@@ -117,7 +117,7 @@ struct TLSStateMachine {
     }
 
     enum TransportInputClosedAction: Equatable {
-        /// The application knows of the end already, or does not need to.
+        /// The application knows about the end, or does not need to.
         case swallow
         /// The application ended the input itself; forward the event.
         case forward
@@ -154,11 +154,11 @@ struct TLSStateMachine {
     }
 
     enum CloseAction: Equatable {
-        /// Close the transport so, at once.
+        /// Close the transport in this way, at once.
         case forward
         /// Send what is queued, then call `drained()`.
         case drain
-        /// It happens later without another call.
+        /// The transport is closed later without another call.
         case wait
         case refuse(ChannelError)
     }
@@ -197,7 +197,7 @@ struct TLSStateMachine {
         }
     }
 
-    /// The application wants to hear no more.
+    /// The application reads no more.
     mutating func closeInput() {
         guard case .open(.open, let output) = state else { return }
         state = .open(.closedHere, output)
@@ -209,7 +209,7 @@ struct TLSStateMachine {
         case sendCloseNotifyAndClose(peerHasEnded: Bool)
     }
 
-    /// Nothing that may leave is queued.
+    /// Nothing is queued for sending.
     mutating func drained() -> DrainedAction {
         switch state {
         case .closing(let peerHasEnded):
@@ -227,7 +227,7 @@ struct TLSStateMachine {
     }
 
     /// The connection cannot go on.
-    /// - Parameter discardable: when the peer is sent a reason that it should be able to read: how many of its bytes are discarded meanwhile.
+    /// - Parameter discardable: how many bytes of the peer are discarded while it reads the reason; `nil` when no reason is sent.
     /// - Returns: whether the application does not know it yet.
     mutating func fail(discarding discardable: Int? = nil) -> Bool {
         switch state {
@@ -238,8 +238,8 @@ struct TLSStateMachine {
         }
     }
 
-    /// Bytes came that are not used any more.
-    /// - Returns: whether they are too many, and the transport is to be closed at once.
+    /// Bytes were received that are not used any more.
+    /// - Returns: whether they are too many, so that the transport must be closed at once.
     mutating func discard(_ count: Int) -> Bool {
         guard case .lingering(let discardable) = state else { return false }
         guard count <= discardable else {
