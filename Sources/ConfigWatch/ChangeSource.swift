@@ -1,4 +1,4 @@
-/// Where events come from: inotify, or a stand-in in tests. Belongs to the loop's thread.
+/// The source of events: inotify, or a substitute in tests. Only the loop's thread uses it.
 protocol ChangeSource: AnyObject {
     /// Readable when there is something to `drain`.
     var descriptor: Int32 { get }
@@ -14,7 +14,7 @@ protocol ChangeSource: AnyObject {
     /// Passes on the events since the last call, without waiting.
     func drain(_ body: (Change) -> Void)
 
-    /// Gives back everything. Nothing else is called afterwards.
+    /// Releases everything. No other call follows.
     func close()
 }
 
@@ -25,13 +25,13 @@ struct WatchTarget: Equatable {
     let isDirectory: Bool
 }
 
-/// What came of `ChangeSource.arm`.
+/// The result of `ChangeSource.arm`.
 struct Arming: Equatable {
-    /// Something was added, or was no longer what it had been resolved to: the way there may have changed meanwhile, look again.
+    /// A watch was added, or a path leads elsewhere than when it was resolved. The path may have changed in between: look again.
     var needsAnotherLook = false
-    /// Events that were read meanwhile, which `drain` will not pass on.
+    /// Events that `arm` has read, which `drain` does not pass on.
     var changes: [Change] = []
-    /// All watches were made anew; events in the meantime are lost.
+    /// All watches were made again; the events in between are lost.
     var restarted = false
     /// What the kernel refused to watch, by path, with its error number.
     var refused: [String: Int32] = [:]
@@ -42,6 +42,6 @@ enum Change: Equatable {
     /// To a watched file, to a watched directory (empty name), or to a name in it.
     /// `isUnfinished`: a writer has not closed the file yet.
     case touched(FileIdentity, name: String, isUnfinished: Bool = false)
-    /// The kernel dropped events: anything may have happened.
+    /// The kernel dropped events, so everything may have changed.
     case overflow
 }

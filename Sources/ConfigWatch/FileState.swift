@@ -1,11 +1,11 @@
 import Glibc
 
-/// What is known of one watched file. Finds out whether its bytes have changed since.
+/// What is known about one watched file. Finds out whether its bytes have changed.
 struct FileState: Sendable {
     /// Where the file is, absolute.
     let location: String
     private var status: FileStatus?
-    /// nil: not known yet, so the first look is not a change.
+    /// `nil`: not known yet, so the first look is not a change.
     private var contents: FileFingerprint?
     /// Until then the bytes are compared even if `stat` shows nothing: two writes within one tick of the file system's clock
     /// (up to 2 s on FAT, 1 s on old NFS servers) leave the same status. Measured from when we first saw it, so no clock is compared.
@@ -28,7 +28,7 @@ struct FileState: Sendable {
         status = nil
         contents =
             switch reading {
-            // What is too large to be compared byte by byte is taken as it is now.
+            // The bytes of a file that is too large are not compared: its present state counts.
             case .bytes(let bytes): bytes.count > limit ? nil : FileFingerprint(of: bytes)
             case .unreadable: .unreadable
             case .unknown: nil
@@ -36,12 +36,12 @@ struct FileState: Sendable {
         settlesAt = now + Self.settlingTime
     }
 
-    /// Whether a look at the bytes is due; costs one `stat`.
+    /// Whether the bytes must be read; costs one `stat`.
     func needsLook() -> Bool {
         settlesAt != nil || FileStatus(following: location) != status
     }
 
-    /// Looks, and says whether the bytes are others than before.
+    /// Reads the file. Returns whether the bytes differ from those before.
     mutating func look(limit: Int, at now: ContinuousClock.Instant) -> Bool {
         let found = FileStatus(following: location)
         guard settlesAt != nil || found != status else { return false }
@@ -81,7 +81,7 @@ enum FileFingerprint: Equatable, Sendable {
 
     /// Reads the file that `path` leads to, at most `limit` bytes of it.
     ///
-    /// nil when this could not be found out now through no property of the file (no free descriptor, no memory): ask again later.
+    /// `nil` when reading failed now for a reason that is not in the file (no free descriptor, no memory): ask again later.
     init?(of path: String, limit: Int) {
         // A device may act on being opened, and a FIFO would wait for a writer: only files are opened.
         guard let status = FileStatus(following: path), status.kind == .file else {
@@ -120,7 +120,7 @@ enum FileFingerprint: Equatable, Sendable {
 
     private static func read(_ descriptor: Int32, into digest: inout Digest, limit: Int) -> ReadResult {
         withUnsafeTemporaryAllocation(byteCount: 65_536, alignment: 16) { buffer in
-            // Counted while reading: files in /proc say that they are empty, and others grow meanwhile.
+            // Counted while reading, because files in /proc have size 0, and other files may grow.
             while digest.count <= limit {
                 let count = Glibc.read(descriptor, buffer.baseAddress, buffer.count)
                 if count < 0 && errno == EINTR { continue }

@@ -6,7 +6,7 @@ struct FileIdentity: Hashable, Sendable {
     let inode: UInt64
 }
 
-/// What `stat(2)` says about a file: enough to tell cheaply that nothing happened to it.
+/// The result of `stat(2)` for a file: a cheap way to see that it did not change.
 struct FileStatus: Equatable, Sendable {
     let identity: FileIdentity
     let size: Int64
@@ -23,14 +23,14 @@ struct FileStatus: Equatable, Sendable {
         case file, directory, link, other
     }
 
-    /// The status of what `path` leads to; nil when it leads nowhere, or cannot be followed.
+    /// The status of the file that `path` leads to; `nil` when there is none, or the path cannot be followed.
     init?(following path: String) {
         var buffer = stat()
         guard stat(path, &buffer) == 0 else { return nil }
         self.init(buffer)
     }
 
-    /// The status of `path` itself, when it is a symbolic link that of the link.
+    /// The status of `path` itself; for a symbolic link that of the link.
     init?(of path: String) {
         var buffer = stat()
         guard lstat(path, &buffer) == 0 else { return nil }
@@ -70,7 +70,7 @@ enum System {
         }
     }
 
-    /// Where a symbolic link leads; nil when it is none.
+    /// Where a symbolic link leads; `nil` when the path is not one.
     static func target(ofLink path: String) -> String? {
         withUnsafeTemporaryAllocation(byteCount: Int(PATH_MAX), alignment: 1) { buffer in
             guard let start = buffer.assumingMemoryBound(to: CChar.self).baseAddress else { return nil }
@@ -80,7 +80,7 @@ enum System {
         }
     }
 
-    /// Where relative paths start; nil when that folder is gone.
+    /// Where relative paths start; `nil` when that folder is gone.
     static func workingDirectory() -> String? {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: Int(PATH_MAX)) { buffer in
             guard let start = buffer.baseAddress, getcwd(start, buffer.count) != nil else { return nil }

@@ -3,11 +3,11 @@ import Synchronization
 /// Reports when the bytes of files change, in whatever way: written in place, renamed over, deleted and recreated, a directory or a
 /// symbolic link on the way replaced, another file mounted over it.
 ///
-/// Events come from inotify on every directory and link on the way and on the file itself; after one, the watcher waits until it is
-/// quiet for 100 ms and writers have closed their files (at most 500 ms), and reports only paths whose bytes are others than at the
-/// last look. Twice a second a `stat` of each file finds what inotify does not see (network file systems, overlays), and where there is no inotify at all that alone does the work.
-/// Missing, unreadable, and not being a regular file are one content of their own. Files above 16 MiB are not read: their size, modification
-/// time and inode count as their content.
+/// inotify reports events on every directory and link on the way and on the file itself. After an event, the watcher waits until there is
+/// no further one for 100 ms and writers have closed their files (at most 500 ms). It then reports only paths whose bytes have changed.
+/// Twice a second a `stat` of each file finds what inotify does not see (network file systems, overlays). Without inotify only these
+/// checks remain. A file that is missing, unreadable or not regular counts as one special content. Files above 16 MiB are not read: their
+/// size, modification time and inode count as their content.
 ///
 /// All watchers of a process share one thread, because libinotifytools exists once per process. Make the first one before sockets
 /// take the descriptors below 1024. All methods may be called from any thread, also from the callbacks.
@@ -17,22 +17,22 @@ public final class FileWatcher: Sendable {
         case bytes([UInt8])
         /// Missing, not readable, or not a regular file.
         case unreadable
-        /// The file was not read, or not all of it: what the watcher finds first is not a change.
+        /// The file was not read, or not all of it. What the watcher finds first is not a change.
         case unknown
     }
 
     private let thread: WatchThread
     private let id: Int
     private let isStopped = Atomic(false)
-    /// Gives the thread back.
+    /// Releases the thread.
     private let leave: @Sendable () -> Void
 
     /// Starts watching nothing; `watch` names the files.
     ///
     /// - Parameters:
-    ///   - onNotice: something for the log, on the watcher's thread.
+    ///   - onNotice: a notice for the log, on the watcher's thread.
     ///   - onChange: the paths, as they were given to `watch`, whose bytes have changed. Called on the watcher's thread, one call at a
-    ///     time: hand the work on and return.
+    ///     time: it must pass the work on and return.
     /// - Throws: when there is no thread or no descriptor. A missing inotify is a notice, not an error.
     public convenience init(
         onNotice: @escaping @Sendable (WatchNotice) -> Void = { _ in },
@@ -43,7 +43,7 @@ public final class FileWatcher: Sendable {
             listener: WatchOrder.Listener(onNotice: onNotice, onChange: onChange))
     }
 
-    /// On a thread of the caller's, which `leave` gives back.
+    /// On a thread of the caller, which `leave` releases.
     init(
         on thread: WatchThread, leave: @escaping @Sendable () -> Void, timing: WatchTiming = WatchTiming(), listener: WatchOrder.Listener
     ) {
@@ -69,8 +69,8 @@ public final class FileWatcher: Sendable {
 
     /// Watches these files and no others, and reports at once (after the quiet time) whose bytes are not those given here.
     ///
-    /// For callers that have read the files already: a change between that reading and this call is not lost. Give what was read last, whether it was
-    /// accepted or not; giving anything else is reported again after each call.
+    /// For callers that have already read the files: a change between that reading and this call is not lost. Pass what was read last,
+    /// even if it was not accepted. Anything else is reported again after each call.
     public func watch(read files: [String: Reading]) {
         let now = ContinuousClock.now
         let states = files.map { path, reading in
@@ -79,8 +79,8 @@ public final class FileWatcher: Sendable {
         thread.send(.watch(id, Dictionary(states) { first, _ in first }, replacing: true))
     }
 
-    /// Stops for good. When it returns, no callback runs and none will, unless it was called from one: so hold no
-    /// lock that a callback takes. The last watcher of the process ends the thread and gives back inotify.
+    /// Stops finally. When it returns, no callback runs and none will run, except when a callback has called it. So the caller must not
+    /// hold a lock that a callback takes. The last watcher of the process ends the thread and releases inotify.
     public func stop() {
         guard !isStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
         let gate = Gate()
@@ -95,9 +95,9 @@ public final class FileWatcher: Sendable {
     }
 }
 
-/// For the log: watching works less well than usual, or works again.
+/// For the log: watching is limited, or works again.
 public enum WatchNotice: Sendable, Equatable, CustomStringConvertible {
-    /// Changes are noticed by `stat` alone, twice a second.
+    /// Changes are noticed only by `stat`, twice a second.
     case inotifyUnavailable(reason: String)
     /// inotify works again.
     case inotifyAvailable
@@ -115,7 +115,7 @@ public enum WatchNotice: Sendable, Equatable, CustomStringConvertible {
     }
 }
 
-/// The system lacks what watching needs: a descriptor or a thread.
+/// Watching needs a descriptor or a thread, and the system has none.
 public struct WatchError: Error, CustomStringConvertible, Sendable {
     private let action: String
     private let code: Int32

@@ -4,7 +4,7 @@ import Synchronization
 
 /// The process's one inotify instance, through libinotifytools.
 ///
-/// The library keeps its state in static variables without a lock: `claimed` lets one owner in, and the owner stays on one thread.
+/// The library keeps its state in static variables without a lock. `claimed` allows one owner, and the owner stays on one thread.
 /// Make it before sockets take the low descriptors: see `InotifyError.descriptorTooHigh`.
 final class Inotify: ChangeSource {
     private(set) var descriptor: Int32
@@ -14,7 +14,7 @@ final class Inotify: ChangeSource {
     private(set) var deadEntries = 0
     /// After an overflow a dropped watch may have gone unnoticed.
     private var isSuspect = false
-    /// Makes each name that the library gets to see unique, see `add`.
+    /// Makes each name for the library unique, see `add`.
     private var generation: UInt = 0
     private let deadEntriesLimit: Int
 
@@ -25,7 +25,7 @@ final class Inotify: ChangeSource {
         IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB
     private static let fileEvents = IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF
 
-    /// How many events one `drain` hands on at most, so that a flood cannot keep the thread from its other work.
+    /// The limit of events in one `drain`, so that a flood cannot keep the thread from its other work.
     private static let drainLimit = 65_536
 
     /// - Parameter deadEntriesLimit: how many dead entries (some 200 bytes each) the library may keep.
@@ -71,7 +71,7 @@ final class Inotify: ChangeSource {
 
     func drain(_ body: (Change) -> Void) {
         for _ in 0..<Self.drainLimit {
-            // (0, 1) is the library's only way not to block: (0) would wait for ever.
+            // (0, 1) is the library's only call that does not block: (0) would wait without end.
             guard let event = inotifytools_next_events(0, 1) else { return }
             handle(event, body)
         }
@@ -84,8 +84,8 @@ final class Inotify: ChangeSource {
             body(.overflow)
             return
         }
-        // By the event's own number: the library's table still leads from the path to the watch it had before.
-        // Not known any more: an event of a watch that was removed before it was read.
+        // Use the event's own number: the library's table still has the old watch of the path.
+        // An event of a watch that was removed before the event was read.
         guard let identity = identities[event.pointee.wd] else { return }
         if mask & UInt32(IN_IGNORED) != 0 {
             identities[event.pointee.wd] = nil
@@ -98,7 +98,7 @@ final class Inotify: ChangeSource {
     }
 
     private func add(_ identity: FileIdentity, _ target: WatchTarget, _ arming: inout Arming) {
-        // Only that very inode, never a second entry for a known one: the library would lose the memory of it.
+        // Watch exactly this inode, and never make a second entry for a known one: the library would leak it.
         let flags = IN_DONT_FOLLOW | IN_MASK_CREATE | (target.isDirectory ? IN_ONLYDIR : 0)
         let name = uniqueName(for: target)
         guard inotifytools_watch_file(name, flags | (target.isDirectory ? Self.directoryEvents : Self.fileEvents)) == 1 else {
@@ -117,17 +117,17 @@ final class Inotify: ChangeSource {
         guard watch > 0 else { return }
         watches[identity] = watch
         identities[watch] = identity
-        // Replaced between being resolved and being watched: then this is a watch on something else.
+        // The path was replaced after it was resolved: this is a watch on another file.
         if FileStatus(of: target.path)?.identity != identity {
             remove(identity, &arming)
         }
     }
 
     private func remove(_ identity: FileIdentity, _ arming: inout Arming) {
-        // The library writes to standard error when it is asked to remove a watch that the kernel has dropped: read those events first.
+        // The library writes to standard error when it removes a watch that the kernel has dropped: read those events first.
         drain { arming.changes.append($0) }
         guard !isSuspect else {
-            // Which watches are left is not known any more, the next call starts over.
+            // It is unknown which watches are left: the next call starts again.
             arming.needsAnotherLook = true
             return
         }
@@ -140,8 +140,8 @@ final class Inotify: ChangeSource {
 
     /// The path in a spelling that the library has not seen before.
     ///
-    /// The library tells a watch's number by its name alone, and a dead entry of the same name would answer instead. So each name
-    /// starts with its own pattern of `./` (one) and `/` (nought), which mean nothing to the kernel.
+    /// The library finds a watch's number only by its name, and could find a dead entry of the same name. So each name starts with its own
+    /// pattern of `./` (one) and `/` (zero), which have no meaning for the kernel.
     private func uniqueName(for target: WatchTarget) -> String {
         generation += 1
         var name = "/"
@@ -155,9 +155,9 @@ final class Inotify: ChangeSource {
         return target.isDirectory && !name.hasSuffix("/") ? name + "/" : name
     }
 
-    /// Starts over with an empty instance: the one way to free the library's dead entries.
+    /// Starts again with an empty instance, the only way to free the library's dead entries.
     private func restart() throws(InotifyError) {
-        // The library keeps what it has read but not handed out, even across its own clean-up.
+        // The library keeps unread events, even across its own clean-up.
         while inotifytools_next_events(0, 1) != nil {}
         inotifytools_cleanup()
         watches = [:]
@@ -175,7 +175,7 @@ final class Inotify: ChangeSource {
 
     /// Initialises the library and finds its descriptor, for which it has no accessor.
     private static func start() throws(InotifyError) -> Int32 {
-        // Another thread may make an inotify instance of its own at this moment: then there are two new ones, and we try again.
+        // Another thread may make an inotify instance at this moment. There are then two new ones, so try again.
         for _ in 0..<8 {
             let before = inotifyDescriptors()
             guard inotifytools_initialize() == 1 else { throw .notAvailable(inotifytools_error()) }

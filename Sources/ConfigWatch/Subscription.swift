@@ -2,14 +2,14 @@ import CInotify
 import Glibc
 import Synchronization
 
-/// What the loop knows about one `FileWatcher`.
+/// The loop's state of one `FileWatcher`.
 struct Subscription {
     let listener: WatchOrder.Listener
     private(set) var files: [String: FileState] = [:]
     private var quiet: QuietPeriod
     private let tickInterval: Duration
     private var nextTick: ContinuousClock.Instant
-    /// The events that concern this one: of a directory the names in it, of a file none.
+    /// The events that concern it: for a directory the names in it, for a file none.
     private var concerns: [FileIdentity: Set<String>] = [:]
 
     init(listener: WatchOrder.Listener, timing: WatchTiming, at now: ContinuousClock.Instant) {
@@ -23,13 +23,13 @@ struct Subscription {
         files = replacing ? wanted : wanted.merging(files.filter { wanted[$0.key] != nil }) { _, known in known }
     }
 
-    /// When there is something to do at the latest; nil when there is nothing to watch.
+    /// The latest time for the next look; `nil` when there is nothing to watch.
     var nextMoment: ContinuousClock.Instant? {
         guard !files.isEmpty else { return nil }
         return quiet.deadline.map { min($0, nextTick) } ?? nextTick
     }
 
-    /// Finds out what there is to watch, and adds it to `wanted`.
+    /// Adds the files and directories to watch to `wanted`.
     mutating func resolve(into wanted: inout [FileIdentity: WatchTarget]) {
         concerns = [:]
         for file in files.values {
@@ -70,7 +70,7 @@ struct Subscription {
         }
     }
 
-    /// The files whose bytes are others than at the last look.
+    /// The files whose bytes have changed since the last look.
     mutating func look(limit: Int, at now: ContinuousClock.Instant) -> Set<String> {
         var changed: Set<String> = []
         for path in files.keys where files[path]?.look(limit: limit, at: now) == true {
@@ -98,14 +98,14 @@ final class Mailbox: Sendable {
     func send(_ order: WatchOrder) {
         orders.withLock { $0.append(order) }
         var one: UInt64 = 1
-        // Fails only when the counter is full, and then the loop wakes up anyway.
+        // It fails only when the counter is full, and the loop then wakes up anyway.
         _ = write(descriptor, &one, 8)
     }
 
     /// Everything sent so far, in order.
     func empty() -> [WatchOrder] {
         var count: UInt64 = 0
-        // Before the orders are taken: an order that comes in between wakes the loop once more.
+        // Read before taking the orders, so that an order in between wakes the loop once more.
         _ = read(descriptor, &count, 8)
         return orders.withLock { orders in
             defer { orders = [] }
@@ -114,12 +114,12 @@ final class Mailbox: Sendable {
     }
 }
 
-/// What the loop may be told to do.
+/// An order for the loop.
 enum WatchOrder: Sendable {
     case subscribe(Int, Listener, WatchTiming)
-    /// Watch these files and no others; those already watched keep what is known of them unless `replacing`.
+    /// Watch only these files. Files that are already watched keep their state unless `replacing`.
     case watch(Int, [String: FileState], replacing: Bool)
-    /// Opens the gate when nothing is called any more.
+    /// Opens the gate when no callback runs any more.
     case unsubscribe(Int, Gate)
     case quit
 

@@ -11,7 +11,7 @@ final class WatchLoop {
     private let clock = ContinuousClock()
 
     private var source: (any ChangeSource)?
-    /// Why there is no source, and when to try again.
+    /// Why there is no source, and the time of the next attempt.
     private var outage: (notice: WatchNotice, retryAt: ContinuousClock.Instant)?
     private var subscriptions: [Int: Subscription] = [:]
     private var deafUntil: ContinuousClock.Instant?
@@ -32,7 +32,7 @@ final class WatchLoop {
         self.retryInterval = retryInterval
     }
 
-    /// Works until told to quit. Opens `ready` when inotify has its descriptor.
+    /// Runs until the order to quit. Opens `ready` when inotify has its descriptor.
     func run(ready: Gate) {
         openSource()
         ready.open()
@@ -57,7 +57,7 @@ final class WatchLoop {
         return true
     }
 
-    /// Sleeps until something is to be done; whether that is reading events.
+    /// Sleeps until there is work. Returns whether there are events to read.
     private func wait() -> Bool {
         let now = clock.now
         if let until = deafUntil, until <= now { deafUntil = nil }
@@ -82,11 +82,11 @@ final class WatchLoop {
     private static func milliseconds(from now: ContinuousClock.Instant, until moment: ContinuousClock.Instant) -> Int32 {
         let left = now.duration(to: moment).components
         guard left.seconds >= 0, left.attoseconds >= 0 else { return 0 }
-        // Rounded up, or the last millisecond would be spent in a busy loop.
+        // Rounded up, otherwise the last millisecond would be a busy loop.
         return Int32(clamping: left.seconds * 1000 + left.attoseconds / 1_000_000_000_000_000 + 1)
     }
 
-    /// Does what was ordered; false when that was to quit.
+    /// Carries out orders. Returns false for the order to quit.
     private func obey(_ orders: [WatchOrder]) -> Bool {
         var watchesChanged = false
         var gone: [Gate] = []
@@ -97,7 +97,7 @@ final class WatchLoop {
                 if let outage { listener.onNotice(outage.notice) }
             case .watch(let id, let files, let replacing):
                 subscriptions[id]?.watch(files, replacing: replacing)
-                // What happened before the watches were there is found by looking.
+                // A look finds changes from before the watches existed.
                 subscriptions[id]?.touch(at: clock.now)
                 watchesChanged = true
             case .unsubscribe(let id, let gate):
@@ -110,7 +110,7 @@ final class WatchLoop {
             }
         }
         if watchesChanged { arm() }
-        // Only now that nothing is watched for them any more.
+        // Only now is nothing watched for them any more.
         for gate in gone { gate.open() }
         return true
     }
@@ -133,7 +133,7 @@ final class WatchLoop {
     private func look(at now: ContinuousClock.Instant) {
         let due = subscriptions.keys.filter { subscriptions[$0]?.quietHasEnded(at: now) == true }
         guard !due.isEmpty else { return }
-        // First: what changes after the look must be noticed again.
+        // Arm first, so that changes after the look are noticed.
         arm()
         let changes = due.map { ($0, subscriptions[$0]?.look(limit: sizeLimit, at: now) ?? []) }
         counters.update { $0.looks += due.count }
@@ -142,9 +142,9 @@ final class WatchLoop {
         }
     }
 
-    /// Makes the watches fit to where the paths lead now.
+    /// Sets the watches to where the paths lead now.
     private func arm() {
-        // A path may change while it is resolved. Swaps that are faster than five attempts are found by the events that they cause.
+        // A path may change while it is resolved. Events report swaps that are faster than five attempts.
         for _ in 0..<5 {
             var wanted: [FileIdentity: WatchTarget] = [:]
             for id in subscriptions.keys { subscriptions[id]?.resolve(into: &wanted) }
@@ -221,7 +221,7 @@ struct QuietPeriod: Sendable {
         self.limit = limit
     }
 
-    /// Something happened.
+    /// Records an event.
     /// - Parameter isUnfinished: whether the writer has not closed the file yet: half a file may look whole.
     mutating func touch(at now: ContinuousClock.Instant, isUnfinished: Bool = false) {
         first = first ?? now
@@ -229,7 +229,7 @@ struct QuietPeriod: Sendable {
         self.isUnfinished = isUnfinished
     }
 
-    /// When it is time to look; nil when nothing happened.
+    /// The time of the look; `nil` when nothing happened.
     var deadline: ContinuousClock.Instant? {
         guard let first, let last else { return nil }
         return isUnfinished ? first + limit : min(last + quiet, first + limit)
@@ -254,7 +254,7 @@ final class WatchCounters: Sendable {
         var looks = 0
         /// How often inotify was started over, which frees what the library cannot free otherwise.
         var restarts = 0
-        /// How many watches the kernel holds for us.
+        /// How many watches the kernel has for this process.
         var watches = 0
     }
 

@@ -10,7 +10,7 @@ final class WatchThread: Sendable {
     private let handle: pthread_t
     private let lastID = Atomic(0)
 
-    /// Files above this are not read: for them another size, modification time or inode counts as another content.
+    /// Files above this size are not read. For them another size, modification time or inode counts as another content.
     static let sizeLimit = 16 << 20
 
     /// Starts the thread, and waits until inotify has got its descriptor.
@@ -30,7 +30,7 @@ final class WatchThread: Sendable {
         ready.wait()
     }
 
-    /// Whether the caller runs on this thread, that is, inside a callback.
+    /// Whether the caller runs on this thread, in a callback.
     var isCurrent: Bool { pthread_equal(pthread_self(), handle) != 0 }
 
     /// A number for a new subscription.
@@ -38,7 +38,7 @@ final class WatchThread: Sendable {
 
     func send(_ order: WatchOrder) { mailbox.send(order) }
 
-    /// Ends the thread; returns when it has. Not on the thread itself, and once only.
+    /// Ends the thread and waits for its end. Called once, and not on the thread itself.
     func quit() {
         mailbox.send(.quit)
         pthread_join(handle, nil)
@@ -74,15 +74,15 @@ final class WatchThread: Sendable {
     }
 }
 
-/// The thread that all `FileWatcher`s of the process share, because libinotifytools exists once per process. It lives while there
-/// is one of them.
+/// The thread that all `FileWatcher`s of the process share, because libinotifytools exists once per process. It runs while there is a
+/// watcher.
 enum SharedWatchThread {
     private struct Current {
         let thread: WatchThread
         var users: Int
     }
 
-    /// Held while a thread ends, so that a new one does not ask for the library before the old one has given it back.
+    /// Held while a thread ends, so that a new one does not request the library before the old one has released it.
     private static let current = Mutex<Current?>(nil)
 
     static func enter() throws(WatchError) -> WatchThread {
@@ -108,7 +108,7 @@ enum SharedWatchThread {
     }
 }
 
-/// Closed until it is opened once, from any thread. `wait` blocks until then.
+/// Closed until a thread opens it once. `wait` blocks until then.
 ///
 /// `@unchecked Sendable`: the pointer never changes, and a POSIX semaphore is made to be used by several threads at once.
 /// It is freed when no reference to the gate is left, so no thread can be inside `open` or `wait`.

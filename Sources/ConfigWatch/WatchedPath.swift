@@ -1,7 +1,6 @@
-/// Everything whose change can change what a path leads to: each directory that is passed on the way, every symbolic link on it
-/// followed, and the file itself.
+/// Everything that decides where a path leads: each directory on the way, with the symbolic links that are followed, and the file itself.
 struct WatchedPath: Equatable {
-    /// The directories passed, with the names that are looked up in each.
+    /// The directories on the way, with the names that are looked up in each.
     private(set) var directories: [FileIdentity: Directory] = [:]
     /// What the path leads to.
     private(set) var end: End = .missing
@@ -13,10 +12,10 @@ struct WatchedPath: Equatable {
     }
 
     enum End: Equatable {
-        /// Something that is no directory: its path without symbolic links, and its identity.
+        /// A file that is not a directory: its path without symbolic links, and its identity.
         case file(path: String, FileIdentity)
         case directory
-        /// A name on the way is not there, is no directory, or may not be looked up.
+        /// A name on the way does not exist, is not a directory, or may not be looked up.
         case missing
         case tooManyLinks
     }
@@ -75,7 +74,7 @@ struct WatchedPath: Equatable {
         }
     }
 
-    /// The names in a path, the last one first, without those that lead nowhere.
+    /// The names in a path, the last one first, without `.` and empty ones.
     private static func names(in path: String) -> [String] {
         path.utf8.split(separator: UInt8(ascii: "/")).reversed().compactMap { name in
             name.elementsEqual(".".utf8) ? nil : String(name)

@@ -1,14 +1,14 @@
-/// What a body plainly is, if it is no metrics: a page or JSON, as an endpoint gives for a wrong path.
+/// The format of a body that is clearly not metrics: HTML or JSON, as an endpoint answers for a wrong path.
 public enum BodyShape: Equatable, Sendable {
     /// HTML or XML.
     case html
     /// A JSON object or array.
     case json
 
-    /// What the body looks like; `nil` for anything that may be metrics. Looks at the first bytes only.
+    /// Recognises the format; `nil` for a body that may be metrics. Reads only the first bytes.
     public init?(_ body: UnsafeRawBufferPointer) {
         var index = body.starts(with: [0xEF, 0xBB, 0xBF]) ? 3 : 0
-        // Enough for what comes before the first word, and little for a body of blanks alone.
+        // Enough to reach the first word, and cheap for a body that has only blanks.
         let end = min(body.count, 4096)
         func skipSpace() {
             while index < end, [0x20, 0x09, 0x0A, 0x0D].contains(body[index]) { index += 1 }
@@ -23,7 +23,7 @@ public enum BodyShape: Equatable, Sendable {
         guard index < end else { return nil }
         switch body[index] {
         case UInt8(ascii: "<"):
-            // Neither a metric's name nor a comment begins so.
+            // Neither a metric's name nor a comment begins like this.
             index += 1
             guard index < end else { return nil }
             switch body[index] {
@@ -43,7 +43,7 @@ public enum BodyShape: Equatable, Sendable {
             switch skip() {
             case UInt8(ascii: "}"): self = .json
             case UInt8(ascii: "\""):
-                // A sample may begin with {"name", too; a colon behind the string is JSON's alone.
+                // A sample may also begin with {"name", but only JSON has a colon after the string.
                 index += 1
                 while index < end, body[index] != UInt8(ascii: "\"") { index += body[index] == UInt8(ascii: "\\") ? 2 : 1 }
                 guard skip() == UInt8(ascii: ":") else { return nil }

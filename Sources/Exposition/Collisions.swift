@@ -9,7 +9,7 @@ public struct Collisions: Equatable, Sendable {
         /// How often it is exposed.
         public var times: Int
 
-        /// A series made of its parts.
+        /// Makes a series from its parts.
         public init(text: String, apps: [String], times: Int) {
             self.text = text
             self.apps = apps
@@ -17,17 +17,17 @@ public struct Collisions: Equatable, Sendable {
         }
     }
 
-    /// Series that are listed.
+    /// How many series are listed.
     public static let maxListed = 100
-    /// Apps that are listed for one series.
+    /// How many apps are listed for one series.
     public static let maxApps = 20
 
-    /// The number of these series, each counted once; `nil` when there are too many series to find out.
+    /// The number of these series, each counted once; `nil` when there are too many series to count them.
     public var count: Int?
     /// The first of them.
     public var listed: [Series]
 
-    /// Collisions made of their parts.
+    /// Makes collisions from their parts.
     public init(count: Int?, listed: [Series]) {
         self.count = count
         self.listed = listed
@@ -39,10 +39,10 @@ public struct Collisions: Equatable, Sendable {
     public static let uncounted = Collisions(count: nil, listed: [])
 }
 
-/// Finds collisions in two passes over the same texts: the first counts, the second lists. Each text is a step of its own, so that the work
-/// can be spread over time. Memory is eight bytes for each series, up to a limit.
+/// Finds collisions in two passes over the same texts: the first pass counts, the second one lists. Each text is one step, so that the work
+/// can be spread over time. It needs eight bytes of memory for each series, up to a limit.
 public struct CollisionSearch: Sendable {
-    /// Series that are compared.
+    /// How many series are compared at most.
     public static let maxSeries = 4 << 20
 
     private var hashes: [UInt64] = []
@@ -52,10 +52,10 @@ public struct CollisionSearch: Sendable {
     private var places: [UInt64: Int] = [:]
     private let limit: Int
 
-    /// A search that has seen nothing yet.
+    /// An empty search.
     public init(maxSeries: Int = CollisionSearch.maxSeries) { limit = maxSeries }
 
-    /// First pass: takes the series of one more text. Lines that cannot be read are left out.
+    /// First pass: adds the series of one more text. Lines that cannot be read are left out.
     public mutating func count(_ text: UnsafeRawBufferPointer) {
         guard !isOverfull else { return }
         forEachSample(of: text) { parser in
@@ -78,7 +78,7 @@ public struct CollisionSearch: Sendable {
         return !repeated.isEmpty
     }
 
-    /// Second pass: finds out what one more app has of the series that are listed.
+    /// Second pass: finds the listed series in one more app.
     public mutating func list(_ text: UnsafeRawBufferPointer, of app: String) {
         forEachSample(of: text) { parser in
             let hash = parser.seriesHash
@@ -95,7 +95,7 @@ public struct CollisionSearch: Sendable {
         }
     }
 
-    /// What was found. What a text that changed between the passes no longer has is not listed.
+    /// The result. Series that a text lost between the passes are not listed.
     public var result: Collisions {
         isOverfull ? .uncounted : Collisions(count: repeated.count, listed: listed.filter { $0.times > 1 })
     }

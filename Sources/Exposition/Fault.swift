@@ -34,7 +34,7 @@ struct Fault: Error {
     var kind: Kind
     /// The byte that the fault is about.
     var offset: Int
-    /// Where the thing at fault ends, if its text belongs into the message.
+    /// The end of the faulty text, if the message quotes it.
     var end: Int
 
     init(_ kind: Kind, at offset: Int, to end: Int? = nil) {

@@ -4,7 +4,7 @@ public struct Finding: Equatable, Sendable {
     public enum Severity: String, Equatable, Sendable {
         /// Prometheus refuses the whole scrape.
         case error
-        /// Prometheus reads it; stricter readers, or the format's own text, refuse it.
+        /// Prometheus reads it; stricter readers or the description of the format refuse it.
         case warning
     }
 
@@ -17,7 +17,7 @@ public struct Finding: Equatable, Sendable {
     /// What is wrong and what to do, in lower case without a final period.
     public var message: String
 
-    /// A finding made of its parts.
+    /// Makes a finding from its parts.
     public init(severity: Severity, line: Int, column: Int, message: String) {
         self.severity = severity
         self.line = line
@@ -26,7 +26,7 @@ public struct Finding: Equatable, Sendable {
     }
 }
 
-/// What was found in one text: the first findings, and how many there are in all.
+/// The findings of one text: the first ones, and the number of all.
 public struct Findings: Equatable, Sendable {
     /// How many findings are kept. Errors are kept before warnings.
     public static let limit = 20
@@ -79,8 +79,7 @@ public struct Findings: Equatable, Sendable {
     }
 }
 
-/// Turns offsets into lines and columns. Offsets of one text are asked for nearly in ascending order, so that all of them together
-/// cost one pass over it.
+/// Turns offsets into lines and columns. The offsets of one text come nearly in ascending order, so all of them together cost one pass.
 struct Locator {
     private let text: UnsafeRawBufferPointer
     /// A known place: the line that begins at `lineStart`.

@@ -2,14 +2,14 @@ import Glibc
 
 /// Labels that every sample of an app gets.
 public struct AddedLabels: Equatable, Sendable {
-    /// A label's name and its value as a reader shall see it.
+    /// A label's name and its unescaped value.
     public struct Label: Equatable, Sendable {
         /// Matches `[a-zA-Z_][a-zA-Z0-9_]*`.
         public var name: String
         /// Any text.
         public var value: String
 
-        /// A label made of its parts.
+        /// Makes a label from its parts.
         public init(name: String, value: String) {
             self.name = name
             self.value = value
@@ -19,7 +19,7 @@ public struct AddedLabels: Equatable, Sendable {
     /// The labels in the order in which they are written. Names are unique.
     public let labels: [Label]
 
-    /// What stands in the braces for them, without a comma before it.
+    /// Their text in the braces, without a comma before it.
     let text: [UInt8]
     /// Their names as bytes.
     let names: [[UInt8]]
@@ -34,7 +34,7 @@ public struct AddedLabels: Equatable, Sendable {
     /// Whether there is none.
     public var isEmpty: Bool { labels.isEmpty }
 
-    /// The value as it stands between the quotes.
+    /// The value as it is written between quotes.
     static func escaped(_ value: String) -> String {
         var result = ""
         for scalar in value.unicodeScalars {
@@ -49,31 +49,32 @@ public struct AddedLabels: Equatable, Sendable {
     }
 }
 
-/// What adding labels changes in one text: found first, so that the new text can be written into memory of exactly its size.
+/// The changes that adding labels makes in one text. They are found first, so that the new text can be written into memory of its exact
+/// size.
 ///
-/// New labels come last within a sample's braces. A label of the sample that has the name of a new one gets `exported_` before its name, as
-/// often as it takes to be unique. Everything else stays as it is.
+/// New labels come last within a sample's braces. A label of the sample with the name of a new one gets `exported_` before its name, as
+/// often as needed to make it unique. Everything else stays as it is.
 public struct Labelling: Sendable {
     /// The number of samples.
     public private(set) var samples = 0
     /// Bytes of the labelled text.
     public private(set) var size: Int
 
-    /// One insertion: 48 bits of offset, 16 bits that say what.
+    /// One insertion: 48 bits for the offset, 16 bits for the kind.
     private var insertions: [UInt64] = []
     private let texts: [[UInt8]]
 
     private static let inBraces: UInt64 = 0
     private static let afterLabel: UInt64 = 1
     private static let withBraces: UInt64 = 2
-    /// This many and more: the difference and one is how often `exported_` is inserted.
+    /// From this kind on: the difference plus one is how often `exported_` is inserted.
     private static let firstExported: UInt64 = 3
     private static let exported = Array("exported_".utf8)
     private static let maxExported = 0xFFFF - Int(firstExported)
 
     /// Checks a text and finds where labels go.
     /// - Parameter text: ends in a newline, unless it is empty.
-    /// - Throws: the first error when the text is not valid: such a text gets no labels.
+    /// - Throws: the first error of an invalid text, which gets no labels.
     public init(of text: UnsafeRawBufferPointer, adding added: AddedLabels, with validator: Validator = Validator()) throws(Finding) {
         texts = [added.text, Array(",".utf8) + added.text, Array("{".utf8) + added.text + Array("}".utf8)]
         size = text.count
@@ -86,7 +87,7 @@ public struct Labelling: Sendable {
 
     /// Writes the labelled text.
     /// - Parameters:
-    ///   - text: the very bytes that this labelling was made of.
+    ///   - text: the same bytes that this labelling was made from.
     ///   - destination: has room for exactly `size` bytes and does not overlap with the text.
     public func write(_ text: UnsafeRawBufferPointer, to destination: UnsafeMutableRawBufferPointer) {
         precondition(destination.count == size)
@@ -139,7 +140,7 @@ public struct Labelling: Sendable {
             return
         }
         if hasLabelOf(added, parser) { try rename(parser, added) }
-        // What stands before the brace, blanks left out.
+        // The last byte before the brace that is not a blank.
         var last = parser.closeBrace - 1
         while Text.isBlank(parser.text[last]) { last -= 1 }
         let needsComma = last > parser.openBrace && parser.text[last] != UInt8(ascii: ",")
@@ -152,7 +153,7 @@ public struct Labelling: Sendable {
             kind < Labelling.firstExported ? texts[Int(kind)].count : (Int(kind - Labelling.firstExported) + 1) * Labelling.exported.count
     }
 
-    /// Whether the sample has a label of an added one's name. The names have no escapes, so that bytes can be compared.
+    /// Whether the sample has a label with the name of an added one. The names have no escapes, so bytes can be compared.
     private func hasLabelOf(_ added: AddedLabels, _ parser: borrowing Parser) -> Bool {
         for index in 0..<parser.labels.count {
             let label = parser.labels[index]
@@ -171,12 +172,12 @@ public struct Labelling: Sendable {
         return true
     }
 
-    /// Finds a new name for each label that has an added one's. One pass over the sample's labels for each added label.
+    /// Finds a new name for each label with the name of an added one. One pass over the sample's labels for each added label.
     private mutating func rename(_ parser: borrowing Parser, _ added: AddedLabels) throws(Fault) {
         var renamed: [(offset: Int, times: Int)] = []
         var chosen: [[UInt8]] = []
         for name in added.names {
-            // How often `exported_` stands before this name, in each name that is taken.
+            // How many `exported_` come before this name, in each name that is taken.
             var taken: Set<Int> = []
             var places: [Int] = []
             for index in 0..<parser.labels.count {
@@ -201,7 +202,7 @@ public struct Labelling: Sendable {
         for (offset, times) in renamed { insert(Labelling.firstExported + UInt64(times - 1), at: offset) }
     }
 
-    /// How often `exported_` stands before `name` to make `label`; `nil` when that is not how it is made.
+    /// How many `exported_` come before `name` in `label`; `nil` when `label` is not such a name.
     private static func timesExported(_ label: UnsafeRawBufferPointer, _ name: [UInt8]) -> Int? {
         let length = label.count - name.count
         guard length >= 0, length % exported.count == 0, label[length...].elementsEqual(name) else { return nil }

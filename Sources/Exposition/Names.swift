@@ -17,16 +17,16 @@ struct Label {
     var name: Range<Int> { Int(nameStart)..<Int(nameEnd) }
     var value: Range<Int> { Int(valueStart)..<Int(valueEnd) }
 
-    /// Whether the name stands in quotes. After one that does not comes a blank or an equals sign.
+    /// Whether the name is in quotes. After another name comes a blank or an equals sign.
     func isQuoted(in text: Text) -> Bool { text[Int(nameEnd)] == UInt8(ascii: "\"") }
 
-    /// Whether the label is anything but an ordinary one of ordinary length: what follows a quote, begins with an underscore, or is long.
+    /// Whether the label is special: its name is in quotes, begins with an underscore, or is long.
     @inline(__always)
     func needsLook(in text: Text) -> Bool {
         text[Int(nameStart)] == UInt8(ascii: "_") || isQuoted(in: text) || valueEnd &- nameStart > UInt32(Parser.maxLabelLength)
     }
 
-    /// A number that is equal for equal names. A name with escapes gets the same one as without them.
+    /// A number that is equal for equal names, also if only one of them has escapes.
     @inline(__always)
     func sketch(in text: Text) -> UInt64 {
         guard nameStart != nameEnd, !isQuoted(in: text) else { return quotedSketch(in: text) }
@@ -53,7 +53,7 @@ struct LabelList: ~Copyable {
     private var capacity = 16
     private(set) var count = 0
     private var sketches: UInt64 = 0
-    /// Whether two names may be the same: certainly not when this is false.
+    /// Whether two names may be the same. If false, they are all different.
     private(set) var mayRepeat = false
 
     init() { storage = .allocate(capacity: capacity) }
@@ -93,7 +93,7 @@ struct LabelList: ~Copyable {
     }
 }
 
-/// A name or a label's value as Prometheus understands it, for comparing and hashing: its escapes are resolved.
+/// A name or a label's value with resolved escapes, for comparing and hashing.
 struct NameBytes: Hashable {
     private let bytes: UnsafeRawBufferPointer
     private let unescaped: [UInt8]?
@@ -110,7 +110,7 @@ struct NameBytes: Hashable {
     func hash(into hasher: inout Hasher) {
         with { bytes in
             hasher.combine(bytes: bytes)
-            // No byte of UTF-8: it keeps what is hashed one after another apart.
+            // A byte that UTF-8 does not use, as a separator between hashed values.
             hasher.combine(UInt8(0xFF))
         }
     }
@@ -145,8 +145,8 @@ struct NameBytes: Hashable {
     }
 }
 
-/// Hashes of names and series are keyed anew at each start of the program (by the standard library), so that input cannot be made to collide.
-/// Of a million different series, two share a hash in one of tens of millions of texts.
+/// The standard library gives hashes a new key at each start of the program, so that prepared input does not collide.
+/// In a text of a million different series, the probability that two share a hash is below one in ten millions.
 extension NameBytes {
     var hash: UInt64 {
         var hasher = Hasher()
@@ -156,8 +156,8 @@ extension NameBytes {
 }
 
 extension Parser {
-    /// Of the last sample: equal for equal metric names and labels, whatever the order of the labels and the way of writing them.
-    /// Labels without a value count as absent, as in Prometheus.
+    /// The hash of the last sample's series: equal for equal metric names and labels, in any order and spelling. Labels with an empty value
+    /// count as absent, as in Prometheus.
     var seriesHash: UInt64 { seriesHash(withNameHash: NameBytes(text[name]).hash) }
 
     /// The same, when the hash of the sample's name is known.
@@ -169,16 +169,16 @@ extension Parser {
             var hasher = Hasher()
             NameBytes(text[label.name]).hash(into: &hasher)
             NameBytes(text[label.value]).hash(into: &hasher)
-            // Addition does not know an order.
+            // A sum does not depend on the order.
             sum &+= UInt64(truncatingIfNeeded: hasher.finalize())
         }
         return sum
     }
 
-    /// Where the last sample's name and labels stand.
+    /// The range of the last sample's name and labels.
     var series: Range<Int> {
         guard closeBrace >= 0 else { return name }
-        // A quoted name stands within the braces.
+        // A quoted name is within the braces.
         return min(name.lowerBound, openBrace)..<closeBrace + 1
     }
 }

@@ -1,7 +1,7 @@
-/// Reads the text format entry by entry, as the parser of Prometheus 3 does, and takes exactly what that takes.
+/// Reads the text format entry by entry, and accepts exactly what the parser of Prometheus 3 accepts.
 ///
 /// An entry is a sample, a HELP or TYPE line or a comment. It is one line, unless a quoted string in it holds a newline, as Prometheus
-/// allows. The places of what was read are in the parser's properties until the next call of `next`.
+/// allows. The parser's properties have the ranges of the entry until the next call of `next`.
 struct Parser: ~Copyable {
     enum Entry {
         case end
@@ -15,36 +15,36 @@ struct Parser: ~Copyable {
     static let maxLabelLength = 1 << 24
 
     let text: Text
-    /// Whether all of the text is UTF-8, so that no part of it has to be looked at again.
+    /// Whether all of the text is UTF-8, so that no part of it has to be checked again.
     private let isUTF8: Bool
     /// Where the next entry begins.
     private var position = 0
-    /// Whether the sample's name was read: it may stand within the braces.
+    /// Whether the sample's name was read; it may be within the braces.
     private var hasName = false
 
-    /// The entry's first byte, blanks before it included.
+    /// The entry's first byte, including blanks before it.
     private(set) var start = 0
     /// The name of a sample's, HELP's or TYPE's metric, without quotes.
     private(set) var name = 0..<0
     private(set) var isNameQuoted = false
-    /// Where a sample's braces stand; negative without braces.
+    /// The positions of a sample's braces; negative without braces.
     private(set) var openBrace = -1
     private(set) var closeBrace = -1
     private(set) var labels = LabelList()
     /// A sample's value, a TYPE's word, or the text of a HELP.
     private(set) var value = 0..<0
-    /// Whether a comment is UTF-8, which Prometheus does not ask for.
+    /// Whether a comment is UTF-8. Prometheus does not require it.
     private(set) var isCommentUTF8 = true
 
     /// - Parameters:
-    ///   - text: holds no NUL. Stays where it is as long as the parser lives.
+    ///   - text: contains no NUL. It must stay in place as long as the parser lives.
     ///   - isUTF8: whether all of it is valid UTF-8.
     init(_ text: Text, isUTF8: Bool) {
         self.text = text
         self.isUTF8 = isUTF8
     }
 
-    /// Goes on with the line after the one that the last entry began in.
+    /// Continues with the line after the one in which the last entry began.
     mutating func skipLine() {
         position = text.lineEnd(start) + 1
     }
@@ -97,7 +97,7 @@ struct Parser: ~Copyable {
         } else {
             throw Fault(.metaWithoutName(isHelp: isHelp), at: index)
         }
-        // One byte after the name is dropped, whatever it is, unless only blanks follow.
+        // Like Prometheus, drop one byte of any value after the name, unless only blanks follow.
         let end = text.lineEnd(index)
         let first = text.blanksEnd(index) == end ? end : index + 1
         value = first..<end
@@ -106,7 +106,7 @@ struct Parser: ~Copyable {
             guard MetricType(text[value]) != nil else { throw fault(.unknownType, at: first, to: end) }
             return .type
         }
-        // When the dropped byte begins a longer character, what is left of that is no UTF-8.
+        // If the dropped byte begins a longer character, the rest is not UTF-8.
         if isUTF8 ? text[index] >= 0x80 : !text.isUTF8(value) {
             throw fault(text[index] >= 0x80 ? .helpCutsCharacter : .helpNotUTF8, at: index)
         }
@@ -136,8 +136,8 @@ struct Parser: ~Copyable {
         return try sampleValue(index)
     }
 
-    /// - Parameter open: where the brace stands.
-    /// - Returns: where the text goes on after the closing brace.
+    /// - Parameter open: the position of the brace.
+    /// - Returns: the position after the closing brace.
     private mutating func braces(_ open: Int) throws(Fault) -> Int {
         let text = text
         openBrace = open
@@ -170,7 +170,7 @@ struct Parser: ~Copyable {
             let label = Label(nameStart: nameStart, nameEnd: nameEnd, valueStart: index + 1, valueEnd: valueEnd)
             if !isUTF8 || label.needsLook(in: text) { try check(label) }
             labels.append(label, sketch: label.sketch(in: text))
-            // A comma may be missing between labels and may stand behind the last one.
+            // The comma between labels is optional, and one may follow the last label.
             index = text.blanksEnd(valueEnd + 1)
             if text[index] == UInt8(ascii: ",") { index = text.blanksEnd(index + 1) }
         }
@@ -205,7 +205,7 @@ struct Parser: ~Copyable {
         guard isUTF8 || text.isUTF8(name) else { throw fault(.nameNotUTF8, at: name.lowerBound) }
     }
 
-    /// - Parameter first: where the value must begin.
+    /// - Parameter first: the position where the value must begin.
     private mutating func sampleValue(_ first: Int) throws(Fault) -> Entry {
         let text = text
         let digits = text[first] == UInt8(ascii: "-") ? first + 1 : first
@@ -228,7 +228,7 @@ struct Parser: ~Copyable {
         return .sample
     }
 
-    /// - Returns: the place of the newline after it.
+    /// - Returns: the position of the newline after it.
     private func timestamp(_ first: Int) throws(Fault) -> Int {
         var index = text.digitsEnd(first)
         guard index > first else { throw fault(.badTimestamp, at: index) }
@@ -240,7 +240,7 @@ struct Parser: ~Copyable {
         return index
     }
 
-    /// Two labels of one name make the sample impossible, unless one of them is empty: then Prometheus drops all of this name.
+    /// Two labels of one name are an error, unless one of them is empty: then Prometheus drops all labels of this name.
     private func refuseRepeatedLabels() throws(Fault) {
         var seen: [NameBytes: (hasEmpty: Bool, second: Range<Int>?)] = [:]
         for index in 0..<labels.count {
@@ -257,7 +257,7 @@ struct Parser: ~Copyable {
         throw fault(.repeatedLabel, at: first.lowerBound, to: first.upperBound)
     }
 
-    /// The fault, or, when its entry goes on over the end of a line within quotes, that these are not closed where they should be.
+    /// Returns the fault. If the entry continues on the next line within quotes, it returns a missing quote instead.
     @inline(never)
     private func fault(_ kind: Fault.Kind, at offset: Int, to end: Int? = nil) -> Fault {
         let newline = text.lineEnd(start)

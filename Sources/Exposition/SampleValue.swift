@@ -1,5 +1,5 @@
-/// What the value of a sample may be: the words and numbers that Go's `strconv.ParseFloat` takes, without `p`, `P` and `_`, as Prometheus
-/// forbids these. So there are no hexadecimal numbers.
+/// The valid values of a sample: the words and numbers that Go's `strconv.ParseFloat` accepts, without `p`, `P` and `_`, which Prometheus
+/// forbids. So hexadecimal numbers are invalid.
 enum SampleValue {
     enum Verdict {
         case valid
@@ -7,7 +7,7 @@ enum SampleValue {
         case outOfRange
     }
 
-    /// Judges a whole token.
+    /// Checks a whole token.
     static func judge(_ token: UnsafeRawBufferPointer) -> Verdict {
         var index = 0
         var isSigned = false
@@ -27,14 +27,15 @@ enum SampleValue {
         return true
     }
 
-    /// Judges decimal digits with at most one point, and an exponent or none.
+    /// Checks decimal digits with at most one point, and an optional exponent.
     private static func number(_ token: UnsafeRawBufferPointer) -> Verdict {
         var index = 0
         var hasDigits = false
         var hasPoint = false
-        /// Digits before the point, from the first that is not 0; negative: zeros behind the point before that.
+        /// The number of digits before the point, from the first that is not 0. Negative: the number of zeros after the point before that
+        /// digit.
         var magnitude = 0
-        /// The digits that tell whether a number near the limit is beyond it.
+        /// The digits that decide whether a number near the limit is beyond it.
         var significant: [UInt8] = []
         while index < token.count {
             let byte = token[index]
@@ -66,7 +67,7 @@ enum SampleValue {
             guard index < token.count else { return .malformed }
             while index < token.count {
                 guard isDigit(token[index]) else { return .malformed }
-                // As in Go, larger exponents are all the same: so they do not overflow.
+                // As in Go, all larger exponents are treated as equal, so that they do not overflow.
                 if exponent < 10_000 { exponent = exponent * 10 + Int(token[index] - UInt8(ascii: "0")) }
                 index += 1
             }
@@ -81,7 +82,7 @@ enum SampleValue {
         return Double(text).map(\.isFinite) == true ? .valid : .outOfRange
     }
 
-    /// More digits than half-way between the largest float and the next one has, so that the rest decides nothing.
+    /// More digits than the middle between the largest float and the next one has, so that further digits do not matter.
     private static let maxSignificant = 400
 
     static func isDigit(_ byte: UInt8) -> Bool { byte &- UInt8(ascii: "0") < 10 }

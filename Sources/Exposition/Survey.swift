@@ -1,24 +1,24 @@
 import Glibc
 
-/// All that is known of one app's metrics: errors, warnings, and how much there is.
+/// The errors, warnings and numbers of one app's metrics.
 ///
-/// Made in the background and by `lint`: it takes several times as long as `Validator.firstError`, and memory for the names of families and
-/// series, up to a bound.
+/// The background checks and `lint` make it. It takes several times as long as `Validator.firstError`, and memory for the names of families
+/// and series, up to a limit.
 public struct Survey: Equatable, Sendable {
-    /// What was found.
+    /// The findings.
     public private(set) var findings = Findings()
     /// The number of samples that can be read.
     public private(set) var samples = 0
     /// The number of families: names with a sample, a HELP or a TYPE. A lower bound beyond `Survey.maxFamilies`.
     public private(set) var families = 0
 
-    /// Families that are remembered of one text; the warnings do not cover those beyond.
+    /// How many families of one text are remembered; warnings do not cover further ones.
     public static let maxFamilies = 1 << 18
-    /// Series that are remembered of one text; a repetition of one beyond is not found.
+    /// How many series of one text are remembered; repetitions of further ones are not found.
     public static let maxSeries = 1 << 20
 
-    /// Examines a text.
-    /// - Parameter isStored: whether the proxy stores the text and so has added a missing final newline.
+    /// Checks a text.
+    /// - Parameter isStored: whether the proxy stores the text and has therefore added a missing final newline.
     public init(of text: UnsafeRawBufferPointer, with validator: Validator = Validator(), isStored: Bool = false) {
         let lacksNewline = !isStored && text.last.map { $0 != UInt8(ascii: "\n") } ?? false
         let end = text.count
@@ -37,7 +37,7 @@ public struct Survey: Equatable, Sendable {
     fileprivate mutating func setFamilies(_ count: Int) { families = count }
 }
 
-/// The pass over a text that makes a survey of it.
+/// Makes a survey in one pass over a text.
 private struct Surveyor: ~Copyable {
     var survey = Survey()
     private let text: Text
@@ -46,7 +46,7 @@ private struct Surveyor: ~Copyable {
     private var seriesSeen: Set<UInt64> = []
     /// The family of the last sample, HELP or TYPE.
     private var current: UInt64?
-    /// The last sample's name and what follows from it, which is often the same for the next sample.
+    /// The last sample's name and the values that depend on it. The next sample often has the same name.
     private var lastName = 0..<0
     private var lastNameHash: UInt64 = 0
     private var lastFamily: UInt64 = 0
@@ -139,7 +139,7 @@ private struct Surveyor: ~Copyable {
                 surveyor.warn(.familyNameWithSuffix, about: range)
             }
         }
-        // A family of samples that were seen under their own names may have become one.
+        // Samples with names of their own may now belong to this family.
         lastName = 0..<0
         current = key
     }
@@ -194,7 +194,7 @@ private struct Surveyor: ~Copyable {
         current = key
     }
 
-    /// What Prometheus 3 reads, and older versions, other readers or the format's own description do not.
+    /// Warns of what only Prometheus 3 reads: older versions, other readers or the description of the format refuse it.
     private mutating func warnOfSyntax(_ parser: borrowing Parser) {
         let name = parser.name
         if parser.isNameQuoted {
@@ -214,7 +214,7 @@ private struct Surveyor: ~Copyable {
                 warn(.repeatedEmptyLabel, about: label.name)
             }
             warnOfValue(label)
-            // Between two labels stands a comma.
+            // A comma is between two labels.
             let end = label.value.upperBound + 1
             if index + 1 < parser.labels.count {
                 let next = parser.labels[index + 1].name.lowerBound
@@ -223,8 +223,7 @@ private struct Surveyor: ~Copyable {
         }
     }
 
-    /// Whether another label of the sample has the same name. Looked for only where names may repeat, and then at most one label of these
-    /// is asked about.
+    /// Whether another label of the sample has the same name. Only called if names may repeat, and then for at most one of these labels.
     private func repeats(_ label: Label, in parser: borrowing Parser) -> Bool {
         guard parser.labels.count <= 64 else { return false }
         let name = NameBytes(text[label.name])
@@ -285,7 +284,7 @@ private struct Surveyor: ~Copyable {
         name.count > suffix.utf8CodeUnitCount && text.holds(suffix, at: name.upperBound - suffix.utf8CodeUnitCount)
     }
 
-    /// The family that a sample of this name belongs to: of a histogram or summary by the name without its suffix.
+    /// The family of a sample with this name; for a histogram or summary, by the name without its suffix.
     private func family(of name: Range<Int>, _ hash: UInt64) -> UInt64 {
         guard let suffix = suffix(of: name), suffix != .none else { return hash }
         let base = self.hash(of: name.lowerBound..<name.upperBound - suffix.length)
@@ -296,7 +295,7 @@ private struct Surveyor: ~Copyable {
         }
     }
 
-    /// Why a sample does not fit into the family that its TYPE line announced.
+    /// Why a sample does not fit into the family of its TYPE line.
     @inline(__always)
     private func oddName(_ parser: borrowing Parser, _ type: MetricType?) -> Warning.Kind? {
         guard type == .histogram || type == .summary else { return nil }

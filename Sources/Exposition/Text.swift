@@ -1,17 +1,17 @@
 import CText
 import Glibc
 
-/// The bytes of a text that ends in a newline, unless it is empty, and the ends of what may stand in it.
+/// The bytes of a text that ends in a newline, unless it is empty, and searches in it.
 ///
-/// It does not own its bytes, which must stay where they are. Reading at an index is not checked: the final newline stops each of the
-/// functions here in time, and the parser reads no further than one byte beyond what is no newline.
+/// It does not own its bytes, which must stay in place. Indexes are not checked: the final newline stops each function here in time, and
+/// the parser reads at most one byte beyond a byte that is not a newline.
 struct Text {
     let base: UnsafePointer<UInt8>
     let count: Int
 
     init(_ bytes: UnsafeRawBufferPointer) {
         precondition(bytes.last.map { $0 == UInt8(ascii: "\n") } ?? true && bytes.count < Int(UInt32.max))
-        // Nothing is read of an empty text.
+        // The bytes of an empty text are never read.
         base = bytes.assumingMemoryBound(to: UInt8.self).baseAddress ?? UnsafePointer(Text.nothing)
         count = bytes.count
     }
@@ -31,7 +31,7 @@ struct Text {
     /// All of it.
     var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(start: base, count: count) }
 
-    /// The first index from `index` on that holds no blank or tab.
+    /// The first index from `index` on that is not a blank or tab.
     @inline(__always)
     func blanksEnd(_ index: Int) -> Int {
         var index = index
@@ -39,7 +39,7 @@ struct Text {
         return index
     }
 
-    /// Where the line ends that `index` is in: the place of its newline.
+    /// The position of the newline that ends the line of `index`.
     func lineEnd(_ index: Int) -> Int {
         memchr(base + index, 0x0A, count - index).map { UnsafeRawPointer($0) - UnsafeRawPointer(base) } ?? count
     }
@@ -60,15 +60,15 @@ struct Text {
     @inline(__always)
     func quoteOrEscape(_ index: Int) -> Int { ctext_quoted_end(base, index, count) }
 
-    /// Where the closing quote stands of the string that opens at `quote`; `nil` when it has none. A backslash takes any next character along
-    /// but a newline; a newline without one is part of the string.
+    /// The position of the closing quote of the string that opens at `quote`; `nil` when it has none. A backslash escapes any next
+    /// character except a newline. A newline without a backslash is part of the string.
     @inline(__always)
     func stringEnd(_ quote: Int) -> Int? {
         let end = quoteOrEscape(quote &+ 1)
         return base[end] == UInt8(ascii: "\"") ? end : longStringEnd(end)
     }
 
-    /// - Parameter index: holds the first quote, backslash or newline of the string.
+    /// - Parameter index: the position of the first quote, backslash or newline of the string.
     @inline(never)
     private func longStringEnd(_ index: Int) -> Int? {
         var index = index

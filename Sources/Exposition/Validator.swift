@@ -2,10 +2,10 @@ import CText
 
 /// Decides whether Prometheus 3 would read a text.
 ///
-/// A text is valid when a Prometheus 3 that scrapes it alone as text format 0.0.4 succeeds, and only then. A text that holds a NUL byte is
-/// not valid either: Prometheus would end there without an error. All functions take time in proportion to the text.
+/// A text is valid when a Prometheus 3 that scrapes only this text as text format 0.0.4 succeeds. A text with a NUL byte is not valid
+/// either, because Prometheus would stop there without an error. All functions take linear time.
 public struct Validator: Sendable {
-    /// Whether every text is known to be UTF-8 without NUL, as what the doors have let in.
+    /// Whether every text is known to be UTF-8 without NUL, as stored metrics are.
     public var isKnownUTF8: Bool
     /// Whether series named `exporter_proxy_…`, which would hide the proxy's own, are errors; otherwise they are warnings.
     public var refusesProxySeries: Bool
@@ -18,7 +18,7 @@ public struct Validator: Sendable {
         self.refusesProxySeries = refusesProxySeries
     }
 
-    /// The first error in the text; `nil` when it is valid. A missing final newline is no error.
+    /// The first error in the text; `nil` when it is valid. A missing final newline is not an error.
     public func firstError(in text: UnsafeRawBufferPointer) -> Finding? {
         withTerminated(text) { text in
             var fault: Fault?
@@ -73,7 +73,7 @@ extension Fault {
 }
 
 extension Parser {
-    /// What the names of the proxy's own series begin with.
+    /// The prefix of the names of the proxy's own series.
     static let proxyPrefix: StaticString = "exporter_proxy_"
 
     /// Whether the last sample's name is one of the proxy's own.

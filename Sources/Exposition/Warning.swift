@@ -1,4 +1,4 @@
-/// What Prometheus 3 reads, although older versions, stricter readers or the format's own description refuse it.
+/// A warning: Prometheus 3 reads it, but older versions, stricter readers or the description of the format refuse it.
 struct Warning {
     enum Kind {
         case noFinalNewline
@@ -30,7 +30,7 @@ struct Warning {
     var kind: Kind
     /// The byte that the warning is about.
     var offset: Int
-    /// Where the name ends that belongs into the message.
+    /// The end of the name that the message quotes.
     var end: Int
 
     /// The finding's message.

@@ -1,6 +1,6 @@
 import CTomlPlusPlus
 
-/// A TOML 1.0 document as a tree of values, each with its place in the text.
+/// A TOML 1.0 document as a tree of values, each with its position in the text.
 public struct TOMLDocument: Equatable, Sendable {
     /// The largest text accepted, in bytes.
     public static let maxSize = 1 << 20
@@ -12,7 +12,7 @@ public struct TOMLDocument: Equatable, Sendable {
     /// The root table.
     public var root: TOMLTable
 
-    /// Parses UTF-8; a byte order mark in front and CRLF line ends are fine.
+    /// Parses UTF-8. A byte order mark at the start and CRLF line ends are accepted.
     ///
     /// - Throws: the first error in the text.
     public init(parsing text: [UInt8]) throws(TOMLSyntaxError) {
@@ -84,7 +84,7 @@ public struct TOMLDocument: Equatable, Sendable {
         return String(decoding: UnsafeRawBufferPointer(start: bytes, count: length), as: UTF8.self)
     }
 
-    /// toml++'s description in our manner, with a hint for the commonest slip.
+    /// toml++'s description in the program's style, with a hint for the most common mistake.
     private static func message(from description: String) -> String {
         let prefix = "Error while parsing "
         var message = description.hasPrefix(prefix) ? "in a " + description.dropFirst(prefix.count) : description
@@ -99,7 +99,7 @@ public struct TOMLDocument: Equatable, Sendable {
         return oneLine(message)
     }
 
-    /// A word that the end of its line cuts short, `tru`, is shown with that end: a message is one line all the same.
+    /// toml++ shows a word that the end of its line cuts short, `tru`, with that line end. A message must stay one line.
     private static func oneLine(_ text: String) -> String {
         var line = ""
         for scalar in text.unicodeScalars {

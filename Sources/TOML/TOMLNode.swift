@@ -1,4 +1,4 @@
-/// A value of a TOML document, and where it stands.
+/// A value of a TOML document, and its position.
 public struct TOMLNode: Equatable, Sendable {
     /// The types of TOML 1.0.
     public enum Value: Equatable, Sendable {
@@ -12,12 +12,12 @@ public struct TOMLNode: Equatable, Sendable {
         case datetime(String)
     }
 
-    /// What it holds.
+    /// The value.
     public var value: Value
-    /// Where the value begins; for a table with a header, where the header's bracket stands.
+    /// Where the value begins; for a table with a header, the position of the header's bracket.
     public var position: TOMLPosition
 
-    /// A value at its place.
+    /// Makes a value at a position.
     public init(_ value: Value, at position: TOMLPosition) {
         self.value = value
         self.position = position
@@ -30,7 +30,7 @@ public struct TOMLTable: Equatable, Sendable {
     public struct Entry: Equatable, Sendable {
         /// The key, unquoted; one part of a dotted key.
         public var key: String
-        /// Where the key begins. Of a table that several headers and dotted keys name: where it was named first.
+        /// Where the key begins. For a table that several headers and dotted keys name, the first of them.
         public var keyPosition: TOMLPosition
         /// Its value.
         public var node: TOMLNode
@@ -55,19 +55,19 @@ public struct TOMLTable: Equatable, Sendable {
     }
 }
 
-/// A place in a text; both count from 1, columns in code points (a tab is one).
+/// A position in a text. Lines and columns count from 1, columns in code points (a tab is one).
 public struct TOMLPosition: Hashable, Comparable, Sendable {
     /// The line, from 1.
     public var line: Int
     /// The column in characters, from 1.
     public var column: Int
 
-    /// A place; both count from 1.
+    /// Makes a position; both numbers count from 1.
     public init(line: Int, column: Int) {
         self.line = line
         self.column = column
     }
 
-    /// Whether `a` stands before `b`.
+    /// Whether `a` comes before `b`.
     public static func < (a: TOMLPosition, b: TOMLPosition) -> Bool { (a.line, a.column) < (b.line, b.column) }
 }

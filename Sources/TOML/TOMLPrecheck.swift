@@ -1,5 +1,5 @@
-/// What must be known of a text before toml++ may see it: the parser recurses as deep as the text says, and places errors in the
-/// encoding only roughly.
+/// Checks a text before toml++ parses it: the parser recurses as deep as the text demands, and reports the position of encoding errors
+/// only roughly.
 enum TOMLPrecheck {
     static func check(_ text: [UInt8]) throws(TOMLSyntaxError) {
         guard text.count <= TOMLDocument.maxSize else {
@@ -11,7 +11,7 @@ enum TOMLPrecheck {
         try checkDepth(text)
     }
 
-    /// Everything is UTF-8 and nothing is NUL.
+    /// Checks that all of it is UTF-8 without NUL.
     private static func checkEncoding(_ text: [UInt8]) throws(TOMLSyntaxError) {
         var position = TOMLPosition(line: 1, column: 1)
         var parser = Unicode.UTF8.ForwardParser()
@@ -30,8 +30,8 @@ enum TOMLPrecheck {
         }
     }
 
-    /// No key has too many parts, and brackets do not nest too deep. Reads tokens as toml++ does until the first thing that is not
-    /// TOML; past that it does not matter, for toml++ stops there.
+    /// Checks that no key has too many parts and that brackets do not nest too deep. It reads tokens as toml++ does, up to the first one
+    /// that is not TOML, because toml++ stops there.
     private static func checkDepth(_ text: [UInt8]) throws(TOMLSyntaxError) {
         var index = 0
         var dots = 0
@@ -70,7 +70,7 @@ enum TOMLPrecheck {
         }
     }
 
-    /// toml++ takes for granted that a table's name begins as a key does.
+    /// toml++ assumes that a table's name begins like a key.
     private static func checkTableName(_ text: [UInt8], at bracket: Int) throws(TOMLSyntaxError) {
         func skipSpace(_ index: inout Int) {
             while index < text.count, text[index] == space || text[index] == tab { index += 1 }
@@ -108,7 +108,7 @@ enum TOMLPrecheck {
                 index += 2
             } else if isMultiline, text[index...].starts(with: [delimiter, delimiter, delimiter]) {
                 index += 3
-                // Up to two delimiters may stand just inside the end.
+                // Up to two delimiters may come just before the end.
                 for _ in 0..<2 where index < text.count && text[index] == delimiter { index += 1 }
                 return index
             } else if !isMultiline, text[index] == delimiter {

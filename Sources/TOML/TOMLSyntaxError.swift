@@ -5,7 +5,7 @@ public struct TOMLSyntaxError: Error, Equatable, Sendable {
     /// In lower case, without a final period; never longer than a few hundred bytes.
     public var message: String
 
-    /// An error at a place.
+    /// Makes an error at a position.
     public init(position: TOMLPosition, message: String) {
         self.position = position
         self.message = message
