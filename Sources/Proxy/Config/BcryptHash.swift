@@ -1,11 +1,11 @@
 import CCrypt
 
-/// A password as `basic_auth_users` keeps it: bcrypt's `$2y$10$` and 53 letters.
+/// A password hash of `basic_auth_users`: bcrypt's `$2y$10$` and 53 letters.
 public struct BcryptHash: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// Each step doubles the time of a check. At this one a check takes about a minute, longer than any scrape waits.
     static let highestCost = 20
 
-    /// As written in the configuration. A secret: it can be attacked by guessing.
+    /// As written in the configuration. It is a secret, because passwords can be guessed with it.
     let text: String
 
     /// Never the hash.
@@ -15,7 +15,7 @@ public struct BcryptHash: Hashable, Sendable, CustomStringConvertible, CustomDeb
     /// Never the hash.
     public var customMirror: Mirror { Mirror(self, children: []) }
 
-    /// Why a text is no hash of bcrypt.
+    /// Why a text is not a bcrypt hash.
     struct Malformed: Error {
         var hint: String?
     }
@@ -41,8 +41,8 @@ public struct BcryptHash: Hashable, Sendable, CustomStringConvertible, CustomDeb
         self.text = text
     }
 
-    /// Whether it is the hash of this password. Takes its time, tens of milliseconds at the usual cost: never on an event loop.
-    /// bcrypt looks at the first 72 bytes alone. A NUL byte, which would end the password early, matches nothing.
+    /// Whether it is the hash of this password. It takes tens of milliseconds at the usual cost, so never call it on an event loop.
+    /// bcrypt uses only the first 72 bytes. A password with a NUL byte, which would end it early, never matches.
     public func matches(_ password: [UInt8]) -> Bool {
         let isWhole = !password.contains(0)
         let matches = (password + [0]).withUnsafeBytes { bytes in

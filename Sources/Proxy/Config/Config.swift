@@ -1,10 +1,10 @@
-/// Everything that `config.toml` says, with defaults applied: a plain value, so that a reload is a comparison of two.
+/// The contents of `config.toml`, with defaults applied. A plain value, so that a reload compares two of them.
 public struct Config: Equatable, Sendable {
     /// The scrape side.
     public var exporter: ExporterConfig
     /// The push side.
     public var receiver: ReceiverConfig
-    /// What is looked at in the metrics themselves.
+    /// Checks and labels of metrics.
     public var metrics: MetricsConfig
     /// The poll side.
     public var poll: PollConfig
@@ -27,7 +27,7 @@ public struct Config: Equatable, Sendable {
 public struct ExporterConfig: Equatable, Sendable {
     /// Event-loop threads, at least one; `nil` means one for each core that the process may use.
     public var workerThreads: Int? = nil
-    /// Connections that each receiving listener handles at once, 1…65534.
+    /// The number of open connections of each receiver, 1…65534.
     public var concurrentRequests = 2048
     /// Where `/metrics` is served; never empty.
     public var scrapeAddresses = [ListenAddress(host: "0.0.0.0", port: 6555)]
@@ -41,23 +41,23 @@ public struct ExporterConfig: Equatable, Sendable {
     public var enableLifecycle = false
     /// The users that may scrape, by name; empty admits every client.
     public var basicAuthUsers: [String: BcryptHash] = [:]
-    /// How long a stop, or a listener that closes, waits for what is in flight.
+    /// How long a stop, or a listener that closes, waits for open exchanges.
     public var shutdownTimeout = Duration.seconds(5)
-    /// Open connections on the scrape side.
+    /// The limit of open connections on the scrape side.
     public var maxConnections = 4096
-    /// What answers that their readers have not taken may hold beyond what is stored, all connections together.
+    /// The memory of answers that readers have not taken, beyond the stored metrics, for all connections together.
     public var maxHeldSize = ByteCount.mebibytes(128)
-    /// The longest that a reader may take for one answer.
+    /// The longest time that a reader may take for one answer.
     public var responseTimeout = Duration.seconds(300)
-    /// Host names and IP addresses in `Host` that are answered, in lower case, without ports and brackets; empty means any.
+    /// The accepted host names and IP addresses in `Host`, in lower case, without ports and brackets; empty accepts all.
     public var allowedHosts: [String] = []
-    /// For a TLS handshake, on receivers too.
+    /// The time limit of a TLS handshake, also on receivers.
     public var handshakeTimeout = Duration.seconds(10)
-    /// For a request's head.
+    /// The time limit of a request's head.
     public var headerTimeout = Duration.seconds(10)
-    /// For a kept connection without a request.
+    /// How long a connection without a request stays open.
     public var idleTimeout = Duration.seconds(360)
-    /// For a reader that takes no bytes.
+    /// How long a reader may take no byte.
     public var writeTimeout = Duration.seconds(60)
 
     /// The table with every key at its default.
@@ -77,9 +77,9 @@ public struct MetricsConfig: Equatable, Sendable {
 
 /// The values of `metrics.validate`.
 public enum MetricsValidation: String, Equatable, Sendable, CaseIterable {
-    /// Metrics are not looked at.
+    /// Metrics are not checked.
     case off
-    /// Metrics pass unchanged; the program says which apps are invalid.
+    /// Metrics pass unchanged; the program reports invalid apps.
     case report
     /// A push or a poll of invalid metrics is refused.
     case refuse
@@ -87,9 +87,9 @@ public enum MetricsValidation: String, Equatable, Sendable, CaseIterable {
 
 /// The table `[poll_external]`, its general settings already merged into each target.
 public struct PollConfig: Equatable, Sendable {
-    /// What is polled; empty when `poll_other_scrape_endpoints` is false. URLs and names are unique.
+    /// The targets; empty when `poll_other_scrape_endpoints` is false. URLs and names are unique.
     public var targets: [Target] = []
-    /// The bodies of all targets that are being read together. A poll that asks for more fails.
+    /// The limit of all bodies that are being read together. A poll beyond it fails.
     public var maxInflightSize = ByteCount.mebibytes(256)
 
     /// The table with every key at its default.
@@ -104,9 +104,9 @@ public struct HTTPProxy: Hashable, Sendable, CustomStringConvertible {
     public var host: String
     /// The proxy's port.
     public var port: UInt16
-    /// The user of the URL, for `Proxy-Authorization`; `nil` means that the proxy is asked without credentials.
+    /// The user of the URL, for `Proxy-Authorization`; `nil` sends no credentials.
     public var username: String?
-    /// The password of the URL; empty when the URL has a user alone.
+    /// The password of the URL; empty when the URL has only a user.
     public var password: Secret?
 
     /// A proxy; `host` has no brackets.

@@ -1,6 +1,6 @@
 /// A file that the configuration names, and its bytes at the moment when the configuration was read.
 ///
-/// A configuration that is in use has the contents of every file that it names: one that cannot be read is an error.
+/// A configuration in use has the contents of every file that it names. A file that cannot be read is an error.
 public struct FileContent: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     /// As configured, already resolved against the config file's folder.
     public var path: String
@@ -13,15 +13,15 @@ public struct FileContent: Hashable, Sendable, CustomStringConvertible, CustomDe
         self.bytes = bytes
     }
 
-    /// The path alone: contents have no place in a message.
+    /// Only the path, because contents must not appear in messages.
     public var description: String { path }
-    /// The path alone.
+    /// Only the path.
     public var debugDescription: String { path }
-    /// The path alone.
+    /// Only the path.
     public var customMirror: Mirror { Mirror(self, children: ["path": path]) }
 }
 
-/// A file whose contents are secret: a private key, a password, a token. A file that every user may read is warned about.
+/// A file with secret contents: a private key, a password, a token. A file that every user may read causes a warning.
 public struct SecretFile: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible {
     /// The file.
     public var content: FileContent
@@ -33,9 +33,9 @@ public struct SecretFile: Hashable, Sendable, CustomStringConvertible, CustomDeb
     /// A secret file with these bytes.
     public init(path: String, bytes: [UInt8]) { content = FileContent(path: path, bytes: bytes) }
 
-    /// The path alone.
+    /// Only the path.
     public var description: String { path }
-    /// The path alone.
+    /// Only the path.
     public var debugDescription: String { path }
 }
 
@@ -53,14 +53,14 @@ public enum Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugStri
     public var customMirror: Mirror { Mirror(self, children: []) }
 }
 
-/// What was read of a file, for the decoder.
+/// The result of reading a file, for the decoder.
 public struct FileReading: Sendable {
     /// The whole of the file.
     public var bytes: [UInt8]
     /// Whether its mode lets every user of the system read it.
     public var isReadableByOthers: Bool
 
-    /// What was read.
+    /// Makes a result from its parts.
     public init(bytes: [UInt8], isReadableByOthers: Bool = false) {
         self.bytes = bytes
         self.isReadableByOthers = isReadableByOthers
@@ -83,16 +83,16 @@ public struct FileReadError: Error, Equatable, Sendable, CustomStringConvertible
 
 /// A configuration with the contents of every file that it names, all read at one moment.
 public struct LoadedConfig: Sendable, CustomStringConvertible, CustomReflectable {
-    /// What the file says.
+    /// The configuration in the file.
     public var config: Config
-    /// Where each key stands, so that what goes wrong later (a busy port, an unknown user) can still name its line.
+    /// The position of each key, so that later problems (a port in use, an unknown user) can name their line.
     public var origin: ConfigOrigin
-    /// Problems that stop nothing; for the log.
+    /// Problems that do not stop a start or reload; for the log.
     public var warnings: [ConfigProblem]
-    /// Every setting as it is written, for the words of a change in the log.
+    /// Every setting as it is written, for the log's description of changes.
     var settings: ConfigSettings
 
-    /// A configuration at its origin.
+    /// A configuration and its origin.
     public init(config: Config, origin: ConfigOrigin, warnings: [ConfigProblem] = []) {
         self.init(config: config, origin: origin, warnings: warnings, settings: ConfigSettings())
     }
@@ -106,11 +106,11 @@ public struct LoadedConfig: Sendable, CustomStringConvertible, CustomReflectable
 
     /// The file's name.
     public var description: String { origin.file }
-    /// The configuration, without what may be a secret.
+    /// The configuration without anything that may be secret.
     public var customMirror: Mirror { Mirror(self, children: ["file": origin.file, "config": config, "warnings": warnings]) }
 }
 
-/// Where a configuration came from: the file's name, where each key's value stands in it, and the files that it names.
+/// The origin of a configuration: the file's name, the position of each value, and the files that it names.
 public struct ConfigOrigin: Equatable, Sendable {
     /// The config file, as it was named.
     public var file: String
@@ -127,7 +127,7 @@ public struct ConfigOrigin: Equatable, Sendable {
         public var content: FileContent
     }
 
-    /// A file, and where its values stand.
+    /// A file, and the positions of its values.
     public init(file: String, positions: [String: ConfigPosition] = [:]) {
         self.file = file
         self.positions = positions

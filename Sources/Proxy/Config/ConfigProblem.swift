@@ -1,9 +1,9 @@
-/// One thing that is wrong with the configuration or with a file that it names.
+/// A problem in the configuration or in a file that it names.
 public struct ConfigProblem: Error, Equatable, Sendable, CustomStringConvertible {
     /// How bad it is.
     public enum Severity: String, Equatable, Sendable {
         case error
-        /// Said in the log; does not stop a start or a reload.
+        /// Logged; it does not stop a start or a reload.
         case warning
     }
 
@@ -11,14 +11,14 @@ public struct ConfigProblem: Error, Equatable, Sendable, CustomStringConvertible
     public var severity: Severity
     /// The config file, as it was named.
     public var file: String
-    /// Where in the file; `nil` when the problem has no place in it (the file is missing, say).
+    /// The position in the file; `nil` when the problem has none, for example when the file is missing.
     public var position: ConfigPosition?
     /// The dotted key, `exporter.tls_server_config.cert_file`; `nil` for a syntax error.
     public var key: String?
     /// What is wrong and what to do, in lower case without a final period. Names the key.
     public var message: String
 
-    /// A problem made of its parts; `ConfigOrigin.problem` fills in the place.
+    /// Makes a problem from its parts; `ConfigOrigin.problem` fills in the position.
     public init(severity: Severity = .error, file: String, position: ConfigPosition?, key: String?, message: String) {
         self.severity = severity
         self.file = file
@@ -34,9 +34,9 @@ public struct ConfigProblem: Error, Equatable, Sendable, CustomStringConvertible
     }
 }
 
-/// All problems found at once; at least one of them is an error.
+/// All problems that were found together; at least one of them is an error.
 public struct ConfigProblems: Error, Equatable, Sendable, CustomStringConvertible {
-    /// In the order in which they are to be shown.
+    /// In the order in which to show them.
     public var problems: [ConfigProblem]
 
     /// All of them; never empty.
@@ -50,9 +50,9 @@ extension [ConfigProblem] {
     /// Whether one of them stops a start or a reload.
     public var holdError: Bool { contains { $0.severity == .error } }
 
-    /// As they stand in the file, those without a place first; problems of one place keep their order.
+    /// In the order of their positions, those without one first. Problems with the same position keep their order.
     public var inOrderOfPosition: [ConfigProblem] {
-        // Sorting is not promised to be stable.
+        // The standard library does not promise a stable sort.
         enumerated()
             .sorted { a, b in
                 let places = (
@@ -64,19 +64,19 @@ extension [ConfigProblem] {
     }
 }
 
-/// A place in the config file; both count from 1, columns in characters.
+/// A position in the config file. Lines and columns count from 1, columns in characters.
 public struct ConfigPosition: Hashable, Sendable, Comparable {
     /// The line, from 1.
     public var line: Int
     /// The column in characters, from 1.
     public var column: Int
 
-    /// A place; both count from 1.
+    /// Makes a position; both numbers count from 1.
     public init(line: Int, column: Int) {
         self.line = line
         self.column = column
     }
 
-    /// Whether `a` stands before `b` in the file.
+    /// Whether `a` comes before `b` in the file.
     public static func < (a: ConfigPosition, b: ConfigPosition) -> Bool { (a.line, a.column) < (b.line, b.column) }
 }

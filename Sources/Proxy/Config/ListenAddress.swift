@@ -4,7 +4,7 @@ import Glibc
 public struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     /// A numeric IPv4 or IPv6 address, without brackets.
     public var host: String
-    /// `0` lets the system pick one.
+    /// With `0` the system chooses one.
     public var port: UInt16
 
     /// An address; `host` is a numeric IP address without brackets.
@@ -26,9 +26,9 @@ extension ListenAddress {
         var hint: String?
     }
 
-    /// Reads `IP:PORT` or `[IPv6]:PORT`; the host comes out in its canonical form (RFC 5952).
+    /// Reads `IP:PORT` or `[IPv6]:PORT`. The host gets its canonical form (RFC 5952).
     ///
-    /// - Parameter usual: what a hint suggests where the text lacks a host or a port.
+    /// - Parameter usual: the suggestion if the text lacks a host or a port.
     init(parsing text: String, usual: ListenAddress) throws(Malformed) {
         guard let colon = text.lastIndex(of: ":") else {
             if let port = UInt16(text) { throw Malformed(hint: "did you mean \"\(ListenAddress(host: usual.host, port: port))\"?") }
@@ -67,8 +67,8 @@ extension ListenAddress {
         self.init(host: address.description, port: port)
     }
 
-    /// What `text`, an IPv6 address without brackets, was probably meant to be: a last group of four or more decimal digits is taken for
-    /// the port when an address remains in front of it.
+    /// The probable meaning of `text`, an IPv6 address without brackets: a last group of four or more decimal digits is taken for the port
+    /// if the rest is an address.
     private static func bracketed(_ text: String, usual: UInt16) -> String {
         guard let colon = text.lastIndex(of: ":"), let port = UInt16(text[text.index(after: colon)...]), port > 999 else {
             return "[\(text)]:\(usual)"
@@ -78,7 +78,7 @@ extension ListenAddress {
         return NumericAddress(host)?.isIPv6 == true ? "[\(host)]:\(port)" : "[\(text)]:\(usual)"
     }
 
-    /// Whether both cannot be bound at once: the same port, and the same address or one that covers it.
+    /// Whether both cannot be bound at the same time: they have the same port, and the same address or one that covers it.
     func overlaps(_ other: ListenAddress) -> Bool {
         guard port == other.port, port != 0, let a = NumericAddress(host), let b = NumericAddress(other.host) else { return false }
         return a == b || a.covers(b) || b.covers(a)
@@ -92,7 +92,7 @@ struct NumericAddress: Hashable, CustomStringConvertible {
     let isIPv6: Bool
 
     init?(_ text: String) {
-        // inet_pton takes dotted quads only, and for IPv6 what RFC 4291 §2.2 allows.
+        // inet_pton accepts only dotted quads, and for IPv6 what RFC 4291 §2.2 allows.
         var storage = [UInt8](repeating: 0, count: Int(INET6_ADDRSTRLEN))
         var bytes = [UInt8](repeating: 0, count: MemoryLayout<in6_addr>.size)
         let family = text.utf8.contains(UInt8(ascii: ":")) ? AF_INET6 : AF_INET
@@ -105,13 +105,13 @@ struct NumericAddress: Hashable, CustomStringConvertible {
         self.isIPv6 = family == AF_INET6
     }
 
-    /// Whether it stands for all addresses of its family.
+    /// Whether it means all addresses of its family.
     var isWildcard: Bool { description == "0.0.0.0" || description == "::" }
 
-    /// Whether it never leaves the host.
+    /// Whether it is an address of the host itself.
     var isLoopback: Bool { description == "::1" || description.hasPrefix("127.") || description.hasPrefix("::ffff:127.") }
 
-    /// Whether listening here takes what is sent to `other`: `::` listens for IPv4 too.
+    /// Whether a listener here accepts connections to `other`: `::` listens for IPv4 too.
     func covers(_ other: NumericAddress) -> Bool {
         isWildcard && !(other.isIPv6 && !isIPv6)
     }

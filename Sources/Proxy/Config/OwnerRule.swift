@@ -18,7 +18,7 @@ public struct OwnerRule: Hashable, Sendable {
     public func decides(_ app: AppName) -> Bool { apps.contains { $0.matches(app) } }
 }
 
-/// A user or a group, as configured: looked up when the configuration is put to use.
+/// A user or a group, as configured. It is looked up when the configuration takes effect.
 public enum SystemAccount: Hashable, Sendable, CustomStringConvertible {
     case name(String)
     case id(UInt32)
@@ -32,20 +32,20 @@ public enum SystemAccount: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// The names of apps that a rule decides: `*` stands for any characters, also none; every other byte stands for itself.
+/// The names of apps that a rule decides: `*` matches any characters, also none; every other byte matches itself.
 public struct AppPattern: Hashable, Sendable, CustomStringConvertible {
     /// As in the configuration.
     public let description: String
-    /// What stands between the stars; at least one part, and no star in any.
+    /// The parts between the stars; at least one, and none contains a star.
     private let parts: [[UInt8]]
 
-    /// A pattern; every text is one.
+    /// Makes a pattern; every text is valid.
     public init(_ text: String) {
         description = text
         parts = text.utf8.split(separator: UInt8(ascii: "*"), omittingEmptySubsequences: false).map(Array.init)
     }
 
-    /// Whether the whole of `app` fits the pattern. Takes time in proportion to the product of both lengths at most.
+    /// Whether the whole of `app` matches the pattern. The time is at most proportional to the product of both lengths.
     public func matches(_ app: AppName) -> Bool {
         let name = Array(app.description.utf8)
         guard parts.count > 1 else { return parts[0] == name }
@@ -53,7 +53,7 @@ public struct AppPattern: Hashable, Sendable, CustomStringConvertible {
         guard first.count + last.count <= name.count, name.starts(with: first), name.suffix(last.count).elementsEqual(last) else {
             return false
         }
-        // The earliest place for each part in the middle leaves the most room for the next one.
+        // The earliest match for each part in the middle leaves the most room for the next one.
         var rest = name[first.count..<(name.count - last.count)]
         for part in parts[1..<(parts.count - 1)] where !part.isEmpty {
             guard let found = rest.firstRange(of: part) else { return false }

@@ -1,6 +1,6 @@
 /// The table `[receiver]`.
 public struct ReceiverConfig: Equatable, Sendable {
-    /// What connections opened from now on speak.
+    /// The format of new connections.
     public var format = PushFormat.json
     /// The Unix socket; `nil` when `receive_on_unix_socket` is false.
     public var unixSocket: UnixSocketConfig? = nil
@@ -20,11 +20,11 @@ public struct ReceiverConfig: Equatable, Sendable {
     public var stateInterval = Duration.seconds(300)
     /// A larger message is refused.
     public var maxMessageSize = ByteCount.mebibytes(16)
-    /// Apps that the store holds at most, pushed and polled together.
+    /// The limit of stored apps, pushed and polled together.
     public var maxApps = 100_000
-    /// Bytes that the store holds at most.
+    /// The limit of stored bytes.
     public var maxTotalSize = ByteCount.gibibytes(1)
-    /// Incomplete messages of all connections together.
+    /// The limit of the incomplete messages of all connections together.
     public var maxInflightSize = ByteCount.mebibytes(256)
     /// A connection that sends nothing for this long is closed.
     public var idleTimeout = Duration.seconds(60)
@@ -35,13 +35,13 @@ public struct ReceiverConfig: Equatable, Sendable {
     public init() {}
 }
 
-/// The two push formats; a connection speaks one of them.
+/// The two push formats. A connection uses one of them.
 public enum PushFormat: String, Equatable, Sendable, CaseIterable {
     case json
     case capnp
 }
 
-/// Where the receiving Unix socket lies and who may use it.
+/// The path of the receiver's Unix socket, and the owner and mode of its file.
 public struct UnixSocketConfig: Hashable, Sendable {
     /// The owner or group of the socket file, as configured; looked up when the socket is made.
     public enum Principal: Hashable, Sendable {
@@ -65,7 +65,7 @@ public struct UnixSocketConfig: Hashable, Sendable {
     /// Permission bits, `0…0o777`.
     public var mode: UInt16
 
-    /// A socket; what is left out is at its default.
+    /// Makes a socket; parameters that are left out have their default.
     public init(path: String = defaultPath, user: Principal = .current, group: Principal = .current, mode: UInt16 = 0o660) {
         self.path = path
         self.user = user

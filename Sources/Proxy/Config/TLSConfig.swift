@@ -1,10 +1,10 @@
 /// How a listener treats TLS.
 public enum ListenerTLS: Equatable, Sendable {
-    /// Plain text only.
+    /// Only plain HTTP, or plain text on a receiver.
     case off
     /// TLS only.
     case required(TLSServerConfig)
-    /// TLS and plain text on one port, told apart by the first bytes.
+    /// TLS and plain text on one port; the first bytes of a connection decide.
     case optional(TLSServerConfig)
 
     /// As in the configuration.
@@ -33,20 +33,20 @@ public struct TLSServerConfig: Equatable, Sendable {
     public var keyFile: SecretFile
     /// The password of an encrypted private key.
     public var keyPasswordFile: SecretFile? = nil
-    /// Which clients are let in. Everything else is how the server identifies itself and how it speaks.
+    /// Which clients are admitted. The other settings are the server's identity and its versions and suites.
     public var clients = ClientAccess()
     /// The lowest version accepted.
     public var minVersion: TLSVersion
     /// The highest version accepted; not below `minVersion`.
     public var maxVersion: TLSVersion
-    /// In order of preference, by the names of Go or OpenSSL; those of one version leave the other's defaults as they are.
+    /// In order of preference, with the names of Go or OpenSSL. The suites of one version replace only the defaults of that version.
     public var cipherSuites: [String] = []
     /// Whether the server's order of suites counts, or the client's.
     public var prefersServerCipherSuites = true
     /// In order of preference, by the names of Go or OpenSSL; empty takes the defaults.
     public var curvePreferences: [String] = []
 
-    /// Settings; what is left out is at its default.
+    /// Makes settings; parameters that are left out have their default.
     public init(certFile: FileContent, keyFile: SecretFile, minVersion: TLSVersion = .tls12, maxVersion: TLSVersion = .tls13) {
         self.certFile = certFile
         self.keyFile = keyFile
@@ -55,11 +55,11 @@ public struct TLSServerConfig: Equatable, Sendable {
     }
 }
 
-/// What a server asks of its clients' certificates.
+/// The server's requirements for clients' certificates.
 public struct ClientAccess: Equatable, Sendable {
     /// Whether a certificate is asked for, and whether it is verified.
     public var authType = ClientAuthType.noClientCert
-    /// PEM: the authorities whose clients are good; there with the types that verify.
+    /// PEM: the authorities of valid client certificates; present with the types that verify.
     public var caFile: FileContent? = nil
     /// PEM: revocation lists.
     public var crlFile: FileContent? = nil
@@ -70,7 +70,7 @@ public struct ClientAccess: Equatable, Sendable {
     public init() {}
 }
 
-/// What a server asks of its clients' certificates, named as in Go's `crypto/tls`.
+/// The server's requirements for clients' certificates, named as in Go's `crypto/tls`.
 public enum ClientAuthType: String, Equatable, Sendable, CaseIterable {
     /// Asks for none.
     case noClientCert = "NoClientCert"
@@ -112,7 +112,7 @@ public struct TLSClientConfig: Hashable, Sendable {
     public var minVersion = TLSVersion.tls12
     /// The highest version accepted; not below `minVersion`.
     public var maxVersion = TLSVersion.tls13
-    /// In order of preference, by the names of Go or OpenSSL; those of one version leave the other's defaults as they are.
+    /// In order of preference, with the names of Go or OpenSSL. The suites of one version replace only the defaults of that version.
     public var cipherSuites: [String] = []
     /// In order of preference, by the names of Go or OpenSSL; empty takes the defaults.
     public var curvePreferences: [String] = []

@@ -1,32 +1,32 @@
 import TOML
 
-/// Turns the text of `config.toml` into a `LoadedConfig`, or into everything that is wrong with it. Looks nothing up by itself: the
-/// contents of the files that the text names come from a function.
+/// Decodes the text of `config.toml` into a `LoadedConfig`, or into all problems in it. It reads no file itself: a function provides the
+/// contents of the files that the text names.
 public struct ConfigDecoder {
-    /// Gives the contents of the file at a path, which is resolved against the config file's folder.
+    /// Returns the contents of the file at a path, which is resolved against the config file's folder.
     public typealias ReadFile = (_ path: String) -> Result<FileReading, FileReadError>
 
     /// The config file as the user named it; problems begin with it.
     private let file: String
-    /// What relative paths in the file are relative to.
+    /// The folder at which relative paths in the file start.
     private let folder: String
     private let readFile: ReadFile
 
     /// - Parameters:
     ///   - file: the config file as the user named it.
     ///   - folder: the config file's folder as it was named; `"."` and `""` leave relative paths relative to the working directory.
-    ///   - readFile: gives the contents of a file that is in use; without it, all of them count as empty.
+    ///   - readFile: returns the contents of a file that is in use; without it, all files count as empty.
     public init(file: String, folder: String, readFile: @escaping ReadFile = { _ in .success(FileReading(bytes: [])) }) {
         self.file = file
         self.folder = folder
         self.readFile = readFile
     }
 
-    /// Every key that is accepted, by its dotted name, in the order of the reference; `[]` stands for each element of an array of
-    /// tables (`poll_external.targets[].url`).
+    /// The dotted names of all keys, in the order of the reference; `[]` means each element of an array of tables
+    /// (`poll_external.targets[].url`).
     public static var knownKeys: [String] { ConfigSchema.leafKeys }
 
-    /// - Parameter text: the file's contents; when every user of the system can read it, secrets in it are warned about.
+    /// - Parameter text: the file's contents; if every user of the system can read it, secrets in it cause warnings.
     /// - Throws: all problems at once, in order of position, warnings among them.
     public func decode(_ text: FileReading) throws(ConfigProblems) -> LoadedConfig {
         let (loaded, problems, _) = try examine(text)
@@ -34,8 +34,8 @@ public struct ConfigDecoder {
         return loaded
     }
 
-    /// What can be understood of a text that may be wrong: a value that cannot be used stands at its default, and a file that cannot be
-    /// read is empty, so that the rest can be looked at in the same run. Never run such a configuration.
+    /// Decodes a text as far as possible: an invalid value has its default, and a file that cannot be read is empty, so that the rest can
+    /// be checked in the same run. Never run such a configuration.
     /// - Returns: the configuration, the problems in order of position, warnings among them, and whether the text has no key at all.
     /// - Throws: when the text is not TOML.
     public func examine(
@@ -70,12 +70,12 @@ extension TOMLTable {
     }
 }
 
-/// What one decoding gathers on its way: problems, positions, and the files that the configuration needs.
+/// The state of one decoding: problems, positions, and the files that the configuration needs.
 struct ConfigReader {
     let folder: String
     private(set) var origin: ConfigOrigin
     private var problems: [ConfigProblem] = []
-    /// Keys whose values are secrets that stand in the file itself.
+    /// Keys whose values are secrets in the config file itself.
     private var secretKeys: [String] = []
     private let lines: [ArraySlice<UInt8>]
     private let readFile: ConfigDecoder.ReadFile
@@ -90,31 +90,31 @@ struct ConfigReader {
         recordPositions(of: document.root, under: "")
     }
 
-    /// Errors and warnings as they stand in the file.
+    /// Errors and warnings in the order of the file.
     var sortedProblems: [ConfigProblem] { problems.inOrderOfPosition }
 
     /// Whether the file has `key`, valid or not.
     func isGiven(_ key: String) -> Bool { origin.positions[key] != nil }
 
-    /// The key that names a file in use; nil when none does.
+    /// The key that names a file in use; `nil` when none does.
     func key(naming path: String) -> String? { origin.key(naming: path) }
 
     /// ` in line 5`, for messages that point to a second place; empty for a default.
     func line(of key: String) -> String { origin.positions[key].map { " in line \($0.line)" } ?? "" }
 
-    /// The number that stands at `position`, as it is written: `0o660`, `1_000`.
+    /// The number at `position`, as it is written: `0o660`, `1_000`.
     func number(at position: TOMLPosition) -> String {
         guard lines.indices.contains(position.line - 1) else { return "" }
         let line = String(decoding: lines[position.line - 1], as: UTF8.self).unicodeScalars.dropFirst(position.column - 1)
         return String(line.prefix { $0.properties.numericType != nil || "+-_.".unicodeScalars.contains($0) || $0.properties.isAlphabetic })
     }
 
-    /// Notes an error at the value of `key`, or at `position` when given.
+    /// Adds an error at the value of `key`, or at `position` if given.
     mutating func refuse(_ key: String, _ message: String, at position: TOMLPosition? = nil) {
         note(.error, key, message, at: position)
     }
 
-    /// Notes a warning at the value of `key`.
+    /// Adds a warning at the value of `key`.
     mutating func warn(_ key: String, _ message: String) {
         note(.warning, key, message, at: nil)
     }
@@ -125,7 +125,7 @@ struct ConfigReader {
         problems.append(problem)
     }
 
-    /// Notes that the value of `key` is a secret.
+    /// Records that the value of `key` is a secret.
     mutating func noteSecret(_ key: String) { secretKeys.append(key) }
 
     /// Warns that every user of the system can read the secrets in the file.
@@ -135,7 +135,7 @@ struct ConfigReader {
         warn(key, "\(key) is a secret, and \(origin.file) can be read by every user of this machine: chmod o-r \(origin.file)")
     }
 
-    /// The file that `key` names, with its contents. One that cannot be read is noted and comes out empty.
+    /// The file that `key` names, with its contents. If it cannot be read, adds an error and returns it empty.
     mutating func file(_ key: String, _ path: String) -> FileContent {
         let content: FileContent
         switch read(path) {
@@ -187,8 +187,8 @@ extension ConfigPosition {
 
 /// Paths as the config file names them.
 enum ConfigPath {
-    /// `path` itself when absolute, else below `folder`. Empty and `.` components go. `..` stays and links are not resolved, because a
-    /// folder that is a link (a ConfigMap's `..data`) must be followed anew each time.
+    /// `path` itself if it is absolute, else below `folder`. Empty and `.` components are removed. `..` stays and links are not resolved,
+    /// because a folder that is a link (a ConfigMap's `..data`) must be followed again each time.
     static func resolve(_ path: String, against folder: String) -> String {
         let whole = path.hasPrefix("/") || folder.isEmpty ? path : "\(folder)/\(path)"
         let components = whole.split(separator: "/").filter { $0 != "." }
@@ -198,7 +198,7 @@ enum ConfigPath {
     }
 }
 
-/// Adds the key, and where there is one the remedy, to the parser's words for a syntax error.
+/// Adds the key, and a remedy if there is one, to the parser's message about a syntax error.
 private enum SyntaxErrorText {
     static func problem(_ error: TOMLSyntaxError, in text: [UInt8], of file: String) -> ConfigProblem {
         let key = key(at: error.position.line, in: text)
@@ -219,7 +219,7 @@ private enum SyntaxErrorText {
         let header = lines.dropLast().lazy.reversed().map { String(decoding: $0, as: UTF8.self) }
             .compactMap { $0.prefixMatch(of: #/\s*\[+\s*([A-Za-z0-9_.]+)\s*\]/#)?.1 }.first
         let key = header.map { "\($0).\(match.1)" } ?? String(match.1)
-        // A line within a text of several lines only looks like a key.
+        // A line within a multi-line string only looks like a key.
         let known = ConfigSchema.leafKeys.contains { $0.replacing("[]", with: "") == key }
         return known ? key : nil
     }

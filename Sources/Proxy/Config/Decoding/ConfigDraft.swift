@@ -1,11 +1,11 @@
-/// What the file gives, value by value, before the rules that concern several of them.
+/// The values of the file, before the rules that concern several of them.
 struct ConfigDraft: Sendable {
     var exporter = ExporterDraft()
     var receiver = ReceiverDraft()
     var metrics = MetricsDraft()
     var poll = PollDraft()
 
-    /// The configuration, every broken rule noted.
+    /// Makes the configuration, and adds a problem for each broken rule.
     func config(with reader: inout ConfigReader) -> Config {
         let receiver = self.receiver.config(with: &reader)
         let exporter = self.exporter.config(beside: receiver, with: &reader)

@@ -1,13 +1,13 @@
 import TOML
 
-/// One row of a table's schema: a key, what its value may be, and where it goes in the draft.
+/// One row of a table's schema: a key, its allowed values, and its field in the draft.
 struct ConfigKey<Draft>: Sendable {
     let name: String
-    /// Names of the leaf keys that the value holds, relative to `name`; `[""]` for a leaf.
+    /// The names of the leaf keys in the value, relative to `name`; `[""]` for a leaf.
     let leaves: [String]
-    /// Reads the value at the dotted key given.
+    /// Reads the value at the given dotted key.
     let read: @Sendable (TOMLNode, String, inout ConfigReader, inout Draft) -> Void
-    /// The settings that the draft has for the dotted key given; none when the key has neither value nor default.
+    /// The draft's settings for the given dotted key; none when the key has neither value nor default.
     private(set) var settings: @Sendable (Draft, String) -> [ConfigSetting]
 
     /// A key of a field that always has a value: its default stays when the value is wrong.
@@ -20,7 +20,7 @@ struct ConfigKey<Draft>: Sendable {
         self.settings = { draft, key in kind.settings(draft[keyPath: field], key) }
     }
 
-    /// A key of a field that is nil until it is given.
+    /// A key of a field that is `nil` until it is given.
     init<Value>(_ name: String, _ kind: ConfigValue<Value>, _ field: any WritableKeyPath<Draft, Value?> & Sendable) {
         self.name = name
         self.leaves = kind.leaves
@@ -30,7 +30,7 @@ struct ConfigKey<Draft>: Sendable {
         self.settings = { draft, key in draft[keyPath: field].map { kind.settings($0, key) } ?? [] }
     }
 
-    /// The same key, whose changes are told in other words: which listeners open and close, which targets come and go.
+    /// The same key, whose changes the log describes otherwise: as listeners that open and close, and targets that come and go.
     var toldOtherwise: ConfigKey {
         var key = self
         key.settings = { _, _ in [] }
@@ -39,7 +39,7 @@ struct ConfigKey<Draft>: Sendable {
 }
 
 extension ConfigKey {
-    /// Reads `table` by its schema into `draft`; a key that the schema lacks is a problem at that key.
+    /// Reads `table` by its schema into `draft`. A key that is not in the schema is a problem at that key.
     ///
     /// - Parameter holdsSecrets: whether an unknown key may be a secret that was put in the wrong place.
     static func read(
@@ -65,13 +65,13 @@ extension ConfigKey {
     }
 }
 
-/// What a key's value may be: reads it, or notes what is wrong with it.
+/// A kind of value: reads a value, or adds a problem.
 struct ConfigValue<Value>: Sendable {
     /// See `ConfigKey.leaves`.
     var leaves = [""]
-    /// Nil when the value is wrong, which has been noted then.
+    /// `nil` when the value is wrong; the problem has been added then.
     let read: @Sendable (TOMLNode, String, inout ConfigReader) -> Value?
-    /// What the log may tell of a value at the dotted key given.
+    /// What the log may show of a value at the given dotted key.
     let settings: @Sendable (Value, String) -> [ConfigSetting]
 
     /// - Parameter shown: how the log writes a value.
@@ -91,7 +91,7 @@ struct ConfigValue<Value>: Sendable {
         self.settings = settings
     }
 
-    /// Why a value of the right type is none of those allowed.
+    /// Why a value of the right type is not allowed.
     struct Mismatch: Error {
         /// What to do, appended to the message.
         var hint: String?
@@ -101,10 +101,10 @@ struct ConfigValue<Value>: Sendable {
     ///
     /// - Parameters:
     ///   - expected: completes "must be".
-    ///   - example: as it stands in the file.
-    ///   - isSecret: whether no message may show the value, be it right or wrong.
+    ///   - example: as it is written in the file.
+    ///   - isSecret: whether no message may show the value, right or wrong.
     ///   - text: how the log writes a value.
-    ///   - convert: nil when the type is wrong.
+    ///   - convert: `nil` when the type is wrong.
     static func scalar(
         _ expected: String, example: String, isSecret: Bool = false, text: @escaping @Sendable (Value) -> String,
         _ convert: @escaping @Sendable (TOMLNode.Value, ConfigReader) throws(Mismatch) -> Value?
@@ -123,7 +123,7 @@ struct ConfigValue<Value>: Sendable {
         }
     }
 
-    /// A table with a schema of its own; wrong or unknown keys in it are noted one by one and leave the rest.
+    /// A table with a schema of its own. Each wrong or unknown key in it adds a problem and does not affect the other keys.
     static func table(
         _ schema: @autoclosure @escaping @Sendable () -> [ConfigKey<Value>], holdsSecrets: Bool = false,
         _ make: @escaping @Sendable (String) -> Value
@@ -142,9 +142,9 @@ struct ConfigValue<Value>: Sendable {
         }
     }
 
-    /// An array, each element of it read by `element`; wrong elements are noted and left out.
+    /// An array whose elements `element` reads. Each wrong element adds a problem and is left out.
     ///
-    /// - Parameter shown: how the log writes a value; `nil` where its changes are told in other words.
+    /// - Parameter shown: how the log writes a value; `nil` if the log describes its changes otherwise.
     static func array<Element>(
         of element: ConfigValue<Element>, _ expected: String, example: String, shown: (@Sendable (Value) -> String)? = nil
     ) -> ConfigValue where Value == [Element] {
@@ -170,7 +170,7 @@ struct ConfigValue<Value>: Sendable {
     }
 }
 
-/// A value and the dotted key that gave it, for rules that compare several.
+/// A value and its dotted key, for rules that compare several values.
 struct Keyed<Value> {
     var key: String
     var value: Value
@@ -178,7 +178,7 @@ struct Keyed<Value> {
 
 extension Keyed: Sendable where Value: Sendable {}
 
-/// A key and its value, as the log tells when it changes.
+/// A key and its value, as the log shows them after a change.
 struct ConfigSetting: Equatable, Sendable {
     enum Value: Equatable, Sendable {
         case text(String)
@@ -190,13 +190,13 @@ struct ConfigSetting: Equatable, Sendable {
     var value: Value
 }
 
-/// Every setting of one file, in the order of the reference; those at their default included.
+/// Every setting of one file, in the order of the reference, including those at their default.
 struct ConfigSettings: Equatable, Sendable {
     private var general: [ConfigSetting] = []
-    /// Of each target, with keys that are relative to its table.
+    /// The settings of each target, with keys relative to its table.
     private var targets: [TargetURL: [ConfigSetting]] = [:]
 
-    /// None: a configuration that stands in no file.
+    /// No settings, for a configuration without a file.
     init() {}
 
     init(of draft: ConfigDraft) {
@@ -210,9 +210,9 @@ struct ConfigSettings: Equatable, Sendable {
     /// One line for each setting that differs in `new`: `receiver.format: json -> capnp`.
     func changes(to new: ConfigSettings) -> [String] { Self.lines(general, new.general) }
 
-    /// One line for each setting of a target that differs in `new`; the general ones that it inherits are told once, by `changes`.
+    /// One line for each setting of a target that differs in `new`. Settings that it inherits are in `changes(to:)`.
     ///
-    /// - Parameter name: what the lines call the target.
+    /// - Parameter name: the target's name in these lines.
     func changes(of url: TargetURL, named name: AppName, to new: ConfigSettings) -> [String] {
         Self.lines(targets[url] ?? [], new.targets[url] ?? []).map { "target \(name): \($0)" }
     }

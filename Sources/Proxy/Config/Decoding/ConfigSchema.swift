@@ -1,6 +1,6 @@
 import TOML
 
-/// Every table of `config.toml` and its keys. A new key is one row here, and the field that it fills.
+/// Every table of `config.toml` and its keys. A new key is one row here and one field in the draft.
 enum ConfigSchema {
     static var root: [ConfigKey<ConfigDraft>] {
         [
@@ -178,7 +178,7 @@ enum ConfigSchema {
         return draft
     }
 
-    /// The dotted names of all keys that hold a value; `[]` stands for each element of an array of tables.
+    /// The dotted names of all keys with a value; `[]` means each element of an array of tables.
     static let leafKeys: [String] = root.flatMap { row in row.leaves.map { row.name + $0 } }
 
     /// The tables in which `key` is known, itself a table or not.

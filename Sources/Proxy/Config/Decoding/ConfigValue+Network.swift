@@ -4,7 +4,7 @@ import TOML
 extension ConfigValue where Value == ListenAddress {
     /// A numeric address and port to listen on.
     ///
-    /// - Parameter usual: what is suggested for a bare port.
+    /// - Parameter usual: the suggestion for a port without an address.
     static func listenAddress(usual: ListenAddress) -> Self {
         .scalar("IP:PORT or [IPv6]:PORT", example: "\"\(usual)\"", text: \.description) { (value, _) throws(Mismatch) in
             switch value {
@@ -25,7 +25,7 @@ extension ConfigValue where Value == ListenAddress {
 extension ConfigValue where Value == [Keyed<ListenAddress>] {
     /// One address, or an array of at least one.
     ///
-    /// - Parameter usual: what is suggested for a bare port.
+    /// - Parameter usual: the suggestion for a port without an address.
     static func listenAddresses(usual: ListenAddress) -> Self {
         let one = ConfigValue<ListenAddress>.listenAddress(usual: usual).keyed
         return ConfigValue(shown: { .text(ValueText.array($0.map(\.value.description))) }) { node, key, reader in
@@ -106,7 +106,7 @@ extension ConfigValue where Value == ProxySetting {
             if case .through(let proxy) = value, proxy.username != nil { reader.noteSecret(key) }
             return value
         } settings: { value, key in
-            // A new password alone is a change too, and is not shown.
+            // A new password is a change too, but is not shown.
             if case .through(let proxy) = value, case .literal(let password) = proxy.password {
                 return [ConfigSetting(key: key, value: .secret("\(proxy) \(proxy.username ?? "") \(password)"))]
             }
@@ -116,7 +116,7 @@ extension ConfigValue where Value == ProxySetting {
 }
 
 extension ConfigValue where Value == [String] {
-    /// Names and addresses that may stand in `Host`.
+    /// The names and addresses that `Host` may have.
     static var allowedHosts: Self {
         let host = ConfigValue<String>.scalar("a host name or an IP address", example: "\"metrics.example.org\"", text: { $0 }) {
             (value, _) throws(ConfigValue<String>.Mismatch) in
@@ -137,7 +137,7 @@ extension ConfigValue where Value == [String] {
 }
 
 extension ConfigValue where Value == String {
-    /// The name that a server's certificate must carry.
+    /// The name that a server's certificate must have.
     static var serverName: Self {
         .scalar("a host name or an IP address", example: "\"metrics.example\"", text: { $0 }) { (value, _) throws(Mismatch) in
             guard case .string(let text) = value, !text.isEmpty, text.utf8.count <= 253,

@@ -17,7 +17,7 @@ extension ConfigValue where Value == Bool {
 extension ConfigValue where Value == Int {
     /// An integer in `range`.
     ///
-    /// - Parameter zero: what 0 stands for, when it stands for something.
+    /// - Parameter zero: the value that 0 means, if it has a special meaning.
     static func integer(_ range: ClosedRange<Int>, example: Int, zeroMeans zero: Int = 0) -> Self {
         let expected = "an integer from \(range.lowerBound) to \(range.upperBound)"
         return .scalar(expected, example: "\(example)", text: { "\($0)" }) { (value, _) throws(Mismatch) in
@@ -92,7 +92,7 @@ extension ConfigValue where Value == ClientAuthType {
             (value, _) throws(Mismatch) in
             guard case .string(let text) = value else { return nil }
             if let type = ClientAuthType(rawValue: text) { return type }
-            // A guess by likeness could suggest something weaker than what is meant. Exporter-toolkit's old name is certain.
+            // A suggestion by similarity could be weaker than what is meant. Only the old name of exporter-toolkit is certain.
             throw Mismatch(
                 hint: text == "RequireClientCert" ? "its name is \(ValueText.quoted(ClientAuthType.requireAnyClientCert.rawValue))" : nil)
         }
@@ -127,7 +127,7 @@ extension ConfigValue where Value == String {
         let secret = Self.scalar(expected, example: "\"…\"", isSecret: true, text: { $0 }) { (value, _) throws(Mismatch) in
             guard case .string(let text) = value else { return nil }
             guard orEmpty || !text.isEmpty else { throw Mismatch(hint: "it is empty") }
-            // They go into a header's line; RFC 9110 §5.5.
+            // It becomes part of a header line; RFC 9110 §5.5.
             guard !ValueText.hasControl(text) else { throw Mismatch(hint: "it holds a control character") }
             return text
         }
@@ -149,7 +149,7 @@ extension ConfigValue where Value == String {
 }
 
 extension ConfigValue {
-    /// The same value, noted as a secret that stands in the file when it is one.
+    /// The same value, recorded as a secret in the config file if it is one.
     func noted(isSecret: @escaping @Sendable (Value) -> Bool) -> ConfigValue {
         ConfigValue(leaves: leaves) { [read] node, key, reader in
             guard let value = read(node, key, &reader) else { return nil }
@@ -229,7 +229,7 @@ extension SystemAccount {
                 self = .id(id)
                 return
             }
-            // `:` separates the fields of passwd and group, and a leading dash is a number that went wrong.
+            // `:` separates the fields of passwd and group, and a leading dash is a wrong number.
             guard !text.isEmpty, !text.hasPrefix("-"), !text.contains(":"), !ValueText.hasControl(text), !text.contains(" ") else {
                 return nil
             }
@@ -238,7 +238,7 @@ extension SystemAccount {
         }
     }
 
-    /// The highest id stands for "unchanged" in chown(2).
+    /// The highest id means "unchanged" in chown(2).
     private static func id(_ number: Int64) -> UInt32? { UInt32(exactly: number).flatMap { $0 == .max ? nil : $0 } }
 }
 
@@ -260,7 +260,7 @@ extension ConfigValue where Value == UInt16 {
             case .integer:
                 let written = reader.number(at: node.position)
                 let digits = written.hasPrefix("0o") ? written.dropFirst(2) : written[...]
-                // 660 is meant as octal digits too, so what counts is how the number is written.
+                // 660 is meant as octal digits too, so the written form of the number counts.
                 let meant = UInt16(digits, radix: 8).flatMap { $0 <= 0o777 ? Self.octal($0) : nil }
                 refused = "the integer \(written)\(meant.map { "; write \(ValueText.quoted($0)), in quotes" } ?? "")"
             default: refused = ValueText.describe(node.value)

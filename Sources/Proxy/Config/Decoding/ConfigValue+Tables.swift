@@ -1,7 +1,7 @@
 import TOML
 
 extension ConfigValue where Value == [String: BcryptHash] {
-    /// A table of names and hashes. Messages show a name only where it cannot be anything else.
+    /// A table of names and hashes. Messages show a name only if it cannot be a secret.
     static var users: Self {
         ConfigValue(shown: { .secret($0.map { "\($0.key):\($0.value.text)" }.sorted().joined(separator: "\n")) }) { node, key, reader in
             guard case .table(let table) = node.value else {
@@ -18,7 +18,7 @@ extension ConfigValue where Value == [String: BcryptHash] {
                         key, "\(key): a user's name is not empty and has neither a colon nor a control character", at: entry.keyPosition)
                     continue
                 }
-                // A password may have been written in the name's place.
+                // The name may be a misplaced password.
                 let shown = ValueText.looksLikeKey(entry.key, strictly: true) ? ValueText.quoted(entry.key) : "this user"
                 guard case .string(let text) = entry.node.value else {
                     let found = ValueText.describe(entry.node.value, isSecret: true)
@@ -42,8 +42,8 @@ extension ConfigValue where Value == [String: BcryptHash] {
 }
 
 extension ConfigValue where Value == [Target.Header] {
-    /// A table of header names and values, none of them one that the client sets itself. A value is often a token, and may have been
-    /// written in the name's place: messages show neither, and name the table and the position.
+    /// A table of header names and values, without those that the client sets itself. A value is often a token, and may be in the wrong
+    /// place. So messages show neither name nor value, but the table and the position.
     static var headers: Self {
         ConfigValue(shown: { .secret($0.map { "\($0.name): \($0.value)" }.joined(separator: "\n")) }) { node, key, reader in
             guard case .table(let table) = node.value else {
@@ -74,7 +74,7 @@ extension ConfigValue where Value == [Target.Header] {
                         key, "\(key): the value of a header must be a string, such as \"a\", not \(found)", at: entry.node.position)
                     continue
                 }
-                // A tab is the one control character that a value may hold, RFC 9110 §5.5.
+                // A tab is the only control character that a value may contain, RFC 9110 §5.5.
                 guard !ValueText.hasControl(text.filter { $0 != "\t" }) else {
                     reader.refuse(key, "\(key): the value of a header holds a control character", at: entry.node.position)
                     continue
@@ -86,7 +86,7 @@ extension ConfigValue where Value == [Target.Header] {
         }
     }
 
-    /// Names in lower case, each with what to do instead.
+    /// The names in lower case, each with a remark for the message.
     private static var reserved: [String: String] {
         [
             "accept": " (only text format 0.0.4 can be joined)", "accept-encoding": "", "connection": "", "content-length": "",
@@ -144,7 +144,7 @@ extension ConfigValue where Value == [Target.Label] {
     }
 }
 
-/// What a configured label may be named.
+/// The allowed names of configured labels.
 enum LabelName {
     /// Why `name` cannot be set on samples; `nil` when it can.
     static func fault(in name: String) -> String? {

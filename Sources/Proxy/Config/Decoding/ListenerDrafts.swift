@@ -6,14 +6,14 @@ struct ExporterDraft: Sendable {
     var tls: TLSMode?
     var tlsServer: TLSServerDraft?
 
-    /// Each address with the key that gave it; empty when the key's value is wrong.
+    /// Each address with its key; empty when the key's value is wrong.
     func validScrapeAddresses(with reader: ConfigReader) -> [Keyed<ListenAddress>] {
         if let scrapeAddresses { return scrapeAddresses }
         guard !reader.isGiven(ExporterDraft.addressKey) else { return [] }
         return config.scrapeAddresses.map { Keyed(key: ExporterDraft.addressKey, value: $0) }
     }
 
-    /// - Parameter receiver: whose addresses must not overlap.
+    /// - Parameter receiver: its addresses must not overlap with these.
     func config(beside receiver: ReceiverConfig, with reader: inout ConfigReader) -> ExporterConfig {
         var config = self.config
         if let scrapeAddresses { config.scrapeAddresses = scrapeAddresses.map(\.value) }
@@ -78,9 +78,9 @@ struct TLSServerDraft: Sendable {
 
     init(key: String) { self.key = key }
 
-    /// The table's settings; nil when they are wrong, which has been noted then.
+    /// The table's settings; `nil` when they are wrong, and problems have been added then.
     ///
-    /// - Parameter isUsed: whether the listener is switched on: only then are the files read.
+    /// - Parameter isUsed: whether the listener is switched on. Files are read only then.
     private func config(isUsed: Bool, with reader: inout ConfigReader) -> TLSServerConfig? {
         let missing = ["cert_file", "key_file"].filter { !reader.isGiven("\(key).\($0)") }
         if !missing.isEmpty { reader.refuse(key, "\(key) needs \(missing.joined(separator: " and "))") }
@@ -105,10 +105,10 @@ struct TLSServerDraft: Sendable {
         return config
     }
 
-    /// A setting that would not do what it says is refused: its author relies on it.
+    /// Refuses settings without effect, because their author relies on them.
     private func checkClientAuthentication(with reader: inout ConfigReader) {
         let typeKey = "\(key).client_auth_type"
-        // A type that was refused must not lead to further problems.
+        // A refused type must not cause further problems.
         guard clientAuthType != nil || !reader.isGiven(typeKey) else { return }
         let type = clientAuthType ?? .noClientCert
         let given = ValueText.quoted(type.rawValue)
@@ -148,7 +148,7 @@ struct TLSServerDraft: Sendable {
     ///
     /// - Parameters:
     ///   - table: the dotted key of the listener's table.
-    ///   - isUsed: whether the listener is switched on: only then are the files needed.
+    ///   - isUsed: whether the listener is switched on. Files are needed only then.
     static func listenerTLS(
         _ mode: TLSMode?, _ draft: TLSServerDraft?, of table: String, isUsed: Bool, with reader: inout ConfigReader
     ) -> ListenerTLS {
@@ -169,7 +169,7 @@ struct TLSServerDraft: Sendable {
         return mode == .optional ? .optional(server) : .required(server)
     }
 
-    /// Passwords that are sent in plain text can be read on the way.
+    /// Warns of passwords that are sent in plain text.
     ///
     /// - Parameter key: the users' table.
     static func warnOfPlainPasswords(

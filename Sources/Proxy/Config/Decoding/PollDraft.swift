@@ -15,11 +15,11 @@ struct PollDraft: Sendable {
     static let defaultInterval = Duration.seconds(5)
     static let defaultTimeout = Duration.seconds(2)
 
-    /// A target whose URL is known; the others have been noted and take part in no rule.
+    /// A target with a valid URL. The other targets have a problem already, and no rule applies to them.
     private struct Candidate {
         var draft: TargetDraft
         var url: TargetURL
-        /// The key that gave the URL.
+        /// The key of the URL.
         var urlKey: String
         /// Whether the URL is written with a path.
         var hasPath: Bool
@@ -27,7 +27,7 @@ struct PollDraft: Sendable {
 
     /// - Parameters:
     ///   - scrapeAddresses: where the scrape side listens.
-    ///   - metrics: what limits the labels of targets.
+    ///   - metrics: its settings restrict the labels of targets.
     func config(
         scrapeAddresses: [Keyed<ListenAddress>], metrics: MetricsDraft, with reader: inout ConfigReader
     ) -> PollConfig {
@@ -59,7 +59,7 @@ struct PollDraft: Sendable {
             target.keepAlive = draft.keepsAlive ?? true
             result.append(target)
         }
-        // Everything is checked when polling is off too, so that no fault appears when it is switched on.
+        // Everything is also checked when polling is off, so that switching it on brings no new problem.
         var config = PollConfig(targets: polls ? result : [])
         config.maxInflightSize = maxInflightSize
         return config
@@ -81,7 +81,7 @@ struct PollDraft: Sendable {
                     if !reader.isGiven("\(draft.key).url") {
                         reader.refuse(draft.key, "\(draft.key) needs a url, such as url = \"http://127.0.0.1:9100/metrics\"")
                     }
-                    // What else is wrong with it is said in the same run.
+                    // Report its other problems in the same run.
                     _ = draft.access(isUsed: false, with: &reader)
                     _ = draft.tls?.config(isUsed: false, with: &reader)
                     return nil
@@ -114,14 +114,14 @@ struct PollDraft: Sendable {
             candidate.urlKey, "\(candidate.urlKey) is this proxy's own scrape address \(own.value) (\(own.key)\(reader.line(of: own.key)))")
     }
 
-    /// Each candidate's name; nil where there is none, which has been noted.
+    /// Each candidate's name; `nil` when it has none, and a problem has been added then.
     private func names(_ candidates: [Candidate], with reader: inout ConfigReader) -> [AppName?] {
         var sharing: [String: Int] = [:]
         for candidate in candidates { sharing[candidate.url.endpoint, default: 0] += 1 }
         var holders: [AppName: Candidate] = [:]
         return candidates.map { candidate in
             let nameKey = "\(candidate.draft.key).name"
-            // A name that was refused must not come back as a second problem under its default.
+            // A refused name must not cause a second problem by its default.
             guard candidate.draft.name != nil || !reader.isGiven(nameKey) else { return nil }
             let endpoint = candidate.url.endpoint
             let text = "external_poll: \(endpoint)" + (sharing[endpoint] == 1 ? "" : candidate.url.pathAndQuery)
@@ -146,8 +146,8 @@ struct PollDraft: Sendable {
         }
     }
 
-    /// Warns once for each host and port that several targets share: an app without a name of its own is named by its path, too, as soon as
-    /// another target comes, and its series go on under that name.
+    /// Warns once for each host and port that several targets share: an app without a `name` gets its path appended as soon as a second
+    /// target comes, and its series continue under the new name.
     private func warnOfSharedEndpoints(_ candidates: [Candidate], with reader: inout ConfigReader) {
         var warned: Set<String> = []
         for candidate in candidates where candidate.draft.name == nil && !reader.isGiven("\(candidate.draft.key).name") {
@@ -172,13 +172,13 @@ struct PollDraft: Sendable {
         return (interval, min(interval, timeout))
     }
 
-    /// `nil` for never. The default follows the target's own interval, or a slow target would expire between two polls.
+    /// `nil` means never. The default depends on the target's own interval, because a slow target must not expire between two polls.
     private func expireAfter(of draft: TargetDraft, interval: Duration) -> Duration? {
         let given = draft.expireAfter ?? expireAfter
         return given == .zero ? nil : given ?? max(interval * 5, .seconds(60))
     }
 
-    /// Warns in the table `table` when it is the one that makes the timeout longer than the interval.
+    /// Warns if `table` is the table that makes the timeout longer than the interval.
     private func warnWhenCut(in table: String, interval: Duration, timeout: Duration, with reader: inout ConfigReader) {
         guard timeout > interval else { return }
         let key = ["\(table).client_timeout", "\(table).poll_interval"].first { reader.isGiven($0) }
@@ -189,12 +189,12 @@ struct PollDraft: Sendable {
 }
 
 extension TargetURL {
-    /// Whether a connection to this URL ends at a listener on `address`, as far as can be told without asking the system.
+    /// Whether a connection to this URL ends at a listener on `address`, as far as this is known without asking the system.
     func reaches(_ address: ListenAddress) -> Bool {
         guard case .http(let host, let port) = origin.asHTTP, port == address.port, let listening = NumericAddress(address.host) else {
             return false
         }
-        // Connecting to a wildcard address connects to the host itself, connect(2) on Linux.
+        // A connection to a wildcard address ends at this host, connect(2) on Linux.
         let reached: [String] =
             switch host {
             case "localhost", "localhost.": ["127.0.0.1", "::1"]
@@ -207,7 +207,7 @@ extension TargetURL {
 }
 
 extension TargetURL.Origin {
-    /// An HTTPS origin as an HTTP one, for rules that look at host and port alone.
+    /// An HTTPS origin as an HTTP one, for rules that need only host and port.
     fileprivate var asHTTP: TargetURL.Origin {
         if case .https(let host, let port) = self { return .http(host: host, port: port) }
         return self

@@ -1,4 +1,4 @@
-/// A table of `[[poll_external.targets]]`, or an element of `other_scrape_endpoints`, which has a URL alone.
+/// A table of `[[poll_external.targets]]`, or an element of `other_scrape_endpoints`, which has only a URL.
 struct TargetDraft: Sendable {
     /// The dotted key of the table, or of the element.
     let key: String
@@ -22,9 +22,9 @@ struct TargetDraft: Sendable {
         self.url = url
     }
 
-    /// The headers to send and the credentials, from wherever they stand.
+    /// The headers to send and the credentials, from all keys that can contain them.
     ///
-    /// - Parameter isUsed: whether the files named are needed.
+    /// - Parameter isUsed: whether the named files are needed.
     func access(isUsed: Bool, with reader: inout ConfigReader) -> (headers: [Target.Header], credentials: Target.Credentials?) {
         var headers = self.headers ?? []
         var sources: [(key: String, what: String)] = []
@@ -62,7 +62,7 @@ struct TargetDraft: Sendable {
 }
 
 extension TargetDraft {
-    /// The labels to set on each sample, the rules that concern `[metrics]` applied.
+    /// The labels to set on each sample, after the rules about `[metrics]`.
     func labels(beside metrics: MetricsDraft, with reader: inout ConfigReader) -> [Target.Label] {
         let labelsKey = "\(key).labels"
         if !labels.isEmpty, metrics.validate == .off {
@@ -75,7 +75,7 @@ extension TargetDraft {
         return labels
     }
 
-    /// The proxy to poll through; a target's own setting goes before the general one.
+    /// The proxy to poll through. A target's own setting wins over the general one.
     func proxy(of url: TargetURL, general: ProxySetting?, with reader: inout ConfigReader) -> HTTPProxy? {
         if case .unix = url.origin {
             if case .through = proxy {
@@ -142,7 +142,7 @@ extension Secret {
 /// A `tls_config` table.
 struct TLSClientDraft: Sendable {
     let key: String
-    /// What needs no file.
+    /// The settings that need no file.
     var config = TLSClientConfig()
     var caFile: String?
     var certFile: String?
@@ -150,7 +150,7 @@ struct TLSClientDraft: Sendable {
 
     init(key: String) { self.key = key }
 
-    /// - Parameter isUsed: whether a target is polled with it: only then are the files read.
+    /// - Parameter isUsed: whether a target is polled with it. Files are read only then.
     func config(isUsed: Bool, with reader: inout ConfigReader) -> TLSClientConfig {
         let given = ["cert_file", "key_file"].filter { reader.isGiven("\(key).\($0)") }
         if given.count == 1 {

@@ -1,6 +1,6 @@
 import TOML
 
-/// How messages show what stands in the file.
+/// How messages show values of the file.
 enum ValueText {
     /// `the integer 5`, `the string "abc"`, `an array`. A secret is only `a string` or `an integer`: a password may be a number.
     static func describe(_ value: TOMLNode.Value, isSecret: Bool = false) -> String {
@@ -29,9 +29,9 @@ enum ValueText {
         }
     }
 
-    /// `text` without the user and password of a URL, or of what may be one.
+    /// `text` without the user and password of a URL, or of a text that may be one.
     static func withoutCredentials(_ text: String) -> String {
-        // The last one: a password that is wrongly left unencoded may itself hold an @ or a slash.
+        // The last @, because a password without percent-encoding may contain an @ or a slash.
         guard let at = text.lastIndex(of: "@") else { return text }
         let front = text[..<at]
         let scheme = front.firstRange(of: "://").map { front[..<$0.upperBound] } ?? ""
@@ -43,7 +43,7 @@ enum ValueText {
     /// `text` in quotes, printable, not too long, and without the user and password of a URL.
     static func quoted(_ text: String) -> String { "\"\(printable(withoutCredentials(text)))\"" }
 
-    /// `text` on one line: control characters escaped as in TOML, what is too long cut.
+    /// `text` on one line: control characters are escaped as in TOML, and a long text is cut.
     static func printable(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars.prefix(maxLength) {
@@ -69,7 +69,7 @@ enum ValueText {
         return words.dropLast().joined(separator: ", ") + " \(conjunction) " + last
     }
 
-    /// Whether `text` holds a control character, U+0000–001F or 007F–009F.
+    /// Whether `text` contains a control character, U+0000–001F or 007F–009F.
     static func hasControl(_ text: String) -> Bool {
         text.unicodeScalars.contains { $0.value < 0x20 || (0x7F...0x9F).contains($0.value) }
     }
@@ -82,13 +82,13 @@ enum ValueText {
     }
 }
 
-/// What an unknown key may have been meant to be.
+/// Suggestions for unknown keys.
 enum KeySuggestion {
-    /// `did you mean worker_threads?`, or `it belongs in [receiver]`; nil when nothing comes near.
+    /// `did you mean worker_threads?`, or `it belongs in [receiver]`; `nil` without a similar key.
     ///
     /// - Parameters:
     ///   - path: the dotted key of the table in which it was found; empty for the root.
-    ///   - siblings: the keys known there.
+    ///   - siblings: the keys of that table.
     static func suggestion(for key: String, in path: String, siblings: [String]) -> String? {
         if let near = nearest(to: key, among: siblings) { return "did you mean \(near)?" }
         let homes = ConfigSchema.tables(having: key).map { $0.hasSuffix("[]") ? "[[\($0.dropLast(2))]]" : "[\($0)]" }
@@ -96,7 +96,7 @@ enum KeySuggestion {
         return "it belongs in \(ValueText.alternatives(homes))"
     }
 
-    /// The candidate that `word` was most likely meant to be; nil when none comes near. Case, `-` and `_` do not count.
+    /// The candidate that is most similar to `word`; `nil` when none is similar. Case, `-` and `_` do not count.
     static func nearest(to word: String, among candidates: [String]) -> String? {
         let letters = significant(word)
         guard !letters.isEmpty, letters.count <= 64 else { return nil }
@@ -104,7 +104,7 @@ enum KeySuggestion {
         if let best = ranked.min(by: { $0.distance < $1.distance }), best.distance <= max(1, min(3, letters.count / 4)) {
             return best.candidate
         }
-        // `interval` for `poll_interval`: one whole end of exactly one candidate.
+        // `interval` for `poll_interval`: the beginning or the end of exactly one candidate.
         let extended = candidates.filter { $0.hasSuffix("_" + word) || $0.hasPrefix(word + "_") }
         return extended.count == 1 ? extended.first : nil
     }
