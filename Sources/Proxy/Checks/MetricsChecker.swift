@@ -2,24 +2,24 @@ public import Exposition
 import NIOCore
 import Synchronization
 
-/// Checks the metrics of apps after they are stored: what `/apps` says of them, and which series collide.
+/// Checks the metrics of apps after they are stored: finds faults for `/apps`, and series that collide.
 ///
-/// One thread calls `collect` and then `next` again and again; everything else may be called from any thread. Work comes in steps, each of
-/// which is one text, so that the caller can spread it over time.
+/// One thread calls `collect` and then `next` repeatedly. Any thread may call everything else. Each step handles one text, so that the
+/// caller can spread the work over time.
 public final class MetricsChecker: Sendable {
-    /// What a step has found out and the log should tell.
+    /// A result of a step for the log.
     public enum Event: Equatable, Sendable {
-        /// The app was valid or not checked before; the first error.
+        /// The app was valid or not checked before. `error` is the first error.
         case becameInvalid(AppName, error: String)
         /// The app was invalid before.
         case becameValid(AppName)
-        /// No series collided before; one of them, and two of its apps.
+        /// No series collided before. `example` is one of the series, `apps` are two of its apps.
         case collisionsBegan(count: Int, example: String, apps: [String])
         /// No series collides any more.
         case collisionsEnded
     }
 
-    /// What comes after a step.
+    /// The result of a step.
     public enum Step: Equatable, Sendable {
         /// There was something to do.
         case done(Event?)
@@ -29,11 +29,11 @@ public final class MetricsChecker: Sendable {
 
     /// An app is checked at most once in this time.
     static let checkInterval = Duration.seconds(1)
-    /// Collisions are looked for at most once in this time.
+    /// A search for collisions begins at most once in this time.
     static let searchInterval = Duration.seconds(60)
-    /// A search begins this long after a change, so that it sees what comes together.
+    /// A search begins this long after a change, so that it includes changes that follow closely.
     static let searchDelay = Duration.seconds(2)
-    /// Findings that are kept of all apps together, if there are fewer apps than this: at least one for each.
+    /// How many findings of all apps together are kept; with more apps than this, one for each app.
     static let maxFindings = 20_000
 
     private let store: MetricStore
@@ -42,19 +42,19 @@ public final class MetricsChecker: Sendable {
 
     fileprivate struct State {
         var validation = MetricsValidation.off
-        /// Apps that wait for a check; each once.
+        /// Apps that wait for a check, each once.
         var waiting: [AppRecord] = []
-        /// Where the search for one that is due goes on.
+        /// The index at which the search for the next due app continues.
         var next = 0
         var search: Search?
-        /// When the last search began, and what the store had seen then.
+        /// When the last search began, and the store's generation at that time.
         var lastSearch: (instant: Instant, generation: UInt64)?
-        /// When a change was first noticed that no search has seen.
+        /// When the first change after the last search was noticed.
         var changed: Instant?
         var collisions: Collisions?
     }
 
-    /// A search for collisions that is under way.
+    /// A search for collisions in progress.
     fileprivate struct Search {
         var names: [AppName]
         var index = 0
@@ -62,13 +62,13 @@ public final class MetricsChecker: Sendable {
         var found = CollisionSearch()
     }
 
-    /// A checker of this store's apps, which does nothing before its first `setValidation`.
+    /// Makes a checker of this store's apps. It does nothing before the first `setValidation`.
     public init(store: MetricStore, metrics: SelfMetrics) {
         self.store = store
         self.metrics = metrics
     }
 
-    /// What is checked. With `off` nothing is, and what was found is forgotten.
+    /// Sets the mode. With `off` nothing is checked, and the findings are dropped.
     public func setValidation(_ validation: MetricsValidation) {
         let hasChanged = state.withLock { state in
             guard state.validation != validation else { return false }
@@ -89,7 +89,7 @@ public final class MetricsChecker: Sendable {
     /// The series that collide, as the last search found them; `nil` before the first search has ended.
     public var collisions: Collisions? { state.withLock { $0.collisions } }
 
-    /// Notes what has changed in the store.
+    /// Records what has changed in the store.
     public func collect(at now: Instant) {
         guard validation != .off else { return }
         let unchecked = store.takeUnchecked()
@@ -101,7 +101,7 @@ public final class MetricsChecker: Sendable {
         }
     }
 
-    /// Takes one step of what is due: checks one app, or goes on with a search.
+    /// Does one due step: checks one app, or continues a search.
     public func next(at now: Instant) -> Step {
         if let (record, app) = takeDue(at: now) { return .done(check(record, app)) }
         return search(at: now)
@@ -185,13 +185,13 @@ public final class MetricsChecker: Sendable {
 }
 
 extension MetricsChecker.State {
-    /// Takes the record at `next` out.
+    /// Removes the record at `next`.
     fileprivate mutating func drop() {
         waiting.swapAt(next, waiting.count - 1)
         waiting.removeLast()
     }
 
-    /// The search that is under way, or a new one that is due.
+    /// The search in progress, or a new one that is due.
     fileprivate mutating func takeSearch(at now: Instant, _ store: MetricStore) -> MetricsChecker.Search? {
         if let search {
             self.search = nil

@@ -25,7 +25,7 @@ public enum GunzipError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Uncompresses a gzip body as it comes, in any pieces, never to more than a limit. For one thread at a time.
+/// Uncompresses a gzip body that comes in pieces, up to a limit. Only one thread at a time may use it.
 public final class Gunzip {
     private let inflater = cdeflate_inflater_create()
     private let limit: Int
@@ -39,29 +39,29 @@ public final class Gunzip {
         case betweenMembers
     }
 
-    /// - Parameter limit: bytes that the whole body may have uncompressed.
+    /// - Parameter limit: the largest uncompressed body, in bytes.
     public init(limit: Int) {
         self.limit = max(0, limit)
     }
 
     deinit { cdeflate_inflater_destroy(inflater) }
 
-    /// Appends to `output` what `input` uncompresses to.
-    /// - Throws: after which the object must not be used again; `output` then holds no more than the limit allows.
+    /// Appends the uncompressed `input` to `output`.
+    /// - Throws: the object must not be used again after an error; `output` then does not exceed the limit.
     public func inflate(_ input: ByteBuffer, into output: inout ByteBuffer) throws(GunzipError) {
         var input = input
         while try !inflate(&input, into: &output, room: max(16 << 10, 4 * input.readableBytes)) {}
     }
 
-    /// Appends to `output` at most `room` bytes of what `input` uncompresses to, and moves the reader index past what it took.
-    /// - Returns: whether nothing is left, neither of `input` nor of what it uncompresses to.
-    /// - Throws: after which the object must not be used again; `output` then holds no more than the limit allows.
+    /// Appends at most `room` bytes of the uncompressed `input` to `output`, and moves the reader index past the consumed bytes.
+    /// - Returns: whether all of `input` is consumed and all its uncompressed bytes are in `output`.
+    /// - Throws: the object must not be used again after an error; `output` then does not exceed the limit.
     public func inflate(_ input: inout ByteBuffer, into output: inout ByteBuffer, room: Int) throws(GunzipError) -> Bool {
         guard let inflater else { throw .outOfMemory }
-        // Once all input is taken, zlib may still hold output back.
+        // After all input is consumed, zlib may still hold output.
         guard input.readableBytes > 0 || (isOutputFull && state == .inMember) else { return true }
         if input.readableBytes > 0 { try beginMember(with: input, inflater) }
-        // One byte more than is allowed, to tell "full" from "too large".
+        // One byte beyond the limit, to distinguish "full" from "too large".
         let room = min(room, limit - total + 1)
         let (status, used, written) = Gunzip.step(inflater, input, &output, room: room)
         input.moveReaderIndex(forwardBy: used)

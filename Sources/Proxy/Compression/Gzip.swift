@@ -1,7 +1,7 @@
 import CDeflate
 public import NIOCore
 
-/// One gzip member (RFC 1952) put together from ready-made deflate segments: nothing is compressed or copied here.
+/// One gzip member (RFC 1952) made of ready deflate segments, without compressing or copying.
 public struct GzipMember: Sendable {
     /// The header and the segments, without the end.
     private var pieces: [ByteBuffer]
@@ -12,7 +12,7 @@ public struct GzipMember: Sendable {
     /// No name, no time; 255: unknown system (RFC 1952 §2.3.1).
     private static let header = ByteBuffer(bytes: [0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 255])
 
-    /// A member of no bytes.
+    /// An empty member.
     public init() {
         self.pieces = [GzipMember.header]
         self.size = GzipMember.header.readableBytes
@@ -24,7 +24,7 @@ public struct GzipMember: Sendable {
         for segment in segments { append(segment) }
     }
 
-    /// Adds the bytes that `segment` holds.
+    /// Adds the bytes of `segment`.
     public mutating func append(_ segment: DeflateSegment) {
         guard segment.uncompressedSize > 0 else { return }
         pieces.append(segment.bytes)
@@ -44,8 +44,8 @@ public struct GzipMember: Sendable {
     }
 }
 
-/// Compressed bytes that can stand between others of their kind in one gzip member: raw deflate (RFC 1951) that ends
-/// byte-aligned, without a final block.
+/// Compressed bytes that can be joined with others in one gzip member: raw deflate (RFC 1951) that ends byte-aligned, without a final
+/// block.
 public struct DeflateSegment: Sendable {
     /// The compressed bytes; none for no bytes.
     public let bytes: ByteBuffer
@@ -53,7 +53,7 @@ public struct DeflateSegment: Sendable {
     public let uncompressedSize: Int
     /// CRC-32 of the uncompressed bytes.
     let crc: UInt32
-    /// What it takes to append `crc` to that of the bytes before: depends on `uncompressedSize` alone.
+    /// The operator that appends `crc` to the CRC of the bytes before. It depends only on `uncompressedSize`.
     let crcOperator: UInt32
 
     /// Compresses `buffer`'s readable bytes now, about 1 GB/s.
@@ -67,7 +67,7 @@ public struct DeflateSegment: Sendable {
     }
 }
 
-/// The working memory of compression, for as many segments as are wanted at the moment: it is not small, so keep none.
+/// The working memory of compression, for any number of segments. It is large, so do not keep one.
 final class Deflater {
     private let deflater = cdeflate_deflater_create()
     private var output: UnsafeMutableRawBufferPointer?
@@ -102,7 +102,7 @@ final class Deflater {
         return memory.bindMemory(to: UInt8.self)
     }
 
-    /// Stored blocks (RFC 1951 §3.2.4): what to send when there is no memory to compress. Larger, but never wrong.
+    /// Stored blocks (RFC 1951 §3.2.4), for when there is no memory to compress. They are larger, but correct.
     static func stored(_ input: UnsafeBufferPointer<UInt8>) -> ByteBuffer {
         let most = Int(UInt16.max)
         let blocks = (input.count + most - 1) / most

@@ -1,12 +1,12 @@
 import HTTP
 import NIOCore
 
-/// `/apps` for browsers: one file that needs nothing else, and that is whole without its script. With the script it keeps itself up to
-/// date: the script fetches the page again and takes over what differs.
+/// `/apps` for browsers: one file that needs no other, and is complete without its script. The script updates it: it fetches the page again
+/// and replaces what differs.
 struct AppsPage {
-    /// Rows in the table. More would take long to show; the search finds the others.
+    /// The limit of rows in the table. More would be slow to show; the search finds the others.
     static let maxRows = 2000
-    /// Seconds before its end from which on a certificate is pointed out.
+    /// A certificate that ends within this many seconds causes a banner.
     static let certificateWarning: Int64 = 14 * 86_400
 
     static let policy = PageAsset.policy(style: PageStyle.asset, script: AppsPageScript.asset)
@@ -97,7 +97,7 @@ struct AppsPage {
         html.raw("</div>\n")
     }
 
-    /// The class of the alert for a certificate that ends then; `nil` for none.
+    /// The class of the banner for a certificate that ends at `end`; `nil` for none.
     private func grade(of end: Timestamp) -> StaticString? {
         let seconds = end.seconds - now.seconds
         return seconds <= 0 ? "bad" : seconds < Self.certificateWarning ? "warn" : nil
@@ -121,7 +121,7 @@ struct AppsPage {
 
     private func writeTile(_ html: inout HTMLWriter, _ state: AppCondition?, title: String, count: Int) {
         html.raw("<a href=\"")
-        // The state that is shown alone leads back to all of them.
+        // The link of the selected state leads back to all states.
         html.markup(view.only(view.state == state ? nil : state).link)
         html.raw("\" class=\"")
         html.markup(state?.rawValue ?? "all")
@@ -182,7 +182,7 @@ struct AppsPage {
         html.raw("</span></li></ul>\n")
     }
 
-    /// Its age, and the moment itself on request. The script keeps the age up to date.
+    /// Writes its age, with the exact time as a tooltip. The script keeps the age up to date.
     /// - Parameter suffix: follows the age, unless that is `now`.
     private func writeTime(_ time: Timestamp, suffix: StaticString, _ html: inout HTMLWriter) {
         let age = ShortText.age(of: time, at: now)

@@ -1,9 +1,9 @@
 import HTTP
 
-/// Which apps the page lists and in which order, as its address says: `?sort=-size&state=failing&q=foo`. So the page's links work
-/// without a script, and a view can be kept as a bookmark. Values that are not known are taken for the default.
+/// The apps that the page lists and their order, as in its address: `?sort=-size&state=failing&q=foo`. So the page's links work without a
+/// script, and a view can be a bookmark. Unknown values mean the default.
 struct AppsView {
-    /// A column, by the name that the address has for it.
+    /// A column, by its name in the address.
     enum Column: String, CaseIterable {
         case state, name, age, size, source
 
@@ -17,7 +17,7 @@ struct AppsView {
             }
         }
 
-        /// Whether the first click on the head sorts the oldest or the largest first.
+        /// Whether the first click on its head sorts in descending order.
         var startsDescending: Bool { self == .age || self == .size }
     }
 
@@ -26,7 +26,7 @@ struct AppsView {
     var isDescending = false
     /// Only apps in this state; `nil` is all.
     var state: AppCondition?
-    /// Only apps whose name, source, state or error holds each of its words, in any case.
+    /// Only apps whose name, source, state or error contains each of its words, in upper or lower case.
     private(set) var search = ""
     private var words: SearchWords?
 
@@ -55,7 +55,7 @@ struct AppsView {
         }
     }
 
-    /// This view with another order: that of the column, or its reverse where it is in force already.
+    /// This view, sorted by the column, or in the reverse order if it is already sorted by it.
     func sorted(by column: Column) -> AppsView {
         var view = self
         view.isDescending = column == self.column ? !isDescending : column.startsDescending
@@ -63,14 +63,14 @@ struct AppsView {
         return view
     }
 
-    /// This view with apps of one state alone, or of all.
+    /// This view with only the apps of one state, or all apps.
     func only(_ state: AppCondition?) -> AppsView {
         var view = self
         view.state = state
         return view
     }
 
-    /// As a query, `?` included; nothing in it needs escaping in HTML.
+    /// The view as a query with `?`; nothing in it needs escaping in HTML.
     var link: String {
         var items = ["format=html"]
         if column != .state || isDescending { items.append("sort=\(isDescending ? "-" : "")\(column.rawValue)") }
@@ -79,7 +79,7 @@ struct AppsView {
         return "?" + items.joined(separator: "&amp;")
     }
 
-    /// The entries that it shows, in its order; equals keep the order of their names.
+    /// The entries that it shows, in its order. Equal ones keep the order of their names.
     func apply(to entries: some Collection<AppEntry>) -> [AppEntry] {
         var memory: [UInt8] = []
         let shown = entries.filter { entry in

@@ -1,12 +1,12 @@
 import NIOCore
 
-/// Writes HTML piece by piece. All text that comes from outside goes through `text`.
+/// Writes HTML piece by piece. All text from outside must go through `text`.
 struct HTMLWriter {
     private(set) var buffer: ByteBuffer
 
     init(capacity: Int) { buffer = ByteBufferAllocator().buffer(capacity: capacity) }
 
-    /// How each page begins, with the style that all share; ends after `<body>`.
+    /// The beginning of each page, with the common style, up to `<body>`.
     mutating func head(title: String) {
         raw(
             """
@@ -25,16 +25,16 @@ struct HTMLWriter {
         raw("</style>\n</head>\n<body>\n")
     }
 
-    /// Markup of our own.
+    /// Markup of the program.
     mutating func raw(_ markup: StaticString) { buffer.writeStaticString(markup) }
 
-    /// Markup of our own that is put together at run time.
+    /// Markup of the program that is composed at run time.
     mutating func markup(_ markup: String) { buffer.writeString(markup) }
 
     mutating func number(_ number: Int) { buffer.writeString(String(number)) }
 
-    /// Text from anywhere, safe between tags and within quoted attributes. Characters that are not visible, or that change the direction
-    /// of the text around them, are written as `\u{1B}`.
+    /// Text from outside, escaped for use between tags and within quoted attributes. Invisible characters, and those that change the
+    /// direction of text, are written as `\u{1B}`.
     /// - Parameter keepsLines: whether line breaks stay, for preformatted text.
     mutating func text(_ text: String, keepsLines: Bool = false) {
         let lines = keepsLines ? text.split(separator: "\n", omittingEmptySubsequences: false) : [text[...]]
@@ -66,14 +66,14 @@ struct HTMLWriter {
 
 /// Ages and sizes as the page shows them: short, rounded down. Its script does the same with ages.
 enum ShortText {
-    /// `now`, `5 s`, `3 min`, `7 h`, `12 d`. A clock that was set back makes nothing negative.
+    /// `now`, `5 s`, `3 min`, `7 h`, `12 d`. Never negative, also if the clock was set back.
     static func age(of time: Timestamp, at now: Timestamp) -> String {
         let (difference, overflow) = now.nanoseconds.subtractingReportingOverflow(time.nanoseconds)
         let seconds = overflow ? 0 : difference / 1_000_000_000
         return seconds < 1 ? "now" : span(seconds)
     }
 
-    /// The same of a span, in whole seconds.
+    /// The same for a time span in whole seconds.
     static func span(_ seconds: Int64) -> String {
         switch seconds {
         case ..<60: "\(seconds) s"

@@ -14,7 +14,7 @@ struct LandingPage: Route {
         html.raw("<header><h1>exporter-proxy</h1><p>Every application's metrics through one port.</p></header>\n<main><ul id=\"list\">\n")
         for route in routes {
             html.raw("<li><a href=\"")
-            // Relative, so that it leads to the right place behind a server that serves this one below a path of its own.
+            // Relative, so that it also works behind a reverse proxy that serves this one below a path.
             html.text(String(route.path.rawValue.dropFirst()))
             html.raw("\">")
             html.text(route.path.rawValue)

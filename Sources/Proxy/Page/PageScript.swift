@@ -1,5 +1,5 @@
-/// The script of the page of apps. It fetches the page again every few seconds while it is visible, and after each choice of the reader,
-/// and takes over what differs. It writes no row itself: the server does.
+/// The script of the page of apps. It fetches the page again every few seconds while it is visible, and after each choice of the user, and
+/// replaces what differs. Only the server writes rows.
 enum AppsPageScript {
     static let asset = PageAsset(
         #"""

@@ -1,4 +1,4 @@
-/// The style of both pages: calm, light or dark as the reader's system is, down to the width of a phone.
+/// The style of both pages: light or dark as the user's system, down to the width of a phone.
 enum PageStyle {
     static let asset = PageAsset(
         #"""
@@ -136,8 +136,7 @@ enum PageStyle {
         sha256: "Zc7DBMSSgrUFYkD6lYl34da3c6lRsx54u/3vr/kCFtk=")
 }
 
-/// A style or script that stands within a page, and its name in the page's `Content-Security-Policy`: nothing else may style the page
-/// or run in it.
+/// A style or script within a page, and its hash in the page's `Content-Security-Policy`, which forbids all other styles and scripts.
 struct PageAsset: Sendable {
     let text: StaticString
     /// `'sha256-…'` (CSP Level 3 §2.3.1).
@@ -152,7 +151,7 @@ struct PageAsset: Sendable {
     /// The header for a page of these two.
     static func policy(style: PageAsset, script: PageAsset?) -> (name: String, value: String) {
         var parts = ["default-src 'none'", "style-src \(style.source)"]
-        // The script asks this server alone.
+        // The script sends requests only to this server.
         if let script { parts += ["script-src \(script.source)", "connect-src 'self'"] }
         parts += ["base-uri 'none'", "form-action 'none'", "frame-ancestors 'none'"]
         return ("Content-Security-Policy", parts.joined(separator: "; "))

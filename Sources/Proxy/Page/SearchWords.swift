@@ -1,14 +1,13 @@
 import CText
 
-/// The words that the page of apps looks for. Each must occur in what is said of an app; upper and lower case are the same in Latin,
-/// Greek and Cyrillic letters.
+/// The search words of the page of apps. Each must occur in the texts of an app; upper and lower case are the same for Latin, Greek and
+/// Cyrillic letters.
 ///
-/// Anyone can ask for a search in a hundred thousand apps. So the words are few and short, and a search looks at bytes: it takes time in
-/// proportion to the bytes of what it searches.
+/// Every client can search a hundred thousand apps. So the words are few and short, and a search compares bytes in linear time.
 struct SearchWords: Sendable {
     /// The longest text of words.
     static let maxBytes = 256
-    /// Words that are looked for.
+    /// The limit of words.
     static let maxWords = 8
 
     private let words: [[UInt8]]
@@ -22,7 +21,7 @@ struct SearchWords: Sendable {
         guard words.count <= Self.maxWords else { return nil }
     }
 
-    /// Whether there is nothing to look for.
+    /// Whether there is no word.
     var isEmpty: Bool { words.isEmpty }
 
     /// Whether each word occurs in one of the texts.
@@ -31,7 +30,7 @@ struct SearchWords: Sendable {
         memory.removeAll(keepingCapacity: true)
         for text in texts {
             Self.fold(text, into: &memory)
-            // No word holds a blank, so none reaches from one text into the next.
+            // No word contains a blank, so none matches across two texts.
             memory.append(UInt8(ascii: " "))
         }
         return memory.withUnsafeBufferPointer { text in
@@ -41,7 +40,7 @@ struct SearchWords: Sendable {
         }
     }
 
-    /// Appends the text with capital letters made small.
+    /// Appends the text with capital letters replaced by small ones.
     static func fold(_ text: String, into bytes: inout [UInt8]) {
         var text = text
         text.withUTF8 { source in

@@ -1,47 +1,47 @@
-/// One poll of a target, from its first request to its end: where to ask, on which connection, and what an answer means for the poll.
-/// A value that knows no socket; `TargetClient` does what it says.
+/// One poll of a target, from its first request to its end. It decides where to send requests, on which connection, and what an answer
+/// means. It is a value and knows no socket; `TargetClient` carries out its actions.
 public struct Poll: Sendable {
     /// What to do next.
     public enum Action: Sendable {
-        /// Ask there: on the connection that the origin keeps, if it may be used, or else on a new one.
+        /// Send the request there, on the kept connection of the origin if that is allowed, otherwise on a new one.
         case ask(RedirectPolicy.Hop, mayUseKept: Bool)
-        /// The poll has ended with a body to be decoded, or without.
+        /// The poll has ended, with a body to decode or a failure.
         case end(Result<PolledBody, PollFailure>)
     }
 
     private var redirects: RedirectPolicy
-    /// Whether the peer may have closed the connection in use before it saw the request.
+    /// Whether the peer may have closed the connection before it received the request.
     private var isOnKeptConnection = false
-    /// How far the current request has come while it has no connection.
+    /// The phase of the current request while it has no connection.
     private var phase = PollFailure.Phase.connecting
 
-    /// Begins at the target itself.
+    /// Starts at the target itself.
     public init(of target: TargetURL) { redirects = RedirectPolicy(target: target) }
 
-    /// The place being asked now.
+    /// The current place.
     public var hop: RedirectPolicy.Hop { redirects.current }
 
     /// The first action.
     public func start() -> Action { .ask(hop, mayUseKept: true) }
 
-    /// Waits for something else before there is a connection.
+    /// Records the phase before there is a connection.
     public mutating func entered(_ phase: PollFailure.Phase) { self.phase = phase }
 
     /// The request is sent on a connection.
     /// - Parameters:
     ///   - isKept: whether it has served an earlier poll.
-    ///   - reach: of the address at the other end.
+    ///   - reach: the reach of the address at the other end.
     public mutating func asks(onKeptConnection isKept: Bool, reaching reach: AddressReach) {
         isOnKeptConnection = isKept
         redirects.reached(reach)
     }
 
     /// The exchange on a connection has ended.
-    /// - Parameter cameNothing: whether the connection ended without a byte of a response.
+    /// - Parameter cameNothing: whether the connection ended before the first byte of a response.
     public mutating func answered(_ result: PolledAnswer.Result, cameNothing: Bool) -> Action {
         switch result {
         case .failure where cameNothing && isOnKeptConnection:
-            // The peer closed the connection between two polls, which it may. That is no failure of the target.
+            // The peer may close a connection between two polls. This is not a failure of the target.
             isOnKeptConnection = false
             return .ask(hop, mayUseKept: false)
         case .failure(let failure):
@@ -57,8 +57,8 @@ public struct Poll: Sendable {
         }
     }
 
-    /// Why the poll failed whose time is over.
-    /// - Parameter phase: of the exchange, when there is a connection.
+    /// The failure of a poll at its deadline.
+    /// - Parameter phase: the phase of the exchange, if there is a connection.
     public func timedOut(after timeout: Duration, _ phase: PollFailure.Phase?) -> PollFailure {
         .timedOut(after: timeout, phase ?? self.phase)
     }
@@ -67,22 +67,22 @@ public struct Poll: Sendable {
 /// Follows a target's redirects within one poll: where to go next, and whether that place may see credentials.
 ///
 /// Credentials (`Authorization`, every configured header, the client certificate) are for the target's own origin: scheme, host and port.
-/// After a redirect to another origin they are not sent for the rest of the poll, even when a later redirect leads back: another server
-/// would then choose what is asked with them. For the same reason a redirect does not lead to an address that only this host, or only
-/// its link, can reach, unless every server on the way is there itself.
+/// After a redirect to another origin they are not sent for the rest of the poll, even if a later redirect leads back. Otherwise another
+/// server would choose the request that is sent with them. For the same reason a redirect to an address that only this host or its link can
+/// reach is followed only if every server before it is at such an address.
 public struct RedirectPolicy: Sendable {
-    /// Redirects followed in one poll at most.
+    /// The limit of redirects in one poll.
     public static let limit = 10
     /// The longest `Location` accepted, in bytes.
     static let maxLocationLength = 8192
 
-    /// One place to ask.
+    /// One place to send a request to.
     public struct Hop: Equatable, Sendable {
-        /// Where.
+        /// The URL.
         public let url: TargetURL
         /// Whether credentials, the client certificate and the kept connection may be used.
         public let isTrusted: Bool
-        /// The farthest address that took part in choosing this place.
+        /// The farthest address of the servers that chose this place.
         let chosenFrom: AddressReach
 
         /// `url`, trusted or not.
@@ -92,16 +92,16 @@ public struct RedirectPolicy: Sendable {
             self.chosenFrom = chosenFrom
         }
 
-        /// Whether a connection to an address of this kind may be made. The target's own origin was chosen by the configuration.
+        /// Whether a connection to an address of this kind is allowed. The target's own origin comes from the configuration.
         public func allows(_ reach: AddressReach) -> Bool { isTrusted || reach >= chosenFrom }
     }
 
-    /// The place being asked now.
+    /// The current place.
     public private(set) var current: Hop
     private var followed = 0
     private var farthest = AddressReach.host
 
-    /// Begins at the target itself.
+    /// Starts at the target itself.
     public init(target: TargetURL) {
         self.current = Hop(url: target, isTrusted: true)
     }
@@ -114,10 +114,10 @@ public struct RedirectPolicy: Sendable {
         }
     }
 
-    /// Notes the address of the server that answers at the current place.
+    /// Records the address of the server at the current place.
     public mutating func reached(_ reach: AddressReach) { farthest = max(farthest, reach) }
 
-    /// Moves on to what `location` names, relative to the current place.
+    /// Moves to `location`, which is relative to the current place.
     /// - Returns: the new `current`.
     public mutating func follow(_ location: String) throws(PollFailure) -> Hop {
         guard followed < RedirectPolicy.limit else { throw .tooManyRedirects(limit: RedirectPolicy.limit) }
@@ -131,7 +131,7 @@ public struct RedirectPolicy: Sendable {
 
 /// How far an address reaches, in ascending order.
 public enum AddressReach: Comparable, Sendable {
-    /// This host alone: a loopback or unspecified address, or a Unix socket.
+    /// Only this host: a loopback or unspecified address, or a Unix socket.
     case host
     /// The hosts of one link: a link-local address.
     case link
@@ -154,7 +154,7 @@ public enum AddressReach: Comparable, Sendable {
         }
     }
 
-    /// The kind of address, as a message names it.
+    /// The kind of address, for messages.
     public var words: String {
         switch self {
         case .host: "a loopback address"

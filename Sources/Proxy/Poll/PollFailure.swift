@@ -1,8 +1,8 @@
 public import HTTP
 
-/// Why a poll failed. Gives the words for the log and `/apps`: stable, bounded, without a secret.
+/// Why a poll failed. Its description, for the log and `/apps`, is stable, limited in length and contains no secret.
 public enum PollFailure: Error, Equatable, Sendable {
-    /// How far an exchange had come.
+    /// The phase in which an exchange was.
     public enum Phase: Equatable, Sendable {
         case resolving
         case connecting
@@ -11,22 +11,22 @@ public enum PollFailure: Error, Equatable, Sendable {
         case handshake
         case awaitingHead
         case readingBody
-        /// The body is whole, and is uncompressed and checked.
+        /// The body is complete and is being uncompressed and checked.
         case decoding
     }
 
     case couldNotResolve(host: String, reason: String)
     case connectionRefused
-    /// Another error of the system while connecting, in its words.
+    /// Another error of the system while connecting, with its text.
     case couldNotConnect(String)
-    /// Why the HTTP proxy of the target is of no use.
+    /// Why the HTTP proxy of the target cannot be used.
     case proxy(String)
     case timedOut(after: Duration, Phase)
-    /// The certificate or its name; in OpenSSL's words.
+    /// The certificate or its name, with OpenSSL's text.
     case certificateNotTrusted(String)
-    /// Anything else about TLS, in full words.
+    /// Another failure of TLS, with its text.
     case tlsFailed(String)
-    /// The connection ended or broke before the response was whole.
+    /// The connection ended or broke before the response was complete.
     case connectionEnded(Phase, reason: String?)
     /// A TLS connection ended without close_notify where the end of the connection marks the end of the body.
     case truncatedByPeer
@@ -35,22 +35,22 @@ public enum PollFailure: Error, Equatable, Sendable {
     case notHTTP(String)
     case headTooLarge(limit: ByteCount)
     case tooManyInformationalResponses
-    /// Anything but 200 that is not followed.
+    /// A status other than 200, except redirects that are followed.
     case status(Int, reason: String, note: String?)
     case openMetrics
     case protobuf
     case contentEncoding(String)
     case transferEncoding(String)
     case bodyTooLarge(limit: ByteCount)
-    /// All bodies being read together need more than they may.
+    /// All bodies that are being read together exceed their limit.
     case tooMuchInFlight(limit: ByteCount)
     case corruptGzip(String)
     case truncatedGzip
     case invalidUTF8
     case nulByte
-    /// The body is plainly no metrics.
+    /// The body is clearly not metrics.
     case otherFormat(OtherFormat)
-    /// The answer contains the metrics of this very program.
+    /// The answer contains the metrics of this program.
     case containsThisInstance
     case tooManyRedirects(limit: Int)
     case invalidRedirect(String)
@@ -58,7 +58,7 @@ public enum PollFailure: Error, Equatable, Sendable {
 }
 
 extension PollFailure: CustomStringConvertible {
-    /// The longest reason, in bytes; a peer's words may be part of it.
+    /// The longest reason, in bytes; it may contain text of the peer.
     static let maxLength = 400
 
     /// The reason in one line without control characters, at most `maxLength` bytes.
@@ -103,7 +103,7 @@ extension PollFailure: CustomStringConvertible {
         }
     }
 
-    /// Escapes what could forge a line of the log or of the table, and cuts what is too long.
+    /// Escapes characters that could forge a line of the log or the table, and cuts long texts.
     static func printable(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
@@ -133,7 +133,7 @@ extension PollFailure.Phase {
 }
 
 extension PollFailure {
-    /// What a connection without a complete response means.
+    /// The failure for a connection without a complete response.
     public init(_ error: ClientError) {
         switch error {
         case .response(.malformed(let words)): self = .notHTTP(words)

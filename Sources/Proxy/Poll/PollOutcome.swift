@@ -2,17 +2,17 @@
 public enum PollOutcome: Sendable {
     /// A complete 200, valid UTF-8 without NUL, within timeout and limit.
     case success(Exposition)
-    /// Why not, for the log and `/apps`; holds no secret.
+    /// The reason, for the log and `/apps`; it contains no secret.
     case failure(reason: String)
 }
 
-/// Whether a target answers. Reports changes only, so that a target that fails for a day is one line in the log and not thousands.
+/// Whether a target answers. It reports only changes, so that a target that fails for a day causes one log line.
 public struct PollHealth: Equatable, Sendable {
     /// What one more outcome means.
     public enum Change: Equatable, Sendable {
         /// It answered, or had never been polled, and now fails.
         case becameFailing(reason: String)
-        /// It still fails, but for another reason: no change of state.
+        /// It still fails, but for another reason. This is not a change of state.
         case failsDifferently(reason: String)
         /// It failed and now answers.
         case recovered
@@ -29,8 +29,8 @@ public struct PollHealth: Equatable, Sendable {
     /// A target not polled yet.
     public init() {}
 
-    /// Takes the next outcome.
-    /// - Returns: `nil` when it is as before; the first success of a target is no change either.
+    /// Adds the next outcome.
+    /// - Returns: `nil` without a change; the first success of a target is not a change.
     public mutating func update(_ outcome: PollOutcome) -> Change? {
         switch (state, outcome) {
         case (.ok, .success):

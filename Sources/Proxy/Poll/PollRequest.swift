@@ -1,27 +1,28 @@
 import HTTP
 public import NIOCore
 
-/// What a target is asked: the request's bytes, made once and sent with each poll.
+/// The request to a target: its bytes are made once and sent at each poll.
 public struct PollRequest: Sendable {
-    /// The text format alone: OpenMetrics and protobuf cannot be joined to it. The wildcard is for servers that answer 406 otherwise.
+    /// Only the text format, because OpenMetrics and protobuf cannot be joined to it. The wildcard is for servers that otherwise answer
+    /// 406.
     static let accept = "text/plain;version=0.0.4;q=1,*/*;q=0.1"
 
     /// The target itself.
     public let url: TargetURL
-    /// The request for `url`, with everything that the target's own origin may see.
+    /// The request for `url`, with everything that the target's own origin may receive.
     public let bytes: ByteBuffer
 
-    /// The fields that any server may see.
+    /// The fields for any server.
     private let commonFields: String
-    /// Configured fields and `Authorization`: for the target's own origin alone. A configured field may hold a token, whatever its name.
+    /// Configured fields and `Authorization`, only for the target's own origin. Any configured field may contain a token.
     private let privateFields: String
-    /// The proxy to ask through, and its `Proxy-Authorization`, for the proxy alone.
+    /// The fields for the HTTP proxy (`Proxy-Authorization`); `nil` without one.
     private let proxyFields: String?
 
     /// - Parameters:
     ///   - target: with the contents of the files that it names.
     ///   - version: of exporter-proxy, for `User-Agent`.
-    ///   - instance: who asks.
+    ///   - instance: this proxy.
     /// - Throws: what is wrong with a header, a password or a token; never shows its value.
     public init(
         target: Target, version: String, instance: String = ProgramInstance.id
@@ -44,13 +45,13 @@ public struct PollRequest: Sendable {
         return PollRequest.bytes(for: hop.url, fields: hop.isTrusted ? commonFields + privateFields : commonFields, proxyFields)
     }
 
-    /// What the proxy is asked before TLS begins, for an `https` origin (RFC 9110 §9.3.6).
+    /// The request to the HTTP proxy before TLS begins, for an `https` origin (RFC 9110 §9.3.6).
     public func tunnelRequest(to origin: TargetURL.Origin) -> ByteBuffer {
         let authority = TargetURL(origin: origin, pathAndQuery: "/").endpoint
         return ByteBuffer(string: "CONNECT \(authority) HTTP/1.1\r\nHost: \(authority)\r\n\(proxyFields ?? "")\r\n")
     }
 
-    /// - Parameter proxyFields: those for a proxy, if one is asked. Through a tunnel the request goes to the origin itself.
+    /// - Parameter proxyFields: the fields for an HTTP proxy that gets this request; through a tunnel the origin gets it.
     private static func bytes(for url: TargetURL, fields: String, _ proxyFields: String?) -> ByteBuffer {
         var (target, fields) = (url.pathAndQuery, fields)
         if case .http = url.origin, let proxyFields {
@@ -155,7 +156,7 @@ public struct PollRequest: Sendable {
 }
 
 extension TargetURL {
-    /// The value of `Host` (RFC 9110 §7.2): the port only when it is not the scheme's; a Unix socket has no name of its own.
+    /// The value of `Host` (RFC 9110 §7.2), with the port only if it is not the scheme's. A Unix socket has no host name.
     var hostField: String {
         switch origin {
         case .http(let host, let port): TargetURL.hostField(host, port, default: 80)

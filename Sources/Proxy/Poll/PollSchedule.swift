@@ -1,14 +1,14 @@
 public import NIOCore
 
-/// When a target is polled: once soon after the start, then at moments that are one interval apart. The offset of these moments comes from
-/// the URL, so that targets with equal intervals spread over the interval, and no target depends on the others.
+/// When a target is polled: once soon after the start, then at times that are one interval apart. The offset of these times comes from the
+/// URL, so that targets with equal intervals are spread over the interval, and no target depends on the others.
 ///
-/// Moments are multiples of a slot of some milliseconds. With hundreds of targets, several are polled one after another from one wake-up,
-/// which costs less than a wake-up for each.
+/// The times are multiples of a slot of some milliseconds. With hundreds of targets, several are polled one after another after one
+/// wake-up, which costs less than a wake-up for each.
 public struct PollSchedule: Sendable {
-    /// Targets whose moments fall within this long share one; short intervals have slots of their own size.
+    /// The length of a slot; short intervals have shorter slots.
     static let longestSlot: UInt64 = 250_000_000
-    /// An interval has at least so many slots.
+    /// The smallest number of slots in an interval.
     static let leastSlots: UInt64 = 4
     /// The first polls of all targets are spread over this time, so that `/-/ready` does not wait for a long interval.
     static let firstPollSpread: UInt64 = 1_000_000_000
@@ -19,19 +19,19 @@ public struct PollSchedule: Sendable {
     private let slot: UInt64
     private let hash: UInt64
 
-    /// - Parameter interval: how far the polls are apart; less than a millisecond counts as one.
+    /// - Parameter interval: the time between two polls; less than a millisecond counts as one.
     public init(url: TargetURL, interval: Duration) {
         self.interval = UInt64(max(TimeAmount(interval).nanoseconds, 1_000_000))
         self.slot = min(PollSchedule.longestSlot, self.interval / PollSchedule.leastSlots)
         self.hash = PollSchedule.hash(of: url.description)
     }
 
-    /// The moment of the first poll: within a second of `start`, and within the interval.
+    /// The time of the first poll: within a second of `start`, and within the interval.
     public func first(from start: NIODeadline) -> NIODeadline {
         NIODeadline.uptimeNanoseconds(start.uptimeNanoseconds &+ offset(within: min(interval, PollSchedule.firstPollSpread)))
     }
 
-    /// The first of the target's moments that lies after `now`. Moments missed meanwhile (a slow poll, a suspended machine) are skipped, not caught up.
+    /// The first of the target's times after `now`. Missed times (a slow poll, a suspended machine) are skipped.
     public func next(after now: NIODeadline) -> NIODeadline {
         let offset = offset(within: interval)
         let uptime = now.uptimeNanoseconds
@@ -46,7 +46,8 @@ public struct PollSchedule: Sendable {
         return offset - offset % slot
     }
 
-    /// FNV-1a with a final mix: the same in every process, unlike `Hasher`, and spread in all bits, since the remainder is what counts.
+    /// FNV-1a with a final mix. Unlike `Hasher` it is the same in every process, and it spreads over all bits, because the remainder is
+    /// used.
     private static func hash(of text: String) -> UInt64 {
         var hash: UInt64 = 0xcbf2_9ce4_8422_2325
         for byte in text.utf8 {

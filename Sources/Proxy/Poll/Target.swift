@@ -1,30 +1,30 @@
 import HTTP
 
-/// One endpoint to poll, the general settings of `[poll_external]` merged in.
+/// One endpoint to poll, with the general settings of `[poll_external]` merged in.
 public struct Target: Equatable, Sendable {
-    /// What identifies it across reloads.
+    /// Its identity across reloads.
     public var url: TargetURL
     /// The app's name, unique among targets.
     public var name: AppName
-    /// From the begin of one poll to the begin of the next.
+    /// The time from the start of one poll to the start of the next.
     public var interval: Duration
-    /// For the whole exchange, redirects included; not above `interval`.
+    /// The time limit of the whole poll, with redirects; not above `interval`.
     public var timeout: Duration
-    /// Its metrics leave `/metrics` when it has not answered for this long; `nil` means never.
+    /// Its metrics leave `/metrics` if it does not answer for this long; `nil` means never.
     public var expireAfter: Duration?
     /// The largest body, uncompressed.
     public var bodySizeLimit: ByteCount
-    /// Sent with each request, in this order; none of those that the client itself must set.
+    /// Sent with each request, in this order, without the fields that the client itself sets.
     public var headers: [Header]
-    /// Whether a redirect is followed, or a failure.
+    /// Whether a redirect is followed; otherwise it is a failure.
     public var followRedirects: Bool
-    /// Sent to the target's own origin alone.
+    /// Sent only to the target's own origin.
     public var credentials: Credentials?
-    /// For `https`, at redirects too.
+    /// For `https`, also after redirects.
     public var tls: TLSClientConfig
-    /// Set on each sample, in this order. Empty when `metrics.validate` is `off`; none is named as `metrics.app_label`.
+    /// Set on each sample, in this order. Empty when `metrics.validate` is `off`; none has the name of `metrics.app_label`.
     public var labels: [Label] = []
-    /// Through which the target is polled; `nil` means directly. Always `nil` for a Unix socket.
+    /// The HTTP proxy for this target; `nil` means none. Always `nil` for a Unix socket.
     public var proxyURL: HTTPProxy? = nil
     /// Whether the connection is kept for the next poll.
     public var keepAlive = true
@@ -33,7 +33,7 @@ public struct Target: Equatable, Sendable {
     public struct Label: Equatable, Sendable {
         /// `[a-zA-Z_][a-zA-Z0-9_]*`; not `le` or `quantile`, and not beginning with `__`.
         public var name: String
-        /// Any text without NUL, as it is before it is escaped.
+        /// Any text without NUL, unescaped.
         public var value: String
 
         /// A label; both parts are known to be valid.
@@ -50,7 +50,7 @@ public struct Target: Equatable, Sendable {
         /// The field's value, without line breaks.
         public var value: String
 
-        /// The fields that the client itself sets, in lower case, each with what to do instead. None of them can be configured.
+        /// The fields that the client itself sets, in lower case, each with a remark for messages. They cannot be configured.
         static let setByClient = [
             "accept": " (only text format 0.0.4 can be joined)", "accept-encoding": "", "connection": "", "content-length": "",
             "content-type": "", "expect": "", "host": " from the URL", "keep-alive": "", "proxy-connection": "", "te": "", "trailer": "",
@@ -71,14 +71,14 @@ public struct Target: Equatable, Sendable {
         public var customMirror: Mirror { Mirror(self, children: []) }
     }
 
-    /// What goes into `Authorization`.
+    /// The contents of `Authorization`.
     public enum Credentials: Equatable, Sendable {
         case basic(username: String, password: Secret)
         /// `TYPE CREDENTIALS`, the type usually `Bearer`.
         case authorization(type: String, credentials: Secret)
     }
 
-    /// A target; what is left out is at its default.
+    /// Makes a target; parameters that are left out have their default.
     public init(
         url: TargetURL, name: AppName, interval: Duration = .seconds(5), timeout: Duration = .seconds(2),
         expireAfter: Duration? = .seconds(60),

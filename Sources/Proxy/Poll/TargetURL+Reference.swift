@@ -1,7 +1,7 @@
 extension TargetURL {
     /// Resolves a reference against this URL (RFC 3986 §5.2), to `http` and `https` only; a fragment, user and password are dropped.
     ///
-    /// From a Unix target, a path stays on its socket, and so does `http://localhost`, which is the name that such a server was asked by.
+    /// For a Unix target, a path stays on its socket, and so does `http://localhost`, because that is the `Host` of its requests.
     func resolving(_ reference: String) throws(PollFailure) -> TargetURL {
         let text = try TargetURL.escaped(reference)
         let withoutFragment = text.prefix { $0 != UInt8(ascii: "#") }

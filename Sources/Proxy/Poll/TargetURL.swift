@@ -1,6 +1,6 @@
-/// Where a target listens: `http://`, `https://` or `unix:/path/to.sock:/metrics`, without user and password.
+/// The URL of a target: `http://`, `https://` or `unix:/path/to.sock:/metrics`, without user and password.
 public struct TargetURL: Hashable, Sendable, CustomStringConvertible {
-    /// Whom to connect to.
+    /// The server to connect to.
     public enum Origin: Hashable, Sendable {
         /// `host` in lower case; an IPv6 address without brackets. The port filled in from the scheme.
         case http(host: String, port: UInt16)
@@ -13,18 +13,18 @@ public struct TargetURL: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// Whom to connect to.
+    /// The server to connect to.
     public var origin: Origin
     /// Path and query as they go into the request line; begins with `/`.
     public var pathAndQuery: String
 
-    /// A URL made of its parts, both normalised.
+    /// Makes a URL from its parts, both normalised.
     public init(origin: Origin, pathAndQuery: String) {
         self.origin = origin
         self.pathAndQuery = pathAndQuery
     }
 
-    /// `HOST:PORT`, as in the URL with the scheme's port filled in, or the socket path: what names and sources show.
+    /// `HOST:PORT`, with the scheme's port if the URL has none, or the socket path, for names and sources.
     public var endpoint: String {
         switch origin {
         case .http(let host, let port), .https(let host, let port):
@@ -50,13 +50,13 @@ public struct TargetURL: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension TargetURL {
-    /// A URL as written: what it addresses, and the user and password in it.
+    /// A URL as it is written: the target, and the user and password in it.
     public struct Written: Equatable, Sendable {
         /// The target, without user and password.
         public var url: TargetURL
-        /// `user:password@`, percent-encoding undone; nil when the URL has none.
+        /// `user:password@`, percent-decoded; `nil` when the URL has none.
         public var userInfo: UserInfo?
-        /// Whether a path is written; a missing one means `/`.
+        /// Whether the URL has a path; a missing one means `/`.
         public var hasPath = true
     }
 
@@ -68,7 +68,7 @@ extension TargetURL {
         public var password: Secret
     }
 
-    /// Why a text is no URL of a target; holds no secret.
+    /// Why a text is not a URL of a target; it contains no secret.
     public struct Malformed: Error, Equatable, Sendable {
         /// In lower case, without a final period.
         public var reason: String
@@ -77,7 +77,7 @@ extension TargetURL {
     /// Parses `http://…`, `https://…` (RFC 3986; host in lower case, IPv6 addresses canonical, the port filled in from the scheme), or
     /// `unix:/path/to.sock:/metrics` (the socket's path goes up to the first `:/`; percent-encoding in it is undone).
     ///
-    /// Path and query stay as they are written, a missing path means `/`, a fragment is dropped as it is never sent. The host may be a
+    /// Path and query stay as they are written, a missing path means `/`, and a fragment is dropped. The host may be a
     /// name in ASCII (an internationalized one in its `xn--` form), an IPv4 address or an IPv6 address in brackets without a zone.
     public static func parse(_ text: String) throws(Malformed) -> Written {
         if let bad = text.unicodeScalars.first(where: { $0.value <= 0x20 || (0x7F...0x9F).contains($0.value) }) {
@@ -112,7 +112,7 @@ extension TargetURL {
         return TargetURL(origin: .unix(path: ConfigPath.resolve(decoded, against: "")), pathAndQuery: pathAndQuery)
     }
 
-    /// Undoes percent-encoding. A `%` that begins none stands for itself.
+    /// Decodes percent-encoding. A `%` that does not begin a code stays as it is.
     private static func socketPath(_ text: Substring) throws(Malformed) -> String {
         var bytes: [UInt8] = []
         var rest = text.utf8[...]

@@ -1,31 +1,31 @@
 import NIOCore
 
-/// The `scrape_configs` of a Prometheus that reads this proxy, as YAML: ready but for the files whose places only its host knows.
+/// The `scrape_configs` for a Prometheus that scrapes this proxy, as YAML. Only the paths of files on its host may need a change.
 public struct ScrapeJobs: Equatable, Sendable {
-    /// What Prometheus must bring along.
+    /// What Prometheus needs for access.
     struct Access: Equatable, Sendable {
         var isTLS = false
         /// Whether the handshake fails without a client certificate.
         var needsClientCertificate = false
-        /// One of the users, when there are any.
+        /// One of the users, if there are any.
         var user: String?
     }
 
     /// `HOST:PORT`.
     let target: String
     let access: Access
-    /// Whether there is a `/metrics/self`.
+    /// Whether `/metrics/self` exists.
     let exposesSelf: Bool
-    /// What the reader of the text should know about the configuration.
+    /// Remarks about the configuration, as comments.
     let notes: [String]
 
     /// - Parameters:
-    ///   - host: under which name or address Prometheus reaches this machine; `nil` takes the configured address where it is one that
-    ///     can be reached, or else `hostname`.
+    ///   - host: the name or address under which Prometheus reaches this machine; `nil` means the configured address if others can reach
+    ///     it, otherwise `hostname`.
     ///   - hostname: this machine's own name.
     public init(_ config: ExporterConfig, host: String?, hostname: String) {
         var notes: [String] = []
-        // Loopback addresses are reached from this machine alone.
+        // Only this machine can reach loopback addresses.
         let address = config.scrapeAddresses.first { !$0.isLoopback } ?? config.scrapeAddresses[0]
         let name = host ?? (address.isWildcard ? hostname : address.host)
         let port = address.port == 0 ? ScrapeJobs.defaultPort : address.port
@@ -80,7 +80,7 @@ public struct ScrapeJobs: Equatable, Sendable {
             + staticTarget + ["    relabel_configs:"] + hostAsInstance
     }
 
-    /// Uncommented it is a job of its own.
+    /// A job for all apps together, as a comment.
     private var combinedJob: [String] {
         [
             " Or, in place of the jobs above, all apps and the proxy in one: a line that Prometheus cannot read makes all of them fail.",
@@ -109,7 +109,7 @@ public struct ScrapeJobs: Equatable, Sendable {
         if access.isTLS {
             lines += ["tls_config:", "  ca_file: ca.pem", "  # server_name: proxy.example.org"]
             if access.needsClientCertificate {
-                // Prometheus refuses a whole configuration that names a client certificate which is not there.
+                // Prometheus refuses a configuration that names a missing client certificate.
                 lines += [
                     "  # A client certificate is required: put it and its key there, and uncomment both.",
                     "  # cert_file: client.pem",

@@ -2,11 +2,10 @@ import HTTP
 import NIOCore
 import Synchronization
 
-// What the self-metrics say of single apps. It is written once for each chunk and joined once for each snapshot, since a scrape with a
-// hundred thousand apps would otherwise write two hundred thousand lines.
+// The lines of the self-metrics about single apps. They are written once for each chunk and joined once for each snapshot. Otherwise a
+// scrape with a hundred thousand apps would write two hundred thousand lines.
 
-/// The lines about one chunk's apps, ready to be sent: a run of lines for each of the families. The last two are empty while no app is
-/// checked.
+/// The lines about one chunk's apps, ready to be sent, grouped by family. The last two families are empty while no app is checked.
 final class AppLines: Sendable {
     let updates: ByteBuffer
     let sizes: ByteBuffer
@@ -38,13 +37,13 @@ final class AppLines: Sendable {
 }
 
 extension Chunk {
-    /// The lines about its apps; made by the first caller, while others wait.
+    /// The lines about its apps. The first caller makes them, others wait.
     fileprivate var lines: AppLines { derived.value { AppLines(of: apps) } }
 }
 
-/// The lines of neighbouring chunks, joined so that neither pieces nor compressed segments get too small.
+/// The lines of neighbouring chunks, joined so that pieces and compressed segments do not get too small.
 final class AppLineGroup: Sendable {
-    /// A group is closed once each of its runs of lines has at least this size.
+    /// A group is complete when the lines of each family have at least this size.
     static let minSize = 32 << 10
 
     /// The chunks' lines, in order.
@@ -62,10 +61,10 @@ final class AppLineGroup: Sendable {
         samples = Exposition(joining: parts.map(\.samples))
     }
 
-    /// Cuts all lines into groups, and takes as many of the earlier ones as still fit.
+    /// Divides all lines into groups, and reuses the earlier groups that still fit.
     static func groups(of lines: [AppLines], reusing earlier: [AppLineGroup]) -> [AppLineGroup] {
         let groups = cut(lines, reusing: earlier)
-        // Many changes leave many short groups behind.
+        // Many changes cause many short groups.
         let size = lines.reduce(0) { $0 + $1.sizes.readableBytes }
         return groups.count > 2 * (size / minSize) + 4 ? cut(lines, reusing: []) : groups
     }
@@ -85,7 +84,7 @@ final class AppLineGroup: Sendable {
             guard index >= start else { continue }
             size += part.sizes.readableBytes
             let next = index + 1
-            // A short group is better than one that pushes all later ones out of place.
+            // A short group is better than one that shifts all later groups.
             let meetsKnown = next < lines.count && known[ObjectIdentifier(lines[next])]?.isAt(next, of: lines) == true
             if size >= minSize || meetsKnown || next == lines.count {
                 groups.append(AppLineGroup(Array(lines[start...index])))
@@ -101,7 +100,7 @@ final class AppLineGroup: Sendable {
     }
 }
 
-/// The groups of the last snapshot that was asked for its lines; the next snapshot takes over what has not changed.
+/// The groups of the last snapshot whose lines were needed. The next snapshot reuses unchanged ones.
 final class LineGroups: Sendable {
     private let last = Mutex<[AppLineGroup]>([])
 
@@ -113,7 +112,7 @@ final class LineGroups: Sendable {
         }
     }
 
-    /// The same; `nil` while another thread is at it. Never waits.
+    /// The same; `nil` while another thread does it. Never waits.
     func updateIfAvailable(_ lines: [AppLines]) -> [AppLineGroup]? {
         last.withLockIfAvailable { last in
             last = AppLineGroup.groups(of: lines, reusing: last)
@@ -122,13 +121,13 @@ final class LineGroups: Sendable {
     }
 }
 
-/// What the self-metrics say of a snapshot's apps; made once for it, and freed with it.
+/// The self-metrics about a snapshot's apps; made once for the snapshot and freed with it.
 final class AppMetrics: Sendable {
-    /// In order; the families one after the other.
+    /// In order, one family after another.
     let expositions: [Exposition]
-    /// The snapshot's expositions with these behind them.
+    /// The snapshot's expositions, followed by these.
     let body: SharedPieces
-    /// The same compressed, when a request has asked for it.
+    /// The same compressed, if a request has asked for it.
     private let compressed = Mutex<Snapshot.Compressed?>(nil)
 
     private init(of snapshot: Snapshot, groups: [AppLineGroup]) {
@@ -146,13 +145,13 @@ final class AppMetrics: Sendable {
                 parts += [AppMetrics.verdictsHeader] + groups.map(\.verdicts) + [AppMetrics.samplesHeader] + groups.map(\.samples)
             }
             parts.removeAll { $0.size == 0 }
-            // Small: one piece, and compressed together.
+            // Small ones become one piece and are compressed together.
             expositions = groups.count == 1 ? [Exposition(joining: parts.map(\.buffer))] : parts
         }
         let own = snapshot.body
         body = SharedPieces(
             pieces: own.pieces + expositions.map(\.buffer),
-            // The next snapshot keeps none of them, so they count whenever an answer keeps them.
+            // The next snapshot keeps none of them, so they always count while an answer keeps them.
             leases: own.leases + expositions.map { _ in PieceLease(isStored: false) },
             size: own.size + expositions.reduce(0) { $0 + $1.size })
     }
@@ -167,12 +166,12 @@ final class AppMetrics: Sendable {
         return Exposition(endingInNewline: writer.buffer)
     }
 
-    /// The ones of this snapshot; made by the first caller, while others wait for it.
+    /// Those of this snapshot. The first caller makes them, others wait.
     static func of(_ snapshot: Snapshot, _ groups: LineGroups) -> AppMetrics {
         snapshot.derived.value { AppMetrics(of: snapshot, groups: groups.update(snapshot.chunks.map(\.lines))) }
     }
 
-    /// The same, if the lines of at most this many apps have still to be written; `nil` also while another thread does that. Never waits.
+    /// The same, if the lines of at most `apps` apps are missing; `nil` also while another thread writes them. Never waits.
     static func of(_ snapshot: Snapshot, _ groups: LineGroups, writingAtMost apps: Int) -> AppMetrics? {
         snapshot.derived.valueIfQuick {
             let unwritten = snapshot.chunks.reduce(0) { $0 + ($1.derived.isMissing ? $1.apps.count : 0) }
@@ -181,7 +180,7 @@ final class AppMetrics: Sendable {
         }
     }
 
-    /// The snapshot and these compressed, still open for more segments; made once.
+    /// The snapshot and these, compressed and open for more segments; made once.
     func compressed(with snapshot: Snapshot) -> Snapshot.Compressed {
         compressed.withLock { compressed in
             if let compressed { return compressed }
@@ -191,7 +190,7 @@ final class AppMetrics: Sendable {
         }
     }
 
-    /// The same, if at most this many bytes have still to be compressed for it; `nil` also while another thread does that. Never waits.
+    /// The same, if at most `bytes` bytes are not compressed yet; `nil` also while another thread compresses them. Never waits.
     func compressed(with snapshot: Snapshot, compressingAtMost bytes: Int) -> Snapshot.Compressed? {
         compressed.withLockIfAvailable { compressed in
             if let compressed { return compressed }
@@ -203,7 +202,7 @@ final class AppMetrics: Sendable {
         } ?? nil
     }
 
-    /// Bytes of `expositions` that nothing has compressed yet.
+    /// The bytes of `expositions` that are not compressed yet.
     var uncompressedBytes: Int { expositions.reduce(0) { $0 + ($1.needsCompression ? $1.size : 0) } }
 
     private func append(to snapshot: Snapshot.Compressed) -> Snapshot.Compressed {
@@ -219,7 +218,7 @@ final class AppMetrics: Sendable {
 }
 
 extension Exposition {
-    /// The bytes of all, one after another.
+    /// Joins the bytes of all parts.
     init(joining parts: [ByteBuffer]) {
         guard parts.count > 1 else {
             self.init(endingInNewline: parts.first ?? ByteBuffer())

@@ -8,7 +8,7 @@ struct ExpositionWriter {
 
     mutating func begin(_ family: MetricFamily) { buffer.writeString(family.header) }
 
-    /// - Parameter labels: ready, in braces; none for a family without.
+    /// - Parameter labels: in braces and escaped; empty for a family without labels.
     mutating func sample(_ family: MetricFamily, labels: String = "", _ value: Int) {
         line(family.name, labels) { $0.append(decimal: value) }
     }
@@ -18,7 +18,7 @@ struct ExpositionWriter {
         line(family.name, labels) { $0.append(seconds: nanoseconds) }
     }
 
-    /// In one step: a scrape writes a hundred lines, and each step of its own looks at the buffer anew.
+    /// Writes a line in one step, because a scrape writes a hundred lines, and the buffer checks its storage at each step.
     private mutating func line(_ name: String, _ labels: String, value: (inout LineBytes) -> Void) {
         let room = name.utf8.count + labels.utf8.count + LineBytes.maxValue + 2
         buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { free in
@@ -43,7 +43,7 @@ struct ExpositionWriter {
         "{" + pairs.map { "\($0.name)=\"\(escaped($0.value))\"" }.joined(separator: ",") + "}"
     }
 
-    /// A label's value as it stands between the quotes.
+    /// A label's value as it is written between quotes.
     static func escaped(_ value: String) -> String {
         guard value.utf8.contains(where: { $0 == UInt8(ascii: "\\") || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\n") }) else {
             return value
@@ -63,7 +63,7 @@ struct ExpositionWriter {
 
 /// The bytes of one line, in memory that has room for them.
 private struct LineBytes {
-    /// What a value may take: a sign, twenty digits and a point.
+    /// The longest value: a sign, twenty digits and a point.
     static let maxValue = 22
 
     private let memory: UnsafeMutableRawBufferPointer
@@ -89,7 +89,7 @@ private struct LineBytes {
         append(digits: UInt64(value.magnitude))
     }
 
-    /// With as many digits behind the point as are needed.
+    /// Writes as many digits after the point as needed.
     mutating func append(seconds nanoseconds: Int64) {
         if nanoseconds < 0 { append(UInt8(ascii: "-")) }
         let (whole, rest) = nanoseconds.magnitude.quotientAndRemainder(dividingBy: 1_000_000_000)

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// What one listener counts. Two listeners that follow each other at one address share it, by their name.
+/// The counters of one listener. Two listeners with the same name, one after the other, share them.
 public final class ListenerMetrics: Sendable {
     /// What listens.
     public enum Kind: Sendable {
@@ -31,18 +31,18 @@ public final class ListenerMetrics: Sendable {
     /// The configured address or socket path.
     public let name: String
     let kind: Kind
-    /// Connections open now.
+    /// Open connections.
     public let connections = Gauge()
-    /// Connections closed at once, beyond the limit.
+    /// Connections that were closed at once because of the limit.
     public let rejectedConnections = Counter()
 
-    /// Ready, as all labels here: a scrape writes dozens of them.
+    /// All labels here are stored as text, because a scrape writes dozens of them.
     private let labels: String
     private let received: [Format: Series]
     private let rejected: [Rejection.Reason: Series]
     private let handshakes: Series
     private let failedHandshakes: String
-    /// Guards what only TLS has.
+    /// Guards the counters of TLS.
     private let tls = Mutex(TLS())
 
     private struct Series {
@@ -95,7 +95,7 @@ public final class ListenerMetrics: Sendable {
         }
     }
 
-    /// Sets when the certificate that is shown from now on expires, and when the first of the revocation lists for clients ends.
+    /// Sets when the listener's certificate expires, and when the first of the revocation lists for clients ends.
     /// - Parameters:
     ///   - notAfter: seconds since 1970-01-01 UTC; `nil` without TLS.
     ///   - revocationsEnd: seconds since 1970-01-01 UTC; `nil` without revocation lists.
@@ -106,7 +106,7 @@ public final class ListenerMetrics: Sendable {
         }
     }
 
-    /// When the certificate that is shown expires, in seconds since 1970-01-01 UTC; `nil` without TLS.
+    /// When the listener's certificate expires, in seconds since 1970-01-01 UTC; `nil` without TLS.
     public var certificateNotAfter: Int64? { tls.withLock { $0.certificateNotAfter } }
 
     private static func labels(_ listener: String, _ label: String, _ value: String) -> String {
@@ -115,14 +115,14 @@ public final class ListenerMetrics: Sendable {
 }
 
 extension ListenerMetrics {
-    /// All of it at one moment, its labels ready.
+    /// All values at one moment, with their labels as text.
     struct Sample {
         var labels: String
         var connections: Int
         var rejectedConnections: Int
         var received: [(labels: String, count: Int)]
         var rejected: [(labels: String, count: Int)]
-        /// Nothing for a listener that never spoke TLS.
+        /// Empty for a listener that never had TLS.
         var handshakes: [(labels: String, count: Int)]
         var failures: [(labels: String, count: Int)]
         var certificateNotAfter: Int64?
@@ -143,28 +143,28 @@ extension ListenerMetrics {
     }
 }
 
-/// Counts up, from any thread.
+/// Counts up, on any thread.
 public final class Counter: Sendable {
     private let count = Atomic(0)
 
     /// From zero.
     public init() {}
 
-    /// The count now.
+    /// The current count.
     public var value: Int { count.load(ordering: .relaxed) }
 
     /// Counts one more.
     public func increment() { count.add(1, ordering: .relaxed) }
 }
 
-/// Goes up and down, from any thread.
+/// Goes up and down, on any thread.
 public final class Gauge: Sendable {
     private let level = Atomic(0)
 
     /// At zero.
     public init() {}
 
-    /// The level now.
+    /// The current level.
     public var value: Int { level.load(ordering: .relaxed) }
 
     /// Adds `change`, which may be negative.

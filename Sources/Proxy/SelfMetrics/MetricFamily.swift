@@ -1,4 +1,4 @@
-/// One of the proxy's own metrics: what its samples have in common.
+/// One of the proxy's own metrics: the common properties of its samples.
 struct MetricFamily: Sendable {
     enum Kind: String, Sendable {
         case counter, gauge
@@ -17,12 +17,12 @@ struct MetricFamily: Sendable {
         self.labels = labels
         self.help = help
         name = "exporter_proxy_\(shortName)"
-        // The texts are our own: nothing in them needs escaping.
+        // These texts need no escaping.
         header = "# HELP \(name) \(help)\n# TYPE \(name) \(kind.rawValue)\n"
     }
 }
 
-/// All of them, in the order in which they are exposed.
+/// All families, in the order in which they are exposed.
 extension MetricFamily {
     static let apps = MetricFamily(.gauge, "apps", "Apps that are stored and count towards max_apps.")
     static let storedBytes = MetricFamily(.gauge, "stored_bytes", "Bytes of the metrics of all apps.")

@@ -1,10 +1,10 @@
 import Synchronization
 
-/// What the polls of one target count.
+/// The counters of one target's polls.
 public final class TargetMetrics: Sendable {
     struct Sample {
         var name: AppName
-        /// Ready: `target` alone, and with each result.
+        /// Stored as text: `target` alone, and with each result.
         var labels: (target: String, success: String, failure: String)
         var isUp = false
         /// In nanoseconds; `nil` before the first poll has ended.
@@ -33,7 +33,7 @@ public final class TargetMetrics: Sendable {
     init(name: AppName) { state = Mutex(Sample(name: name)) }
 
     /// A poll has ended.
-    /// - Parameter outcome: as it was recorded.
+    /// - Parameter outcome: the recorded outcome.
     public func ended(_ outcome: PollOutcome, after duration: Duration) {
         let nanoseconds = duration.wholeNanoseconds
         state.withLock { state in
@@ -49,13 +49,13 @@ public final class TargetMetrics: Sendable {
         }
     }
 
-    /// Sets when the client certificate that is shown to the target expires.
+    /// Sets when the client certificate for the target expires.
     /// - Parameter notAfter: seconds since 1970-01-01 UTC; `nil` without a client certificate.
     public func setCertificate(notAfter: Int64?) {
         state.withLock { $0.certificateNotAfter = notAfter }
     }
 
-    /// The app has another name from now on; the counts go on.
+    /// Gives the app another name; the counts continue.
     func rename(to name: AppName) {
         state.withLock { state in
             guard state.name != name else { return }

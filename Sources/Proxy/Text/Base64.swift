@@ -19,7 +19,7 @@ enum Base64 {
         return String(decoding: result, as: UTF8.self)
     }
 
-    /// - Returns: `nil` for anything but base64 with the padding that belongs to it.
+    /// - Returns: `nil` unless the text is base64 with its padding.
     static func decode(_ text: some Sequence<UInt8>) -> [UInt8]? {
         let text = Array(text)
         guard text.count % 4 == 0 else { return nil }

@@ -4,7 +4,7 @@ import Glibc
 extension ByteBuffer {
     /// A buffer of exactly `size` bytes, all of which `fill` must write.
     ///
-    /// The stock allocator rounds up to a power of two, which for stored metrics would waste up to half of the memory.
+    /// The standard allocator rounds up to a power of two, which would waste up to half of the memory of stored metrics.
     static func exactly(_ size: Int, fill: (UnsafeMutableRawBufferPointer) -> Void) -> ByteBuffer {
         // malloc, because the default allocator frees with free().
         guard size > 0, let bytes = malloc(size) else { return ByteBuffer(repeating: 0, count: size, filledBy: fill) }
@@ -13,7 +13,7 @@ extension ByteBuffer {
         return ByteBuffer(takingOwnershipOf: memory, allocator: ByteBufferAllocator())
     }
 
-    /// An empty buffer with room for exactly `capacity` bytes; writing more makes it grow as any other.
+    /// An empty buffer with room for exactly `capacity` bytes. It grows like any other when more is written.
     public static func withExactCapacity(_ capacity: Int) -> ByteBuffer {
         guard capacity > 0, let bytes = malloc(capacity) else { return ByteBuffer() }
         var buffer = ByteBuffer(

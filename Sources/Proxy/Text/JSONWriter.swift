@@ -2,13 +2,13 @@ import NIOCore
 
 /// Writes JSON text piece by piece (RFC 8259). The caller writes the commas.
 public struct JSONWriter {
-    /// What has been written and not taken out yet.
+    /// The written text that was not taken out yet.
     var buffer = ByteBuffer()
 
-    /// - Parameter capacity: bytes that are about to be written, as far as it is known.
+    /// - Parameter capacity: the expected number of bytes.
     init(capacity: Int = 0) { buffer.reserveCapacity(capacity) }
 
-    /// Punctuation, names of members, numbers: written as it is.
+    /// Punctuation, names of members, numbers: written without escaping.
     mutating func raw(_ text: StaticString) { buffer.writeStaticString(text) }
 
     /// A number, or `null`.
@@ -26,7 +26,7 @@ public struct JSONWriter {
         raw("\"")
     }
 
-    /// A quoted string for people to read: what is not safe to print is escaped too.
+    /// A quoted string for display: characters that are not safe to print are escaped too.
     public static func printable(_ text: String) -> String {
         var json = JSONWriter()
         json.raw("\"")
@@ -34,7 +34,7 @@ public struct JSONWriter {
             if scalar.isSafeToPrint || scalar.value < 0x20 {
                 for byte in String(scalar).utf8 { json.write(escaped: byte) }
             } else {
-                // As JSON has it: two units for a scalar beyond U+FFFF.
+                // As in JSON, two units for a scalar beyond U+FFFF.
                 for unit in String(scalar).utf16 { json.write(unit: unit) }
             }
         }

@@ -1,4 +1,4 @@
-/// Text as a terminal may show it, and how many columns it takes there.
+/// Text that is safe for a terminal, and the number of columns that it takes.
 public struct PrintableText: Sendable {
     /// With control characters, line breaks and marks that reorder text written as `\u{1B}`.
     public let text: String
@@ -30,7 +30,7 @@ public struct PrintableText: Sendable {
 }
 
 extension Unicode.Scalar {
-    /// Neither a control character or line break, nor a mark that reorders the text around it.
+    /// Whether it is neither a control character or line break, nor a mark that reorders text.
     public var isSafeToPrint: Bool {
         switch value {
         case 0x20..<0x7F: return true
@@ -47,7 +47,7 @@ extension Unicode.Scalar {
     fileprivate var columns: Int {
         switch properties.generalCategory {
         case .nonspacingMark, .enclosingMark: return 0
-        // The soft hyphen is shown; joiners and the like are not.
+        // The soft hyphen is visible; joiners and similar characters are not.
         case .format: return value == 0xAD ? 1 : 0
         default: break
         }

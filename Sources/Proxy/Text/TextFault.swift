@@ -1,7 +1,7 @@
 import CSimdjson
 import CText
 
-/// What no text from outside may be.
+/// Why text from outside is refused.
 enum TextFault: Error {
     case invalidUTF8
     case nulByte
@@ -21,8 +21,8 @@ extension UnsafeRawBufferPointer {
 }
 
 extension UnsafeMutableRawBufferPointer {
-    /// Copies `text`, for which there must be room, and looks at it while it passes by.
-    /// - Returns: what is wrong with it; it is copied nevertheless.
+    /// Copies `text`, for which there must be room, and checks it in the same pass.
+    /// - Returns: what is wrong with it; it is copied in any case.
     func copyText(from text: UnsafeRawBufferPointer) -> TextFault? {
         precondition(count >= text.count)
         let source = text.assumingMemoryBound(to: UInt8.self).baseAddress

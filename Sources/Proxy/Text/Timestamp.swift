@@ -1,28 +1,28 @@
 import Glibc
 
-/// A moment of wall-clock time, in nanoseconds since 1970-01-01 00:00:00 UTC. It is for display and for certificates: this clock can
-/// be set forward and back, so ages are counted with `Instant`.
+/// A time of the wall clock, in nanoseconds since 1970-01-01 00:00:00 UTC. It is for display and for certificates. This clock can be set
+/// forward and back, so ages use `Instant`.
 public struct Timestamp: Hashable, Comparable, Sendable {
     /// Since 1970-01-01 00:00:00 UTC, leap seconds not counted.
     public var nanoseconds: Int64
 
-    /// A moment, in nanoseconds since 1970-01-01 00:00:00 UTC.
+    /// Makes a time, in nanoseconds since 1970-01-01 00:00:00 UTC.
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
     /// Whether `a` is earlier.
     public static func < (a: Timestamp, b: Timestamp) -> Bool { a.nanoseconds < b.nanoseconds }
 }
 
-/// A moment on a clock that only goes forward and also counts while the machine sleeps (`CLOCK_BOOTTIME`). Ages and deadlines of what
-/// is stored are counted with it, so that setting the wall clock changes none of them.
+/// A time of a clock that only goes forward and also counts while the machine sleeps (`CLOCK_BOOTTIME`). Ages and deadlines of stored apps
+/// use it, so that setting the wall clock does not change them.
 public struct Instant: Hashable, Comparable, Sendable {
-    /// Since the machine has started. Negative for what a program before this boot has done.
+    /// Nanoseconds since the machine has started. Negative for times before this boot.
     public var nanoseconds: Int64
 
-    /// A moment, in nanoseconds since the machine has started.
+    /// Makes a time, in nanoseconds since the machine has started.
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
-    /// The moment this much later; the last one there is when that lies beyond.
+    /// The time after `duration`; on overflow the latest possible time.
     public func advanced(by duration: Duration) -> Instant {
         let (sum, isTooLate) = nanoseconds.addingReportingOverflow(duration.wholeNanoseconds)
         return Instant(nanoseconds: isTooLate ? .max : sum)
@@ -32,14 +32,14 @@ public struct Instant: Hashable, Comparable, Sendable {
     public static func < (a: Instant, b: Instant) -> Bool { a.nanoseconds < b.nanoseconds }
 }
 
-/// One moment on both clocks, read together. The core reads no clock: moments are handed in.
+/// One moment on both clocks, read together. The core reads no clock: its callers pass the time.
 public struct Moment: Hashable, Sendable {
     /// The wall clock, for display.
     public var time: Timestamp
     /// The clock of ages.
     public var instant: Instant
 
-    /// A moment made of both readings.
+    /// Makes a moment from both times.
     public init(time: Timestamp, instant: Instant) {
         self.time = time
         self.instant = instant
@@ -47,7 +47,7 @@ public struct Moment: Hashable, Sendable {
 }
 
 extension Duration {
-    /// In nanoseconds, rounded towards zero; the largest number there is when that lies beyond.
+    /// In nanoseconds, rounded towards zero; on overflow the largest number.
     var wholeNanoseconds: Int64 {
         let (seconds, attoseconds) = components
         let (whole, isTooLong) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
@@ -95,7 +95,7 @@ extension Timestamp {
     }
 }
 
-/// Date and time of day in UTC. A `Timestamp` reaches from 1677 to 2262: years have four digits.
+/// Date and time of day in UTC. A `Timestamp` is between 1677 and 2262, so years have four digits.
 private struct UTCTime {
     var year, month, day, hour, minute, second, nanosecond: Int
     /// 0 is Sunday.
@@ -118,7 +118,7 @@ private struct UTCTime {
 }
 
 extension Int64 {
-    /// The remainder is never negative: moments before 1970 count too.
+    /// The remainder is never negative, also for times before 1970.
     fileprivate func flooredDivision(by divisor: Int64) -> (quotient: Int64, remainder: Int64) {
         let (quotient, remainder) = quotientAndRemainder(dividingBy: divisor)
         return remainder < 0 ? (quotient - 1, remainder + divisor) : (quotient, remainder)
