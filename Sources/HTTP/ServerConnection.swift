@@ -1,11 +1,11 @@
 public import NIOCore
 
-/// One HTTP/1 connection as its server sees it: what follows from each event, one exchange after another. It holds no channel.
+/// The server's state machine of one HTTP/1 connection, one exchange after another. It holds no channel.
 ///
-/// A method tells what has happened. Then `next` is called until it returns `nil`, and each action is carried out before the next call.
-/// While an answer is being made or taken, nothing more is read: a client that asks faster than it takes is slowed down.
+/// The handler calls a method for each event. It then calls `next` until that returns `nil`, and carries out each action before the next
+/// call. While an answer is made or sent, nothing more is read, which slows down a client that sends requests faster than it takes answers.
 public struct ServerConnection: Sendable {
-    /// What is known of the request under way.
+    /// What is known of the current request.
     private struct Exchange {
         var method = Request.Method.get
         var isHTTP10 = false
@@ -13,33 +13,33 @@ public struct ServerConnection: Sendable {
     }
 
     private enum State {
-        /// Within a request, after its head; `nil`: between requests, or within a head.
+        /// Within a request, after its head. `nil`: between requests, or within a head.
         case reading(Exchange?)
-        /// The request is refused, and the exchange has not been told.
+        /// The request is refused, and `refuse` was not returned yet.
         case refusing(RequestError)
-        /// The answer is awaited.
+        /// Waiting for `respond`.
         case answering(Exchange, isRefused: Bool)
         case writing(OutgoingResponse)
-        /// After an error: what still comes is thrown away, so that a reset does not destroy the answer.
+        /// After an error: received bytes are discarded, so that no reset destroys the answer.
         case lingering(discardable: Int)
-        /// The action has yet to be carried out.
+        /// `next` must still return the action.
         case closing(Action)
         case closed
     }
 
     private static let lingerTime = TimeAmount.seconds(2)
-    /// The memory that may wait to be read while an answer is on its way. The kernel delivers more than one read only when the client has
-    /// ended its side.
+    /// The limit of bytes that wait while an answer is sent. The kernel delivers more than one read only after the client has ended its
+    /// side.
     private static let maxWaiting = 256 << 10
 
     private let timeouts: Timeouts
-    /// What is read on after an error, so that its sender comes to read the answer.
+    /// How many bytes are read and discarded after an error, so that the client can read the answer.
     private let lingerBytes: Int
     private var state = State.reading(nil)
     private var decoder: RequestDecoder
     private var waiting = PendingBytes()
     private var timerChange: Action?
-    /// Whether a read was asked for while nothing is read.
+    /// Whether a read was requested while reading is paused.
     private var isReadHeld = false
     /// Whether the next request waits for this connection's turn.
     private var isYielding = false
@@ -53,7 +53,7 @@ public struct ServerConnection: Sendable {
     private var isTimerStopDue = false
     private var isOutputOpen = true
     private var isInputOpen = true
-    /// Whether the time for the request under way is running.
+    /// Whether the timer of the current request is running.
     private var isRequestTimed = false
     private var hasAnswered = false
     private var drain: Drain?
@@ -69,7 +69,7 @@ public struct ServerConnection: Sendable {
 
     // MARK: - What is held
 
-    /// The memory of bytes that were read and are not consumed.
+    /// The memory of bytes that were read and not consumed.
     public var heldForReading: Int { waiting.held }
 
     /// The response that its reader has not taken at once; `nil` when there is none.
@@ -79,8 +79,8 @@ public struct ServerConnection: Sendable {
 
     // MARK: - Events
 
-    /// The connection is there.
-    /// - Parameter handshakeTimeout: the time that its TLS handshake may take; `nil` without TLS.
+    /// The connection is open.
+    /// - Parameter handshakeTimeout: the time limit of its TLS handshake; `nil` without TLS.
     public mutating func opened(handshakeTimeout: TimeAmount?) {
         timerChange = .timer(handshakeTimeout.map { $0 + timeouts.head } ?? timeouts.head)
     }
@@ -102,11 +102,11 @@ public struct ServerConnection: Sendable {
         }
     }
 
-    /// The client has ended its side. What it has asked for is still answered.
+    /// The client has ended its side. Its requests are still answered.
     public mutating func inputEnded() { isInputOpen = false }
 
-    /// The channel asks for more to be read.
-    /// - Returns: whether to read now; if not, `read` follows.
+    /// The channel wants to read.
+    /// - Returns: whether to read now; if not, the action `read` follows later.
     public mutating func readRequested() -> Bool {
         switch state {
         case .reading where !isYielding && !isBodyHeld: return true
@@ -117,7 +117,7 @@ public struct ServerConnection: Sendable {
         }
     }
 
-    /// The connection's turn has come again.
+    /// It is this connection's turn again.
     public mutating func resumed() { isYielding = false }
 
     /// Reads nothing more of the request that has begun, before `releaseBody` is called. It is not the client that takes time then.
@@ -138,13 +138,13 @@ public struct ServerConnection: Sendable {
         if case .reading = state, !isWithinRequest { pauseForDrain() }
     }
 
-    /// Not at once: a request that was sent just now may wait in the kernel, unread.
+    /// Waits a moment, because the kernel may hold a request that was not read yet.
     private mutating func pauseForDrain() {
         guard let drain else { return }
         timerChange = .timer(hasAnswered ? drain.keptPause : drain.newPause)
     }
 
-    /// The answer to the request under way. Given before its body is complete, it ends the connection. Ignored when none is awaited.
+    /// The answer to the current request. If it comes before the body is complete, it ends the connection. Ignored when no request waits.
     /// - Parameter date: the value of `Date`.
     public mutating func respond(with response: Response, date: String, allocator: ByteBufferAllocator) {
         let exchange: Exchange
@@ -168,7 +168,7 @@ public struct ServerConnection: Sendable {
         changeOutgoing { $0.isTaken = true }
     }
 
-    /// How far the reader has come.
+    /// A sample of the reader's progress.
     public mutating func sampled(_ progress: WriteProgress, at now: NIODeadline) {
         var next: OutgoingResponse.Verdict?
         let timeouts = timeouts
@@ -180,7 +180,7 @@ public struct ServerConnection: Sendable {
         }
     }
 
-    /// The time that was asked for is over.
+    /// The timer has expired.
     public mutating func timerExpired() {
         switch state {
         case .reading where isWithinRequest: state = .refusing(RequestError(408, "the request took too long"))
@@ -190,7 +190,7 @@ public struct ServerConnection: Sendable {
         }
     }
 
-    /// There is no memory for what this connection sends.
+    /// The budget has no memory for what this connection sends.
     public mutating func refuseReading() {
         waiting = PendingBytes()
         switch state {
@@ -290,7 +290,7 @@ public struct ServerConnection: Sendable {
             ended()
             return .close
         }
-        // The whole of a request has to come in this time. The ordinary one comes at once and starts no timer.
+        // The whole request must arrive in this time. An ordinary request arrives at once and starts no timer.
         if isWithinRequest, !isRequestTimed {
             isRequestTimed = true
             return .timer(timeouts.head)
@@ -314,14 +314,14 @@ public struct ServerConnection: Sendable {
         return .refuse(error)
     }
 
-    /// An answer may take as long as it takes.
+    /// The time to make an answer is not limited.
     private mutating func stopTimer() -> Action? {
         guard isTimerStopDue else { return nil }
         isTimerStopDue = false
         return .timer(nil)
     }
 
-    /// A client that has ended its side may have sent any number of requests before.
+    /// A client may have sent any number of requests before it ended its side.
     private mutating func limitWaiting() -> Action? {
         guard waiting.held > Self.maxWaiting else { return nil }
         ended()
@@ -331,10 +331,10 @@ public struct ServerConnection: Sendable {
     private mutating func nextWhileWriting(_ isWritable: () -> Bool) -> Action? {
         guard case .writing(var outgoing) = state else { return nil }
         if outgoing.isTaken { return finish(outgoing.end) }
-        // Two owners of the pieces would copy the list of them.
+        // A second owner would cause a copy of the list of pieces.
         state = .closed
         defer { state = .writing(outgoing) }
-        // A TLS handler takes whatever is written, and says with the flush only whether it has room for it.
+        // A TLS handler takes everything that is written, and reports only at the flush whether it has room.
         if outgoing.hasMore, unflushed < OutgoingResponse.channelWindow, isWritable() {
             isFlushDue = true
             let piece = outgoing.handOver()

@@ -1,45 +1,45 @@
 public import NIOCore
 import Synchronization
 
-/// The body of one message of HTTP, as it comes: collected within its own limit and within the budget of all bodies, uncompressed once it
-/// is whole.
+/// The body of one HTTP message: collected within its own limit and the budget of all bodies, then uncompressed when it is complete.
 ///
-/// While it is collected, nothing is uncompressed and nothing is moved, so that each piece costs an event loop its copy and no more.
+/// While it is collected, nothing is uncompressed or moved, so each piece costs an event loop only its copy.
 public struct BodyBytes: Sendable {
-    /// How the body is coded.
+    /// The coding of the body.
     public enum Coding: Equatable, Sendable {
         case identity
         case gzip
     }
 
-    /// Why a body is of no use.
+    /// Why a body cannot be used.
     public enum Fault: Error, Equatable, Sendable {
         /// More than `limit` uncompressed.
         case tooLarge(limit: ByteCount)
         /// More than `limit` of all bodies together.
         case tooMuchInFlight(limit: ByteCount)
-        /// What is sent as gzip is not; never `.tooLarge`.
+        /// A fault of the gzip data; never `.tooLarge`.
         case gzip(GunzipError)
     }
 
-    /// Bodies up to this size, uncompressed, are decoded on an event loop: a fraction of a millisecond. Larger ones are for a thread pool.
+    /// Bodies up to this uncompressed size are decoded on an event loop, in a fraction of a millisecond. Larger ones need a thread pool.
     public static let smallSize = 256 << 10
-    /// The largest block that is allocated at once; a length that is only promised does not get more memory than this.
+    /// The largest block that is allocated at once, also if the announced length is larger.
     private static let maxBlock = 1 << 20
-    /// What a zipped body may have beyond the limit as it is sent: stored blocks and headers add a little, an endless row of empty blocks a lot.
+    /// How much a compressed body may exceed the limit: stored blocks and headers add a little; an endless series of empty blocks exceeds
+    /// it.
     private static let zippedAllowance = 64 << 10
-    /// What zlib allocates to uncompress: its state and a window of 32 KiB.
+    /// The memory that zlib needs to uncompress: its state and a window of 32 KiB.
     private static let inflateState = 48 << 10
-    /// Deflate compresses to no less than a 1032nd.
+    /// The highest compression ratio of deflate.
     private static let maxRatio = 1032
 
     private let coding: Coding
     private let limit: Int
     /// `Content-Length`, when there is one.
     public let expected: Int?
-    /// Bytes that came, as they were sent.
+    /// The received bytes, before uncompressing.
     public private(set) var received = 0
-    /// The first block, and what did not fit into it.
+    /// The first block, and the bytes that did not fit into it.
     private var first = ByteBuffer()
     private var rest: [ByteBuffer] = []
     private let reservation: Reservation
@@ -48,18 +48,18 @@ public struct BodyBytes: Sendable {
     ///   - expected: the length of the body as it is sent, if it is known.
     ///   - limit: the largest body, uncompressed.
     ///   - budget: for all bodies together. What the body takes is released when the last copy of this value is gone.
-    /// - Throws: `.tooLarge` when the length already says so; a zipped body's length says nothing.
+    /// - Throws: `.tooLarge` when the length is already too large. The length of a compressed body does not count.
     public init(coding: Coding, expected: Int?, limit: ByteCount, budget: ByteBudget) throws(Fault) {
         self.coding = coding
         self.expected = expected
-        // ByteBuffer counts in 32 bits, and the whole body with a final newline has to fit into one.
+        // ByteBuffer counts in 32 bits, and the whole body with a final newline must fit into one.
         self.limit = min(limit.bytes, Int(Int32.max))
         self.reservation = Reservation(budget)
         if coding == .identity, let expected, expected > self.limit { throw .tooLarge(limit: limit) }
     }
 
-    /// Takes the next piece.
-    /// - Throws: `.tooLarge`, `.tooMuchInFlight`; the body is of no use then.
+    /// Adds the next piece.
+    /// - Throws: `.tooLarge`, `.tooMuchInFlight`; the body cannot be used then.
     public mutating func append(_ piece: consuming ByteBuffer) throws(Fault) {
         received += piece.readableBytes
         guard received - limit <= (coding == .gzip ? BodyBytes.zippedAllowance : 0) else { throw .tooLarge(limit: ByteCount(limit)) }
@@ -78,7 +78,7 @@ public struct BodyBytes: Sendable {
         block.writeImmutableBuffer(part)
     }
 
-    /// An empty block: what is still to come if that is known, else as much as came so far, and room for a final newline.
+    /// An empty block for the remaining bytes if their number is known, else for as many as were received, and a final newline.
     private func block(for piece: ByteBuffer) throws(Fault) -> ByteBuffer {
         let awaited = expected.map { $0 - received + piece.readableBytes } ?? max(received, 4 << 10)
         let capacity = min(awaited + 1, BodyBytes.maxBlock)
@@ -89,7 +89,7 @@ public struct BodyBytes: Sendable {
     // MARK: - Once it is whole
 
     /// The body uncompressed, in one buffer.
-    /// - Parameter most: the work that is worth while: with `.max` the whole body is read, whatever its size.
+    /// - Parameter most: the largest body to read; with `.max` any body is read.
     /// - Returns: `nil` when it has more bytes than `most`, or may have.
     public func whole(most: Int) throws(Fault) -> ByteBuffer? {
         switch coding {
@@ -112,7 +112,7 @@ public struct BodyBytes: Sendable {
     private func unzipped(most: Int) throws(Fault) -> ByteBuffer? {
         try reservation.reserve(BodyBytes.inflateState)
         let gunzip = Gunzip(limit: limit)
-        // One more for the newline that may be missing.
+        // One more byte for a missing final newline.
         var text = try buffer(of: min(max(min(claimedSize, received * BodyBytes.maxRatio), 1 << 10), limit) + 1)
         for block in CollectionOfOne(first) + rest {
             var block = block
@@ -134,7 +134,7 @@ public struct BodyBytes: Sendable {
         return .withExactCapacity(capacity)
     }
 
-    /// What the last four bytes say of a gzip body's size uncompressed (RFC 1952 §2.3.1). It need not be true.
+    /// The uncompressed size in the last four bytes of a gzip body (RFC 1952 §2.3.1). It may be wrong.
     private var claimedSize: Int {
         let last = CollectionOfOne(first) + rest.suffix(2)
         let bytes = last.flatMap { $0.readableBytesView.suffix(4) }.suffix(4)
@@ -144,7 +144,7 @@ public struct BodyBytes: Sendable {
 }
 
 extension Gunzip {
-    /// Uncompresses as far as `text` has room. Returns whether all of `block` is taken, and uncompressed.
+    /// Uncompresses as far as `text` has room. Returns whether all of `block` is uncompressed.
     fileprivate func step(_ block: inout ByteBuffer, into text: inout ByteBuffer) throws(BodyBytes.Fault) -> Bool {
         do throws(GunzipError) {
             return try inflate(&block, into: &text, room: text.writableBytes)

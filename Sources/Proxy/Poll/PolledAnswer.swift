@@ -1,9 +1,9 @@
 public import HTTP
 public import NIOCore
 
-/// What one response means for a poll: its head says whether there is a body to collect, where to ask instead, or why the poll fails.
+/// What one response means for a poll: its head decides whether to collect the body, follow a redirect, or fail.
 public struct PolledAnswer: Sendable {
-    /// What a response comes to.
+    /// The result of a response.
     public enum Result: Sendable {
         /// A complete body, not decoded yet.
         case body(PolledBody)
@@ -11,12 +11,12 @@ public struct PolledAnswer: Sendable {
         case failure(PollFailure)
     }
 
-    /// What to do with what follows a head.
+    /// What to do after a head.
     public enum Use: Equatable, Sendable {
         case collectBody
         /// Read the body only to keep the connection.
         case discardBody
-        /// Read nothing more: the result is certain, and the body may be large.
+        /// Read no more: the result is certain, and the body may be large.
         case stop
     }
 
@@ -49,7 +49,7 @@ public struct PolledAnswer: Sendable {
         if case .certain(.failure(let failure)) = state { failure } else { nil }
     }
 
-    /// Takes the head.
+    /// Adds the head.
     public mutating func takeHead(_ head: ResponseHead) -> Use {
         switch PolledAnswer.verdict(head, followsRedirects: followsRedirects) {
         case .read(let coding):
@@ -75,11 +75,11 @@ public struct PolledAnswer: Sendable {
         return try PolledBody(coding: coding, expected: length, limit: limit, budget: budget, instances: instances)
     }
 
-    /// Takes a piece of a body that is needed.
+    /// Adds a piece of the body.
     /// - Returns: whether more of it is needed.
     public mutating func takeBody(_ piece: consuming ByteBuffer) -> Bool {
         guard case .collecting(var body) = state else { return false }
-        // Two owners of the body's block would copy it with each piece.
+        // A second owner of the body's block would cause a copy for each piece.
         state = .awaitingHead
         do throws(PollFailure) {
             try body.append(piece)
@@ -100,9 +100,8 @@ public struct PolledAnswer: Sendable {
         }
     }
 
-    /// The response broke off. What is certain already stays the result, and a body that is known to be incomplete says more than most
-    /// reasons.
-    /// - Parameter isFramed: whether the end of the body is marked otherwise than by the end of the connection.
+    /// The response broke off. A certain result stays, and "incomplete body" is more useful than most other reasons.
+    /// - Parameter isFramed: whether something other than the end of the connection marks the end of the body.
     public func brokenOff(by failure: PollFailure, isFramed: Bool) -> Result {
         switch (state, failure) {
         case (.certain(let result), _): result
@@ -115,16 +114,16 @@ public struct PolledAnswer: Sendable {
 
     // MARK: - What a head means
 
-    /// What the head makes of the poll.
+    /// What the head decides.
     enum Verdict: Equatable {
-        /// The body holds the metrics.
+        /// The body contains the metrics.
         case read(BodyBytes.Coding)
-        /// Ask there instead.
+        /// Send the request there instead.
         case redirect(location: String)
         case fail(PollFailure)
     }
 
-    /// Only 200 counts; OpenMetrics and protobuf cannot be joined to text, any other type is taken as text.
+    /// Only 200 is a success. OpenMetrics and protobuf cannot be joined to text; any other type is taken as text.
     static func verdict(_ head: ResponseHead, followsRedirects: Bool) -> Verdict {
         func failing(_ note: String? = nil) -> Verdict { .fail(.status(head.status, reason: head.reason, note: note)) }
         if RedirectPolicy.isRedirect(head.status) {
@@ -144,9 +143,9 @@ public struct PolledAnswer: Sendable {
         return coding(of: contentEncoding).map { .read($0) } ?? .fail(.contentEncoding(contentEncoding))
     }
 
-    /// The one coding of the list that changes the body; `nil` when there is one that is not supported, or gzip twice.
+    /// The coding of the list that changes the body; `nil` when one is not supported, or gzip occurs twice.
     ///
-    /// `identity` changes nothing, and neither does a media type, which is no name of a coding: some servers send the body's type here.
+    /// `identity` changes nothing. A media type changes nothing either: some servers send the body's type here.
     private static func coding(of list: String) -> BodyBytes.Coding? {
         if list.beginsWithToken("gzip", isWhole: true) { return .gzip }
         var coding = BodyBytes.Coding.identity
@@ -164,8 +163,8 @@ public struct PolledAnswer: Sendable {
 }
 
 extension String {
-    /// Whether it begins with `token` (in lower case; compared without case, white space before it skipped), and with nothing but white space or,
-    /// unless it must be the whole value, parameters after it. By bytes: this runs with each poll, and characters are slow.
+    /// Whether it begins with `token` (in lower case; case and white space before it do not count), followed only by white space or,
+    /// unless it must be the whole value, parameters. It compares bytes, because it runs at each poll and characters are slow.
     fileprivate func beginsWithToken(_ token: String, isWhole: Bool = false) -> Bool {
         var rest = utf8[...]
         while let first = rest.first, first == UInt8(ascii: " ") || first == UInt8(ascii: "\t") { rest.removeFirst() }

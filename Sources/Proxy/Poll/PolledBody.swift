@@ -1,6 +1,6 @@
 public import NIOCore
 
-/// One response's body: collected as it comes, and taken for metrics once it is whole.
+/// The body of one response: collected in pieces, and read as metrics when it is complete.
 public struct PolledBody: Sendable {
     private var bytes: BodyBytes
     /// The proxies whose metrics the body contains.
@@ -11,7 +11,7 @@ public struct PolledBody: Sendable {
     ///   - limit: the largest body, uncompressed.
     ///   - budget: for all bodies together, `poll_external.max_inflight_size`.
     ///   - instances: the proxies whose metrics the body contains.
-    /// - Throws: `.bodyTooLarge` when the length already says so; a zipped body's length says nothing.
+    /// - Throws: `.bodyTooLarge` when the length is already too large. The length of a compressed body does not count.
     public init(
         coding: BodyBytes.Coding, expected: Int?, limit: ByteCount, budget: ByteBudget, instances: [String] = []
     ) throws(PollFailure) {
@@ -26,25 +26,25 @@ public struct PolledBody: Sendable {
     /// `Content-Length`, when there is one.
     public var expected: Int? { bytes.expected }
 
-    /// Bytes that came, as they were sent.
+    /// The received bytes, before uncompressing.
     public var received: Int { bytes.received }
 
-    /// Takes the next piece.
-    /// - Throws: `.bodyTooLarge`, `.tooMuchInFlight`; the body is of no use then.
+    /// Adds the next piece.
+    /// - Throws: `.bodyTooLarge`, `.tooMuchInFlight`; the body cannot be used then.
     public mutating func append(_ piece: consuming ByteBuffer) throws(PollFailure) {
         do throws(BodyBytes.Fault) { try bytes.append(piece) } catch { throw PollFailure(error) }
     }
 
     /// The metrics: uncompressed, checked, without a trailing `# EOF` line, ending in a newline. An empty body has none.
-    /// - Parameter refusingOtherFormats: whether what is plainly HTML or JSON is a failure.
-    /// - Returns: `nil` when that would take an event loop too long; then `exposition` does the same.
+    /// - Parameter refusingOtherFormats: whether HTML and JSON are failures.
+    /// - Returns: `nil` when it would take too long for an event loop; `exposition` does it then.
     public func smallExposition(refusingOtherFormats: Bool) throws(PollFailure) -> Exposition? {
         try text(most: BodyBytes.smallSize).map { text throws(PollFailure) in
             try exposition(of: text, refusingOtherFormats: refusingOtherFormats)
         }
     }
 
-    /// As `smallExposition`, of any size: up to some milliseconds per MiB.
+    /// As `smallExposition`, for any size; it takes up to some milliseconds per MiB.
     public func exposition(refusingOtherFormats: Bool) throws(PollFailure) -> Exposition {
         guard let text = try text(most: .max) else { return .empty }
         return try exposition(of: text, refusingOtherFormats: refusingOtherFormats)
@@ -76,7 +76,7 @@ extension PollFailure {
 
 extension Exposition {
     /// The metrics of a complete body: checked, without a trailing `# EOF` line, ending in a newline. An empty body has none.
-    /// - Parameter refusingOtherFormats: whether what is plainly HTML or JSON is a failure.
+    /// - Parameter refusingOtherFormats: whether HTML and JSON are failures.
     /// - Throws: `.invalidUTF8`, `.nulByte` or `.otherFormat`.
     public init(polledBody body: consuming ByteBuffer, refusingOtherFormats: Bool = false) throws(PollFailure) {
         if refusingOtherFormats, let format = body.withUnsafeReadableBytes(OtherFormat.init(beginning:)) { throw .otherFormat(format) }
@@ -90,7 +90,7 @@ extension Exposition {
         self.init(addingNewlineTo: body)
     }
 
-    /// How many bytes there are before a last line that reads `# EOF`; all of them without one.
+    /// The number of bytes before a last line `# EOF`; all bytes without such a line.
     private static func lengthWithoutEOFLine(_ bytes: UnsafeRawBufferPointer) -> Int {
         let mark = "# EOF".utf8
         var end = bytes.count
@@ -102,13 +102,13 @@ extension Exposition {
     }
 }
 
-/// What a body plainly is instead of metrics.
+/// The format of a body that is clearly not metrics.
 public enum OtherFormat: String, Equatable, Sendable {
     case html = "HTML"
     case json = "JSON"
 
-    /// - Parameter bytes: a body; only its first bytes are looked at.
-    /// - Returns: `nil` for anything that could be metrics.
+    /// - Parameter bytes: a body; only its first bytes are checked.
+    /// - Returns: `nil` for a body that could be metrics.
     init?(beginning bytes: UnsafeRawBufferPointer) {
         // Most bodies begin with a comment or a name.
         guard let first = bytes.first, first != UInt8(ascii: "#") else { return nil }
@@ -120,8 +120,7 @@ public enum OtherFormat: String, Equatable, Sendable {
         // No line of metrics begins with one of these.
         case UInt8(ascii: "<"): self = .html
         case UInt8(ascii: "["): self = .json
-        // Braces without a name in them are no metrics. A name in quotation marks may stand there, {"name",label="value"} 1, but no colon
-        // follows it.
+        // Empty braces are not metrics. Metrics may have a quoted name there, {"name",label="value"} 1, but no colon after it.
         case UInt8(ascii: "{") where second == UInt8(ascii: "}"): self = .json
         case UInt8(ascii: "{") where second == UInt8(ascii: "\""):
             guard OtherFormat.isKey(text.dropFirst().drop(while: OtherFormat.isBlank).dropFirst()) else { return nil }
@@ -130,7 +129,7 @@ public enum OtherFormat: String, Equatable, Sendable {
         }
     }
 
-    /// Whether a string that has begun ends within what is there, and a colon follows.
+    /// Whether a string that has begun ends within the text, and a colon follows.
     private static func isKey(_ text: Slice<UnsafeRawBufferPointer>) -> Bool {
         var isEscaped = false
         guard

@@ -1,26 +1,26 @@
-/// What `/apps` shows of the program itself: its listeners, its last reload, its age.
+/// What `/apps` shows about the program itself: its listeners, its last reload, its start time.
 public struct DaemonStatus: Equatable, Sendable {
     /// One listener, as it is now.
     public struct Listener: Equatable, Sendable {
-        /// What comes in there.
+        /// Its purpose.
         public enum Kind: String, Equatable, Sendable {
             case scrape, tcp, unix, http
         }
 
         /// Address or socket path.
         public var name: String
-        /// What comes in there.
+        /// Its purpose.
         public var kind: Kind
-        /// What a receiver speaks; `nil` for a scrape listener, and for a receiver of HTTP, whose requests say it.
+        /// The format of a receiver; `nil` for a scrape listener and the HTTP receiver, whose requests name their format.
         public var format: PushFormat?
         /// `off`, `required` or `optional`.
         public var tls: String
-        /// Connections open now.
+        /// Open connections.
         public var openConnections: Int
-        /// When the certificate that it shows ends; `nil` without TLS.
+        /// When its certificate ends; `nil` without TLS.
         public var certificateEnd: Timestamp?
 
-        /// A listener described by its parts.
+        /// Makes a listener from its parts.
         public init(
             name: String, kind: Kind, format: PushFormat? = nil, tls: String = "off", openConnections: Int = 0,
             certificateEnd: Timestamp? = nil
@@ -38,17 +38,17 @@ public struct DaemonStatus: Equatable, Sendable {
     public struct Reload: Equatable, Sendable {
         /// When it ended.
         public var time: Timestamp
-        /// Why what ran before still runs; `nil` when it succeeded.
+        /// Why it failed and the old configuration still runs; `nil` after a success.
         public var error: String?
 
-        /// A reload that ended then.
+        /// Makes a reload from its parts.
         public init(time: Timestamp, error: String? = nil) {
             self.time = time
             self.error = error
         }
     }
 
-    /// Of exporter-proxy.
+    /// The version of exporter-proxy.
     public var version: String
     /// When the program started.
     public var startTime: Timestamp
@@ -57,7 +57,7 @@ public struct DaemonStatus: Equatable, Sendable {
     /// `nil` before the first one.
     public var lastReload: Reload?
 
-    /// A status made of its parts.
+    /// Makes a status from its parts.
     public init(
         version: String = ProgramVersion.current, startTime: Timestamp, listeners: [Listener] = [], lastReload: Reload? = nil
     ) {

@@ -13,7 +13,7 @@ struct ReceiverDraft: Sendable {
     /// Empty means none.
     var stateFile = ""
 
-    /// The longest path that fits into `sockaddr_un`, with its end mark; unix(7).
+    /// The longest path that fits into `sockaddr_un` with its final NUL; unix(7).
     static let maxSocketPathLength = 107
 
     func config(with reader: inout ConfigReader) -> ReceiverConfig {
@@ -52,7 +52,7 @@ struct ReceiverDraft: Sendable {
         }
     }
 
-    /// The state file, unless the configuration names its path elsewhere too: writing it would destroy that file.
+    /// The state file, unless another key has the same path: writing the state would destroy that file.
     private func checkedStateFile(beside config: ReceiverConfig, with reader: inout ConfigReader) -> String? {
         guard !stateFile.isEmpty else { return nil }
         let key = "receiver.state_file"
@@ -91,7 +91,7 @@ struct OwnerDraft: Sendable {
         return "{ \(names.filter { !$0.1.isEmpty }.map { "\($0.0) = \(ValueText.array($0.1))" }.joined(separator: ", ")) }"
     }
 
-    /// The rule; `nil` when it decides no app, which has been noted then.
+    /// The rule; `nil` when it decides no app, and a problem has been added then.
     func rule(for receiver: ReceiverConfig, with reader: inout ConfigReader) -> OwnerRule? {
         guard !apps.isEmpty else {
             if !reader.isGiven("\(key).apps") { reader.refuse(key, "\(key) needs apps, such as apps = [\"backup_*\"]") }
@@ -110,7 +110,7 @@ struct OwnerDraft: Sendable {
         return rule
     }
 
-    /// Warns of a rule whose peers no receiver that is switched on can tell.
+    /// Warns of a rule whose peers no active receiver can recognise.
     private func warnWhenUnsatisfiable(_ rule: OwnerRule, _ receiver: ReceiverConfig, with reader: inout ConfigReader) {
         let verifiesClients = receiver.tls.settings?.clients.authType.verifies ?? false
         let ways: [(names: Bool, isPossible: Bool, remedy: String)] = [
