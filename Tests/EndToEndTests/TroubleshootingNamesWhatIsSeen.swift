@@ -36,7 +36,7 @@ private func isQuoted(_ message: some StringProtocol) -> Bool {
             (Array(#"{"a":5}"#.utf8), "malformed JSON: the metrics"),
             (Array(#"{"a":"a 1""#.utf8), "the connection ended"),
             (Array("{\"a\":\"\(long)\"}".utf8), "message is larger"),
-            (Array(#"{"a":"1","b":"1","c":"1","d":"1"}"#.utf8), "the store already holds"),
+            (Array(#"{"a":"a 1","b":"b 1","c":"c 1","d":"d 1"}"#.utf8), "the store already holds"),
             (Array(#"{"a":"a 1\u0000"}"#.utf8), "the metrics of app \"a\" hold a NUL"),
             (Array("{\"a\":\"".utf8) + [0xFF] + Array("\"}".utf8), "the message is not valid UTF-8"),
             ([0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3], "these bytes are compressed"),
