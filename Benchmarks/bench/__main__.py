@@ -42,7 +42,7 @@ def main():
 def measure(bench, quick):
     if bench.nginx is None or bench.pushgateway is None:
         raise SystemExit("nginx and prometheus-pushgateway are needed: script/setup --bench")
-    nginx = bench.start(servers.Nginx(bench))
+    nginx = bench.start(servers.Nginx(bench, origins=200))
     scrapes.run(bench, nginx, quick)
     pushes.run(bench)
     others.run(bench, nginx, quick)

@@ -97,7 +97,7 @@ def polling(bench, nginx, seconds):
     corpus = bench.corpus("targets")
     for name in os.listdir(os.path.join(corpus, "apps")):
         os.symlink(os.path.join(corpus, "apps", name), os.path.join(nginx.root, f"target-{name}"))
-    targets = [f"http://{servers.HOST}:{nginx.port}/plain/target-app{index:05d}" for index in range(200)]
+    targets = [f"http://{nginx.origin(index)}/plain/target-app{index:05d}" for index in range(200)]
     # Beside nothing else.
     slowness = pushes.slowness(bench)
     none = bench.start(servers.Proxy(bench, "no-targets"))

@@ -70,7 +70,7 @@ class Server:
 class Proxy(Server):
     """exporter-proxy with a Unix and a TCP receiver."""
 
-    def __init__(self, bench, name, tls="off", format="json", targets=(), threads=None, interval="1s", extra="", wrapper=()):
+    def __init__(self, bench, name, tls="off", format="json", targets=(), threads=None, interval="1s", extra="", validate="report", wrapper=()):
         folder = bench.folder(name)
         self.port, self.tcp, self.socket = free_port(), free_port(), os.path.join(folder, "push.sock")
         self.tls = tls != "off"
@@ -93,6 +93,8 @@ class Proxy(Server):
             receiver_unix_socket = "{self.socket}"
             receive_on_tcp_socket = true
             receiver_tcp_socket = "{HOST}:{self.tcp}"
+            [metrics]
+            validate = "{validate}"
             [poll_external]
             poll_other_scrape_endpoints = {str(bool(targets)).lower()}
             other_scrape_endpoints = [{urls}]
@@ -113,7 +115,8 @@ class Proxy(Server):
 class Nginx(Server):
     """nginx from the same folder of files: as they are, gzipped beforehand, gzipped on the fly; plain and over TLS."""
 
-    def __init__(self, bench, threads=None):
+    def __init__(self, bench, threads=None, origins=0):
+        """With `origins`, the plain server listens at so many addresses more: targets of one origin share a connection."""
         folder = bench.folder("nginx")
         self.port, self.tls_port = free_port(), free_port()
         self.root = os.path.join(folder, "root")
@@ -127,6 +130,7 @@ class Nginx(Server):
             location /-/ {{ return 200 "ok\\n"; }}
             location /status {{ stub_status; }}
             '''
+        more = " ".join(f"listen {self.origin(index)};" for index in range(origins))
         with open(os.path.join(folder, "nginx.conf"), "w") as file:
             file.write(f'''
             {user} worker_processes {threads or bench.threads}; daemon off; pid {folder}/pid; error_log {folder}/error.log;
@@ -135,7 +139,7 @@ class Nginx(Server):
                 {temporary}
                 access_log off; sendfile on; tcp_nopush on; keepalive_requests 1000000000; open_file_cache max=10000;
                 types {{ }} default_type "text/plain; version=0.0.4; charset=utf-8";
-                server {{ listen {HOST}:{self.port} reuseport; {locations} }}
+                server {{ listen {HOST}:{self.port} reuseport; {more} {locations} }}
                 server {{
                     listen {HOST}:{self.tls_port} ssl reuseport; {locations}
                     ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {bench.certificate}; ssl_certificate_key {bench.key};
@@ -146,6 +150,9 @@ class Nginx(Server):
         with open(f"/proc/{self.pid}/task/{self.pid}/children") as file:
             self.workers = [int(pid) for pid in file.read().split()]
         self.pid = self.workers[0]
+
+    def origin(self, index):
+        return f"127.0.1.{index + 1}:{self.port}"
 
     def requests(self):
         """How many it has answered, this one not counted."""

@@ -43,7 +43,7 @@ private struct Surveyor: ~Copyable {
     private let text: Text
     private var locator: Locator
     private var families: [UInt64: Family] = [:]
-    private var seriesSeen: Set<UInt64> = []
+    private var seriesSeen = SeenHashes()
     /// The family of the last sample, HELP or TYPE.
     private var current: UInt64?
     /// The last sample's name and the values that depend on it. The next sample often has the same name.
@@ -165,7 +165,7 @@ private struct Surveyor: ~Copyable {
             hasOddNames.insert(lastFamily)
             warn(kind, about: parser.name)
         }
-        if seriesSeen.count < Survey.maxSeries, !seriesSeen.insert(parser.seriesHash(withNameHash: lastNameHash)).inserted {
+        if seriesSeen.count < Survey.maxSeries, !seriesSeen.insert(parser.seriesHash(withNameHash: lastNameHash)) {
             warn(.secondSample, about: parser.name)
         }
     }

@@ -6,9 +6,19 @@ public enum ProgramInstance {
     /// The field of an answer that lists the instances whose metrics it contains, in lower case.
     public static let listField = "x-exporter-proxy-instances"
 
-    /// Instances taken from one answer at most, and the length of one in bytes.
-    static let maxListed = 1024
+    /// Instances taken from the answer of one target at most.
+    static let maxListed = 128
+    /// Instances that an answer of ours lists at most: a head above 64 KiB would be refused by the proxy that polls it.
+    static let maxAnswered = 1024
+    /// The length of one, in bytes.
     static let maxLength = 32
+
+    /// The instances that these expositions contain, as an answer lists them: each once, in order, at most `maxAnswered`.
+    static func union(_ listed: some Sequence<[String]>) -> [String] {
+        var union: Set<String> = []
+        for instance in listed.lazy.joined() where union.count < maxAnswered { union.insert(instance) }
+        return union.sorted()
+    }
 
     /// The instances that the value of `listField` names.
     static func list(_ value: String?) -> [String] {

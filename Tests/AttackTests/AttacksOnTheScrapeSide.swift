@@ -62,7 +62,7 @@ extension Attacks {
             }
         }
 
-        @Test("pipelined requests for the page of apps get their share too", awaiting("the work of one turn for /apps"))
+        @Test("pipelined requests for the page of apps get their share too")
         func pipelinedPages() async throws {
             try await withProxy(Self.both) { proxy in
                 try await proxy.attack("pipelining", "seconds=5").expectHarmless(holding: 32, turns: 3)

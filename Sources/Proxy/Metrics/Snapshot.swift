@@ -55,7 +55,7 @@ public struct Snapshot: Sendable {
             plain = SharedPieces(
                 pieces: filled.map(\.content.buffer), leases: filled.map(\.leases.plain), size: filled.reduce(0) { $0 + $1.content.size })
             count = chunks.reduce(0) { $0 + $1.apps.count }
-            instances = chunks.allSatisfy(\.instances.isEmpty) ? [] : Set(chunks.flatMap(\.instances)).sorted()
+            instances = chunks.allSatisfy(\.instances.isEmpty) ? [] : ProgramInstance.union(chunks.lazy.map(\.instances))
         }
     }
 

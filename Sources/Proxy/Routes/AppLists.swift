@@ -2,8 +2,8 @@ import HTTP
 import NIOCore
 import Synchronization
 
-/// The documents about all apps. With few apps they are written at once. With more, they are written on the threads of `PageQueue`, and a
-/// list that is the same for all is written once for those who ask for it at about the same time.
+/// The documents about all apps. With few apps they are written at once. With more, they are written on the threads of `PageQueue`. A list
+/// that is the same for all requests is kept for a second: many requests, pipelined ones too, share one.
 final class AppLists: Sendable {
     /// A list that depends on what is stored and on nothing else.
     enum List: Hashable, Sendable {
@@ -50,9 +50,13 @@ final class AppLists: Sendable {
     ) -> Answer {
         snapshots.answer(at: now, on: eventLoop) { [self] snapshot in
             let entries = snapshot.entries
-            guard entries.count > Self.quickApps else { return .now(respond(list.write(of: entries))) }
             let key = Key(list: list, generation: snapshot.generation)
             if let known = kept.withLock({ $0.first { $0.key == key }?.list }) { return .now(respond(known)) }
+            guard entries.count > Self.quickApps else {
+                let written = list.write(of: entries)
+                keep(written, for: key, on: eventLoop)
+                return .now(respond(written))
+            }
             let written = writing.value(of: key, on: eventLoop) { work in
                 queue.add(for: request.peer, on: eventLoop, work)
             } make: { [self] in

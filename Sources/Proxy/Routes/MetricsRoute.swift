@@ -120,7 +120,7 @@ struct MetricsRoute: Route {
         switch AppSelection(of: names, lookUp: { store.apps(named: $0, at: now) }) {
         case .fresh(let entries):
             let expositions = entries.map(\.exposition)
-            let instances = Set(expositions.flatMap(\.instances)).sorted()
+            let instances = ProgramInstance.union(expositions.lazy.map(\.instances))
             guard isCompressed else {
                 var body = SharedPieces()
                 for exposition in expositions { body.append(exposition.buffer) }

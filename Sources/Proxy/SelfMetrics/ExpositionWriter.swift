@@ -22,7 +22,8 @@ struct ExpositionWriter {
     private mutating func line(_ name: String, _ labels: String, value: (inout LineBytes) -> Void) {
         let room = name.utf8.count + labels.utf8.count + LineBytes.maxValue + 2
         buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: room) { free in
-            var line = LineBytes(free)
+            guard let start = free.baseAddress else { return 0 }
+            var line = LineBytes(start)
             line.append(name)
             line.append(labels)
             line.append(UInt8(ascii: " "))
@@ -66,22 +67,24 @@ private struct LineBytes {
     /// The longest value: a sign, twenty digits and a point.
     static let maxValue = 22
 
-    private let memory: UnsafeMutableRawBufferPointer
+    private let memory: UnsafeMutableRawPointer
     private(set) var count = 0
 
-    init(_ memory: UnsafeMutableRawBufferPointer) {
+    init(_ memory: UnsafeMutableRawPointer) {
         self.memory = memory
     }
 
     mutating func append(_ byte: UInt8) {
-        memory[count] = byte
+        memory.storeBytes(of: byte, toByteOffset: count, as: UInt8.self)
         count += 1
     }
 
     mutating func append(_ text: String) {
         var text = text
-        text.withUTF8 { UnsafeMutableRawBufferPointer(rebasing: memory[count...]).copyMemory(from: UnsafeRawBufferPointer($0)) }
-        count += text.utf8.count
+        count += text.withUTF8 { bytes in
+            if let start = bytes.baseAddress { (memory + count).copyMemory(from: start, byteCount: bytes.count) }
+            return bytes.count
+        }
     }
 
     mutating func append(decimal value: Int) {
@@ -97,16 +100,22 @@ private struct LineBytes {
         guard rest > 0 else { return }
         append(UInt8(ascii: "."))
         append(digits: rest, atLeast: 9)
-        while memory[count - 1] == UInt8(ascii: "0") { count -= 1 }
+        while memory.load(fromByteOffset: count - 1, as: UInt8.self) == UInt8(ascii: "0") { count -= 1 }
     }
 
     private mutating func append(digits value: UInt64, atLeast least: Int = 1) {
-        let start = count
-        var rest = value
-        while rest > 0 || count - start < least {
-            append(UInt8(ascii: "0") + UInt8(rest % 10))
+        var length = 1
+        var rest = value / 10
+        while rest > 0 {
+            length += 1
             rest /= 10
         }
-        memory[start..<count].reverse()
+        length = max(length, least)
+        rest = value
+        for place in (count..<count + length).reversed() {
+            memory.storeBytes(of: UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10), toByteOffset: place, as: UInt8.self)
+            rest /= 10
+        }
+        count += length
     }
 }

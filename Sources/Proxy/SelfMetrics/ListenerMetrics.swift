@@ -38,16 +38,19 @@ public final class ListenerMetrics: Sendable {
 
     /// All labels here are stored as text, because a scrape writes dozens of them.
     private let labels: String
-    private let received: [Format: Series]
-    private let rejected: [Rejection.Reason: Series]
-    private let handshakes: Series
+    private let received: [Series<Format>]
+    private let rejected: [Series<Rejection.Reason>]
+    private let handshakes: Series<Void>
     private let failedHandshakes: String
     /// Guards the counters of TLS.
     private let tls = Mutex(TLS())
 
-    private struct Series {
+    private struct Series<Key: Sendable>: Sendable {
+        let key: Key
         let labels: String
         let count = Counter()
+
+        var sample: (labels: String, count: Int) { (labels, count.value) }
     }
 
     private struct TLS {
@@ -66,23 +69,21 @@ public final class ListenerMetrics: Sendable {
             case .httpReceiver: [.text, .json, .protobuf]
             }
         labels = ExpositionWriter.labels(("listener", name))
-        received = Dictionary(
-            uniqueKeysWithValues: formats.map {
-                ($0, Series(labels: ListenerMetrics.labels(name, "format", $0.rawValue)))
-            })
-        rejected = Dictionary(
-            uniqueKeysWithValues: (formats.isEmpty ? [] : Rejection.Reason.allCases).map {
-                ($0, Series(labels: ListenerMetrics.labels(name, "reason", $0.rawValue)))
-            })
-        handshakes = Series(labels: ListenerMetrics.labels(name, "result", "success"))
+        received = formats.map {
+            Series(key: $0, labels: ListenerMetrics.labels(name, "format", $0.rawValue))
+        }
+        rejected = (formats.isEmpty ? [] : Rejection.Reason.allCases).map {
+            Series(key: $0, labels: ListenerMetrics.labels(name, "reason", $0.rawValue))
+        }
+        handshakes = Series(key: (), labels: ListenerMetrics.labels(name, "result", "success"))
         failedHandshakes = ListenerMetrics.labels(name, "result", "failure")
     }
 
     /// A message was applied.
-    public func countReceived(_ format: Format) { received[format]?.count.increment() }
+    public func countReceived(_ format: Format) { received.first { $0.key == format }?.count.increment() }
 
     /// A message was refused.
-    public func countRejected(_ rejection: Rejection) { rejected[rejection.reason]?.count.increment() }
+    public func countRejected(_ rejection: Rejection) { rejected.first { $0.key == rejection.reason }?.count.increment() }
 
     /// A TLS handshake succeeded.
     public func handshakeSucceeded() { handshakes.count.increment() }
@@ -135,9 +136,8 @@ extension ListenerMetrics {
         let speaksTLS = tls.certificateNotAfter != nil || handshakes.count.value + failed > 0
         return Sample(
             labels: labels, connections: connections.value, rejectedConnections: rejectedConnections.value,
-            received: Format.allCases.compactMap { received[$0] }.map { ($0.labels, $0.count.value) },
-            rejected: Rejection.Reason.allCases.compactMap { rejected[$0] }.map { ($0.labels, $0.count.value) },
-            handshakes: speaksTLS ? [(handshakes.labels, handshakes.count.value), (failedHandshakes, failed)] : [],
+            received: received.map(\.sample), rejected: rejected.map(\.sample),
+            handshakes: speaksTLS ? [handshakes.sample, (failedHandshakes, failed)] : [],
             failures: tls.failures.sorted { $0.key < $1.key }.map { ($0.value.labels, $0.value.count) },
             certificateNotAfter: tls.certificateNotAfter, revocationsEnd: tls.revocationsEnd)
     }

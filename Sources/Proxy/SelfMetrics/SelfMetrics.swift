@@ -14,7 +14,8 @@ public final class SelfMetrics: Sendable {
     /// The number of series that are exposed more than once; negative: nothing is known, or series are not checked.
     private let collidingSeries = Atomic(-1)
 
-    private let version: String
+    /// The label of `build_info`.
+    private let versionLabel: String
     private let readLag: @Sendable () -> Duration?
     private let readFigures: @Sendable () -> ProcessFigures?
     /// Whether `/metrics` shows them.
@@ -30,6 +31,8 @@ public final class SelfMetrics: Sendable {
     let lineGroups = LineGroups()
     /// What was written last.
     private let written = Mutex(Written())
+
+    private static let heldLabels = HeldBytes.Kind.allCases.map { (kind: $0, labels: ExpositionWriter.labels(("kind", $0.rawValue))) }
 
     private struct Written {
         /// The last exposition, and when it was written.
@@ -51,7 +54,7 @@ public final class SelfMetrics: Sendable {
         version: String, start: Timestamp, readLag: @escaping @Sendable () -> Duration? = { nil },
         readProcess: @escaping @Sendable () -> ProcessFigures?
     ) {
-        self.version = version
+        versionLabel = ExpositionWriter.labels(("version", version))
         self.readLag = readLag
         readFigures = readProcess
         requests = RequestMetrics()
@@ -163,7 +166,7 @@ public final class SelfMetrics: Sendable {
         let listeners = currentListeners.map { $0.sample() }
         let targets = targets.withLock { Array($0.values) }.map { $0.sample() }.sorted { $0.name < $1.name }
         var writer = ExpositionWriter(capacity: 6144 + 4096 * listeners.count + 512 * targets.count)
-        writer.single(.buildInfo, labels: ExpositionWriter.labels(("version", version)), 1)
+        writer.single(.buildInfo, labels: versionLabel, 1)
         writer.write(reloads.now)
         writer.single(.appsLimit, limits.maxApps)
         writer.single(.storedBytesLimit, limits.maxTotalSize.bytes)
@@ -174,7 +177,7 @@ public final class SelfMetrics: Sendable {
         writer.write(.requests, requests.samples)
         writer.write(.slowReadersCut, cutReaders.samples)
         writer.writeTLS(listeners)
-        writer.write(.heldBytes, HeldBytes.Kind.allCases.map { (ExpositionWriter.labels(("kind", $0.rawValue)), held[$0].used) })
+        writer.write(.heldBytes, Self.heldLabels.map { ($0.labels, held[$0.kind].used) })
         if let lag = readLag() {
             writer.begin(.eventLoopLag)
             writer.sample(.eventLoopLag, nanoseconds: Int64(lag / .nanoseconds(1)))

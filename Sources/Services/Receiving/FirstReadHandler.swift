@@ -41,11 +41,14 @@ final class FirstReadHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let connection = unwrapInboundIn(data)
         let settings = connections.begin(connection, with: settings)
-        guard case .off = settings.transport, read(connection) > 0 else { return context.fireChannelRead(data) }
+        // The socket has no other user before the channel is passed on. The cast costs more than the read.
+        guard case .off = settings.transport, let socket = connection as? any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>,
+            read(socket) > 0
+        else { return context.fireChannelRead(data) }
         var stream = PushStream(destination, settings)
         var stop = apply(to: &stream, connection, context)
         if case .needsMore = stop, !stream.isWithinMessage {
-            let count = read(connection)
+            let count = read(socket)
             guard count != 0 else {
                 // The end of the connection tells the sender that all was applied.
                 connections.remove(connection)
@@ -66,12 +69,10 @@ final class FirstReadHandler: ChannelInboundHandler {
 
     /// Reads once, without waiting, into `buffer`.
     /// - Returns: how many bytes; 0 when the sender has ended its side, -1 when nothing has come yet or the connection has failed.
-    private func read(_ connection: any Channel) -> Int {
+    private func read(_ socket: any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>) -> Int {
         buffer.clear()
-        // The socket has no other user before the channel is passed on.
-        guard let core = connection as? any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle> else { return -1 }
         var result = -1
-        _ = try? core.withUnsafeTransport { descriptor in
+        _ = try? socket.withUnsafeTransport { descriptor in
             buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 1) { room in
                 result = recv(descriptor, room.baseAddress, room.count, CInt(MSG_DONTWAIT))
                 return max(result, 0)

@@ -40,31 +40,24 @@ final class DecodingTurns {
 
     /// What a connection may use of its event loop at once.
     struct Turn {
-        private let began: NIODeadline
-        private let end: NIODeadline
-
-        fileprivate init(began: NIODeadline, end: NIODeadline) {
-            self.began = began
-            self.end = end
-        }
+        fileprivate let end: NIODeadline
 
         var isOver: Bool { NIODeadline.now() >= end }
-
-        fileprivate func took(until now: NIODeadline) -> TimeAmount { now - began }
     }
 
     /// A connection's share, before others come.
     private static let longestTurn = TimeAmount.microseconds(500)
-    /// What all connections may take before the event loop looks after its sockets and timers again. A request of a new connection needs
-    /// several rounds of the event loop.
+    /// What all connections may take in one round of the event loop, before it looks after its sockets and timers again. A request of a
+    /// new connection needs several rounds.
     private static let longest = TimeAmount.milliseconds(1)
     /// Later than at once, for else the event loop would not look after its sockets in between.
     private static let pause = TimeAmount.microseconds(50)
 
     private let eventLoop: any EventLoop
-    /// What is left. It grows by the time that passes outside of turns.
+    /// What is left of it in this round.
     private var allowance = longest
-    private var lastEnd = NIODeadline.uptimeNanoseconds(0)
+    /// Whether the event loop renews the allowance at the end of this round.
+    private var isRenewalDue = false
     private var waiting = CircularBuffer<any Waiting>()
     private var isScheduled = false
 
@@ -75,16 +68,18 @@ final class DecodingTurns {
     /// Runs `body` in a turn.
     /// - Returns: `nil` when there is no time for it now: then `wait`.
     func take<Result>(_ body: (Turn) -> Result) -> Result? {
-        let now = NIODeadline.now()
-        allowance = min(Self.longest, allowance + (now - lastEnd))
-        guard allowance > .zero else {
-            lastEnd = now
-            return nil
+        guard allowance > .zero else { return nil }
+        if !isRenewalDue {
+            isRenewalDue = true
+            // Tasks are run when all sockets that were ready have been looked after.
+            eventLoop.assumeIsolated().execute { [self] in
+                isRenewalDue = false
+                allowance = Self.longest
+            }
         }
-        let turn = Turn(began: now, end: now + min(Self.longestTurn, allowance))
-        let result = body(turn)
-        lastEnd = .now()
-        allowance = allowance - turn.took(until: lastEnd)
+        let start = NIODeadline.now()
+        let result = body(Turn(end: start + min(Self.longestTurn, allowance)))
+        allowance = allowance - (.now() - start)
         return result
     }
 
@@ -103,7 +98,6 @@ final class DecodingTurns {
     private func runTurns() {
         isScheduled = false
         allowance = Self.longest
-        lastEnd = .now()
         while allowance > .zero, let next = waiting.popFirst() { next.turnHasCome() }
         if !waiting.isEmpty { schedule() }
     }

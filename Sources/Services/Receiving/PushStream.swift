@@ -77,7 +77,7 @@ struct PushStream: Sendable {
                 case .push(let push): try destination.apply(push, format, from: sender(of: channel))
                 }
                 applied = true
-                if turn.isOver { return (.turnIsOver, true) }
+                if turn.isOver, decoder.isWithinMessage { return (.turnIsOver, true) }
             }
             return (.needsMore, applied)
         } catch {

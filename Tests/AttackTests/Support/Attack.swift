@@ -196,8 +196,3 @@ func withHostileTargets(
         try await body(port, output)
     }
 }
-
-/// A test that waits for a bound that the program does not have yet; `EXPORTER_PROXY_ATTACKS=all` runs it all the same.
-func awaiting(_ bound: String) -> ConditionTrait {
-    .enabled(if: ProcessInfo.processInfo.environment["EXPORTER_PROXY_ATTACKS"] == "all", "not bounded yet: \(bound)")
-}

@@ -22,6 +22,15 @@ struct ProgramInstanceTests {
         #expect(ProgramInstance.list(Array(repeating: "a", count: most + 1).joined(separator: ",")).count == most)
     }
 
+    @Test("an answer lists each once, and no more than another proxy can read")
+    func union() {
+        #expect(ProgramInstance.union([["b2", "a1"], [], ["a1", "c3"]]) == ["a1", "b2", "c3"])
+        let most = ProgramInstance.maxAnswered
+        let names = (0...most).map { String($0, radix: 16) }
+        #expect(ProgramInstance.union([Array(names[..<most])]).count == most)
+        #expect(ProgramInstance.union([Array(names[..<10]), Array(names[10...])]).count == most)
+    }
+
     @Test("an exposition keeps them, wherever its bytes are moved")
     func kept() {
         let exposition = Exposition(endingInNewline: ByteBuffer(string: "a 1\n"))
