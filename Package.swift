@@ -104,7 +104,10 @@ let package = Package(
         .testTarget(name: "ConfigWatchTests", dependencies: ["ConfigWatch", "TestSupport"], swiftSettings: swiftSettings),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport"],
-            exclude: ["Support/hostile_handshakes.py", "Support/redirecting_targets.py", "Support/truncating_targets.py"],
+            exclude: [
+                "Support/hostile_handshakes.py", "Support/push_clients.py", "Support/pushgateway_twins.py",
+                "Support/redirecting_targets.py", "Support/truncating_targets.py",
+            ],
             swiftSettings: swiftSettings),
         .testTarget(
             name: "AttackTests", dependencies: ["TestSupport"],
@@ -125,7 +128,8 @@ if let libFuzzer {
         .executableTarget(
             name: "Fuzz",
             dependencies: [
-                "CLibFuzzer", "Services", "Proxy", "Exposition", "HTTP", "TLS", "TestSupport", nioCore, nioTLS, nioEmbedded, logging,
+                "CLibFuzzer", "Services", "Proxy", "Exposition", "HTTP", "Pushgateway", "TLS", "TestSupport", nioCore, nioTLS, nioEmbedded,
+                logging,
             ],
             path: "Fuzz/Fuzz", swiftSettings: swiftSettings,
             linkerSettings: [.unsafeFlags([libFuzzer]), .linkedLibrary("stdc++")]),

@@ -45,6 +45,7 @@ def measure(bench, quick):
     nginx = bench.start(servers.Nginx(bench, origins=200))
     scrapes.run(bench, nginx, quick)
     pushes.run(bench)
+    pushes.run_http(bench)
     others.run(bench, nginx, quick)
     curves.run(bench, quick)
 

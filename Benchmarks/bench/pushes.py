@@ -1,6 +1,8 @@
-"""Pushes, against a sink that only reads: the floor of what a receiver can cost."""
+"""Pushes, against a sink that only reads: the floor of what a receiver can cost; over HTTP, against JSON over TCP and a Pushgateway."""
 import os
+import socket
 import statistics
+import time
 
 from . import servers
 
@@ -45,3 +47,60 @@ def slowness(bench):
     taken = [bench.measure([sink], lambda: bench.push("conn", sink.address, folder))["cpu_us"] for _ in range(bench.rounds)]
     bench.finish(sink)
     return statistics.median(taken) / FLOOR_JSON_UNIX
+
+
+def run_http(bench):
+    """20 KB as text over a kept HTTP connection beside the same as JSON over a kept TCP connection, and a group of 200 samples beside a
+    Pushgateway that takes the same."""
+    if not bench.wants_any(["push/http/text", "push/http/group"]):
+        return
+    corpus = bench.corpus("b")
+    proxy = bench.start(servers.Proxy(bench, "push-http"))
+    apps = os.path.join(corpus, "apps")
+    names = sorted(os.listdir(apps))
+    texts = [open(os.path.join(apps, name), "rb").read() for name in names]
+    bench.compare(
+        "push/http/text",
+        {
+            "exporter-proxy": lambda: bench.measure([proxy], lambda: requests(
+                bench, proxy.http, [request("PUT", f"/apps/{name}", text) for name, text in zip(names, texts)])),
+            "JSON over TCP": lambda: bench.measure(
+                [proxy], lambda: bench.push("stream", f"tcp:{servers.HOST}:{proxy.tcp}", os.path.join(corpus, "json"), connections=1)),
+        },
+        {"JSON over TCP": 1.25}, unit="push")
+    gateway = bench.start(servers.Pushgateway(bench, tls=False))
+    samples = "# TYPE bench_total counter\n" + "".join(f'bench_total{{path="/some/path/{n}",method="GET"}} {n}.5\n' for n in range(200))
+    groups = [request("PUT", f"/metrics/job/bench/instance/{n}", samples.encode()) for n in range(20)]
+    bench.compare(
+        "push/http/group",
+        {
+            "exporter-proxy": lambda: bench.measure([proxy], lambda: requests(bench, proxy.http, groups)),
+            "prometheus-pushgateway": lambda: bench.measure([gateway], lambda: requests(bench, gateway.port, groups)),
+        },
+        {"prometheus-pushgateway": 0.1}, unit="push")
+    bench.finish(proxy, gateway)
+
+
+def request(method, path, body):
+    return f"{method} {path} HTTP/1.1\r\nHost: {servers.HOST}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+def requests(bench, port, messages):
+    """Sends the messages in turn over one kept connection, each after the answer to the one before."""
+    connection = socket.create_connection((servers.HOST, port))
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    begin = time.monotonic()
+    count = size = 0
+    while time.monotonic() - begin < bench.seconds:
+        message = messages[count % len(messages)]
+        connection.sendall(message)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += connection.recv(65536)
+        if not answer.startswith(b"HTTP/1.1 20"):
+            raise SystemExit(f"a push was answered: {answer.decode(errors='replace')}")
+        count += 1
+        size += len(message)
+    seconds = time.monotonic() - begin
+    connection.close()
+    return {"count": count, "bytes": size, "seconds": seconds}

@@ -68,11 +68,12 @@ class Server:
 
 
 class Proxy(Server):
-    """exporter-proxy with a Unix and a TCP receiver."""
+    """exporter-proxy with a Unix, a TCP and an HTTP receiver."""
 
     def __init__(self, bench, name, tls="off", format="json", targets=(), threads=None, interval="1s", extra="", validate="report", wrapper=()):
         folder = bench.folder(name)
         self.port, self.tcp, self.socket = free_port(), free_port(), os.path.join(folder, "push.sock")
+        self.http = free_port()
         self.tls = tls != "off"
         certificate = f'''
             [exporter.tls_server_config]
@@ -93,6 +94,8 @@ class Proxy(Server):
             receiver_unix_socket = "{self.socket}"
             receive_on_tcp_socket = true
             receiver_tcp_socket = "{HOST}:{self.tcp}"
+            receive_on_http_socket = true
+            receiver_http_socket = "{HOST}:{self.http}"
             [metrics]
             validate = "{validate}"
             [poll_external]
@@ -170,18 +173,20 @@ class Nginx(Server):
 
 
 class Pushgateway(Server):
-    """The figure that everyone knows, over TLS."""
+    """The figure that everyone knows, over TLS unless that is off."""
 
-    def __init__(self, bench):
-        folder = bench.folder("pushgateway")
+    def __init__(self, bench, tls=True):
+        folder = bench.folder("pushgateway" if tls else "pushgateway-plain")
         self.port = free_port()
         web = os.path.join(folder, "web.yml")
         with open(web, "w") as file:
-            file.write(f"tls_server_config:\n  cert_file: {bench.certificate}\n  key_file: {bench.key}\n")
+            if tls:
+                file.write(f"tls_server_config:\n  cert_file: {bench.certificate}\n  key_file: {bench.key}\n")
         super().__init__(
-            [bench.pushgateway, f"--web.listen-address={HOST}:{self.port}", f"--web.config.file={web}", "--log.level=error"],
+            [bench.pushgateway, f"--web.listen-address={HOST}:{self.port}", f"--web.config.file={web}", "--persistence.file=",
+             "--log.level=error"],
             folder, {"GOMAXPROCS": str(bench.threads)} if bench.threads > 1 else None)
-        self.until(lambda: fetch(self.port, "/-/ready", tls=True)[0] == 200, "prometheus-pushgateway")
+        self.until(lambda: fetch(self.port, "/-/ready", tls=tls)[0] == 200, "prometheus-pushgateway")
 
     def fill(self, corpus):
         connection = http.client.HTTPSConnection(HOST, self.port, timeout=60, context=ssl._create_unverified_context())

@@ -15,6 +15,9 @@ enum FuzzTarget: String, CaseIterable {
     case url
     case exposition
     case labels
+    case groupPath = "group-path"
+    case families
+    case protobuf
     case tlsServer = "tls-server"
     case tlsClient = "tls-client"
     case tlsRecords = "tls-records"
@@ -36,6 +39,9 @@ enum FuzzTarget: String, CaseIterable {
         case .url: URLFuzzer.run(String(decoding: input, as: UTF8.self))
         case .exposition: ExpositionFuzzer.run(input)
         case .labels: LabelsFuzzer.run(input)
+        case .groupPath: GroupPathFuzzer.run(String(decoding: input, as: UTF8.self))
+        case .families: FamiliesFuzzer.run(input, isProtobuf: false)
+        case .protobuf: FamiliesFuzzer.run(input, isProtobuf: true)
         case .tlsServer: TLSBytesFuzzer.runServer(input)
         case .tlsClient: TLSBytesFuzzer.runClient(input)
         case .tlsRecords: TLSRecordsFuzzer.run(input)

@@ -20,31 +20,44 @@ struct PushCommand: AsyncParsableCommand {
 
     @Option(
         name: .customLong("to"),
-        help: ArgumentHelp("The receiver: unix:/path, tcp://host:port or tls://host:port.", valueName: "address"),
+        help: ArgumentHelp(
+            "The receiver: unix:/path, tcp://host:port, tls://host:port, http://host:port or https://host:port.", valueName: "address"),
         transform: PushAddress.init)
     var address: PushAddress
 
-    @Option(help: ArgumentHelp("What the receiver takes (its key format): json or capnp.", valueName: "format"))
-    var format = PushFormat.json
+    @Option(
+        help: ArgumentHelp(
+            "What the receiver takes (its key format): json, the default, or capnp. Over HTTP it is text.", valueName: "format"))
+    var format: PushFormat?
 
     @Option(
-        help: ArgumentHelp("With tls://: the authorities to trust, a PEM file. Without it: the system's.", valueName: "file"),
+        help: ArgumentHelp("With http:// and https://: the user of [receiver.basic_auth_users]; needs --password-file.", valueName: "name"))
+    var user: String?
+
+    @Option(
+        help: ArgumentHelp("With http:// and https://: a file with the user's password.", valueName: "file"), completion: .file())
+    var passwordFile: String?
+
+    @Option(
+        help: ArgumentHelp("With tls:// and https://: the authorities to trust, a PEM file. Without it: the system's.", valueName: "file"),
         completion: .file(extensions: ["pem", "crt"]))
     var caFile: String?
 
     @Option(
-        help: ArgumentHelp("With tls://: a client certificate and its intermediates, a PEM file; needs --key-file.", valueName: "file"),
+        help: ArgumentHelp(
+            "With tls:// and https://: a client certificate and its intermediates, a PEM file; needs --key-file.", valueName: "file"),
         completion: .file(extensions: ["pem", "crt"]))
     var certFile: String?
 
     @Option(
-        help: ArgumentHelp("With tls://: the client certificate's private key, a PEM file.", valueName: "file"),
+        help: ArgumentHelp("With tls:// and https://: the client certificate's private key, a PEM file.", valueName: "file"),
         completion: .file(extensions: ["pem", "key"]))
     var keyFile: String?
 
     @Option(
         help: ArgumentHelp(
-            "With tls://: the name to verify in the receiver's certificate, in place of the address's host.", valueName: "name"))
+            "With tls:// and https://: the name to verify in the receiver's certificate, in place of the address's host.", valueName: "name"
+        ))
     var serverName: String?
 
     @Option(
@@ -66,22 +79,35 @@ struct PushCommand: AsyncParsableCommand {
     var file: String?
 
     func validate() throws {
-        if case .tls = address {
+        if address.isTLS {
             guard (certFile == nil) == (keyFile == nil) else {
                 throw ValidationError("a client certificate needs both --cert-file and --key-file")
             }
-            return
+        } else {
+            let given = [("--ca-file", caFile), ("--cert-file", certFile), ("--key-file", keyFile), ("--server-name", serverName)]
+            try refuse(given, "is for tls:// and https:// addresses")
         }
-        let given = [("--ca-file", caFile), ("--cert-file", certFile), ("--key-file", keyFile), ("--server-name", serverName)]
-        if let option = given.first(where: { $0.1 != nil })?.0 {
-            throw ValidationError("\(option) is for tls:// addresses, but the address is \(address)")
+        if address.isHTTP {
+            guard format == nil else {
+                throw ValidationError("--format is not for http:// and https:// addresses: text is sent there as it is")
+            }
+            guard (user == nil) == (passwordFile == nil) else { throw ValidationError("a user needs both --user and --password-file") }
+            guard user?.contains(":") != true else { throw ValidationError("the name of a user has no colon") }
+        } else {
+            try refuse([("--user", user), ("--password-file", passwordFile)], "is for http:// and https:// addresses")
         }
+    }
+
+    private func refuse(_ given: [(option: String, value: String?)], _ reason: String) throws {
+        guard let option = given.first(where: { $0.value != nil })?.option else { return }
+        throw ValidationError("\(option) \(reason), but the address is \(address)")
     }
 
     func run() async throws {
         let tls = PushTLSOptions(caFile: caFile, certFile: certFile, keyFile: keyFile, serverName: serverName)
         let job = PushJob(
-            app: app, format: format, address: address, file: file == "-" ? nil : file, tls: tls, timeout: timeout.duration,
+            app: app, format: format ?? .json, address: address, file: file == "-" ? nil : file, tls: tls,
+            credentials: user.flatMap { user in passwordFile.map { (user, $0) } }, timeout: timeout.duration,
             retryTime: retryFor?.duration ?? .zero, sendsUnchecked: sendsUnchecked)
         do {
             try await push(job)

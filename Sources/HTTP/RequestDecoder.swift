@@ -52,6 +52,8 @@ public struct RequestError: Error, Equatable, Sendable {
 
     /// Whether the client has ended its side within the request.
     public var isTruncated = false
+    /// Whether no bytes of the body came for too long, rather than too few.
+    public var isStalled = false
 
     init(_ status: Int, _ reason: String) {
         self.status = status

@@ -7,6 +7,8 @@ extension ServerConnection {
         public var head: TimeAmount
         /// For a request's body, from the end of its head; `nil` when the limit of the head also covers the body.
         public var body: TimeAmount?
+        /// For the next bytes of a body; `nil` when only the time of the whole counts.
+        public var stall: TimeAmount?
         /// For a kept connection without a request.
         public var idle: TimeAmount
         /// For a reader that takes no bytes.
@@ -15,9 +17,12 @@ extension ServerConnection {
         public var response: TimeAmount
 
         /// Makes limits from their parts.
-        public init(head: TimeAmount, body: TimeAmount? = nil, idle: TimeAmount, write: TimeAmount, response: TimeAmount) {
+        public init(
+            head: TimeAmount, body: TimeAmount? = nil, stall: TimeAmount? = nil, idle: TimeAmount, write: TimeAmount, response: TimeAmount
+        ) {
             self.head = head
             self.body = body
+            self.stall = stall
             self.idle = idle
             self.write = write
             self.response = response

@@ -43,6 +43,9 @@ public struct ServerConnection: Sendable {
     private var isReadHeld = false
     /// Whether the next request waits for this connection's turn.
     private var isYielding = false
+    /// When the last bytes were read, and when the body under way has to be complete.
+    private var lastRead = NIODeadline.uptimeNanoseconds(0)
+    private var bodyDeadline: NIODeadline?
     /// Whether the body waits for a decision about its request.
     private var isBodyHeld = false
     /// Whether the client waits for `100 Continue`.
@@ -91,7 +94,10 @@ public struct ServerConnection: Sendable {
     }
 
     /// Bytes have been read.
-    public mutating func received(_ bytes: ByteBuffer) {
+    /// - Parameter now: looked at only where the time for the next bytes of a body is limited.
+    public mutating func received(_ bytes: ByteBuffer, at now: NIODeadline) {
+        lastRead = now
+        if case .reading = state, let bodyDeadline, let stall = timeouts.stall { timerChange = .timer(min(stall, bodyDeadline - now)) }
         switch state {
         case .closing, .closed: break
         case .lingering(let discardable):
@@ -129,7 +135,7 @@ public struct ServerConnection: Sendable {
     /// The body of the request is read after all, or its answer is given next.
     public mutating func releaseBody() {
         isBodyHeld = false
-        if case .reading = state { timerChange = .timer(timeouts.body ?? timeouts.head) }
+        if case .reading = state { timerChange = .timer(min(timeouts.body ?? timeouts.head, timeouts.stall ?? .hours(24))) }
     }
 
     /// The listener closes, or its rules have changed.
@@ -183,11 +189,17 @@ public struct ServerConnection: Sendable {
     /// The timer has expired.
     public mutating func timerExpired() {
         switch state {
-        case .reading where isWithinRequest: state = .refusing(RequestError(408, "the request took too long"))
+        case .reading where isWithinRequest: state = .refusing(timeoutError)
         case .writing: changeOutgoing { $0.isSampleDue = true }
         case .reading, .refusing, .answering, .lingering: state = .closing(.close)
         case .closing, .closed: break
         }
+    }
+
+    private var timeoutError: RequestError {
+        var error = RequestError(408, "the request took too long")
+        if let bodyDeadline, let stall = timeouts.stall { error.isStalled = lastRead + stall < bodyDeadline }
+        return error
     }
 
     /// The budget has no memory for what this connection sends.
@@ -263,6 +275,7 @@ public struct ServerConnection: Sendable {
             case .body(let piece): return .body(piece)
             case .end:
                 state = .answering(exchange ?? Exchange(), isRefused: false)
+                bodyDeadline = nil
                 isTimerStopDue = true
                 return .end
             }
@@ -277,7 +290,8 @@ public struct ServerConnection: Sendable {
             isContinueDue = head.expectsContinue
             if let time = timeouts.body {
                 isRequestTimed = true
-                timerChange = .timer(time)
+                bodyDeadline = lastRead + time
+                timerChange = .timer(min(time, timeouts.stall ?? time))
             }
         }
         return .head(head)

@@ -82,6 +82,19 @@ public struct Metric: Equatable, Sendable {
     }
 }
 
+extension Metric {
+    /// A bucket's bound or a quantile that it has twice, which would be one series twice.
+    var repeatedPoint: Double? {
+        switch value {
+        case .summary(let distribution), .histogram(let distribution):
+            var seen = Set<UInt64>(minimumCapacity: distribution.points.count)
+            // Both zeros are written differently, and are two series.
+            return distribution.points.first { !seen.insert($0.at.bitPattern).inserted }?.at
+        case .number, nil: return nil
+        }
+    }
+}
+
 /// Why a push of metric families is refused.
 public enum FamilyFault: Error, Equatable, Sendable, CustomStringConvertible {
     /// The body cannot be read: what and where.

@@ -157,6 +157,9 @@ struct GroupLabels {
             guard family.metrics[index].value != nil else {
                 throw .inconsistent("a metric of '\(family.name)' has no value of the type \(family.kind.rawValue)")
             }
+            if let point = family.metrics[index].repeatedPoint {
+                throw .inconsistent("a metric of '\(family.name)' has the bucket or quantile \(FloatText.text(of: point)) twice")
+            }
             set(&family.metrics[index].labels)
             let labels = family.metrics[index].labels
             try check(labels, of: family)

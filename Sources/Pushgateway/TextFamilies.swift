@@ -99,7 +99,9 @@ public struct TextFamilies {
         case .summary, .histogram:
             let place = place(of: labels, in: index, kind)
             if hasTimestamp { families[index].metrics[place].hasTimestamp = true }
-            try record(value, part, at: point, in: &families[index].metrics[place], of: families[index].name, kind)
+            let (name, line) = (families[index].name, line)
+            // Not a method: a copy of this reader would share the metrics, and make each line copy them.
+            try Self.record(value, part, at: point, in: &families[index].metrics[place], of: name, kind, line: line)
         }
     }
 
@@ -113,8 +115,8 @@ public struct TextFamilies {
         return families[index].metrics.count - 1
     }
 
-    private func record(
-        _ value: Double, _ part: Part, at point: Double?, in metric: inout Metric, of name: String, _ kind: MetricFamily.Kind
+    private static func record(
+        _ value: Double, _ part: Part, at point: Double?, in metric: inout Metric, of name: String, _ kind: MetricFamily.Kind, line: Int
     ) throws(FamilyFault) {
         var distribution: Metric.Distribution
         switch metric.value {
@@ -125,12 +127,12 @@ public struct TextFamilies {
         metric.value = nil
         switch part {
         case .count:
-            if kind == .histogram, value < 0 { throw fault("negative count for histogram '\(name)'") }
+            if kind == .histogram, value < 0 { throw fault(line, "negative count for histogram '\(name)'") }
             distribution.count = kind == .summary ? max(value.rounded(.towardZero), 0) : value
         case .sum: distribution.sum = value
         case .plain:
             guard let point, !point.isNaN else { break }
-            if kind == .histogram, value < 0 { throw fault("negative bucket population for histogram '\(name)'") }
+            if kind == .histogram, value < 0 { throw fault(line, "negative bucket population for histogram '\(name)'") }
             distribution.points.append((point, value))
         }
         metric.value = kind == .summary ? .summary(distribution) : .histogram(distribution)
@@ -160,6 +162,7 @@ public struct TextFamilies {
     private mutating func labels(of name: String, _ kind: MetricFamily.Kind) throws(FamilyFault) -> ([Metric.Label], Double?) {
         guard current == UInt8(ascii: "{") else { return ([], nil) }
         var labels: [Metric.Label] = []
+        var names = Set<String>()
         var point: Double?
         position += 1
         while true {
@@ -181,7 +184,10 @@ public struct TextFamilies {
                 }
                 point = number
             } else {
-                guard !labels.contains(where: { $0.name == label }) else { throw fault("duplicate label names for metric '\(name)'") }
+                // Looking through few is quicker; through many it would take the square of their number.
+                if labels.count == Self.fewLabels { names = Set(labels.map(\.name)) }
+                let isNew = labels.count < Self.fewLabels ? !labels.contains { $0.name == label } : names.insert(label).inserted
+                guard isNew else { throw fault("duplicate label names for metric '\(name)'") }
                 labels.append(Metric.Label(name: label, value: value))
             }
             skipBlanks()
@@ -193,6 +199,8 @@ public struct TextFamilies {
         skipBlanks()
         return (labels, point)
     }
+
+    private static let fewLabels = 16
 
     private static func pointLabel(of kind: MetricFamily.Kind) -> String? {
         switch kind {
@@ -279,7 +287,11 @@ public struct TextFamilies {
     private func isBlank(_ byte: UInt8?) -> Bool { byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t") }
     private var newline: UInt8 { UInt8(ascii: "\n") }
 
-    private func fault(_ what: String) -> FamilyFault { .malformed("text format parsing error in line \(line): \(what)") }
+    private func fault(_ what: String) -> FamilyFault { Self.fault(line, what) }
+
+    private static func fault(_ line: Int, _ what: String) -> FamilyFault {
+        .malformed("text format parsing error in line \(line): \(what)")
+    }
 
     /// Words of the sender as messages show them: printable, and not long.
     private func shown(_ word: String) -> String {

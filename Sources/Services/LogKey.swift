@@ -26,7 +26,7 @@ enum LogKey {
     static let file = "file"
     /// A limit in force, under its configuration key's value.
     static let limit = "limit"
-    /// What a listener is: `scrape`, `tcp` or `unix`.
+    /// What a listener is: `scrape`, `tcp`, `unix` or `http`.
     static let kind = "kind"
     /// `off`, `required` or `optional`.
     static let tls = "tls"

@@ -173,6 +173,11 @@ import Testing
             try kept.send("PUT /apps/a HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na 1")
             #expect(try await kept.response().status == 204)
             #expect(try await kept.receiveToEnd() == "")
+            try await proxy.save(
+                Configurations.scrape + Configurations.httpReceiver("idle_timeout = \"300ms\"\nmax_inflight_size = 200000"))
+            let stalled = try RawConnection(to: proxy.pushes)
+            try stalled.send("PUT /apps/b HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\na 1")
+            #expect(try await stalled.response().body.hasPrefix("error: nothing came for idle_timeout within a message"))
             let large = try RawConnection(to: proxy.pushes)
             try large.send("PUT /apps/b HTTP/1.1\r\nHost: a\r\nContent-Length: 250000\r\n\r\na 1")
             let full = try await large.response()

@@ -54,6 +54,58 @@ extension ProxyProcess {
         }
     }
 
+    @Test("push sends over HTTP, in TLS with a certificate and a password too")
+    func sendsOverHTTP() async throws {
+        let name = "a b/ü%?#"
+        try await withProxy(Configurations.scrape + Configurations.httpReceiver("max_message_size = \"64MiB\"")) { proxy in
+            let address = "http://\(proxy.pushes)"
+            let small = try await push(to: address, app: name, input: "a{b=\"é\"} 2\nb 3", in: proxy.folder)
+            #expect(small.succeeded && small.output == "" && small.errors == "", "\(small.errors)")
+            let apps = try await curl("http://\(proxy.scrape)/apps").body
+            #expect(apps.contains("| \(name) "), "\(apps)")
+            let metrics = String(repeating: "large_metric_total 123456\n", count: 500_000)
+            try proxy.folder.write("large.prom", metrics)
+            let large = try await push("--timeout", "10m", "large.prom", to: address + "/", in: proxy.folder)
+            #expect(large.succeeded, "\(large.errors)")
+            #expect(try await proxy.metrics() == metrics)
+            // Over another protocol, or to the wrong listener.
+            let plain = try await push(to: "tcp://\(proxy.pushes)", input: "a 1\n", in: proxy.folder)
+            #expect(plain.status == .exited(1) && plain.errors.contains("write http://"), "\(plain.errors)")
+            let scrape = try await push(to: "http://\(proxy.scrape)", input: "a 1\n", in: proxy.folder)
+            #expect(scrape.status == .exited(1) && scrape.errors.contains("it answered 405 Method Not Allowed"), "\(scrape.errors)")
+        }
+        let users = "[receiver.basic_auth_users]\nprom = \"$2y$04$abcdefghijklmnopqrstuuulwc451dv4LP4yGjbsf9WerSYc6su2O\"\n"
+        let tls = """
+            tls = "required"
+            max_message_size = 20
+            [receiver.tls_server_config]
+            cert_file = "certs/server.pem"
+            key_file = "certs/server-key.pem"
+            client_auth_type = "RequireAndVerifyClientCert"
+            client_ca_file = "certs/ca.pem"
+            \(users)
+            """
+        try await withProxy(Configurations.scrape + Configurations.httpReceiver(tls), certificates: true) { proxy in
+            try proxy.folder.write("password", "openesame\n")
+            let address = "https://localhost:\(proxy.pushes.split(separator: ":").last ?? "")"
+            let certificate = ["--ca-file", "certs/ca.pem", "--cert-file", "certs/client.pem", "--key-file", "certs/client-key.pem"]
+            func send(_ arguments: [String], _ input: String) async throws -> ProgramResult {
+                try await run(
+                    ProxyProcess.executable, ["push", "--app", "app", "--to", address] + arguments, input: Array(input.utf8),
+                    workingFolder: proxy.folder.path)
+            }
+            let user = ["--user", "prom", "--password-file", "password"]
+            let sent = try await send(certificate + user, "a 1\n")
+            #expect(sent.succeeded, "\(sent.errors)")
+            #expect(try await proxy.metrics() == "a 1\n")
+            let refused = try await send(certificate, "a 2\n")
+            #expect(refused.status == .exited(1) && refused.errors.hasPrefix("error: unauthorized"), "\(refused.errors)")
+            let tooLarge = try await send(certificate + user, String(repeating: "a 1\n", count: 100_000))
+            #expect(tooLarge.errors.hasPrefix("error: message is larger than max_message_size"), "\(tooLarge.errors)")
+            #expect(try await send(user + ["--ca-file", "certs/ca.pem"], "a 1\n").status == .exited(1))
+        }
+    }
+
     @Test("push sends over IPv6")
     func sendsOverIPv6() async throws {
         let receivers = Configurations.receivers().replacing("127.0.0.1:0", with: "[::1]:0")
@@ -294,6 +346,9 @@ extension ProxyProcess {
             ["push", "--app", "a", "--to", "tcp://h:1", "--server-name", "h"],
             ["push", "--app", "a", "--to", "tls://h:1", "--cert-file", "c.pem"],
             ["push", "--app", "a", "--to", "tls://h:1", "--key-file", "c.pem"],
+            ["push", "--app", "a", "--to", "http://h:1", "--format", "json"], ["push", "--app", "a", "--to", "http://h:1", "--user", "u"],
+            ["push", "--app", "a", "--to", "http://h:1", "--ca-file", "c"], ["push", "--app", "a", "--to", "http://h:1/apps"],
+            ["push", "--app", "a", "--to", "tcp://h:1", "--user", "u", "--password-file", "p"],
             ["push", "--app", "a", "--to", "unix:/x", "--timeout", "0"], ["push", "--app", "a", "--to", "unix:/x", "--timeout", "soon"],
         ])
     func usageErrors(arguments: [String]) async throws {

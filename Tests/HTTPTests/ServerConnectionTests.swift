@@ -8,7 +8,9 @@ struct ServerConnectionTests {
     private enum Event {
         case opened(handshake: Int64? = nil)
         case handshakeCompleted
-        case received(String)
+        case received(String, at: Int64 = 0)
+        case holdBody
+        case releaseBody
         case respond(Response)
         case taken
         case resumed
@@ -29,9 +31,11 @@ struct ServerConnectionTests {
     private static let large = Response(
         status: 200, body: Array(repeating: ByteBuffer(repeating: 0x61, count: 300_000), count: 4), contentLength: 1_200_000)
 
-    private static func connection(body: TimeAmount? = nil) -> ServerConnection {
+    private static func connection(body: TimeAmount? = nil, stall: TimeAmount? = nil) -> ServerConnection {
         ServerConnection(
-            timeouts: .init(head: .seconds(10), body: body, idle: .seconds(360), write: .seconds(60), response: .seconds(100)), maxBody: 10)
+            timeouts: .init(
+                head: .seconds(10), body: body, stall: stall, idle: .seconds(360), write: .seconds(60), response: .seconds(100)),
+            maxBody: 10)
     }
 
     /// Tells each event, and compares the actions that follow.
@@ -62,7 +66,10 @@ struct ServerConnectionTests {
         switch event {
         case .opened(let handshake): connection.opened(handshakeTimeout: handshake.map { .seconds($0) })
         case .handshakeCompleted: connection.handshakeCompleted()
-        case .received(let text): connection.received(ByteBuffer(string: text))
+        case .received(let text, let time):
+            connection.received(ByteBuffer(string: text), at: .uptimeNanoseconds(0) + .seconds(time))
+        case .holdBody: connection.holdBody()
+        case .releaseBody: connection.releaseBody()
         case .respond(let response): connection.respond(with: response, date: "now", allocator: ByteBufferAllocator())
         case .taken: connection.taken()
         case .resumed: connection.resumed()
@@ -120,7 +127,7 @@ struct ServerConnectionTests {
         var connection = Self.connection()
         let readsAtFirst = connection.readRequested()
         #expect(readsAtFirst)
-        connection.received(ByteBuffer(string: Self.get + "GE"))
+        connection.received(ByteBuffer(string: Self.get + "GE"), at: .uptimeNanoseconds(0))
         while connection.next(isWritable: true) != nil {}
         let readsWhileAnswering = connection.readRequested()
         #expect(!readsWhileAnswering)
@@ -148,10 +155,66 @@ struct ServerConnectionTests {
         ])
         check([(.received(waiting + "abc"), ["head PUT /a", "body abc", "end", "timer none"])])
         var refusing = Self.connection()
-        refusing.received(ByteBuffer(string: waiting))
+        refusing.received(ByteBuffer(string: waiting), at: .uptimeNanoseconds(0))
         guard case .head? = refusing.next(isWritable: true) else { return #expect(Bool(false)) }
         check(
             [(.respond(.text(401, "")), ["write 401 last", "flush", "timer 2", "close output", "read"])], refusing)
+    }
+
+    @Test("the next bytes of a body have a time of their own, which ends with that of the whole")
+    func stall() {
+        check(
+            [
+                (.received(Self.put + "\r\na", at: 100), ["head PUT /a", "timer 5", "body a"]),
+                (.received("b", at: 104), ["timer 5", "body b"]), (.received("", at: 108), ["timer 2"]),
+                (.timerExpired, ["refuse 408"]),
+            ], Self.connection(body: .seconds(10), stall: .seconds(5)))
+        for (time, isStalled) in [(Int64(104), true), (108, false)] {
+            var connection = Self.connection(body: .seconds(10), stall: .seconds(5))
+            connection.received(ByteBuffer(string: Self.put + "\r\na"), at: .uptimeNanoseconds(0) + .seconds(100))
+            while connection.next(isWritable: true) != nil {}
+            connection.received(ByteBuffer(), at: .uptimeNanoseconds(0) + .seconds(time))
+            connection.timerExpired()
+            var refused: RequestError?
+            while let action = connection.next(isWritable: true) { if case .refuse(let error) = action { refused = error } }
+            #expect(refused?.isStalled == isStalled)
+        }
+    }
+
+    @Test("a body is not read, nor asked for, while its request is being decided about")
+    func heldBody() {
+        let waiting = Self.put + "Expect: 100-continue\r\n\r\n"
+        func held() -> ServerConnection {
+            var connection = Self.connection(body: .seconds(30))
+            connection.received(ByteBuffer(string: waiting), at: .uptimeNanoseconds(0))
+            guard case .head? = connection.next(isWritable: true) else { return connection }
+            connection.holdBody()
+            return connection
+        }
+        check(
+            [
+                (.received(""), ["timer none"]), (.releaseBody, ["timer 30", "write 100", "flush"]),
+                (.received("abc"), ["body abc", "end", "timer none"]),
+            ], held())
+        check(
+            [
+                (.received(""), ["timer none"]), (.releaseBody, ["timer 30", "write 100", "flush"]), (.timerExpired, ["refuse 408"]),
+            ], held())
+        // The answer may come instead.
+        var refused = held()
+        while refused.next(isWritable: true) != nil {}
+        let reads = refused.readRequested()
+        #expect(!reads)
+        refused.releaseBody()
+        check([(.respond(.text(401, "")), ["timer 30", "write 401 last", "flush", "timer 2", "close output", "read"])], refused)
+    }
+
+    @Test("a client that ends its side within a body is told")
+    func truncatedBody() {
+        check([
+            (.received(Self.put + "\r\nab"), ["head PUT /a", "body ab", "timer 10"]), (.inputEnded, ["refuse 400"]),
+            (.respond(.text(400, "")), ["write 400 last", "flush", "close"]),
+        ])
     }
 
     @Test("a body has a time of its own where there is one")
@@ -259,7 +322,7 @@ struct ServerConnectionTests {
     @Test("a large response goes out as fast as it is taken, and what is taken is not held")
     func backPressure() {
         var connection = Self.connection()
-        connection.received(ByteBuffer(string: Self.get))
+        connection.received(ByteBuffer(string: Self.get), at: .uptimeNanoseconds(0))
         while connection.next(isWritable: true) != nil {}
         connection.respond(with: Self.large, date: "", allocator: ByteBufferAllocator())
         #expect(connection.slowResponse == nil)
@@ -283,10 +346,10 @@ struct ServerConnectionTests {
         check([(.received("GET"), ["timer 10"]), (.refuseReading, ["refuse 503"])])
         check([(.received(Self.get), ["head GET /a", "end", "timer none"]), (.refuseReading, ["close"])])
         var connection = Self.connection()
-        connection.received(ByteBuffer(string: Self.get))
+        connection.received(ByteBuffer(string: Self.get), at: .uptimeNanoseconds(0))
         while connection.next(isWritable: true) != nil {}
         // A client that has ended its side may have sent any number of requests before.
-        for _ in 0..<100 { connection.received(ByteBuffer(repeating: 0x41, count: 4096)) }
+        for _ in 0..<100 { connection.received(ByteBuffer(repeating: 0x41, count: 4096), at: .uptimeNanoseconds(0)) }
         #expect(connection.heldForReading > 256 << 10)
         guard case .close? = connection.next(isWritable: true) else { return #expect(Bool(false)) }
         #expect(connection.heldForReading == 0)
@@ -296,7 +359,7 @@ struct ServerConnectionTests {
     func abort() {
         for start in ["", "GET", Self.get, "{", Self.put + "\r\n"] {
             var connection = Self.connection()
-            connection.received(ByteBuffer(string: start))
+            connection.received(ByteBuffer(string: start), at: .uptimeNanoseconds(0))
             while connection.next(isWritable: true) != nil {}
             check([(.abort, ["close"]), (.abort, []), (.received(Self.get), []), (.timerExpired, [])], connection)
         }

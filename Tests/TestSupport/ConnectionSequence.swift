@@ -72,7 +72,7 @@ public struct ConnectionSequence {
     }
 
     private mutating func receive(_ text: String) {
-        if !isClosed { connection.received(ByteBuffer(string: text)) }
+        if !isClosed { connection.received(ByteBuffer(string: text), at: .uptimeNanoseconds(0)) }
     }
 
     private mutating func respond(_ argument: UInt8) {

@@ -31,7 +31,7 @@ public struct BodyBytes: Sendable {
     /// The memory that zlib needs to uncompress: its state and a window of 32 KiB.
     private static let inflateState = 48 << 10
     /// The highest compression ratio of deflate.
-    private static let maxRatio = 1032
+    static let maxRatio = 1032
 
     private let coding: Coding
     private let limit: Int

@@ -1,10 +1,14 @@
-/// Where a push goes: `unix:/path`, `tcp://host:port` or `tls://host:port`.
+/// Where a push goes: `unix:/path`, `tcp://host:port` or `tls://host:port`, or over HTTP `http://host:port` or `https://host:port`.
 public enum PushAddress: Hashable, Sendable {
     case unix(path: String)
     /// `host` is a name or a numeric address, without brackets.
     case tcp(host: String, port: UInt16)
     /// As `tcp`, in TLS.
     case tls(host: String, port: UInt16)
+    /// As `tcp`, to an HTTP receiver.
+    case http(host: String, port: UInt16)
+    /// As `http`, in TLS.
+    case https(host: String, port: UInt16)
 
     /// Why a text is no address.
     public struct Malformed: Error, Equatable, Sendable, CustomStringConvertible {
@@ -24,8 +28,35 @@ public enum PushAddress: Hashable, Sendable {
         } else if text.hasPrefix("tls://") {
             let (host, port) = try PushAddress.hostAndPort(text.dropFirst("tls://".count), in: text)
             self = .tls(host: host, port: port)
+        } else if text.hasPrefix("http://") {
+            let (host, port) = try PushAddress.hostAndPort(PushAddress.withoutSlash(text.dropFirst("http://".count)), in: text)
+            self = .http(host: host, port: port)
+        } else if text.hasPrefix("https://") {
+            let (host, port) = try PushAddress.hostAndPort(PushAddress.withoutSlash(text.dropFirst("https://".count)), in: text)
+            self = .https(host: host, port: port)
         } else {
-            throw Malformed(description: "'\(text)' is no address: write unix:/path, tcp://host:port or tls://host:port")
+            throw Malformed(
+                description:
+                    "'\(text)' is no address: write unix:/path, tcp://host:port, tls://host:port, http://host:port or https://host:port")
+        }
+    }
+
+    /// The path of a URL may be the root.
+    private static func withoutSlash(_ rest: Substring) -> Substring { rest.hasSuffix("/") ? rest.dropLast() : rest }
+
+    /// Whether it is the address of an HTTP receiver.
+    public var isHTTP: Bool {
+        switch self {
+        case .unix, .tcp, .tls: false
+        case .http, .https: true
+        }
+    }
+
+    /// Whether TLS is spoken there.
+    public var isTLS: Bool {
+        switch self {
+        case .unix, .tcp, .http: false
+        case .tls, .https: true
         }
     }
 
@@ -57,6 +88,8 @@ extension PushAddress: CustomStringConvertible {
         case .unix(let path): "unix:\(path)"
         case .tcp(let host, let port): "tcp://\(PushAddress.bracketed(host)):\(port)"
         case .tls(let host, let port): "tls://\(PushAddress.bracketed(host)):\(port)"
+        case .http(let host, let port): "http://\(PushAddress.bracketed(host)):\(port)"
+        case .https(let host, let port): "https://\(PushAddress.bracketed(host)):\(port)"
         }
     }
 

@@ -26,14 +26,15 @@ public struct PushEncoder: Sendable {
 
     private var head: ByteBuffer?
     private var metrics: ByteBuffer
-    private let format: PushFormat
+    /// Whether the metrics stand in a JSON string.
+    private let isEscaped: Bool
     private var tail: ByteBuffer?
 
     /// - Parameter metrics: Prometheus's text format, or whatever else is UTF-8 without NUL: it is sent as it is.
     public init(app: AppName, metrics: ByteBuffer, format: PushFormat) throws(InvalidMetrics) {
         if let fault = metrics.withUnsafeReadableBytes(PushEncoder.fault) { throw fault }
         self.metrics = metrics
-        self.format = format
+        isEscaped = format == .json
         switch format {
         case .json:
             var json = JSONWriter(capacity: 2 * AppName.maxLength + 8)
@@ -51,6 +52,50 @@ public struct PushEncoder: Sendable {
         }
     }
 
+    /// The same as an HTTP request that puts them in the place of the app's metrics.
+    /// - Parameters:
+    ///   - metrics: as above.
+    ///   - host: the value of `Host`.
+    ///   - user: the name and the password for basic auth.
+    public init(
+        app: AppName, metrics: ByteBuffer, host: String, user: (name: String, password: [UInt8])? = nil
+    ) throws(InvalidMetrics) {
+        if let fault = metrics.withUnsafeReadableBytes(PushEncoder.fault) { throw fault }
+        self.metrics = metrics
+        isEscaped = false
+        let path = app.description.utf8.reduce(into: "/apps/") { path, byte in
+            if PushEncoder.isUnreserved(byte) {
+                path.unicodeScalars.append(UnicodeScalar(byte))
+            } else {
+                path += (byte < 0x10 ? "%0" : "%") + String(byte, radix: 16, uppercase: true)
+            }
+        }
+        let authorization = user.map {
+            "Authorization: Basic \(Base64.encode(Array($0.name.utf8) + [UInt8(ascii: ":")] + $0.password))\r\n"
+        }
+        head = ByteBuffer(
+            string: """
+                PUT \(path) HTTP/1.1\r
+                Host: \(host)\r
+                User-Agent: exporter-proxy/\(ProgramVersion.current)\r
+                Content-Type: text/plain; version=0.0.4; charset=utf-8\r
+                Content-Length: \(metrics.readableBytes)\r
+                Connection: close\r
+                \(authorization ?? "")\r
+
+                """)
+    }
+
+    /// RFC 3986 §2.3; a slash may stand in a path.
+    private static func isUnreserved(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+            UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "/"):
+            true
+        default: false
+        }
+    }
+
     /// The next bytes to send; `nil` when the message is complete.
     public mutating func next() -> ByteBuffer? {
         if let head {
@@ -58,7 +103,7 @@ public struct PushEncoder: Sendable {
             return head
         }
         if let piece = metrics.readSlice(length: min(PushEncoder.pieceSize, metrics.readableBytes)), piece.readableBytes > 0 {
-            return format == .json ? PushEncoder.escaped(piece) : piece
+            return isEscaped ? PushEncoder.escaped(piece) : piece
         }
         defer { tail = nil }
         return tail

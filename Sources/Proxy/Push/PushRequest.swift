@@ -51,6 +51,21 @@ public struct PushRequest: Sendable {
         }
     }
 
+    /// The largest body, in bytes, that is decoded on an event loop: a millisecond or two.
+    public var mostOnEventLoop: Int {
+        if case .pushGroup = action { UndecodedPush.minSize / 4 } else { UndecodedPush.minSize }
+    }
+
+    /// The most memory, in bytes, that decoding takes beside the body.
+    /// - Parameters:
+    ///   - received: the size of the body as it was sent.
+    ///   - limit: the largest size uncompressed.
+    public func decodingCost(received: Int, limit: ByteCount) -> Int {
+        let size = min(coding == .gzip ? received * BodyBytes.maxRatio : received, limit.bytes)
+        // The shortest sample has four bytes, and takes 160 in its family.
+        if case .pushGroup = action { return 40 * size } else { return 2 * size }
+    }
+
     init(_ request: Request, contentType: String?, contentEncoding: String?) throws(Fault) {
         action = try Self.action(of: request, MediaType(contentType))
         coding = try Self.coding(contentEncoding)

@@ -70,7 +70,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        connection.received(unwrapInboundIn(data))
+        connection.received(unwrapInboundIn(data), at: context.eventLoop.now)
         act(context)
     }
 

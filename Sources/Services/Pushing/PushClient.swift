@@ -27,7 +27,7 @@ final class PushClient {
     private var timer: Scheduled<Void>?
 
     /// - Parameters:
-    ///   - tls: there for `tls://`.
+    ///   - tls: there for `tls://` and `https://`.
     ///   - timeout: for one attempt.
     ///   - retryTime: how long to try again while nothing listens.
     ///   - ended: called once, on the event loop.
@@ -61,7 +61,7 @@ final class PushClient {
     private func connect() {
         switch address {
         case .unix(let path): use(bootstrap.connect(unixDomainSocketPath: path))
-        case .tcp(let host, let port), .tls(let host, let port):
+        case .tcp(let host, let port), .tls(let host, let port), .http(let host, let port), .https(let host, let port):
             if let address = try? SocketAddress(ipAddress: host, port: Int(port)) { return use(bootstrap.connect(to: address)) }
             doing = "looking up \(host)"
             let resolver = HostResolver(maxLookups: 1)
@@ -79,7 +79,7 @@ final class PushClient {
     }
 
     private var bootstrap: ClientBootstrap {
-        let (encoder, tls) = (encoder, tls)
+        let (encoder, tls, isHTTP) = (encoder, tls, address.isHTTP)
         return ClientBootstrap(group: eventLoop)
             .connectTimeout(TimeAmount(timeout))
             // The receiver may end its side first; and what it said must be read all the same.
@@ -88,7 +88,7 @@ final class PushClient {
                 channel.eventLoop.makeCompletedFuture {
                     let pipeline = channel.pipeline.syncOperations
                     if let tls { try pipeline.addHandler(TLSHandler(client: tls.context, hostname: tls.serverName)) }
-                    try pipeline.addHandler(PushExchangeHandler(encoder, awaitsHandshake: tls != nil))
+                    try pipeline.addHandler(PushExchangeHandler(encoder, awaitsHandshake: tls != nil, isHTTP: isHTTP))
                 }
             }
     }

@@ -1,11 +1,12 @@
 import Glibc
+import HTTP
 import NIOCore
 import NIOTLS
 import Proxy
 import TLS
 
-/// Sends one message, ends its side, and waits for the receiver to end its own: nothing said until then means that all was applied.
-/// A receiver that refuses early is listened to although sending fails.
+/// Sends one message, ends its side, and waits for the receiver to end its own: nothing said until then means that all was applied. An HTTP
+/// receiver answers instead. A receiver that refuses early is listened to although sending fails.
 final class PushExchangeHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -41,6 +42,13 @@ final class PushExchangeHandler: ChannelInboundHandler {
     private var isSending = false
     private var lastWrite: EventLoopFuture<Void>?
     private var answer = ByteBuffer()
+    /// Reads the answer of an HTTP receiver; `nil` with any other.
+    private var response: ResponseDecoder?
+    /// What it has read; the body is in `answer`.
+    private var head: ResponseHead?
+    private var isAnswered = false
+    /// Bytes of the answer that have not been looked at.
+    private var unread = ByteBuffer()
     /// The first that went wrong; what the receiver said counts for more.
     private var error: (any Error)?
     private var context: ChannelHandlerContext?
@@ -48,8 +56,10 @@ final class PushExchangeHandler: ChannelInboundHandler {
     /// An end that came before `begin`.
     private var result: Result<Void, Failure>?
 
-    init(_ encoder: PushEncoder, awaitsHandshake: Bool) {
+    /// - Parameter isHTTP: whether the encoder gives an HTTP request.
+    init(_ encoder: PushEncoder, awaitsHandshake: Bool, isHTTP: Bool = false) {
         self.encoder = encoder
+        response = isHTTP ? ResponseDecoder() : nil
         state = awaitsHandshake ? .handshaking : .sending
     }
 
@@ -58,6 +68,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
         switch state {
         case .handshaking: "waiting for the TLS handshake"
         case .sending: "sending"
+        case .waiting where response != nil: "waiting for the receiver's answer; whether the metrics were applied is not known"
         case .waiting, .ended: "waiting for the receiver to end its side; whether the metrics were applied is not known"
         }
     }
@@ -96,7 +107,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
             state = .sending
             send(context)
         case ChannelEvent.inputClosed:
-            if PushExchangeHandler.hasNotReadAll(context.channel) { note(ChannelError.eof) }
+            if response == nil, PushExchangeHandler.hasNotReadAll(context.channel) { note(ChannelError.eof) }
             finish(context)
         default: break
         }
@@ -105,11 +116,38 @@ final class PushExchangeHandler: ChannelInboundHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         var bytes = unwrapInboundIn(data)
+        if response != nil { return read(&bytes, context) }
         answer.writeBuffer(&bytes)
         // One line is all that a receiver ever says; it means that nothing more will be taken.
         let isLine = answer.readableBytesView.contains(UInt8(ascii: "\n"))
         if isLine || answer.readableBytes >= PushExchangeHandler.maxAnswer { finish(context) }
     }
+
+    /// Takes what an HTTP receiver answers.
+    private func read(_ bytes: inout ByteBuffer, _ context: ChannelHandlerContext) {
+        unread.writeBuffer(&bytes)
+        do throws(ResponseError) {
+            while let event = try response?.next(&unread) {
+                switch event {
+                case .incomplete: return
+                case .head(let head): if !head.isInformational { self.head = head }
+                case .body(var piece):
+                    answer.writeBuffer(&piece)
+                    if answer.readableBytes < PushExchangeHandler.maxAnswer { continue }
+                    isAnswered = true
+                    return finish(context)
+                case .end:
+                    isAnswered = true
+                    return finish(context)
+                }
+            }
+        } catch {
+            note(NotHTTP())
+            finish(context)
+        }
+    }
+
+    private struct NotHTTP: Error {}
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // What the receiver said before may still be on its way up; the end of the channel comes after it.
@@ -135,6 +173,11 @@ final class PushExchangeHandler: ChannelInboundHandler {
 
     private func endOutput(_ context: ChannelHandlerContext) {
         state = .waiting
+        // The end of a request is known by its length; not every proxy in between answers a client that has ended its side.
+        if response != nil {
+            lastWrite?.assumeIsolated().whenFailure { [self] error in note(error) }
+            return
+        }
         let ended = context.eventLoop.makePromise(of: Void.self)
         lastWrite?.assumeIsolated().whenComplete { result in
             switch result {
@@ -177,6 +220,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
     }
 
     private var outcome: Result<Void, Failure> {
+        if response != nil { return httpOutcome }
         if answer.readableBytes > 0 { return .failure(PushExchangeHandler.failure(answer)) }
         switch (error, state) {
         case (let error?, _): return .failure(.other(words(error)))
@@ -187,6 +231,21 @@ final class PushExchangeHandler: ChannelInboundHandler {
         }
     }
 
+    private var httpOutcome: Result<Void, Failure> {
+        let line = PrintableText(String(decoding: answer.readableBytesView.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)).text
+        switch (head, error) {
+        case (let head?, _) where (200..<300).contains(head.status): return .success(())
+        case (let head?, _) where isAnswered || answer.readableBytes > 0:
+            guard line.hasPrefix("error: ") else {
+                return .failure(.other("it answered \(head.status) \(head.reason)\(line.isEmpty ? "" : ": \(line)")"))
+            }
+            return .failure(.refused(String(line.dropFirst("error: ".count))))
+        case (_, is NotHTTP): return .failure(.other("that is no HTTP receiver (receiver_http_socket): its answer is no HTTP"))
+        case (_, let error?): return .failure(.other(words(error)))
+        case (_, nil): return .failure(.other(words(ChannelError.eof)))
+        }
+    }
+
     private static func failure(_ answer: ByteBuffer) -> Failure {
         let bytes = answer.readableBytesView
         // A TLS record of an alert begins so (RFC 8446 §5.1).
@@ -194,7 +253,9 @@ final class PushExchangeHandler: ChannelInboundHandler {
             return .other("TLS is spoken there: write tls:// in place of tcp://, if it is a receiver and no scrape address")
         }
         if bytes.starts(with: "HTTP/".utf8) {
-            return .other("HTTP is spoken there, as on a scrape address: give the address of a receiver (receiver_tcp_socket)")
+            return .other(
+                "HTTP is spoken there, as on a scrape address: give the address of a receiver (receiver_tcp_socket), or write http:// if it is receiver_http_socket"
+            )
         }
         let line = PrintableText(String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)).text
         guard line.hasPrefix("error: ") else { return .other("that is no receiver of exporter-proxy; it answered: \(line)") }
@@ -204,7 +265,8 @@ final class PushExchangeHandler: ChannelInboundHandler {
     private func words(_ error: any Error) -> String {
         let isUncertain = if case .waiting = state { "; whether the metrics were applied is not known" } else { "" }
         switch error {
-        case TLSError.handshakeFailed, TLSError.closedDuringHandshake: return "\(error); if this receiver takes no TLS, write tcp://"
+        case TLSError.handshakeFailed, TLSError.closedDuringHandshake:
+            return "\(error); if this receiver takes no TLS, write \(response == nil ? "tcp" : "http")://"
         case ChannelError.eof, ChannelError.outputClosed, ChannelError.alreadyClosed, ChannelError.ioOnClosedChannel:
             return "the connection was closed before all was read\(isUncertain); does a receiver of exporter-proxy listen there?"
         case TLSError.truncated: return "the connection was cut\(isUncertain)"

@@ -12,10 +12,14 @@ public func push(_ job: PushJob) async throws(PushFailure) {
     // A receiver that is gone must be an error of one write, not the end of the process.
     signal(SIGPIPE, SIG_IGN)
     let tls = try PushTLS(job)
+    let user = try job.user()
     let metrics = try PushInput(file: job.file).read()
     let encoder: PushEncoder
     do throws(PushEncoder.InvalidMetrics) {
-        encoder = try PushEncoder(app: job.app, metrics: metrics, format: job.format)
+        switch job.address {
+        case .unix, .tcp, .tls: encoder = try PushEncoder(app: job.app, metrics: metrics, format: job.format)
+        case .http, .https: encoder = try PushEncoder(app: job.app, metrics: metrics, host: job.address.authority, user: user)
+        }
     } catch {
         throw PushFailure("\(job.file ?? "standard input"): \(error)")
     }
@@ -47,8 +51,10 @@ public struct PushJob: Sendable {
     public var address: PushAddress
     /// Holds the metrics; `nil` is standard input.
     public var file: String?
-    /// Of a `tls://` address; without meaning for others.
+    /// Of an address in TLS; without meaning for others.
     public var tls: PushTLSOptions
+    /// The user for an HTTP receiver, and the file that holds its password.
+    public var credentials: (user: String, passwordFile: String)?
     /// For connecting, sending and the receiver's last word together; reading the input does not count.
     public var timeout: Duration
     /// How long to try again while nothing listens at the address.
@@ -59,20 +65,42 @@ public struct PushJob: Sendable {
     /// A push as the command line asks for it.
     public init(
         app: AppName, format: PushFormat, address: PushAddress, file: String?, tls: PushTLSOptions = PushTLSOptions(),
-        timeout: Duration, retryTime: Duration = .zero, sendsUnchecked: Bool = false
+        credentials: (user: String, passwordFile: String)? = nil, timeout: Duration, retryTime: Duration = .zero,
+        sendsUnchecked: Bool = false
     ) {
         self.app = app
         self.format = format
         self.address = address
         self.file = file
         self.tls = tls
+        self.credentials = credentials
         self.timeout = timeout
         self.retryTime = retryTime
         self.sendsUnchecked = sendsUnchecked
     }
 }
 
-/// The options of the `push` command for `tls://` addresses; files by their paths.
+extension PushJob {
+    /// The user and the password that its file holds; a final newline does not count.
+    fileprivate func user() throws(PushFailure) -> (name: String, password: [UInt8])? {
+        guard let credentials else { return nil }
+        do throws(FileReadError) {
+            var password = try readFile(credentials.passwordFile, limit: ConfigLoader.maxFileSize).bytes
+            if password.last == UInt8(ascii: "\n") { password.removeLast() }
+            if password.last == UInt8(ascii: "\r") { password.removeLast() }
+            return (credentials.user, password)
+        } catch {
+            throw PushFailure("cannot read \(credentials.passwordFile): \(error)")
+        }
+    }
+}
+
+extension PushAddress {
+    /// The value of `Host`.
+    fileprivate var authority: String { description.firstRange(of: "://").map { String(description[$0.upperBound...]) } ?? "localhost" }
+}
+
+/// The options of the `push` command for `tls://` and `https://` addresses; files by their paths.
 public struct PushTLSOptions: Sendable {
     /// PEM: the authorities to trust; `nil` means the system's.
     public var caFile: String?
@@ -150,9 +178,13 @@ struct PushTLS: Sendable {
     /// The name to send and to verify.
     let serverName: String
 
-    /// - Returns: `nil` when the address is not `tls://`.
+    /// - Returns: `nil` when the address has no TLS.
     init?(_ job: PushJob) throws(PushFailure) {
-        guard case .tls(let host, _) = job.address else { return nil }
+        let host: String
+        switch job.address {
+        case .tls(let name, _), .https(let name, _): host = name
+        case .unix, .tcp, .http: return nil
+        }
         let config = job.tls
         serverName = config.serverName ?? host
         let settings = TLSClientSettings(

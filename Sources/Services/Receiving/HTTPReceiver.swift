@@ -21,7 +21,8 @@ struct HTTPReceiverSettings: Sendable {
         handshakeTimeout = TimeAmount(config.exporter.handshakeTimeout)
         timeouts = ServerConnection.Timeouts(
             head: TimeAmount(config.exporter.headerTimeout), body: TimeAmount(config.receiver.messageTimeout),
-            idle: TimeAmount(config.receiver.idleTimeout), write: TimeAmount(config.exporter.writeTimeout),
+            stall: TimeAmount(config.receiver.idleTimeout), idle: TimeAmount(config.receiver.idleTimeout),
+            write: TimeAmount(config.exporter.writeTimeout),
             response: TimeAmount(config.exporter.responseTimeout))
     }
 }

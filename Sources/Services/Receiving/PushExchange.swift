@@ -63,7 +63,12 @@ final class PushExchange: HTTPExchange {
         let beginning = destination.routes.begin(head, request, user: user, on: eventLoop) { user in
             sender(user)
         } refused: { rejection in
-            _ = report(rejection)
+            // A client may ask first whether a password is wanted: that is not worth a line.
+            if rejection == .unauthorized, request.authorization == nil, request.origin == nil, request.fetchSite == nil {
+                destination.metrics.countRejected(rejection)
+            } else {
+                _ = report(rejection)
+            }
         }
         switch beginning {
         case .answer(let response): return answered(response, head)
@@ -122,7 +127,7 @@ final class PushExchange: HTTPExchange {
         case .idle: return .now(PushRoutes.error(500, "internal server error"))
         case .discarding(let response, _): return .now(response)
         case .collecting(let push, let body, let sender):
-            switch destination.routes.end(push, body, from: sender, through: destination.source, most: UndecodedPush.minSize) {
+            switch destination.routes.end(push, body, from: sender, through: destination.source, most: push.mostOnEventLoop) {
             case .answer(let response, let rejection):
                 count(push, rejection, sender)
                 return .now(response)
@@ -134,7 +139,8 @@ final class PushExchange: HTTPExchange {
     private func later(_ push: PushRequest, _ body: BodyBytes, _ sender: Sender, on eventLoop: any EventLoop) -> Answer {
         let promise = eventLoop.makePromise(of: (Response, Rejection?).self)
         let pending = PendingAnswer(promise)
-        destination.largeMessages.run(cost: 2 * body.received) { [destination] in
+        let cost = push.decodingCost(received: body.received, limit: destination.settings.now.maxMessageSize)
+        destination.largeMessages.run(cost: cost) { [destination] in
             let outcome = destination.routes.end(push, body, from: sender, through: destination.source, most: .max)
             if case .answer(let response, let rejection) = outcome { pending.succeed(response, rejection) }
         }
@@ -152,7 +158,7 @@ final class PushExchange: HTTPExchange {
         let rejection: Rejection =
             switch error.status {
             case _ where error.isTruncated: .truncated
-            case 408 where isWithinBody: .timedOut(.message)
+            case 408 where isWithinBody: .timedOut(error.isStalled ? .idle : .message)
             case 413: .messageTooLarge(limit: destination.settings.now.maxMessageSize)
             case 503: .tooMuchInFlight(limit: destination.inflight.limit)
             default: .malformedRequest(error.reason)

@@ -12,6 +12,7 @@ enum Tools {
     static let prometheus = find("prometheus") ?? "prometheus"
     static let chromium = find("chromium") ?? "chromium"
     static let testssl = find("testssl") ?? "testssl"
+    static let pushgateway = find("prometheus-pushgateway") ?? "prometheus-pushgateway"
     static let promtool = find("promtool") ?? "promtool"
     /// Exporters of Debian packages; `nil` where they are missing.
     static let blackboxExporter = find("prometheus-blackbox-exporter")

@@ -12,6 +12,7 @@ import Testing
             ("tcp://localhost:65535", .tcp(host: "localhost", port: 65535)),
             ("tls://metrics.example.org:1", .tls(host: "metrics.example.org", port: 1)),
             ("tls://[fe80::1%eth0]:6554", .tls(host: "fe80::1%eth0", port: 6554)),
+            ("http://127.0.0.1:9091", .http(host: "127.0.0.1", port: 9091)), ("https://[::1]:1", .https(host: "::1", port: 1)),
         ])
     func reads(text: String, address: PushAddress) throws {
         #expect(try PushAddress(text) == address)
@@ -21,7 +22,8 @@ import Testing
     @Test(
         "anything else is refused, and the reason says what to write",
         arguments: [
-            ("", "unix:/path"), ("/run/a.sock", "unix:/path"), ("127.0.0.1:6554", "tcp://host:port"), ("http://host:1", "tcp://host:port"),
+            ("", "unix:/path"), ("/run/a.sock", "unix:/path"), ("127.0.0.1:6554", "tcp://host:port"), ("ftp://host:1", "http://host:port"),
+            ("http://host", "host:port"), ("http://host:1/apps", "1 to 65535"),
             ("unix:", "unix:/path"), ("tcp://host", "host:port"), ("tcp://[::1]", "host:port"), ("tcp://:1", "host"),
             ("tcp://host:", "1 to 65535"), ("tcp://host:0", "1 to 65535"), ("tcp://host:65536", "1 to 65535"),
             ("tcp://host:+1", "1 to 65535"),

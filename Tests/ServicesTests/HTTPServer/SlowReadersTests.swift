@@ -24,7 +24,7 @@ struct SlowReadersTests {
     private func response(leases: [PieceLease?] = [], handed: Int = 1) throws -> OutgoingResponse {
         var connection = ServerConnection(
             timeouts: .init(head: .seconds(1), idle: .seconds(1), write: .seconds(1), response: .seconds(1)), maxBody: 0)
-        connection.received(ByteBuffer(string: "GET / HTTP/1.1\r\nHost: h\r\n\r\n"))
+        connection.received(ByteBuffer(string: "GET / HTTP/1.1\r\nHost: h\r\n\r\n"), at: .now())
         while connection.next(isWritable: true) != nil {}
         var response = Response(
             status: 200, body: Array(repeating: ByteBuffer(repeating: 0x61, count: 131_072), count: 4), contentLength: 524_288)
