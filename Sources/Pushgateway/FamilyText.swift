@@ -35,31 +35,45 @@ struct FamilyText {
 
     private mutating func sample(_ name: String, _ labels: [Metric.Label], extra: (name: String, value: Double)? = nil, value: Double) {
         append(name)
-        var separator = "{"
+        var separator = UInt8(ascii: "{")
         for label in labels {
-            append("\(separator)\(label.name)=\"")
+            bytes.append(separator)
+            append(label.name)
+            append("=\"")
             appendEscaped(label.value, quotes: true)
-            append("\"")
-            separator = ","
+            bytes.append(UInt8(ascii: "\""))
+            separator = UInt8(ascii: ",")
         }
         if let extra {
-            append("\(separator)\(extra.name)=\"\(FloatText.text(of: extra.value))\"")
-            separator = ","
+            bytes.append(separator)
+            append(extra.name)
+            append("=\"")
+            append(FloatText.text(of: extra.value))
+            bytes.append(UInt8(ascii: "\""))
+            separator = UInt8(ascii: ",")
         }
-        if separator == "," { append("}") }
-        append(" \(FloatText.text(of: value))\n")
+        if separator == UInt8(ascii: ",") { bytes.append(UInt8(ascii: "}")) }
+        bytes.append(UInt8(ascii: " "))
+        append(FloatText.text(of: value))
+        bytes.append(UInt8(ascii: "\n"))
     }
 
-    private mutating func append(_ text: String) { bytes.append(contentsOf: text.utf8) }
+    private mutating func append(_ text: String) {
+        var text = text
+        text.withUTF8 { bytes.append(contentsOf: $0) }
+    }
 
     /// Backslash and line feed, and the quote in label values, get a backslash.
     private mutating func appendEscaped(_ text: String, quotes: Bool) {
-        for byte in text.utf8 {
-            switch byte {
-            case UInt8(ascii: "\\"): append("\\\\")
-            case UInt8(ascii: "\n"): append("\\n")
-            case UInt8(ascii: "\"") where quotes: append("\\\"")
-            default: bytes.append(byte)
+        var text = text
+        text.withUTF8 { text in
+            let needsEscape = { (byte: UInt8) in
+                byte == UInt8(ascii: "\\") || byte == UInt8(ascii: "\n") || (quotes && byte == UInt8(ascii: "\""))
+            }
+            guard text.contains(where: needsEscape) else { return bytes.append(contentsOf: text) }
+            for byte in text {
+                if needsEscape(byte) { bytes.append(UInt8(ascii: "\\")) }
+                bytes.append(byte == UInt8(ascii: "\n") ? UInt8(ascii: "n") : byte)
             }
         }
     }

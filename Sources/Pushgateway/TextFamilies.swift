@@ -90,8 +90,10 @@ public struct TextFamilies {
         families[index].kind = kind
         skipBlanks()
         let (labels, point) = try labels(of: name, kind)
-        let word = token()
-        guard let value = word.withBytes(FloatText.number) else { throw fault("expected float as value, got '\(shown(word))'") }
+        let word = tokenRange()
+        guard let value = FloatText.number(in: UnsafeRawBufferPointer(rebasing: text[word])) else {
+            throw fault("expected float as value, got '\(shown(string(word)))'")
+        }
         let hasTimestamp = try readTimestamp()
         switch kind {
         case .counter, .gauge, .untyped:
@@ -231,7 +233,13 @@ public struct TextFamilies {
 
     /// Up to the closing quote, which is consumed too.
     private mutating func labelValue() throws(FamilyFault) -> String {
-        var bytes: [UInt8] = []
+        let start = position
+        while let byte = current, byte != newline, byte != UInt8(ascii: "\\") {
+            position += 1
+            if byte == UInt8(ascii: "\"") { return string(start..<(position - 1)) }
+        }
+        // Most values have nothing that is escaped; only such a one is put together byte by byte.
+        var bytes = Array(text[start..<position])
         while let byte = current, byte != newline {
             position += 1
             switch byte {
@@ -266,10 +274,12 @@ public struct TextFamilies {
     }
 
     /// Up to a blank or the end of the line.
-    private mutating func token() -> String {
+    private mutating func token() -> String { string(tokenRange()) }
+
+    private mutating func tokenRange() -> Range<Int> {
         let start = position
         while let byte = current, !isBlank(byte), byte != newline { position += 1 }
-        return string(start..<position)
+        return start..<position
     }
 
     private mutating func restOfLine() -> String {

@@ -82,6 +82,7 @@ struct TextFamiliesTests {
             ("1a 1", "line 1: invalid metric name"),
             ("{} 1", "line 1: invalid metric name"),
             ("a{b=\"1\",b=\"2\"} 1", "line 1: duplicate label names for metric 'a'"),
+            ("a{" + (0..<20).map { "l\($0)=\"\"" }.joined(separator: ",") + ",l3=\"\"} 1", "line 1: duplicate label names for metric 'a'"),
             ("a{b} 1", "line 1: expected '=' after label name 'b'"),
             ("a{b=1} 1", "line 1: expected '\"' at start of the value of label 'b'"),
             ("a{b=\"1} 1", "line 1: label value contains an unescaped line feed, or has no closing quote"),
