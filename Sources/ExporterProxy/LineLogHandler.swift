@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import Services
 import Proxy
 
 /// Formats each event as one line: `2026-11-23T12:00:00.123Z info listening address=127.0.0.1:6555`, or the same as a JSON object.

@@ -1,6 +1,7 @@
 public import ArgumentParser
 import Glibc
 public import Logging
+import Services
 
 /// How and how much to log, as every command that logs takes it.
 struct LogOptions: ParsableArguments {
@@ -24,7 +25,7 @@ struct LogOptions: ParsableArguments {
     func bootstrap() -> LogWriter {
         let level = logLevel ?? LogOptions.environmentLevel.flatMap { Logger.Level(argument: $0) } ?? .info
         let style = style
-        let writer = LogWriter {
+        let writer = LogWriter(to: STDERR_FILENO) {
             LineLogHandler.line(style, .warning, "log lines dropped: standard error was not read", ["count": "\($0)"])
         }
         LoggingSystem.bootstrap { _ in LineLogHandler(style: style, level: level, writer: writer) }

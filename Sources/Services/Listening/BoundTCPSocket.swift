@@ -70,19 +70,19 @@ struct BoundTCPSocket: Sendable {
 }
 
 /// Why an address cannot be listened on; says what to do about it.
-public struct ListenError: Error, Equatable, CustomStringConvertible, Sendable {
+struct ListenError: Error, Equatable, CustomStringConvertible, Sendable {
     /// The address or socket path, as configured.
-    public let address: String
+    let address: String
     /// What is wrong, without the address.
-    public let reason: String
+    let reason: String
     /// The key at fault in the receiver's table, where it is another than the address: `unix_socket_user`.
-    public let key: String?
+    let key: String?
 
     /// Whether another socket has the address.
     private(set) var isAddressInUse = false
 
     /// For the operator: `cannot listen on 127.0.0.1:80: permission denied …`.
-    public var description: String { "cannot listen on \(address): \(reason)" }
+    var description: String { "cannot listen on \(address): \(reason)" }
 
     init(_ address: String, _ reason: String, key: String? = nil) {
         self.address = address

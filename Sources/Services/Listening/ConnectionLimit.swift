@@ -1,7 +1,7 @@
 import Synchronization
 
 /// How many connections are open, and how many may be; one for each receiving listener, one for all scrape listeners together.
-public final class ConnectionLimit: Sendable {
+final class ConnectionLimit: Sendable {
     private struct State {
         var open = 0
         var limit: Int
@@ -20,15 +20,15 @@ public final class ConnectionLimit: Sendable {
     private let state: Mutex<State>
 
     /// - Parameter limit: at least one.
-    public init(_ limit: Int) {
+    init(_ limit: Int) {
         state = Mutex(State(limit: limit))
     }
 
     /// Connections open now.
-    public var open: Int { state.withLock { $0.open } }
+    var open: Int { state.withLock { $0.open } }
 
     /// Applies from now on; connections beyond a lowered limit stay open.
-    public func set(_ limit: Int) {
+    func set(_ limit: Int) {
         let wake = state.withLock { state in
             state.limit = limit
             return state.takeWake()

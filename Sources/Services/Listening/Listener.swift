@@ -9,11 +9,11 @@ import Synchronization
 ///
 /// It opens in steps, so that a reload can take each step for all listeners before it takes the next: bound when made, then `listen`,
 /// `publish`, `start`. Dropping one that is not drained leaves its socket open.
-public final class Listener: Sendable {
+final class Listener: Sendable {
     /// As configured (with the port that the system picked, when port 0 was): the name in logs, in `/apps` and in metrics.
-    public let name: String
+    let name: String
     /// The TCP port bound; `nil` for a Unix socket.
-    public let port: UInt16?
+    let port: UInt16?
 
     private enum Socket {
         /// Connections are refused.
@@ -58,7 +58,7 @@ public final class Listener: Sendable {
     deinit { setup.metrics.remove(metrics) }
 
     /// Connections open now.
-    public var openConnections: Int { connections.count }
+    var openConnections: Int { connections.count }
 
     /// The Unix socket's file, once it is where clients look for it.
     var socketFile: UnixSocketFile? {
@@ -66,7 +66,7 @@ public final class Listener: Sendable {
     }
 
     /// Accepts connections from now on; those that came since `listen` have waited.
-    public func start() {
+    func start() {
         let channel: (any Channel)? = state.withLock { state in
             guard case .listening(let channel, let descriptor, false) = state.socket else { return nil }
             state.socket = .listening(channel, descriptor: descriptor, isStarted: true)
@@ -78,7 +78,7 @@ public final class Listener: Sendable {
     /// Stops listening, lets what is in flight finish, and closes what is left at the deadline. May be called again with another deadline.
     /// - Returns: how many connections had to be cut.
     @discardableResult
-    public func drain(within time: Duration) async -> Int {
+    func drain(within time: Duration) async -> Int {
         await stopListening(within: time)
         let eventLoop = setup.group.any()
         let emptied = connections.drainForGood(on: eventLoop)

@@ -1,9 +1,9 @@
 import NIOCore
 import Proxy
-public import TLS
+import TLS
 
 /// How the connections of a listener are carried.
-public enum Transport: Sendable {
+enum Transport: Sendable {
     /// Plain text only.
     case off
     /// TLS only.

@@ -1,38 +1,27 @@
 import Logging
-public import NIOCore
-public import Proxy
+import NIOCore
+import Proxy
 import TLS
 
 /// What a reload can change of a receiver without touching its socket; each new connection takes what is in force when it is accepted.
-public struct ReceiverSettings: Sendable {
+struct ReceiverSettings: Sendable {
     /// Always `.off` for a Unix socket.
-    public var transport: Transport
+    var transport: Transport
     /// What the connection speaks.
-    public var format: PushFormat
+    var format: PushFormat
     /// A larger message is refused.
-    public var maxMessageSize: ByteCount
+    var maxMessageSize: ByteCount
     /// A connection that sends nothing for this long is closed.
-    public var idleTimeout: TimeAmount
+    var idleTimeout: TimeAmount
     /// A message must be complete this long after its first byte.
-    public var messageTimeout: TimeAmount
+    var messageTimeout: TimeAmount
     /// For a TLS handshake.
-    public var handshakeTimeout: TimeAmount
+    var handshakeTimeout: TimeAmount
+}
 
-    /// Settings made of their parts.
-    public init(
-        transport: Transport, format: PushFormat, maxMessageSize: ByteCount, idleTimeout: TimeAmount, messageTimeout: TimeAmount,
-        handshakeTimeout: TimeAmount
-    ) {
-        self.transport = transport
-        self.format = format
-        self.maxMessageSize = maxMessageSize
-        self.idleTimeout = idleTimeout
-        self.messageTimeout = messageTimeout
-        self.handshakeTimeout = handshakeTimeout
-    }
-
+extension ReceiverSettings {
     /// - Parameter transport: made of `receiver.tls` for TCP; `.off` for the Unix socket.
-    public init(_ config: Config, transport: Transport) {
+    init(_ config: Config, transport: Transport) {
         self.init(
             transport: transport, format: config.receiver.format, maxMessageSize: config.receiver.maxMessageSize,
             idleTimeout: TimeAmount(config.receiver.idleTimeout), messageTimeout: TimeAmount(config.receiver.messageTimeout),
@@ -41,14 +30,14 @@ public struct ReceiverSettings: Sendable {
 }
 
 /// A listening TCP or Unix socket that takes pushes.
-public final class Receiver: ServedListener {
+final class Receiver: ServedListener {
     /// The listening socket: its name, its address, its connections.
-    public let listener: Listener
+    let listener: Listener
     private let limit: ConnectionLimit
     private let settings: SettingsInForce<ReceiverSettings>
 
     /// Where to receive.
-    public enum Address: Equatable, Sendable {
+    enum Address: Equatable, Sendable {
         case tcp(ListenAddress)
         case unix(UnixSocketConfig)
 
@@ -96,7 +85,7 @@ public final class Receiver: ServedListener {
     }
 
     /// Accepts connections from now on.
-    public func start() { listener.start() }
+    func start() { listener.start() }
 
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
         let isUnix = listener.port == nil
@@ -119,7 +108,7 @@ public final class Receiver: ServedListener {
     /// Stops listening, lets messages in flight finish, and closes what is left at the deadline.
     /// - Returns: how many connections had to be cut.
     @discardableResult
-    public func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
+    func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
 }
 
 /// Makes the pipelines of a receiver's connections.

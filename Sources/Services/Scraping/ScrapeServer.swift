@@ -1,39 +1,28 @@
-public import HTTP
-public import Logging
-public import NIOCore
-public import Proxy
+import HTTP
+import Logging
+import NIOCore
+import Proxy
 import TLS
 
 /// What a reload can change of the scrape side without touching its sockets; each new connection takes what is in force when it is accepted.
-public struct ScrapeSettings: Sendable {
+struct ScrapeSettings: Sendable {
     /// How connections are carried.
-    public var transport: Transport
+    var transport: Transport
     /// For a TLS handshake.
-    public var handshakeTimeout: TimeAmount
+    var handshakeTimeout: TimeAmount
     /// For a request's head, from its first byte; of a new connection from its begin.
-    public var headerTimeout: TimeAmount
+    var headerTimeout: TimeAmount
     /// For a kept connection without a request.
-    public var idleTimeout: TimeAmount
+    var idleTimeout: TimeAmount
     /// For a reader that takes no bytes.
-    public var writeTimeout: TimeAmount
+    var writeTimeout: TimeAmount
     /// The longest that a reader may take for one answer.
-    public var responseTimeout: TimeAmount
+    var responseTimeout: TimeAmount
+}
 
-    /// Settings made of their parts.
-    public init(
-        transport: Transport, handshakeTimeout: TimeAmount, headerTimeout: TimeAmount, idleTimeout: TimeAmount, writeTimeout: TimeAmount,
-        responseTimeout: TimeAmount
-    ) {
-        self.transport = transport
-        self.handshakeTimeout = handshakeTimeout
-        self.headerTimeout = headerTimeout
-        self.idleTimeout = idleTimeout
-        self.writeTimeout = writeTimeout
-        self.responseTimeout = responseTimeout
-    }
-
+extension ScrapeSettings {
     /// - Parameter transport: made of `config.tls`.
-    public init(_ config: ExporterConfig, transport: Transport) {
+    init(_ config: ExporterConfig, transport: Transport) {
         self.init(
             transport: transport, handshakeTimeout: TimeAmount(config.handshakeTimeout), headerTimeout: TimeAmount(config.headerTimeout),
             idleTimeout: TimeAmount(config.idleTimeout), writeTimeout: TimeAmount(config.writeTimeout),
@@ -47,7 +36,7 @@ public struct ScrapeSettings: Sendable {
 }
 
 /// What all scrape listeners share, and reloads keep: the routes, the limit of open connections, and what slow readers hold.
-public final class ScrapeServer: Sendable {
+final class ScrapeServer: Sendable {
     /// What all connections together may hold of bytes that were read and are not consumed: 4096 of them with a few KiB each.
     private static let maxReading = ByteCount.mebibytes(64)
 
@@ -60,7 +49,7 @@ public final class ScrapeServer: Sendable {
     private let logger: Logger
 
     /// - Parameter maxConnections: open connections of all listeners together; more are closed at once.
-    public init(
+    init(
         responder: any Responder, metrics: SelfMetrics, clock: @escaping @Sendable () -> Timestamp, maxConnections: Int,
         group: any EventLoopGroup, logger: Logger
     ) {
@@ -76,10 +65,10 @@ public final class ScrapeServer: Sendable {
     }
 
     /// Connections open now, of all listeners.
-    public var openConnections: Int { limit.open }
+    var openConnections: Int { limit.open }
 
     /// Applies from now on; open connections stay.
-    public func setMaxConnections(_ maximum: Int) { limit.set(maximum) }
+    func setMaxConnections(_ maximum: Int) { limit.set(maximum) }
 
     /// Binds one address. Connections are refused until its listener listens.
     /// - Parameters:
@@ -127,9 +116,9 @@ public final class ScrapeServer: Sendable {
 }
 
 /// One address where Prometheus scrapes.
-public final class ScrapeListener: ServedListener {
+final class ScrapeListener: ServedListener {
     /// The listening socket: its name, its address, its connections.
-    public let listener: Listener
+    let listener: Listener
     private let settings: SettingsInForce<ScrapeSettings>
 
     fileprivate init(listener: Listener, settings: SettingsInForce<ScrapeSettings>) {
@@ -139,7 +128,7 @@ public final class ScrapeListener: ServedListener {
     }
 
     /// Accepts connections from now on.
-    public func start() { listener.start() }
+    func start() { listener.start() }
 
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
         update(new.scrapeSettings, accessChanged: plan.changesScrapeAccess)
@@ -159,5 +148,5 @@ public final class ScrapeListener: ServedListener {
     /// Stops listening, lets exchanges in flight finish, and closes what is left at the deadline.
     /// - Returns: how many connections had to be cut.
     @discardableResult
-    public func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
+    func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
 }

@@ -1,23 +1,23 @@
 import Glibc
-public import NIOCore
-public import NIOPosix
-public import Proxy
+import NIOCore
+import NIOPosix
+import Proxy
 
 /// Runs the core's long work on a thread pool, away from the event loops.
-public struct ThreadPoolOffload: Offload {
+struct ThreadPoolOffload: Offload {
     private let pool: NIOThreadPool
     private let isLowPriority: Bool
 
     /// - Parameters:
     ///   - pool: started, and shut down after the last connection, by its owner.
     ///   - isLowPriority: whether its threads leave the processor to all others. Then nothing else may run there.
-    public init(_ pool: NIOThreadPool, isLowPriority: Bool = false) {
+    init(_ pool: NIOThreadPool, isLowPriority: Bool = false) {
         self.pool = pool
         self.isLowPriority = isLowPriority
     }
 
     /// As `Offload` says.
-    public func run<Result: Sendable>(
+    func run<Result: Sendable>(
         on eventLoop: any EventLoop, _ work: @escaping @Sendable () -> Result
     ) -> EventLoopFuture<Result> {
         let promise = eventLoop.makePromise(of: Result.self)
@@ -32,14 +32,14 @@ public struct ThreadPoolOffload: Offload {
 }
 
 /// Checks passwords on a thread of its own, of low priority, so that guessing them takes no time from scrapes.
-public struct PasswordThread: PasswordChecker {
+struct PasswordThread: PasswordChecker {
     private let pool: NIOThreadPool
 
     /// - Parameter pool: one thread, on which nothing else runs. Its owner starts it, and shuts it down after the last connection.
-    public init(_ pool: NIOThreadPool) { self.pool = pool }
+    init(_ pool: NIOThreadPool) { self.pool = pool }
 
     /// As `PasswordChecker` says.
-    public func check(_ password: [UInt8], against hash: BcryptHash, on eventLoop: any EventLoop) -> EventLoopFuture<Bool> {
+    func check(_ password: [UInt8], against hash: BcryptHash, on eventLoop: any EventLoop) -> EventLoopFuture<Bool> {
         let promise = eventLoop.makePromise(of: Bool.self)
         pool.submit { state in
             guard state == .active else { return promise.succeed(false) }

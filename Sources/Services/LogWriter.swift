@@ -4,7 +4,7 @@ import Synchronization
 
 /// Writes log lines to standard error from a thread of its own, so that a reader of the log that stops reading stops no event loop.
 /// At most `limit` bytes wait. Lines beyond that are dropped, and their number is logged when there is room again.
-final class LogWriter: Sendable {
+public final class LogWriter: Sendable {
     /// How many bytes may wait at most.
     static let limit = 1 << 20
 
@@ -23,13 +23,13 @@ final class LogWriter: Sendable {
     /// - Parameters:
     ///   - descriptor: where lines go.
     ///   - notice: makes the line that says how many are missing.
-    init(to descriptor: CInt = STDERR_FILENO, notice: @escaping @Sendable (_ dropped: Int) -> String) {
+    public init(to descriptor: CInt, notice: @escaping @Sendable (_ dropped: Int) -> String) {
         self.descriptor = descriptor
         self.notice = notice
     }
 
     /// Hands over one line, its newline included. Never blocks.
-    func write(_ line: String) {
+    public func write(_ line: String) {
         let size = line.utf8.count
         let dropped: Int? = waiting.withLock { waiting in
             guard waiting.bytes + size <= LogWriter.limit else {
@@ -49,7 +49,7 @@ final class LogWriter: Sendable {
     }
 
     /// Waits until what was handed over is written, for one second at most. Call before the process exits.
-    func flush() {
+    public func flush() {
         let done = DispatchSemaphore(value: 0)
         queue.async { [self] in
             let dropped = waiting.withLock { waiting in
@@ -65,5 +65,25 @@ final class LogWriter: Sendable {
     private func put(_ text: String) {
         var text = text
         text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: descriptor) }
+    }
+}
+
+/// Writes all bytes to a descriptor, and waits while it takes none. What is left is dropped when its reader is gone.
+public func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: CInt) {
+    var rest = bytes
+    while !rest.isEmpty {
+        let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
+        if written < 0 {
+            switch errno {
+            case EINTR: continue
+            case EAGAIN:
+                // Another process that shares the descriptor has made it non-blocking.
+                var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                poll(&ready, 1, -1)
+                continue
+            default: return
+            }
+        }
+        if written > 0 { rest = UnsafeRawBufferPointer(rebasing: rest[written...]) }
     }
 }

@@ -1,0 +1,78 @@
+import Dispatch
+import Glibc
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Services
+
+@Suite("Lines of the log")
+struct LogWriterTests {
+    @Test("a reader that stops reading holds up nobody; it learns how many lines are missing, and the rest is whole")
+    func stoppedReader() async throws {
+        let pipe = try Pipe()
+        defer { pipe.close() }
+        let writer = LogWriter(to: pipe.end) { dropped in "\(dropped) lines dropped\n" }
+        let line = String(repeating: "x", count: 1023) + "\n"
+        let fitting = LogWriter.limit / line.utf8.count
+
+        // Nothing is read: beyond the limit, lines are dropped, and no call waits.
+        for _ in 0..<fitting + 10 { writer.write(line) }
+        let received = Mutex([UInt8]())
+        async let end: Void = pipe.readAll { bytes in received.withLock { $0 += bytes } }
+        try await wait(for: "the lines that fit") { received.withLock { $0.count } >= LogWriter.limit }
+        writer.write("last\n")
+        writer.flush()
+        pipe.closeEnd()
+        await end
+
+        let text = received.withLock { String(decoding: $0, as: UTF8.self) }
+        // The first line may have left for the pipe before the last ones came, so that one or two more fit.
+        let lines = text.split(separator: "\n")
+        let whole = lines.count { $0.utf8.count == 1023 }
+        #expect(lines.suffix(2) == ["\(fitting + 10 - whole) lines dropped", "last"])
+        #expect(whole + 2 == lines.count && whole >= fitting && whole < fitting + 10)
+    }
+}
+
+/// A pipe whose writing end is handed to the code under test.
+private final class Pipe: Sendable {
+    let begin: CInt
+    let end: CInt
+    private let isEndOpen = Mutex(true)
+
+    init() throws {
+        var descriptors: [CInt] = [-1, -1]
+        guard pipe(&descriptors) == 0 else { throw NoPipe() }
+        (begin, end) = (descriptors[0], descriptors[1])
+    }
+
+    struct NoPipe: Error {}
+
+    /// Reads to the end, on a thread of its own.
+    func readAll(_ body: @escaping @Sendable ([UInt8]) -> Void) async {
+        await withCheckedContinuation { continuation in
+            DispatchQueue(label: "reader").async { [begin] in
+                var buffer = [UInt8](repeating: 0, count: 64 << 10)
+                while true {
+                    let count = read(begin, &buffer, buffer.count)
+                    guard count > 0 else { break }
+                    body(Array(buffer[..<count]))
+                }
+                continuation.resume()
+            }
+        }
+    }
+
+    func closeEnd() {
+        isEndOpen.withLock { isOpen in
+            if isOpen { Glibc.close(end) }
+            isOpen = false
+        }
+    }
+
+    func close() {
+        closeEnd()
+        Glibc.close(begin)
+    }
+}
