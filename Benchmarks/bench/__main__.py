@@ -2,7 +2,7 @@
 import argparse
 import os
 
-from . import bench as benching, curves, guard, others, plot, pushes, report, scrapes, servers
+from . import bench as benching, checks, curves, guard, others, plot, pushes, report, scrapes, servers
 
 
 def main():
@@ -46,6 +46,7 @@ def measure(bench, quick):
     scrapes.run(bench, nginx, quick)
     pushes.run(bench)
     pushes.run_http(bench)
+    checks.run(bench)
     others.run(bench, nginx, quick)
     curves.run(bench, quick)
 

@@ -70,7 +70,7 @@ class Server:
 class Proxy(Server):
     """exporter-proxy with a Unix, a TCP and an HTTP receiver."""
 
-    def __init__(self, bench, name, tls="off", format="json", targets=(), threads=None, interval="1s", extra="", validate="report", wrapper=()):
+    def __init__(self, bench, name, tls="off", format="json", targets=(), threads=None, interval="1s", extra="", validate="report", metrics="", wrapper=()):
         folder = bench.folder(name)
         self.port, self.tcp, self.socket = free_port(), free_port(), os.path.join(folder, "push.sock")
         self.http = free_port()
@@ -98,6 +98,7 @@ class Proxy(Server):
             receiver_http_socket = "{HOST}:{self.http}"
             [metrics]
             validate = "{validate}"
+            {metrics}
             [poll_external]
             poll_other_scrape_endpoints = {str(bool(targets)).lower()}
             other_scrape_endpoints = [{urls}]
