@@ -63,7 +63,7 @@ struct FamilyText {
         text.withUTF8 { bytes.append(contentsOf: $0) }
     }
 
-    /// Backslash and line feed, and the quote in label values, get a backslash.
+    /// Appends the text with a backslash before each backslash and line feed, and in label values before each quote.
     private mutating func appendEscaped(_ text: String, quotes: Bool) {
         var text = text
         text.withUTF8 { text in

@@ -1,10 +1,10 @@
 import Glibc
 
-/// Numbers as the text format writes them: what Go's `ParseFloat` reads, without hexadecimal floats and underscores.
+/// Numbers of the text format: those that Go's `ParseFloat` reads, without hexadecimal floats and underscores.
 enum FloatText {
-    /// The number that `text` is; `nil` when it is none, or too large for a double.
+    /// The number in `text`; `nil` when it is not a number, or too large for a double.
     static func number(in text: UnsafeRawBufferPointer) -> Double? {
-        // strtod takes more than the format does (hexadecimal, `nan(…)`, white space) and needs a final NUL.
+        // strtod accepts more than the format (hexadecimal, `nan(…)`, white space) and needs a final NUL.
         guard (1...maxLength).contains(text.count) else { return nil }
         if let word = word(in: text) { return word }
         guard isDecimal(text) else { return nil }
@@ -17,7 +17,7 @@ enum FloatText {
         }
     }
 
-    /// The number as text: whole numbers without a fraction, others with as few digits as name them.
+    /// The number as text: whole numbers without a fraction, others with as few digits as possible.
     static func text(of value: Double) -> String {
         if value.isNaN { return "NaN" }
         if value.isInfinite { return value > 0 ? "+Inf" : "-Inf" }
@@ -28,7 +28,7 @@ enum FloatText {
         return value.description
     }
 
-    /// No number needs as many characters; longer text is refused without being looked at.
+    /// No number needs as many characters, so longer text is refused without reading it.
     private static let maxLength = 1024
 
     /// `Inf`, `infinity` and `NaN`, whatever their case; only infinity has a sign.

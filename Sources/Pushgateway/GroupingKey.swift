@@ -1,9 +1,9 @@
-/// The labels that name a group, as the path of a request gives them: `/metrics/job/JOB{/LABEL/VALUE}`.
+/// The labels that name a group, from the path of a request: `/metrics/job/JOB{/LABEL/VALUE}`.
 ///
-/// The grammar is the Pushgateway's: `job@base64` and `LABEL@base64` announce a value in base64url, with or without padding; of a repeated
-/// label the last value counts, and the job of the path's beginning wins over a label `job`.
+/// The syntax is the Pushgateway's: after `job@base64` and `LABEL@base64` comes a value in base64url, with or without padding. Of a
+/// repeated label the last value counts, and the job at the start of the path wins over a label `job`.
 public struct GroupingKey: Hashable, Sendable {
-    /// Why a path names no group.
+    /// Why a path does not name a group.
     public enum Fault: Error, Equatable, Sendable, CustomStringConvertible {
         case noJob
         case oddParts
@@ -35,13 +35,13 @@ public struct GroupingKey: Hashable, Sendable {
     /// The value of the label `job`.
     public var job: String { labels.first { $0.name == "job" }?.value ?? "" }
 
-    /// Reads what follows `/metrics/` in a percent-decoded path.
+    /// Reads the rest of a percent-decoded path after `/metrics/`.
     public init(path: some StringProtocol) throws(Fault) {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count >= 2, parts[0] == "job" || parts[0] == "job@base64" else { throw .noJob }
         var values: [String: String] = [:]
         var rest = parts.dropFirst(2)
-        // A path that ends in one slash ends before it.
+        // One slash at the end of the path does not count.
         if rest.count == 1, rest.first?.isEmpty == true { rest = [] }
         guard rest.count.isMultiple(of: 2) else { throw .oddParts }
         var index = rest.startIndex
@@ -130,6 +130,6 @@ public struct GroupingKey: Hashable, Sendable {
         return result
     }
 
-    /// A label's name as messages show it: printable, and not long.
+    /// A label's name for messages: printable and short.
     private static func shown(_ name: some StringProtocol) -> String { encoded(String(name.prefix(80))) }
 }

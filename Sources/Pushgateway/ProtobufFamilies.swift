@@ -1,8 +1,8 @@
 /// Reads length-delimited `io.prometheus.client.MetricFamily` messages (protobuf.dev/programming-guides/encoding), which Go's client
-/// library pushes. Fields that the text format cannot carry (exemplars, native histograms, created timestamps) are skipped.
+/// library pushes. Fields that do not exist in the text format (exemplars, native histograms, created timestamps) are skipped.
 public enum ProtobufFamilies {
-    /// The families, of a repeated name the last one.
-    /// - Throws: `.malformed`, with the offset of the byte at fault.
+    /// Reads the families; of a repeated name the last one counts.
+    /// - Throws: `.malformed`, with the offset of the wrong byte.
     public static func read(_ bytes: UnsafeRawBufferPointer) throws(FamilyFault) -> [MetricFamily] {
         var reader = WireReader(bytes)
         var families: [MetricFamily] = []
@@ -32,7 +32,7 @@ public enum ProtobufFamilies {
             default: break
             }
         }
-        // The kind may stand behind the metrics that it is about.
+        // The kind may come after the metrics.
         for message in metrics { family.metrics.append(try metric(message, family.kind)) }
         return family
     }
@@ -43,7 +43,7 @@ public enum ProtobufFamilies {
         case 1: .gauge
         case 2: .summary
         case 3: .untyped
-        // A gauge histogram is written as the histogram that it is to readers of text.
+        // The text format has no gauge histogram, so it is written as a histogram.
         case 4, 5: .histogram
         default: throw reader.fault("unknown metric type \(number)")
         }
@@ -81,7 +81,7 @@ public enum ProtobufFamilies {
         return label
     }
 
-    /// Of a counter, gauge or untyped metric, whose value is always field 1.
+    /// The value of a counter, gauge or untyped metric, which is always field 1.
     private static func number(_ message: WireReader) throws(FamilyFault) -> Double {
         var reader = message
         var number = 0.0
@@ -125,13 +125,13 @@ public enum ProtobufFamilies {
     }
 }
 
-/// Reads the fields of one message: never behind its end, and in linear time.
+/// Reads the fields of one message, never beyond its end, and in linear time.
 private struct WireReader {
     enum Value {
         case varint(UInt64)
         case double(Double)
         case bytes(WireReader)
-        /// Of 32 bits; no field that is read here has it.
+        /// 32 bits; the fields that are read here do not use it.
         case skipped
     }
 
@@ -167,7 +167,7 @@ private struct WireReader {
         }
     }
 
-    /// What a length and as many bytes hold.
+    /// A message of a length and that number of bytes.
     mutating func message() throws(FamilyFault) -> WireReader {
         let length = try varint()
         guard length <= UInt64(end - position) else { throw fault("a length of \(length) bytes where \(end - position) are left") }
