@@ -3,7 +3,7 @@ import Glibc
 import Proxy
 import Services
 
-/// Says what is wrong with a configuration, without running it.
+/// Reports the problems of a configuration, without running it.
 struct CheckCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "check",
@@ -40,7 +40,7 @@ struct CheckCommand: ParsableCommand {
         var description: String
     }
 
-    /// Takes the rights of another user, for good: the process only checks and ends.
+    /// Takes the rights of another user. This cannot be undone; the process only checks and ends.
     private func become(_ name: String) throws(UserError) {
         errno = 0
         guard let entry = getpwnam(name) else { throw UserError(description: "--user: unknown user \(name)") }

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Glibc
 
-/// Which configuration file, as every command that reads one takes it.
+/// The option for the configuration file, for every command that reads one.
 struct ConfigOptions: ParsableArguments {
     @Option(
         name: [.short, .long],
@@ -12,11 +12,11 @@ struct ConfigOptions: ParsableArguments {
 
     private static let defaults = ["./config.toml", "/etc/exporter-proxy/config.toml"]
 
-    /// The file to read. A file that is named is taken as it is: whether it can be read is said where it is read.
-    /// - Throws: when none is named and no default is there.
+    /// The file to read. A named file is returned without a check; reading it reports an error.
+    /// - Throws: when no file is named and no default file exists.
     func file() throws -> String {
         if let config { return config }
-        // Only a file that is missing makes way for the next: one that cannot be read must not be passed over in silence.
+        // The next file is used only if this one is missing: a file that cannot be read must not be skipped silently.
         guard let file = ConfigOptions.defaults.first(where: { access($0, F_OK) == 0 || errno != ENOENT }) else {
             throw NoConfigFile(
                 description:

@@ -4,7 +4,7 @@ import Services
 import Proxy
 
 /// Formats each event as one line: `2026-11-23T12:00:00.123Z info listening address=127.0.0.1:6555`, or the same as a JSON object.
-/// Text from outside is escaped, so that an event is one line and looks like nothing else.
+/// Text from outside is escaped, so that an event is one line and cannot imitate another one.
 struct LineLogHandler: LogHandler {
     var metadata = Logger.Metadata()
     var logLevel: Logger.Level
@@ -29,7 +29,7 @@ struct LineLogHandler: LogHandler {
         writer.write(LineLogHandler.line(style, event.level, event.message.description, all))
     }
 
-    /// One event as a whole line, its newline included.
+    /// One event as a whole line with its newline.
     static func line(_ style: LogStyle, _ level: Logger.Level, _ message: String, _ metadata: Logger.Metadata = [:]) -> String {
         let pairs = metadata.sorted { $0.key < $1.key }.map { ($0.key, text(of: $0.value)) }
         let time = time()

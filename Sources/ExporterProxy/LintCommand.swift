@@ -1,7 +1,7 @@
 import ArgumentParser
 import Services
 
-/// Says what is wrong with metrics, without sending them.
+/// Reports the problems of metrics, without sending them.
 struct LintCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lint",

@@ -3,7 +3,7 @@ import Glibc
 public import Logging
 import Services
 
-/// How and how much to log, as every command that logs takes it.
+/// The options for logging, for every command that logs.
 struct LogOptions: ParsableArguments {
     @Option(
         help: ArgumentHelp(
@@ -21,7 +21,7 @@ struct LogOptions: ParsableArguments {
         }
     }
 
-    /// Makes standard error the place where all logs go. Call once.
+    /// Directs all logs to standard error. Call once.
     func bootstrap() -> LogWriter {
         let level = logLevel ?? LogOptions.environmentLevel.flatMap { Logger.Level(argument: $0) } ?? .info
         let style = style
@@ -32,7 +32,7 @@ struct LogOptions: ParsableArguments {
         return writer
     }
 
-    /// How lines look.
+    /// The format of lines.
     var style: LogStyle { LogStyle(format: logFormat, hasPriorities: LogStyle.journalReadsStandardError) }
 
     private static let levels = Logger.Level.allCases.map(\.rawValue).joined(separator: ", ")
@@ -44,7 +44,7 @@ struct LogOptions: ParsableArguments {
 }
 
 extension Logger.Level: @retroactive ExpressibleByArgument {
-    /// Accepts any letter case.
+    /// Accepts upper and lower case.
     public init?(argument: String) {
         self.init(rawValue: argument.lowercased())
     }
@@ -56,13 +56,13 @@ enum LogFormat: String, ExpressibleByArgument, CaseIterable, Sendable {
     case json
 }
 
-/// How log lines look.
+/// The format of log lines.
 struct LogStyle: Sendable {
     var format: LogFormat
-    /// Whether each line begins with its priority, `<3>`, which the journal takes off again (sd-daemon(3)).
+    /// Whether each line begins with its priority, `<3>`, which the journal removes (sd-daemon(3)).
     var hasPriorities = false
 
-    /// What a line of this level begins with.
+    /// The prefix of lines of this level.
     func prefix(of level: Logger.Level) -> String {
         guard hasPriorities else { return "" }
         return switch level {
@@ -75,7 +75,7 @@ struct LogStyle: Sendable {
         }
     }
 
-    /// Whether standard error is a stream of the journal: systemd says which in `JOURNAL_STREAM` (systemd.exec(5)).
+    /// Whether standard error is a stream of the journal, which systemd names in `JOURNAL_STREAM` (systemd.exec(5)).
     static var journalReadsStandardError: Bool {
         guard let stream = getenv("JOURNAL_STREAM") else { return false }
         var status = stat()

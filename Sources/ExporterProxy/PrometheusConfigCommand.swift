@@ -3,7 +3,7 @@ import Glibc
 import Proxy
 import Services
 
-/// Prints what goes into prometheus.yml.
+/// Prints the jobs for prometheus.yml.
 struct PrometheusConfigCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "prometheus-config",
@@ -33,7 +33,7 @@ struct PrometheusConfigCommand: ParsableCommand {
     }
 
     private static func host(_ argument: String) throws -> String {
-        // The port is the configuration's.
+        // The port comes from the configuration.
         let isHost: (String) -> Bool = { (try? PushAddress("tcp://\($0):1")) != nil }
         // HOST:PORT has one colon, an IPv6 address two at least.
         guard isHost(argument) || (argument.count { $0 == ":" } > 1 && isHost("[\(argument)]")) else {

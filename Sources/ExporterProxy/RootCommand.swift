@@ -17,7 +17,7 @@ enum Program {
     }
 }
 
-/// Arguments in, exit code out: the program's decisions are made in `Services`.
+/// Parses arguments and returns an exit code. `Services` makes the program's decisions.
 struct RootCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "exporter-proxy",

@@ -20,10 +20,10 @@ struct ServeCommand: AsyncParsableCommand {
             try await serve(configFile: file, logger: Logger(label: "exporter-proxy"))
         } catch let problems as ConfigProblems {
             switch log.logFormat {
-            // As compilers print them, so that editors can jump to the place.
+            // In the format of compilers, so that editors can jump to the position.
             case .text:
                 for problem in problems.problems { writer.write("\(log.style.prefix(of: problem.logLevel))\(problem)\n") }
-            // Whatever the level, as in text: they say why the program does not run.
+            // Printed at every level, as in text, because they explain why the program does not run.
             case .json:
                 for problem in problems.problems {
                     writer.write(LineLogHandler.line(log.style, problem.logLevel, "\(problem)", problem.logMetadata))

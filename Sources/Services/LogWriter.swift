@@ -2,10 +2,10 @@ import Dispatch
 import Glibc
 import Synchronization
 
-/// Writes log lines to standard error from a thread of its own, so that a reader of the log that stops reading stops no event loop.
+/// Writes log lines to standard error on a thread of its own, so that a blocked reader of the log blocks no event loop.
 /// At most `limit` bytes wait. Lines beyond that are dropped, and their number is logged when there is room again.
 public final class LogWriter: Sendable {
-    /// How many bytes may wait at most.
+    /// The limit of waiting bytes.
     static let limit = 1 << 20
 
     private struct Waiting {
@@ -13,7 +13,7 @@ public final class LogWriter: Sendable {
         var dropped = 0
     }
 
-    /// A line of the log's own format that says how many are missing.
+    /// Makes the line about dropped lines, in the log's own format.
     private let notice: @Sendable (_ dropped: Int) -> String
     private let queue = DispatchQueue(label: "exporter-proxy.log")
     private let waiting = Mutex(Waiting())
@@ -22,14 +22,14 @@ public final class LogWriter: Sendable {
 
     /// - Parameters:
     ///   - descriptor: where lines go.
-    ///   - notice: makes the line that says how many are missing.
-    public init(to descriptor: CInt, notice: @escaping @Sendable (_ dropped: Int) -> String) {
+    ///   - notice: makes the line about dropped lines.
+    init(to descriptor: CInt = STDERR_FILENO, notice: @escaping @Sendable (_ dropped: Int) -> String) {
         self.descriptor = descriptor
         self.notice = notice
     }
 
-    /// Hands over one line, its newline included. Never blocks.
-    public func write(_ line: String) {
+    /// Adds one line with its newline. Never blocks.
+    func write(_ line: String) {
         let size = line.utf8.count
         let dropped: Int? = waiting.withLock { waiting in
             guard waiting.bytes + size <= LogWriter.limit else {
@@ -48,8 +48,8 @@ public final class LogWriter: Sendable {
         }
     }
 
-    /// Waits until what was handed over is written, for one second at most. Call before the process exits.
-    public func flush() {
+    /// Waits until all added lines are written, for at most one second. Call before the process exits.
+    func flush() {
         let done = DispatchSemaphore(value: 0)
         queue.async { [self] in
             let dropped = waiting.withLock { waiting in

@@ -139,7 +139,7 @@ extension PollFailure {
         case .response(.malformed(let words)): self = .notHTTP(words)
         case .response(.headTooLarge(let limit)): self = .headTooLarge(limit: ByteCount(limit))
         case .tooManyInformationalResponses: self = .tooManyInformationalResponses
-        case .unexpectedBytes: self = .notHTTP("bytes came that were not asked for")
+        case .unexpectedBytes: self = .notHTTP("it sent bytes that answer no request")
         case .endedWhileOpening: self = .connectionEnded(.handshake, reason: nil)
         case .endedBeforeHead: self = .connectionEnded(.awaitingHead, reason: nil)
         case .endedWithinBody: self = .connectionEnded(.readingBody, reason: nil)

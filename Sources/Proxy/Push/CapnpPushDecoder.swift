@@ -6,17 +6,17 @@ public import NIOCore
 /// Framing (capnproto.org/encoding.html, "Serialization Over a Stream"): the number of segments less one, the size of each in
 /// words, padding to a word, the segments.
 public struct CapnpPushDecoder: PushDecoder {
-    /// More segments are refused, as libcapnp does.
+    /// The limit of segments, as in libcapnp.
     public static let maxSegments = 512
 
     private let limit: Int
     private var buffer = MessageBuffer()
-    /// The current message's size, segment table included, once the table is there.
+    /// The current message's size with its segment table; `nil` until the table is complete.
     private var messageSize: Int?
-    /// Whether no message has begun yet: only then can the bytes be something else altogether.
+    /// Whether no message has begun yet. Only then can the bytes be another format.
     private var isAtStart = true
 
-    /// - Parameter maxMessageSize: bytes of a message, segment table included; a larger one is refused before it is buffered.
+    /// - Parameter maxMessageSize: the limit of a message with its segment table; a larger one is refused before it is buffered.
     public init(maxMessageSize: ByteCount) {
         // ByteBuffer counts in 32 bits.
         self.limit = min(maxMessageSize.bytes, Int(Int32.max))
@@ -55,7 +55,7 @@ public struct CapnpPushDecoder: PushDecoder {
 
     // MARK: Framing
 
-    /// The bytes of the current message that are there.
+    /// The received bytes of the current message.
     private var beginning: ByteBuffer { buffer.beginning.readableBytes > 0 ? buffer.beginning : buffer.input }
 
     /// The size of the message that begins here; `nil` when its table is not complete.
@@ -84,7 +84,7 @@ public struct CapnpPushDecoder: PushDecoder {
         guard bytes.readableBytes >= 4, let last = number(0) else { return .incomplete(4) }
         let segments = last + 1
         guard segments <= Self.maxSegments else {
-            // A few bytes more may tell what they are; too many segments they are anyway.
+            // A few more bytes may show the format. They are refused in any case, for too many segments.
             let isAll = bytes.readableBytes >= UnexpectedBeginning.longest
             guard let rejection = rejectionOfForeign(bytes, isAll: isAll) else { return .incomplete(bytes.readableBytes + 1) }
             throw rejection
@@ -103,7 +103,7 @@ public struct CapnpPushDecoder: PushDecoder {
         return .messageSize(size)
     }
 
-    /// Why bytes that begin no message are refused; `nil` when more are needed to tell.
+    /// Why bytes that do not begin a message are refused; `nil` when more bytes are needed to decide.
     /// - Parameter onlyCertain: whether to answer `nil` for bytes without a name, too.
     private func rejectionOfForeign(_ bytes: ByteBuffer, isAll: Bool, onlyCertain: Bool = false) -> Rejection? {
         let view = bytes.readableBytesView
@@ -133,7 +133,7 @@ struct CapnpMessage: Sendable {
 
     func decode() throws(Rejection) -> Push {
         let result = bytes.withUnsafeReadableBytes { bytes in
-            // libcapnp reads whole words where they stand.
+            // libcapnp reads whole words in place.
             if UInt(bitPattern: bytes.baseAddress) % 8 == 0 { return Self.read(bytes) }
             return withUnsafeTemporaryAllocation(byteCount: bytes.count, alignment: 8) { aligned in
                 aligned.copyMemory(from: bytes)

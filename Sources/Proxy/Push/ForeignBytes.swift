@@ -1,6 +1,6 @@
 import NIOCore
 
-/// Another format or protocol than a receiver takes.
+/// A format or protocol that a receiver does not accept.
 public enum ForeignBytes: Hashable, Sendable {
     case json
     case capnp
@@ -9,10 +9,10 @@ public enum ForeignBytes: Hashable, Sendable {
     case gzip
 }
 
-/// What the first bytes of a connection are when they begin no message of the receiver's format. Only a certain match gets a name.
+/// The format of a connection's first bytes if they do not begin a message of the receiver's format. Only a certain match gets a name.
 enum UnexpectedBeginning: Hashable {
     case foreign(ForeignBytes)
-    /// A number, the size of what follows, in front of a JSON object.
+    /// A number, the size of the object, before a JSON object.
     case lengthPrefix
     case byteOrderMark
     /// The first byte of metrics in the text format, perhaps.
@@ -39,10 +39,10 @@ enum UnexpectedBeginning: Hashable {
             [(.foreign(.http), Array("\(method) /".utf8)), (.foreign(.http), Array("\(method) http".utf8))]
         }
 
-    /// Looks at bytes of which the first is neither white space nor an opening brace, or at those that a Cap'n Proto receiver refuses.
+    /// Checks bytes that begin with neither white space nor an opening brace, or those that a Cap'n Proto receiver refuses.
     /// - Parameters:
-    ///   - bytes: the connection's first ones, white space before them left out.
-    ///   - isAll: whether no more can come.
+    ///   - bytes: the connection's first bytes, without white space before them.
+    ///   - isAll: whether no more bytes can follow.
     /// - Returns: `nil` when more bytes are needed to tell.
     static func look(at bytes: some Collection<UInt8>, isAll: Bool) -> UnexpectedBeginning? {
         let beginning = Array(bytes.prefix(longest))
@@ -93,7 +93,7 @@ enum UnexpectedBeginning: Hashable {
         let (dataWords, pointers) = (root >> 32 & 0xFFFF, root >> 48)
         switch root & 3 {
         case 0: return dataWords <= 32 && (1...32).contains(pointers)
-        // A far pointer: the struct stands in the other segment.
+        // A far pointer: the struct is in the other segment.
         case 2: return segments == 1
         default: return false
         }

@@ -1,7 +1,7 @@
-/// Finds what is wrong in an object that the parser refused, as the parser does not say where: the first byte that does not fit RFC 8259,
-/// and the app whose metrics it is in.
+/// Finds the fault in an object that the parser refused, because the parser does not report its position: the first byte that violates
+/// RFC 8259, and the app whose metrics contain it.
 struct JSONFault {
-    /// As deep as the parser goes.
+    /// The parser's limit.
     private static let maxDepth = 16
 
     private let bytes: UnsafeRawBufferPointer
@@ -10,7 +10,7 @@ struct JSONFault {
     private var app: String?
     private var lines = 0
 
-    /// The fault, in words.
+    /// The fault, as a message.
     private struct Found: Error {
         let words: String
     }
@@ -115,7 +115,7 @@ struct JSONFault {
         index += 1
     }
 
-    /// A number or a name: whether it is a right one matters little, since none is taken.
+    /// A number or a name. It need not be valid, because neither is accepted here.
     private mutating func readWord() throws(Found) {
         let start = index
         while let byte = current, UnicodeScalar(byte).properties.isAlphabetic || "0123456789+-.".utf8.contains(byte), byte < 0x80 {
@@ -147,7 +147,7 @@ struct JSONFault {
 
     private var shownCurrent: String { current.map(UnexpectedBeginning.shown) ?? "the end of the object" }
 
-    /// In whose metrics the current byte is.
+    /// The app whose metrics contain the current byte, for messages.
     private var place: String { app.map { ", in the metrics of app \(Rejection.quoted($0))" } ?? "" }
 
     private func misplaced(wanting wanted: String) -> Found {

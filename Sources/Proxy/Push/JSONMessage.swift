@@ -3,13 +3,13 @@ import NIOCore
 
 /// One JSON object, complete, from brace to brace.
 struct JSONMessage: Sendable {
-    /// An object with more app names than that takes longer than a turn of an event loop should.
+    /// An object with more app names takes too long for one turn of an event loop.
     private static let maxSmallNames = 1000
 
     let bytes: ByteBuffer
-    /// Whether a string may hold a NUL or half of a surrogate pair: only escapes can make one.
+    /// Whether a string may contain a NUL or half of a surrogate pair, which only escapes can make.
     private let mayEscapeUnicode: Bool
-    /// At most so many strings, names of apps among them, and separators and brackets outside of strings.
+    /// Upper limits for the number of strings, with the names of apps, and of separators and brackets outside of strings.
     private let strings: Int
     private let names: Int
     private let separators: Int
@@ -40,7 +40,7 @@ struct JSONMessage: Sendable {
 
     /// The most memory that `decode` takes beyond the message.
     func decodingCost(maxApps: Int) -> Int {
-        // Each value follows a separator or a bracket, and what is no string there is a number, a word or a pair of brackets.
+        // Each value follows a separator or a bracket. A value that is not a string is a number, a word or a pair of brackets.
         let others = max(0, separators + names - strings) + 2
         // The parser's index of structural characters, its tape (one word for a string, two for any other value), and its copy of the
         // strings; then the stored strings, and for each app its name and the objects around it.
@@ -52,7 +52,7 @@ struct JSONMessage: Sendable {
 
     // MARK: Decoding
 
-    /// What comes of an object that the parser takes.
+    /// The result for an object that the parser accepts.
     enum Parsed {
         case push(Push)
         /// It has too many apps for an event loop.
@@ -73,7 +73,7 @@ struct JSONMessage: Sendable {
 
     /// - Parameter maxApps: decoding ends with `.tooManyApps` as soon as there are more.
     func decode(maxApps: Int) throws(Rejection) -> Push {
-        // The thread's parser is kept, and so has to stay small.
+        // The thread keeps its parser, so it must stay small.
         guard bytes.readableBytes > UndecodedPush.minSize else {
             guard let parser = csimdjson_thread_parser() else { throw Self.noMemory }
             return try decode(with: parser, maxApps: maxApps)
@@ -99,7 +99,7 @@ struct JSONMessage: Sendable {
 
     private func parse(with parser: OpaquePointer) -> (status: csimdjson_status, reason: UnsafePointer<CChar>?) {
         var reason: UnsafePointer<CChar>?
-        // All of the storage, not only what is readable: simdjson reads some bytes past the end of the object.
+        // The whole storage, not only the readable bytes, because simdjson reads some bytes past the end of the object.
         let status = bytes.withVeryUnsafeBytes { storage in
             let start = bytes.readerIndex
             return csimdjson_parse(
@@ -147,7 +147,7 @@ struct JSONMessage: Sendable {
         let buffer = ByteBuffer.exactly(app.size) {
             csimdjson_copy(parser, $0.assumingMemoryBound(to: UInt8.self).baseAddress)
         }
-        // The parser has checked the text for UTF-8 and raw control characters; escapes can still make what it did not see.
+        // The parser has checked the text for UTF-8 and raw control characters. Escapes can still make invalid characters.
         if mayEscapeUnicode {
             switch buffer.withUnsafeReadableBytes({ $0.textFault }) {
             case .invalidUTF8:
@@ -171,7 +171,7 @@ struct JSONMessage: Sendable {
     }
 }
 
-/// Finds an app that the same object named before: by looking through few, by a table among many.
+/// Finds an app that the same object has named before: by a linear search among few, by a table among many.
 private struct RepeatedNames {
     private var table: [AppName: Int]?
 
