@@ -1,6 +1,6 @@
-/// Where a listener stands, and what cannot change while it stands there: what identifies it across reloads.
+/// The identity of a listener across reloads: its address, and what cannot change while it listens.
 public enum ListenerIdentity: Hashable, Sendable, CustomStringConvertible {
-    /// - Parameter leavesIPv4: of `[::]`: whether IPv4 is left to `0.0.0.0` listed beside it.
+    /// - Parameter leavesIPv4: for `[::]`, whether IPv4 belongs to a `0.0.0.0` beside it.
     case scrape(ListenAddress, leavesIPv4: Bool)
     case tcp(ListenAddress)
     case http(ListenAddress)
@@ -16,7 +16,7 @@ public enum ListenerIdentity: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// The key that asked for it.
+    /// Its key in the configuration.
     public var key: String {
         switch self {
         case .scrape: "exporter.scrape_expose_endpoint"
@@ -41,7 +41,7 @@ public enum ListenerIdentity: Hashable, Sendable, CustomStringConvertible {
 }
 
 extension Config {
-    /// Every listener that is asked for, in the order of the file.
+    /// Every configured listener, in the order of the file.
     public var listeners: [ListenerIdentity] {
         let addresses = exporter.scrapeAddresses
         let scrape = addresses.map { address in
@@ -58,9 +58,10 @@ extension Config {
     }
 }
 
-/// Which clients a listener lets in, as far as TLS and users decide it. Connections made under other rules end after their current exchange.
+/// The rules that decide which clients a listener admits: TLS and users. Connections made under other rules end after their current
+/// exchange.
 ///
-/// A rotation of the certificate, or other suites, change no rule. Files count by their contents.
+/// A new certificate or other suites do not change the rules. Files are compared by their contents.
 public struct AccessRules: Equatable, Sendable {
     private let mode: String
     private let clients: ClientAccess?

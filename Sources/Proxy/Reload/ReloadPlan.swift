@@ -1,31 +1,31 @@
-/// The difference of two configurations: what has to be done for the second to run in place of the first. Empty means nothing to do.
+/// The difference of two configurations: what to do to replace the first by the second. Empty means nothing to do.
 ///
-/// Listeners and targets are compared one by one, everything else table by table as whole values: a setting that is added to a table is
-/// part of the comparison, and so are the contents of the files that it names.
+/// Listeners and targets are compared one by one, everything else table by table as whole values. So a new setting of a table is part of
+/// the comparison, and so are the contents of the files that it names.
 public struct ReloadPlan: Equatable, Sendable {
-    /// To be opened, in the order of the configuration.
+    /// The listeners to open, in the order of the configuration.
     public var opens: [ListenerIdentity] = []
-    /// To be closed; what is running and not among them stays.
+    /// The listeners to close; all other running ones stay.
     public var closes: [ListenerIdentity] = []
-    /// Whether the table `[exporter]` is another: scrape listeners that stay get new settings.
+    /// Whether the table `[exporter]` has changed, so that scrape listeners that stay get new settings.
     public var updatesExporter = false
-    /// Whether the table `[receiver]` is another: receivers that stay get new settings.
+    /// Whether the table `[receiver]` has changed, so that receivers that stay get new settings.
     public var updatesReceiver = false
-    /// Whether the table `[metrics]` or a limit of `[poll_external]` is another.
+    /// Whether the table `[metrics]` or a limit of `[poll_external]` has changed.
     public var updatesMetrics = false
     /// Whether open connections of the scrape listeners end after their current exchange.
     public var changesScrapeAccess = false
     /// Whether open connections of the TCP receiver end after their current message.
     public var changesReceiverAccess = false
-    /// New targets, and those whose settings are others; polled anew from now on, in the order of the configuration.
+    /// New targets, and targets with changed settings, in the order of the configuration.
     public var starts: [Target] = []
-    /// To be polled no longer; their metrics leave.
+    /// Targets to remove with their metrics.
     public var stops: [TargetURL] = []
-    /// Targets whose name alone changed. They keep their metrics, and their polls go on.
+    /// Targets of which only the name changed. They keep their metrics, and their polls continue.
     public var renames: [Target] = []
     /// One line for each change, for people.
     public var changes: [String] = []
-    /// The keys whose change takes effect with the next start only.
+    /// The keys whose change needs a restart.
     public var needsRestart: [String] = []
 
     /// Whether nothing has to be done.
@@ -34,7 +34,7 @@ public struct ReloadPlan: Equatable, Sendable {
             && starts.isEmpty && stops.isEmpty && renames.isEmpty
     }
 
-    /// The way from `old`, which runs, to `new`; from nothing when there is no `old`.
+    /// The plan from `old`, which runs, to `new`; without `old`, from nothing.
     public init(from old: LoadedConfig?, to new: LoadedConfig) {
         planListeners(old?.config.listeners ?? [], new.config.listeners)
         planTables(old?.config, new.config)
@@ -47,13 +47,13 @@ public struct ReloadPlan: Equatable, Sendable {
     }
 
     private mutating func planListeners(_ old: [ListenerIdentity], _ new: [ListenerIdentity]) {
-        // With port 0 the same address may be there several times.
+        // With port 0 the same address may occur several times.
         var left = old
         for listener in new {
             if let index = left.firstIndex(of: listener) { left.remove(at: index) } else { opens.append(listener) }
         }
         closes = left
-        // A socket's owner or mode changes by a new socket in the old one's place.
+        // A socket's owner or mode changes by a new socket that replaces the old one.
         let again = opens.first { listener in listener.socketPath != nil && closes.contains { $0.socketPath == listener.socketPath } }
         if let again { changes.append("\(again): owner, group or mode has changed") }
         changes += closes.filter { $0.socketPath == nil || $0.socketPath != again?.socketPath }.map { "\($0) closes" }
@@ -67,7 +67,7 @@ public struct ReloadPlan: Equatable, Sendable {
             updatesMetrics = true
             return
         }
-        // What is no setting of a running listener is compared elsewhere.
+        // Other code compares what is not a setting of a running listener.
         var (exporterBefore, exporterAfter) = (old.exporter, new.exporter)
         exporterBefore.workerThreads = exporterAfter.workerThreads
         exporterBefore.scrapeAddresses = exporterAfter.scrapeAddresses

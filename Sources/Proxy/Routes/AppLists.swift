@@ -2,10 +2,10 @@ import HTTP
 import NIOCore
 import Synchronization
 
-/// The documents about all apps. With few apps they are written at once. With more, they are written on the threads of `PageQueue`. A list
-/// that is the same for all requests is kept for a second: many requests, pipelined ones too, share one.
+/// The documents about all apps. With few apps they are written at once, with more on the threads of `PageQueue`. A list that is the same
+/// for all requests is kept for a second, so that many requests, also pipelined ones, share it.
 final class AppLists: Sendable {
-    /// A list that depends on what is stored and on nothing else.
+    /// A list that depends only on the stored apps.
     enum List: Hashable, Sendable {
         case text(titleColumns: Int)
         case json
@@ -20,9 +20,9 @@ final class AppLists: Sendable {
         }
     }
 
-    /// With more apps a list is not written on an event loop.
+    /// The largest number of apps whose list is written on an event loop.
     static let quickApps = 250
-    /// How long a list is kept for others who ask for it.
+    /// How long a list is kept for other requests.
     private static let keptFor = TimeAmount.seconds(1)
     /// Lists that are kept at the same time.
     private static let maxKept = 4
@@ -68,7 +68,7 @@ final class AppLists: Sendable {
         }
     }
 
-    /// Answers with a page of its own for this request. `write` is called on the event loop when there are few apps.
+    /// Answers with a page for only this request. `write` is called on the event loop when there are few apps.
     func answer(
         _ request: Request, at now: Moment, on eventLoop: any EventLoop, _ write: @escaping @Sendable (Snapshot.Entries) -> Response
     ) -> Answer {
@@ -79,7 +79,7 @@ final class AppLists: Sendable {
         }
     }
 
-    /// The answers keep what they send; here it stays only for the moment in which others may want it.
+    /// Answers keep the list while they send it. Here it is kept only for further requests.
     private func keep(_ list: WrittenList, for key: Key, on eventLoop: any EventLoop) {
         kept.withLock { kept in
             if kept.count == Self.maxKept { kept.removeFirst() }
@@ -97,10 +97,10 @@ struct WrittenList: Sendable {
     /// Columns within the frame of the text table.
     var columns = 0
 
-    /// The size of a piece: a long list in one buffer would have to grow, and would stay whole until its reader has taken all of it.
+    /// The size of a piece. A single buffer for a long list would have to grow, and would be held until its reader has taken all of it.
     private static let pieceSize = 64 << 10
 
-    /// Moves what has been written to the pieces, once it is enough for one.
+    /// Moves the written bytes to the pieces when they are enough for one.
     mutating func take(_ buffer: inout ByteBuffer, isLast: Bool = false) {
         guard buffer.readableBytes >= Self.pieceSize || (isLast && buffer.readableBytes > 0) else { return }
         body.append(buffer)

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// `/apps` as JSON, one app a line so that it can be read and searched without tools; after the apps what else the page shows.
+/// `/apps` as JSON, with one app on each line, so that it can be read and searched without tools. The program's status follows.
 enum AppsJSON {
     /// The array of apps.
     static func list(of entries: some Collection<AppEntry>) -> WrittenList {

@@ -2,12 +2,12 @@ import Exposition
 import HTTP
 import NIOCore
 
-/// The forms in which apps are told of.
+/// The formats of answers about apps.
 enum AppFormat: String {
     case text, json, html
 
-    /// `?format=` wins over `Accept`, which browsers fill in by themselves.
-    /// - Parameter offered: the first one is for a client that wants none of them.
+    /// `?format=` wins over `Accept`, which browsers set by themselves.
+    /// - Parameter offered: the first one is for a client that accepts none of them.
     /// - Returns: `nil` for a `?format=` that is not offered.
     init?(of request: Request, offering offered: [AppFormat]) {
         if let named = request.query.first(where: { $0.name == "format" }) {
@@ -28,7 +28,7 @@ enum AppFormat: String {
         }
     }
 
-    /// The header fields of an answer in this form.
+    /// The header fields of an answer in this format.
     var headers: [(name: String, value: String)] {
         let type = self == .json ? mediaType : "\(mediaType); charset=utf-8"
         return [("Content-Type", type), ("X-Content-Type-Options", "nosniff"), ("Vary", "Accept"), Response.neverStored]
@@ -76,8 +76,8 @@ struct AppsRoute: Route {
     }
 }
 
-/// `/apps/NAME`: GET tells of one app; DELETE forgets an app and its metrics: 204, or 404 when there is none of this name, 403 unless
-/// `enable_lifecycle`.
+/// `/apps/NAME`: GET describes one app; DELETE removes an app and its metrics: 204, 404 for an unknown name, 403 unless
+/// `enable_lifecycle` is set.
 struct AppRoute: Route {
     let path = RoutePath.app
     let summary = "one app, ?format=json for programs; DELETE: forget it, when enable_lifecycle is set"
@@ -87,7 +87,7 @@ struct AppRoute: Route {
     let lifecycle: any Lifecycle
     let clock: @Sendable () -> Moment
 
-    /// For a method that it does not take, the path is there when the app is.
+    /// For an unsupported method, the path exists if the app does.
     func serves(_ request: Request) -> Bool {
         guard let name = Self.name(in: request.path) else { return false }
         return methods.contains(request.method) || store.app(named: name) != nil
@@ -106,7 +106,7 @@ struct AppRoute: Route {
         return Response(status: 200, headers: format.headers, body: [body], contentLength: body.readableBytes)
     }
 
-    /// A client that may not delete is told nothing of names.
+    /// A client that may not delete does not learn which names exist.
     private func delete(_ request: Request) -> Response {
         guard lifecycle.isEnabled else { return .lifecycleDisabled }
         guard let name = Self.name(in: request.path), store.remove(name) else { return Self.unknown }
@@ -114,7 +114,7 @@ struct AppRoute: Route {
         return Response(status: 204, body: [], contentLength: 0)
     }
 
-    /// All that follows, slashes too: the path is decoded already.
+    /// The rest of the path with its slashes; it is already decoded.
     private static func name(in path: String) -> AppName? {
         path.hasPrefix(RoutePath.appPrefix) ? AppName(String(path.dropFirst(RoutePath.appPrefix.count))) : nil
     }
@@ -122,7 +122,7 @@ struct AppRoute: Route {
     private static let unknown = Response.text(404, "no app of this name; /apps lists them", headers: [Response.neverStored])
 }
 
-/// What `/apps/NAME` says of an app.
+/// The answer of `/apps/NAME`.
 enum AppDetails {
     static func json(of entry: AppEntry) -> ByteBuffer {
         var json = JSONWriter()

@@ -1,6 +1,6 @@
 import NIOCore
 
-/// `/apps` as text: a box that holds the time and a table of the apps.
+/// `/apps` as text: a box with the time and a table of the apps.
 enum AppsTable {
     /// The line above the table.
     static func title(at now: Timestamp) -> PrintableText { PrintableText("Current time: \(now.tableText)") }

@@ -2,13 +2,13 @@ public import HTTP
 public import NIOCore
 import Synchronization
 
-/// Asks for a user's name and password (`basic_auth_users`), in front of all routes but the health checks.
+/// Requires a user's name and password (`basic_auth_users`) for all routes except the health checks.
 public final class BasicAuth: Responder {
     private let routes: any Responder
     private let users: BasicAuthUsers
 
     /// - Parameters:
-    ///   - users: who is admitted.
+    ///   - users: the users that are admitted.
     ///   - routes: where admitted requests go.
     public init(_ users: BasicAuthUsers, routes: any Responder) {
         self.users = users
@@ -55,16 +55,16 @@ public final class BasicAuth: Responder {
     private static let busy = Response.text(503, busyWords, headers: busyFields)
 }
 
-/// The users of one `basic_auth_users`, and what is known of their passwords.
+/// The users of one `basic_auth_users`, and their known passwords.
 ///
-/// A password that was right once is recognised by a keyed hash, which costs a request nothing. All others are checked one after another
-/// on a thread of their own. Only a few may wait, so that a flood of wrong passwords takes neither memory nor time from clients that
-/// are known. An unknown name is checked like any other, so that it takes the same time.
+/// A keyed hash recognises a password that was right before, at almost no cost. A separate thread checks all others one after another.
+/// Only a few may wait, so that a flood of wrong passwords takes neither memory nor time from known clients. An unknown name is checked
+/// like any other, so that it takes the same time.
 public final class BasicAuthUsers: Sendable {
     /// Passwords that may wait to be checked.
     static let maxPending = 32
 
-    /// What is known of a request's name and password.
+    /// The result for a request's name and password.
     enum Judgement {
         /// - Parameter user: the name; `nil` when there are no users, so that every request is admitted.
         case admitted(user: String?)
@@ -85,7 +85,7 @@ public final class BasicAuthUsers: Sendable {
 
     private let checker: any PasswordChecker
     private let hash = KeyedHash()
-    /// Guards the users in force, and what is known of passwords.
+    /// Guards the users in force and the known passwords.
     private let state: Mutex<State>
 
     /// - Parameter users: each name with the hash of its password; without any, every request is admitted.
@@ -102,7 +102,7 @@ public final class BasicAuthUsers: Sendable {
         }
     }
 
-    /// The name that a request gives, right or not.
+    /// The name in a request, known or not.
     static func name(in authorization: String?) -> String? { BasicCredentials(authorization)?.name }
 
     func judge(_ authorization: String?, on eventLoop: any EventLoop) -> Judgement {
@@ -139,7 +139,7 @@ public final class BasicAuthUsers: Sendable {
         checker.check(credentials.password, against: hash, on: eventLoop).whenComplete { [self] result in
             let isRight = (try? result.get()) == true && own != nil
             let waiting = state.withLock { state in
-                // The user may have left, or got another password, since.
+                // In the meantime the user may have been removed or have another password.
                 let isAdmitted = isRight && state.users[credentials.name] == own
                 if isAdmitted { state.admitted[credentials.name] = tag }
                 return (state.pending.removeValue(forKey: tag) ?? []).map { ($0, isAdmitted) }
@@ -148,7 +148,7 @@ public final class BasicAuthUsers: Sendable {
         }
     }
 
-    /// The hash whose check takes the time of an unknown name: always the same for one name, and as costly as those of users are.
+    /// The hash to check for an unknown name. It is always the same for one name, and as costly as the users' hashes.
     private func standIn(for name: String, among users: [String: BcryptHash]) -> BcryptHash? {
         let hashes = users.values.sorted { $0.text < $1.text }
         guard !hashes.isEmpty else { return nil }
@@ -161,7 +161,7 @@ struct BasicCredentials: Sendable {
     let name: String
     let password: [UInt8]
 
-    /// - Returns: `nil` for another scheme, and for what is not base64 of `name:password` with a name in UTF-8.
+    /// - Returns: `nil` for another scheme, and unless the value is base64 of `name:password` with a name in UTF-8.
     init?(_ authorization: String?) {
         guard let authorization else { return nil }
         let parts = authorization.utf8.split(separator: UInt8(ascii: " "), maxSplits: 1)
@@ -175,22 +175,22 @@ struct BasicCredentials: Sendable {
     }
 }
 
-/// Where passwords are hashed: a thread of the shell on which nothing else waits.
+/// Checks passwords on a thread of the shell that does nothing else.
 public protocol PasswordChecker: Sendable {
-    /// Checks one password after another, in the order of the calls. The future belongs to `eventLoop` and never fails; a checker that
-    /// is shut down says no.
+    /// Checks one password after another, in the order of the calls. The future belongs to `eventLoop` and never fails. After its shutdown
+    /// the checker returns false.
     func check(_ password: [UInt8], against hash: BcryptHash, on eventLoop: any EventLoop) -> EventLoopFuture<Bool>
 }
 
-/// SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012) under a random key of this process: recognises what was seen
-/// before without keeping it. Without the key, a hash tells nothing.
+/// SipHash-2-4 with 128 bits of output (Aumasson and Bernstein, 2012) and a random key of this process. It recognises known values without
+/// keeping them. Without the key, a hash reveals nothing.
 struct KeyedHash: Sendable {
-    /// What stands for the bytes hashed.
+    /// The hash of some bytes.
     struct Tag: Hashable, Sendable {
         fileprivate(set) var low: UInt64
         fileprivate(set) var high: UInt64
 
-        /// Takes the same time whatever the tags are.
+        /// Takes the same time for all tags.
         static func == (a: Tag, b: Tag) -> Bool { (a.low ^ b.low) | (a.high ^ b.high) == 0 }
     }
 

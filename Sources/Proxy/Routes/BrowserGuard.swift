@@ -2,11 +2,11 @@ public import HTTP
 public import NIOCore
 import Synchronization
 
-/// In front of all routes, on every listener: refuses the requests that a foreign page can make a browser send.
+/// Refuses the requests that another site's page can make a browser send, before all routes and on every listener.
 ///
-/// A page of another site can make a browser send a request that changes something; its answer stays hidden from the page, but the change
-/// is made. Such a request gets 403. By DNS rebinding a page can also read answers: its own name then points to this address, so its
-/// requests carry that name in `Host`. With `allowed_hosts` they get 421.
+/// A page of another site can make a browser send a request that changes something. The page cannot read the answer, but the change is
+/// made. Such a request gets 403. By DNS rebinding a page can also read answers: its own name then points to this address, so its requests
+/// have that name in `Host`. With `allowed_hosts` they get 421.
 public final class BrowserGuard: Responder {
     private let routes: any Responder
     /// Guards the names in force.
@@ -20,11 +20,11 @@ public final class BrowserGuard: Responder {
         self.routes = routes
     }
 
-    /// Answers requests for these hosts alone from now on; any host when there is none.
+    /// From now on, answers only requests for these hosts; without any, for all hosts.
     /// - Parameter hosts: names in lower case and addresses as `NumericAddress` writes them, without ports and brackets.
     public func setAllowedHosts(_ hosts: [String]) { allowedHosts.withLock { $0 = Set(hosts) } }
 
-    /// Answers 421 or 403 itself, and hands all other requests on.
+    /// Answers 421 or 403 itself, and passes on all other requests.
     public func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         guard let refusal = refusal(of: request) else { return routes.respond(to: request, on: eventLoop) }
         return .now(.text(refusal.status, refusal.reason, headers: [Response.neverStored]))
@@ -43,7 +43,7 @@ public final class BrowserGuard: Responder {
         }
     }
 
-    /// Whether a browser says that another site's page, or another origin's, has caused the request.
+    /// Whether a browser reports that a page of another site or origin caused the request.
     static func isForeign(_ request: Request) -> Bool {
         if let site = request.fetchSite?.lowercased(), site != "same-origin", site != "none" { return true }
         guard let origin = request.origin else { return false }
@@ -55,7 +55,7 @@ public final class BrowserGuard: Responder {
     }
 }
 
-/// `host`, `host:port`, `[v6]` or `[v6]:port`, taken apart. Nothing is checked: what is no host equals no allowed one.
+/// The parts of `host`, `host:port`, `[v6]` or `[v6]:port`. They are not checked, because an invalid host equals no allowed one.
 private struct HostAndPort {
     /// In lower case, without brackets and without the dot at the end of a full name; an address as `NumericAddress` writes it.
     let host: String

@@ -1,7 +1,7 @@
-/// What a client takes: q-values of `Accept` and `Accept-Encoding` (RFC 9110 §12.5.1, §12.5.3). A client that accepts nothing gets the
-/// plain form and no error, as RFC 9110 §12.4.1 allows: a refused scrape would be of no use.
+/// The q-values of `Accept` and `Accept-Encoding` (RFC 9110 §12.5.1, §12.5.3). A client that accepts nothing gets the plain form and no
+/// error, as RFC 9110 §12.4.1 allows, because a refused scrape is of no use.
 enum ContentNegotiation {
-    /// Whether gzip is acceptable, and not less welcome than no coding at all.
+    /// Whether gzip is acceptable and preferred at least as much as no coding.
     static func prefersGzip(_ acceptEncoding: String?) -> Bool {
         guard let acceptEncoding else { return false }
         // What Prometheus sends.
@@ -17,14 +17,14 @@ enum ContentNegotiation {
             default: break
             }
         }
-        // Identity is acceptable without being named; refused alone, it leaves gzip as the only way to answer.
+        // Identity is acceptable by default. If only identity is refused, gzip remains.
         let gzipWeight = gzip ?? others ?? (identity == 0 ? 1 : 0)
         let identityWeight = identity ?? others ?? 0
         return gzipWeight > 0 && gzipWeight >= identityWeight
     }
 
-    /// Which of `offered` (such as `text/plain`, the server's favourite first) the client wants most; the first when it names none.
-    /// Between equal weights a type named beats one under a wildcard, then what the client names first wins.
+    /// Which of `offered` (such as `text/plain`, the server's preference first) the client prefers; the first when it names none.
+    /// With equal weights a named type wins over a wildcard, then the one that the client names first.
     static func preferred<Form>(of offered: [(type: String, form: Form)], accept: String?) -> Form? {
         guard let accept, accept != "*/*" else { return offered.first?.form }
         let ranges = elements(of: accept)
@@ -49,7 +49,7 @@ enum ContentNegotiation {
         }
     }
 
-    /// The most specific range that covers `type` gives its weight. Parameters (`version=0.0.4`) tell no forms apart here.
+    /// The weight is that of the most specific range that covers `type`. Parameters (`version=0.0.4`) do not matter.
     private static func rank(of type: String, in ranges: [Element]) -> Rank? {
         let family = type.prefix { $0 != "/" }
         var found: Rank?

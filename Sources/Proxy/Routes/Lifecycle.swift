@@ -1,18 +1,18 @@
 import HTTP
 
-/// What the core may ask of the shell.
+/// What the core needs from the shell.
 public protocol Lifecycle: Sendable {
     /// Whether the listeners are up, the first poll of each target has ended, and no stop has begun.
     var isReady: Bool { get }
     /// Whether `enable_lifecycle` is set now.
     var isEnabled: Bool { get }
-    /// What people are shown of listeners and reloads, as they are now; never waits.
+    /// The listeners and the last reload for `/apps`. Never waits.
     var status: DaemonStatus { get }
 
-    /// Reads the configuration again and waits for what comes of it.
+    /// Reads the configuration again and waits for the result.
     func reload() async -> ReloadResult
-    /// Logs a request that has changed something, or tried to in vain. Called where the change happens, so that it is logged also when
-    /// the connection is gone by then.
+    /// Logs a request that has changed something or tried to. Called where the change happens, so that it is logged also if the connection
+    /// has ended.
     func log(_ change: RequestedChange)
 }
 
@@ -40,10 +40,10 @@ public struct RequestedChange: Equatable, Sendable {
     }
 }
 
-/// What came of a reload.
+/// The result of a reload.
 public enum ReloadResult: Equatable, Sendable {
-    /// It runs, or nothing differed.
+    /// The new configuration runs, or nothing has changed.
     case success(ReloadPlan)
-    /// What ran before still runs; the reason in words, one line or more.
+    /// The old configuration still runs. The reason has one line or more.
     case failure(reason: String)
 }

@@ -1,7 +1,7 @@
 import HTTP
 import NIOCore
 
-/// `/metrics`: every app's metrics as they came, or with `?app=NAME` those apps alone.
+/// `/metrics`: the metrics of all apps as they arrived, or with `?app=NAME` only of those apps.
 struct MetricsRoute: Route {
     let path = RoutePath.metrics
     let summary = "the metrics of every app; ?app=NAME for one alone"
@@ -11,7 +11,7 @@ struct MetricsRoute: Route {
     let offload: any Offload
     let clock: @Sendable () -> Moment
     let metrics: SelfMetrics
-    /// What has to be compressed and written before an answer can be put together.
+    /// The compressing and writing that an answer needs first.
     private let preparing = SharedWork<Preparation, Prepared>()
 
     init(store: MetricStore, snapshots: SnapshotSource, offload: any Offload, clock: @escaping @Sendable () -> Moment, metrics: SelfMetrics)
@@ -24,13 +24,13 @@ struct MetricsRoute: Route {
     }
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
-        // A poll of our own answer would hold the one before it, and grow each time.
+        // An answer to this proxy's own poll would contain the one before it, and grow each time.
         if request.instance == ProgramInstance.id { return .now(.text(508, "this is the scrape address of the proxy that polls it")) }
         let now = clock()
         let isCompressed = ContentNegotiation.prefersGzip(request.acceptEncoding)
         let names = request.query.filter { $0.name == "app" }.map(\.value)
         if !names.isEmpty { return respond(withAppsNamed: names, at: now, isCompressed: isCompressed, on: eventLoop) }
-        // Another proxy has series of the same names: these would hide its own from Prometheus.
+        // Another proxy has series of the same names, which these would hide from Prometheus.
         let form = Form(isCompressed: isCompressed, hasSelfMetrics: metrics.isExposed && request.instance == nil)
         if let snapshot = snapshots.ready(at: now) { return whole(snapshot, form, at: now, on: eventLoop) }
         return snapshots.later(at: now, on: eventLoop) { whole($0, form, at: now, on: eventLoop) }
@@ -48,7 +48,7 @@ struct MetricsRoute: Route {
         var form: Form
     }
 
-    /// What a snapshot gives to an answer, all but the self-metrics that change with each scrape.
+    /// The part of an answer that depends on the snapshot: everything except the self-metrics that change with each scrape.
     private enum Prepared {
         case plain(SharedPieces)
         case compressed(Snapshot.Compressed)
@@ -65,7 +65,7 @@ struct MetricsRoute: Route {
         return .later(prepared.map { [self] in response($0 ?? prepare(snapshot, form, at: now), of: snapshot, form, at: now) })
     }
 
-    /// `nil` when it takes more than a millisecond or two, or another thread is at it. Never waits.
+    /// `nil` when it takes more than a millisecond or two, or another thread does it. Never waits.
     private func quicklyPrepared(_ snapshot: Snapshot, _ form: Form, at now: Moment) -> Prepared? {
         guard form.hasSelfMetrics else {
             guard form.isCompressed else { return .plain(snapshot.body) }
@@ -86,7 +86,7 @@ struct MetricsRoute: Route {
         return form.isCompressed ? .compressed(appMetrics.compressed(with: snapshot)) : .plain(appMetrics.body)
     }
 
-    /// The self-metrics come last: first what they say of the apps, which changes with the snapshot, then the rest.
+    /// The self-metrics come last: first those about apps, which change with the snapshot, then the others.
     private func response(_ prepared: Prepared, of snapshot: Snapshot, _ form: Form, at now: Moment) -> Response {
         var whole: SharedPieces
         switch prepared {
@@ -148,18 +148,18 @@ struct MetricsRoute: Route {
     }
 }
 
-/// What `?app=` picks of all apps: those known of the ones named, in order of name, each once.
+/// The apps that `?app=` selects: the known ones in order of name, each once.
 enum AppSelection {
     /// At least one of them is fresh.
     case fresh([AppEntry])
-    /// Known, but none is fresh: Prometheus's own `up` shall be 0.
+    /// Known, but none is fresh, so that Prometheus's `up` must be 0.
     case stale([AppEntry])
-    /// None of the names is that of an app.
+    /// No app has one of the names.
     case unknown
 
-    /// - Parameter lookUp: those of the names that are known, in their order.
+    /// - Parameter lookUp: returns the known ones of the names, in their order.
     init(of names: [String], lookUp: ([AppName]) -> [AppEntry]) {
-        // Text that is no valid name cannot be that of an app.
+        // A text that is not a valid name cannot be that of an app.
         let known = lookUp(Set(names.compactMap(AppName.init)).sorted())
         if known.isEmpty {
             self = .unknown
@@ -169,7 +169,7 @@ enum AppSelection {
     }
 }
 
-/// `/metrics/self`: the proxy's own metrics alone; 404 with `self_metrics = false`.
+/// `/metrics/self`: only the proxy's own metrics; 404 with `self_metrics = false`.
 struct SelfMetricsRoute: Route {
     let path = RoutePath.selfMetrics
     let summary = "the proxy's own metrics alone"
@@ -212,7 +212,7 @@ struct SelfMetricsRoute: Route {
     }
 }
 
-/// What every answer in text format 0.0.4 says of itself. The first field lists the proxies whose metrics it contains.
+/// The header fields of every answer in text format 0.0.4. The first one lists the proxies whose metrics it contains.
 private let plainHeaders: [(name: String, value: String)] = [
     ("X-Exporter-Proxy-Instances", ProgramInstance.id), ("Content-Type", "text/plain; version=0.0.4; charset=utf-8"),
     ("Vary", "Accept-Encoding"), ("X-Content-Type-Options", "nosniff"),

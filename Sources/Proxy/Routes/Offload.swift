@@ -2,22 +2,22 @@ import HTTP
 public import NIOCore
 import Synchronization
 
-/// Where work goes that would hold up an event loop: threads of the shell.
+/// Runs work that would block an event loop on threads of the shell.
 public protocol Offload: Sendable {
     /// Runs `work` on another thread; the future belongs to `eventLoop` and never fails.
     func run<Result: Sendable>(on eventLoop: any EventLoop, _ work: @escaping @Sendable () -> Result) -> EventLoopFuture<Result>
 }
 
-/// How much of a scrape's work is too much for an event loop: a millisecond or two.
+/// Above these numbers the work of a scrape is too long for an event loop: a millisecond or two.
 enum OffloadThreshold {
-    /// Apps whose lines of the self-metrics have to be written.
+    /// The number of apps whose lines of the self-metrics must be written.
     static let apps = 1000
-    /// Bytes to be compressed.
+    /// The number of bytes to compress.
     static let compressedBytes = 256 << 10
 }
 
 extension Answer {
-    /// The response, whenever it comes.
+    /// The response as a future.
     func future(on eventLoop: any EventLoop) -> EventLoopFuture<Response> {
         switch self {
         case .now(let response): eventLoop.makeSucceededFuture(response)
@@ -26,8 +26,8 @@ extension Answer {
     }
 }
 
-/// The way of every route to a snapshot. One that is ready, or that takes little work, is there at once. Otherwise another thread makes
-/// it, and all requests that wait for it share the result; no event loop waits for a lock meanwhile.
+/// The source of snapshots for all routes. It returns a snapshot at once if one is ready or takes little work. Otherwise another thread
+/// makes it, and all waiting requests share the result. No event loop waits for a lock.
 final class SnapshotSource: Sendable {
     private struct State {
         var isMaking = false
@@ -44,7 +44,7 @@ final class SnapshotSource: Sendable {
         self.offload = offload
     }
 
-    /// Answers with a snapshot of what is stored now. `respond` is called on the event loop.
+    /// Answers with a snapshot of the present state. `respond` is called on the event loop.
     func answer(
         at now: Moment, on eventLoop: any EventLoop, _ respond: @escaping @Sendable (Snapshot) -> Answer
     ) -> Answer {
@@ -52,7 +52,7 @@ final class SnapshotSource: Sendable {
         return later(at: now, on: eventLoop, respond)
     }
 
-    /// A snapshot that can be had at once; `nil` when only `later` has one.
+    /// A snapshot that is available at once; `nil` when only `later` has one.
     func ready(at now: Moment) -> Snapshot? { store.quickSnapshot(at: now) }
 
     /// Answers with a snapshot that another thread makes.
@@ -71,8 +71,8 @@ final class SnapshotSource: Sendable {
         return promise.futureResult
     }
 
-    /// Makes snapshots until none is waited for. A request that comes while one is being made waits for the next, since the changes
-    /// before the request belong to its answer.
+    /// Makes snapshots until no request waits. A request that comes in the meantime waits for the next one, because its answer must contain
+    /// all changes before the request.
     private func make() {
         while true {
             let waiting = state.withLock { state in
@@ -87,12 +87,12 @@ final class SnapshotSource: Sendable {
     }
 }
 
-/// Long work whose result many requests want at the same time: the first one starts it, all share the result.
+/// Long work whose result many requests need at the same time. The first request starts it, and all share the result.
 final class SharedWork<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     /// Guards the requests that wait, by the work.
     private let waiting = Mutex<[Key: [EventLoopPromise<Value?>]]>([:])
 
-    /// The value of `key`, from the run that is under way or from a new one.
+    /// The value of `key`, from the run in progress or from a new one.
     /// - Parameter start: runs what it is given on another thread; returns false when there is no room for it.
     /// - Returns: `nil` when there is no room.
     func value(

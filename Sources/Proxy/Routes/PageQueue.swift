@@ -2,10 +2,10 @@ import HTTP
 import NIOCore
 import Synchronization
 
-/// The queue of pages and lists, which every client can ask for. With many apps they are long work.
+/// The queue of pages and lists. Every client can request them, and with many apps they are long work.
 ///
-/// The queue has threads of its own, so that neither scrapes nor reloads wait behind it. The peers take turns, so that many requests
-/// from one address do not hold up the others. What does not fit is refused at once.
+/// The queue has threads of its own, so that scrapes and reloads do not wait for it. The peers take turns, so that many requests from one
+/// address do not delay the others. Requests that do not fit are refused at once.
 final class PageQueue: Sendable {
     /// Requests that may wait, of all peers together.
     static let maxWaiting = 256
@@ -19,7 +19,7 @@ final class PageQueue: Sendable {
     typealias Work = @Sendable () -> Void
 
     private struct State {
-        /// What waits, by address; none is empty.
+        /// The waiting work by address; no queue is empty.
         var waiting: [String: CircularBuffer<Work>] = [:]
         /// The addresses whose work waits, in the order of their turns.
         var turns = CircularBuffer<String>()

@@ -2,15 +2,15 @@ public import HTTP
 public import NIOCore
 import Pushgateway
 
-/// What the HTTP receivers answer: the core of each exchange, without its body's bytes on their way and without a socket.
+/// The answers of the HTTP receivers: the core of each exchange, without a socket and without reading the body.
 public struct PushRoutes: Sendable {
-    /// What becomes of a request after its head.
+    /// What to do with a request after its head.
     public enum Beginning {
         /// Its body is read, in this form and up to this size.
         case body(PushRequest, Sender)
-        /// Nothing depends on its body.
+        /// Answer without reading the body.
         case answer(Response)
-        /// A password is being checked; after that, call `begin` again with the user that it is.
+        /// A password is being checked. Call `begin` again with the result.
         case wait(EventLoopFuture<Bool>)
     }
 
@@ -44,10 +44,10 @@ public struct PushRoutes: Sendable {
 
     // MARK: - Heads
 
-    /// Decides what becomes of a request.
+    /// Decides what to do with a request.
     /// - Parameters:
     ///   - sender: the sender for a user.
-    ///   - refused: called with why a push is refused.
+    ///   - refused: called with the reason when a push is refused.
     public func begin(
         _ head: RequestHead, _ request: Request, user: User, on eventLoop: any EventLoop, sender: (String?) -> Sender,
         refused: (Rejection) -> Void
@@ -60,7 +60,7 @@ public struct PushRoutes: Sendable {
         if !BasicAuth.isOpen(request.path) {
             switch (user, users.judge(request.authorization, on: eventLoop)) {
             case (_, .admitted(let user)): name = user
-            // A right password is known from then on, unless the users have changed since.
+            // A right password is known after its check, unless the users have changed.
             case (.unchecked, .later(let verdict)): return .wait(verdict)
             case (_, .refused), (.checked, .later):
                 refused(.unauthorized)
@@ -103,9 +103,9 @@ public struct PushRoutes: Sendable {
 
     // MARK: - Bodies
 
-    /// What a push has come to.
+    /// The result of a push.
     public enum Outcome: Sendable {
-        /// The answer. Of a push that was refused, why.
+        /// The answer, and the reason if the push was refused.
         case answer(Response, Rejection?)
         /// It takes too long for an event loop: call `end` again on a pool.
         case takesLonger
@@ -113,7 +113,7 @@ public struct PushRoutes: Sendable {
 
     /// Decodes and applies a complete request.
     /// - Parameters:
-    ///   - most: the largest body, in bytes, that is worth while here; `.max` on a pool, where waiting does no harm.
+    ///   - most: the largest body, in bytes, to decode here; `.max` on a pool, which may take longer.
     ///   - source: the receiver.
     public func end(_ push: PushRequest, _ body: BodyBytes, from sender: Sender, through source: Source, most: Int) -> Outcome {
         do throws(Rejection) {
@@ -196,7 +196,7 @@ public struct PushRoutes: Sendable {
         }
     }
 
-    /// Ten lines with commands that work as they are printed.
+    /// A short text with commands that work as they are printed.
     private static func landing(_ request: Request) -> Response {
         let host = request.host ?? "127.0.0.1:9091"
         let url = "\(request.isTLS ? "https" : "http")://\(host)"
@@ -218,7 +218,7 @@ public struct PushRoutes: Sendable {
 }
 
 extension Rejection {
-    /// Why a body is of no use.
+    /// Why a body cannot be used.
     public init(_ fault: BodyBytes.Fault) {
         switch fault {
         case .tooLarge(let limit): self = .messageTooLarge(limit: limit)
@@ -235,7 +235,7 @@ struct JSONBody {
     init(_ bytes: ByteBuffer) { self.bytes = bytes }
 
     /// - Parameter waits: whether it may take long.
-    /// - Returns: the apps of all objects, of a repeated name the last; `nil` when that takes too long.
+    /// - Returns: the apps of all objects; of a repeated name the last one; `nil` when decoding would take too long.
     func decode(maxApps: Int, waits: Bool) throws(Rejection) -> Push? {
         guard let first = bytes.readableBytesView.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) else {
             throw .malformedJSON("the body is empty: send an object of app names and metrics")

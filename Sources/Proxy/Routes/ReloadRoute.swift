@@ -1,7 +1,8 @@
 import HTTP
 import NIOCore
 
-/// `POST /-/reload`: reads the configuration again; 200 when it runs, 500 with the reason when it cannot, 403 unless `enable_lifecycle`.
+/// `POST /-/reload`: reads the configuration again; 200 after a success, 500 with the reason after a failure, 403 unless
+/// `enable_lifecycle`.
 struct ReloadRoute: Route {
     let path = RoutePath.reload
     let summary = "POST: reload the configuration, when enable_lifecycle is set"
@@ -12,7 +13,7 @@ struct ReloadRoute: Route {
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         guard lifecycle.isEnabled else { return .now(.lifecycleDisabled) }
         let promise = eventLoop.makePromise(of: Response.self)
-        // The request waits for the end of the reload, however long it takes. A client that leaves meanwhile stops nothing.
+        // The request waits for the end of the reload. The reload goes on if the client leaves.
         Task { [lifecycle] in
             let response = Self.response(to: await lifecycle.reload())
             lifecycle.log(RequestedChange(request, status: response.status))
