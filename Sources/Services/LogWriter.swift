@@ -23,13 +23,13 @@ public final class LogWriter: Sendable {
     /// - Parameters:
     ///   - descriptor: where lines go.
     ///   - notice: makes the line about dropped lines.
-    init(to descriptor: CInt = STDERR_FILENO, notice: @escaping @Sendable (_ dropped: Int) -> String) {
+    public init(to descriptor: CInt, notice: @escaping @Sendable (_ dropped: Int) -> String) {
         self.descriptor = descriptor
         self.notice = notice
     }
 
     /// Adds one line with its newline. Never blocks.
-    func write(_ line: String) {
+    public func write(_ line: String) {
         let size = line.utf8.count
         let dropped: Int? = waiting.withLock { waiting in
             guard waiting.bytes + size <= LogWriter.limit else {
@@ -49,7 +49,7 @@ public final class LogWriter: Sendable {
     }
 
     /// Waits until all added lines are written, for at most one second. Call before the process exits.
-    func flush() {
+    public func flush() {
         let done = DispatchSemaphore(value: 0)
         queue.async { [self] in
             let dropped = waiting.withLock { waiting in
