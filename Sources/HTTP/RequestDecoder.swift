@@ -60,6 +60,13 @@ public struct RequestError: Error, Equatable, Sendable {
         self.reason = reason
     }
 
+    /// The request is not complete in its time.
+    static func timeout(isStalled: Bool) -> RequestError {
+        var error = RequestError(408, "the request took too long")
+        error.isStalled = isStalled
+        return error
+    }
+
     /// The client has ended its side within the body.
     static let truncated = {
         var error = RequestError(400, "the connection ended within the request's body")

@@ -43,12 +43,11 @@ public struct ServerConnection: Sendable {
     private var isReadHeld = false
     /// Whether the next request waits for this connection's turn.
     private var isYielding = false
-    /// When the last bytes were read, and when the body under way has to be complete.
     private var lastRead = NIODeadline.uptimeNanoseconds(0)
+    /// When the body under way has to be complete.
     private var bodyDeadline: NIODeadline?
     /// Whether the body waits for a decision about its request.
     private var isBodyHeld = false
-    /// Whether the client waits for `100 Continue`.
     private var isContinueDue = false
     private var isFlushDue = false
     /// Bytes written since the last flush.
@@ -189,17 +188,12 @@ public struct ServerConnection: Sendable {
     /// The timer has expired.
     public mutating func timerExpired() {
         switch state {
-        case .reading where isWithinRequest: state = .refusing(timeoutError)
+        case .reading where isWithinRequest:
+            state = .refusing(.timeout(isStalled: bodyDeadline.map { lastRead + (timeouts.stall ?? .hours(24)) < $0 } ?? false))
         case .writing: changeOutgoing { $0.isSampleDue = true }
         case .reading, .refusing, .answering, .lingering: state = .closing(.close)
         case .closing, .closed: break
         }
-    }
-
-    private var timeoutError: RequestError {
-        var error = RequestError(408, "the request took too long")
-        if let bodyDeadline, let stall = timeouts.stall { error.isStalled = lastRead + stall < bodyDeadline }
-        return error
     }
 
     /// The budget has no memory for what this connection sends.

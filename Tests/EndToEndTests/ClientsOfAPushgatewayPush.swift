@@ -60,6 +60,32 @@ import Testing
         }
     }
 
+    @Test("a polled app is not deleted by a receiver, and a group of its name takes its place until it is")
+    func polled() async throws {
+        try await withTemporaryFolder { pages in
+            try pages.write("metrics", "polled 1\n")
+            try await withPageServer(folder: pages.path) { server in
+                let poll =
+                    Configurations.polledOnce
+                    + "[[poll_external.targets]]\nurl = \"http://127.0.0.1:\(server.port)/metrics\"\nname = \"job/j\"\n"
+                try await withProxy(Configurations.scrape + Configurations.httpReceiver() + poll) { proxy in
+                    func send(_ method: String, _ path: String, _ body: String = "") async throws -> Int {
+                        try await curl("http://\(proxy.pushes)/\(path)", ["-X", method, "--data-binary", body]).status
+                    }
+                    let metrics = "http://\(proxy.scrape)/metrics?app=job/j"
+                    try await wait(for: "the poll") { try await curl(metrics).body == "polled 1\n" }
+                    #expect(try await send("DELETE", "apps/job/j") == 404)
+                    #expect(try await send("DELETE", "metrics/job/j") == 202)
+                    #expect(try await curl(metrics).body == "polled 1\n")
+                    #expect(try await send("POST", "metrics/job/j", "a 1\n") == 200)
+                    #expect(try await curl(metrics).body.contains("a{instance=\"\",job=\"j\"} 1\n"))
+                    #expect(try await send("DELETE", "apps/job/j") == 204)
+                    #expect(try await curl(metrics).status == 503)
+                }
+            }
+        }
+    }
+
     @Test("many clients post to one group at once, and no push is lost")
     func concurrently() async throws {
         let threads = Configurations.scrape.replacing("worker_threads = 0", with: "worker_threads = 4")

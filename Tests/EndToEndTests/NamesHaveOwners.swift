@@ -77,6 +77,9 @@ func ownersOverHTTP() async throws {
         let refused = try await send("PUT", "/apps/backup_1", other)
         #expect(refused.status == 403)
         #expect(refused.body.hasPrefix("error: app backup_1 belongs to basic auth user prom"))
+        try await wait(for: "the line in the log") {
+            proxy.log.contains(#/message refused.* peer="127\.0\.0\.1:[0-9]+, basic auth user other user" reason=not_owner/#)
+        }
         #expect(try await send("POST", "/apps", other, #"{"free": "x 1", "backup": "a 1"}"#).status == 403)
         #expect(try await send("DELETE", "/apps/backup_1", other).status == 403)
         #expect(try await send("PUT", "/metrics/job/backup/x/y", other).status == 403)

@@ -93,3 +93,17 @@ extension PushGroup {
         return Exposition(endingInNewline: .exactly(text.count) { $0.copyBytes(from: text) })
     }
 }
+
+extension StoreState {
+    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays.
+    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
+        guard let current = self.app(named: app.name), current.entry.group === app.entry.group,
+            current.entry.lastUpdate == app.entry.lastUpdate
+        else { return nil }
+        return put(
+            current.with {
+                $0.exposition = exposition
+                $0.group = group
+            })
+    }
+}

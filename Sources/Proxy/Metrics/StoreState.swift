@@ -98,18 +98,6 @@ struct StoreState {
         return old
     }
 
-    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays.
-    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
-        guard let current = self.app(named: app.name), current.entry.group === app.entry.group,
-            current.entry.lastUpdate == app.entry.lastUpdate
-        else { return nil }
-        return put(
-            current.with {
-                $0.exposition = exposition
-                $0.group = group
-            })
-    }
-
     private mutating func noteExpiry(of record: AppRecord, _ app: StoredApp) {
         expired.remove(record)
         if app.isExpired, app.target == nil { expired.append(record) }

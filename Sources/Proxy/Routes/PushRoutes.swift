@@ -47,13 +47,13 @@ public struct PushRoutes: Sendable {
     /// Decides what to do with a request.
     /// - Parameters:
     ///   - sender: the sender for a user.
-    ///   - refused: called with the reason when a push is refused.
+    ///   - refused: called with the reason when a push is refused, and with its sender if that is known.
     public func begin(
         _ head: RequestHead, _ request: Request, user: User, on eventLoop: any EventLoop, sender: (String?) -> Sender,
-        refused: (Rejection) -> Void
+        refused: (Rejection, Sender?) -> Void
     ) -> Beginning {
         if let refusal = browserGuard.refusal(of: request) {
-            refused(.unauthorized)
+            refused(.unauthorized, nil)
             return .answer(Self.error(refusal.status, refusal.reason, [Response.neverStored]))
         }
         var name: String?
@@ -63,25 +63,27 @@ public struct PushRoutes: Sendable {
             // A right password is known after its check, unless the users have changed.
             case (.unchecked, .later(let verdict)): return .wait(verdict)
             case (_, .refused), (.checked, .later):
-                refused(.unauthorized)
+                refused(.unauthorized, nil)
                 return .answer(Self.answer(to: .unauthorized))
             case (_, .busy): return .answer(Self.error(503, BasicAuth.busyWords, BasicAuth.busyFields))
             }
         }
+        var known: Sender?
         do throws(PushRequest.Fault) {
             let push = try PushRequest(request, contentType: head.contentType, contentEncoding: head.contentEncoding)
             if case .show(let page) = push.action { return .answer(show(page, request, on: eventLoop)) }
             let sender = sender(name)
+            known = sender
             if let app = push.app {
                 do throws(Rejection) { try intake.checkOwner(of: app, sender) } catch { throw .rejected(error) }
             }
             return .body(push, sender)
         } catch {
-            return .answer(answer(to: error, request, refused: refused))
+            return .answer(answer(to: error) { refused($0, known) })
         }
     }
 
-    private func answer(to fault: PushRequest.Fault, _ request: Request, refused: (Rejection) -> Void) -> Response {
+    private func answer(to fault: PushRequest.Fault, refused: (Rejection) -> Void) -> Response {
         switch fault {
         case .notFound: return Self.error(404, "nothing here: GET / says what may be sent")
         case .methodNotAllowed(let allowed):

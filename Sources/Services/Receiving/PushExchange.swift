@@ -62,12 +62,12 @@ final class PushExchange: HTTPExchange {
     private func begin(_ head: RequestHead, _ request: Request, _ user: PushRoutes.User, on eventLoop: any EventLoop) -> HTTPBeginning {
         let beginning = destination.routes.begin(head, request, user: user, on: eventLoop) { user in
             sender(user)
-        } refused: { rejection in
+        } refused: { rejection, sender in
             // A client may ask first whether a password is wanted: that is not worth a line.
             if rejection == .unauthorized, request.authorization == nil, request.origin == nil, request.fetchSite == nil {
                 destination.metrics.countRejected(rejection)
             } else {
-                _ = report(rejection)
+                _ = report(rejection, sender)
             }
         }
         switch beginning {
