@@ -45,7 +45,8 @@ actor Daemon {
     private var isStopping = false
 
     /// Makes what needs no port: store, threads, routes, parts.
-    init(_ loaded: LoadedConfig, logger: Logger) {
+    /// - Parameter inherited: sockets that the service manager has passed.
+    init(_ loaded: LoadedConfig, inherited: InheritedSockets = .none, logger: Logger) {
         let config = loaded.config
         let cores = AvailableCores.count()
         let threads = config.exporter.workerThreads ?? cores
@@ -79,10 +80,10 @@ actor Daemon {
         let http = HTTPReceiver.Shared(
             routes: routes, parts: server.parts, metrics: metrics, largeMessages: decoding.largeMessages, group: group, logger: logger)
         listeners = Listeners(
-            server: server, intake: intake, metrics: metrics, decoding: decoding, http: http, lifecycle: lifecycle, group: group,
-            eventLoops: eventLoops, blockingWork: blockingWork, logger: logger)
+            inherited: inherited, server: server, intake: intake, metrics: metrics, decoding: decoding, http: http, lifecycle: lifecycle,
+            group: group, eventLoops: eventLoops, blockingWork: blockingWork, logger: logger)
         parts = [
-            listeners, poller, MetricsChecks(checker, logger: logger),
+            listeners, poller, MetricsChecks(checker, logger: logger), StateFile(intake, metrics: metrics.stateFile, logger: logger),
             CoreSettings(
                 intake: intake, metrics: metrics, lifecycle: lifecycle, basicAuth: basicAuth, pushers: pushers, browserGuard: browserGuard),
         ]

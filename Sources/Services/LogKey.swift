@@ -22,6 +22,8 @@ enum LogKey {
     static let count = "count"
     /// Log lines of the same kind left out since the last one.
     static let suppressed = "suppressed"
+    /// The name that a unit of systemd gives a socket.
+    static let unit = "unit"
     /// A file or folder.
     static let file = "file"
     /// A limit in force, under its configuration key's value.
@@ -32,6 +34,8 @@ enum LogKey {
     static let tls = "tls"
     /// What a receiver speaks: `json` or `capnp`.
     static let format = "format"
+    /// In bytes.
+    static let size = "size"
     /// How long something took.
     static let duration = "duration"
     /// Of exporter-proxy.

@@ -39,6 +39,7 @@ struct PreparedConfig: Sendable {
         }
         var owners = Owners.none
         do throws(ConfigProblems) { owners = try Owners(loaded) } catch { problems += error.problems }
+        if let fault = loaded.config.receiver.stateFile.flatMap(SavedFile.fault) { problems.append(loaded.problem(ofStateFile: fault)) }
         guard let made, problems.isEmpty else { throw ConfigProblems(problems + (made?.warnings ?? [])) }
         self.loaded = loaded
         contexts = made

@@ -8,6 +8,9 @@ import Proxy
 /// - Throws: `ConfigProblems` when it cannot start.
 public func serve(configFile: String, logger: Logger) async throws {
     MemoryReturn.configureHeaps()
+    // Before anything else opens a descriptor.
+    let inherited = InheritedSockets.take()
+    for warning in inherited.warnings { logger.warning("\(warning)") }
     // A peer that is gone must be an error of one write, not the end of the process.
     signal(SIGPIPE, SIG_IGN)
     // Until it is trapped; what has changed by then is noticed anyway.
@@ -19,7 +22,7 @@ public func serve(configFile: String, logger: Logger) async throws {
     let loaded = try reading.result.get()
     // After the watcher, whose descriptor must be a small one.
     if OpenFileLimit.raise() == nil { logger.warning("cannot raise the limit of open files") }
-    let daemon = Daemon(loaded, logger: logger)
+    let daemon = Daemon(loaded, inherited: inherited, logger: logger)
     let reloader = Reloader(
         ReloadableDaemon(daemon: daemon, loader: loader, changes: changes), metrics: daemon.metrics.reloads, logger: logger)
     daemon.lifecycle.setReloader(reloader)

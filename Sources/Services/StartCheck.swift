@@ -7,6 +7,7 @@ enum StartCheck {
     /// Blocks.
     static func problems(with loaded: LoadedConfig) -> [ConfigProblem] {
         loaded.config.listeners.flatMap { addressProblems(of: $0, loaded) } + socketProblems(with: loaded)
+            + stateFileProblems(with: loaded)
     }
 
     private static func addressProblems(of listener: ListenerIdentity, _ loaded: LoadedConfig) -> [ConfigProblem] {
@@ -21,6 +22,8 @@ enum StartCheck {
             switch PortHolder.find(port: address.port) {
             // The running daemon, most likely of this very configuration.
             case .exporterProxy: return []
+            // Most likely the socket unit of this very configuration; whether it is, only a start shows.
+            case .process("systemd", 1): return []
             case .process(let name, let id):
                 let reason = ListenError("\(address)", "address already in use by \(name) (process \(id))")
                 return [loaded.problem(of: listener, reason)]
@@ -30,6 +33,11 @@ enum StartCheck {
                 return [problem]
             }
         }
+    }
+
+    private static func stateFileProblems(with loaded: LoadedConfig) -> [ConfigProblem] {
+        guard let path = loaded.config.receiver.stateFile, SavedFile.fault(in: path) == nil else { return [] }
+        return SavedFile.warning(about: path).map { [loaded.problem(ofStateFile: $0, severity: .warning)] } ?? []
     }
 
     private static func socketProblems(with loaded: LoadedConfig) -> [ConfigProblem] {

@@ -79,7 +79,7 @@ extension ListenAddress {
     }
 
     /// Whether both cannot be bound at the same time: they have the same port, and the same address or one that covers it.
-    func overlaps(_ other: ListenAddress) -> Bool {
+    public func overlaps(_ other: ListenAddress) -> Bool {
         guard port == other.port, port != 0, let a = NumericAddress(host), let b = NumericAddress(other.host) else { return false }
         return a == b || a.covers(b) || b.covers(a)
     }

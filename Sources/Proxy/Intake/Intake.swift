@@ -1,4 +1,5 @@
 import Exposition
+import NIOCore
 import Synchronization
 
 /// The only way into the store for pushes and polls. What is checked or changed in metrics before they are stored belongs here, so that
@@ -94,6 +95,36 @@ public final class Intake: Sendable {
             admitted = .failure(reason: error.sentence)
         }
         return store.record(admitted, for: target, at: clock())
+    }
+
+    /// What became of an app of an earlier run.
+    public enum Restored: Sendable {
+        case stored
+        /// Prometheus would not read its metrics: it is listed, without them.
+        case withheld
+        /// It would pass a limit.
+        case leftOut
+    }
+
+    /// Puts back a pushed app of an earlier run of the program, as it was then: with the labels, and at the age, that it had. With
+    /// `validate = "refuse"` its metrics are checked first.
+    /// - Parameter validation: of the configuration that is about to run.
+    public func restore(_ app: AppEntry, _ validation: MetricsValidation) -> Restored {
+        var app = app
+        var result = Restored.stored
+        if validation == .refuse, app.exposition.size > 0 {
+            let survey = app.exposition.buffer.withUnsafeReadableBytes {
+                Survey(of: $0, with: Validator(isKnownUTF8: true, refusesProxySeries: true), isStored: true)
+            }
+            let check = AppCheck(survey, maxFindings: Findings.limit)
+            if !check.isValid {
+                app.check = check
+                app.exposition = .empty
+                app.state = .withheld
+                result = .withheld
+            }
+        }
+        return store.restore(app) ? result : .leftOut
     }
 
     private func admitted(_ push: Push, _ rules: IntakeRules) throws(Rejection) -> Push {

@@ -49,6 +49,18 @@ public final class MetricStore: Sendable {
         withExtendedLifetime((apps, stale)) {}
     }
 
+    /// Puts back a pushed app of an earlier run of the program, as it was then.
+    /// - Returns: whether it fits; otherwise nothing has changed.
+    func restore(_ app: AppEntry) -> Bool {
+        var apps = [StoredApp(app, target: nil)]
+        let (fits, stale) = state.withLock { state -> (Bool, Snapshot?) in
+            guard state.rejection(of: apps) == nil else { return (false, nil) }
+            state.put(&apps)
+            return (true, state.takeSnapshot())
+        }
+        return withExtendedLifetime((apps, stale)) { fits }
+    }
+
     /// Takes the end of one poll of a registered target: success replaces, failure only marks. A late outcome of a target no longer registered is dropped.
     /// - Returns: what was recorded; a success that would pass a limit is recorded as the failure returned.
     @discardableResult
@@ -147,6 +159,9 @@ public final class MetricStore: Sendable {
 
     /// Grows with every change.
     var generation: UInt64 { state.withLock { $0.generation } }
+
+    /// Grows with every change of a pushed app.
+    public var pushedGeneration: UInt64 { state.withLock { $0.pushedGeneration } }
 
     /// Bytes of metrics that were freed since start, or will be when the last reader has let go of them.
     public var freedBytes: UInt64 { state.withLock { $0.freedBytes } }

@@ -20,6 +20,8 @@ struct StoreState {
     private var changed: [AppRecord] = []
     /// Counts the changes.
     private(set) var generation: UInt64 = 0
+    /// Counts the changes of pushed apps, those that time makes included.
+    private(set) var pushedGeneration: UInt64 = 0
     /// What happens to invalid metrics; with `off`, no record is put into `unchecked`.
     private(set) var validation = MetricsValidation.off
     /// Records with `isUnchecked`.
@@ -81,6 +83,7 @@ struct StoreState {
     mutating func put(_ app: StoredApp) -> StoredApp? {
         totalSize += app.cost
         if app.counts { appCount += 1 }
+        if app.target == nil { pushedGeneration += 1 }
         guard let record = records[app.name] else {
             let record = AppRecord(name: app.name, app: app)
             records[app.name] = record
@@ -90,6 +93,7 @@ struct StoreState {
             return nil
         }
         let old = record.app
+        if app.target != nil, let old, old.target == nil { pushedGeneration += 1 }
         if validation != .off, let old { keepCheck(of: old, for: app, record) }
         record.app = app
         forget(old)
@@ -109,6 +113,7 @@ struct StoreState {
         guard let record = records.removeValue(forKey: name) else { return nil }
         let old = record.app
         record.app = nil
+        if let old, old.target == nil { pushedGeneration += 1 }
         expired.remove(record)
         forget(old)
         noteChange(of: record)
@@ -302,6 +307,7 @@ struct StoreState {
         }
         totalSize += new.cost
         if new.counts { appCount += 1 }
+        if isWithheld, new.target == nil { pushedGeneration += 1 }
         record.app = new
         forget(app)
         noteChange(of: record)

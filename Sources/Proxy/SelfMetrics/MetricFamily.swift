@@ -75,6 +75,12 @@ extension MetricFamily {
     static let heldBytes = MetricFamily(
         .gauge, "held_bytes", ["kind"], "Bytes held for peers: what was read, pushed, polled, answered, and handshakes, not finished yet.")
 
+    static let stateLastWrite = MetricFamily(
+        .gauge, "state_last_write_timestamp_seconds", "When the state file was last written; absent before the first time.")
+    static let stateSuccessful = MetricFamily(
+        .gauge, "state_last_write_successful", "Whether the last writing of the state file succeeded; 1 before the first one.")
+    static let stateWrites = MetricFamily(.counter, "state_writes_total", ["result"], "Writings of the state file, by result.")
+
     static let eventLoopLag = MetricFamily(
         .gauge, "event_loop_lag_seconds", "The longest delay of an event loop in the last minute.")
 
@@ -91,7 +97,8 @@ extension MetricFamily {
         reloads, appsLimit, storedBytesLimit,
         connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, pollCertificateNotAfter, requests,
         slowReadersCut, handshakes,
-        handshakeFailures, certificateNotAfter, crlNextUpdate, heldBytes, eventLoopLag, cpuSeconds, openFiles, maxFiles, virtualMemory,
+        handshakeFailures, certificateNotAfter, crlNextUpdate, heldBytes, stateLastWrite, stateSuccessful, stateWrites, eventLoopLag,
+        cpuSeconds, openFiles, maxFiles, virtualMemory,
         residentMemory, startTime, threads,
     ]
 }

@@ -128,6 +128,53 @@ public final class ReloadMetrics: Sendable {
     }
 }
 
+/// How the state file is written.
+public final class StateFileMetrics: Sendable {
+    /// The state after the last writing.
+    struct State: Sendable {
+        var lastWrite: Timestamp?
+        var isSuccessful = true
+        var successes = 0
+        var failures = 0
+    }
+
+    /// Guards the state; `nil` while there is no state file.
+    private let state = Mutex<State?>(nil)
+
+    init() {}
+
+    var now: State? { state.withLock { $0 } }
+
+    /// Whether there is a state file.
+    public func setExists(_ exists: Bool) {
+        state.withLock { $0 = exists ? $0 ?? State() : nil }
+    }
+
+    /// The file that is there was written then, by an earlier run of the program.
+    public func found(writtenAt time: Timestamp) {
+        state.withLock { state in
+            var new = state ?? State()
+            new.lastWrite = time
+            state = new
+        }
+    }
+
+    /// The file was written, or could not be.
+    public func ended(successfully: Bool, at time: Timestamp) {
+        state.withLock { state in
+            var new = state ?? State()
+            new.isSuccessful = successfully
+            if successfully {
+                new.successes += 1
+                new.lastWrite = time
+            } else {
+                new.failures += 1
+            }
+            state = new
+        }
+    }
+}
+
 /// What the system says of this process, at one moment.
 public struct ProcessFigures: Equatable, Sendable {
     /// User and system time together.

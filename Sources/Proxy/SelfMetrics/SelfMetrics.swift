@@ -9,6 +9,8 @@ public final class SelfMetrics: Sendable {
     public let cutReaders = CutReaderMetrics()
     /// Reloads of the configuration.
     public let reloads: ReloadMetrics
+    /// The state file.
+    public let stateFile = StateFileMetrics()
     /// What is held for peers.
     public let held = HeldBytes()
     /// The number of series that are exposed more than once; negative: nothing is known, or series are not checked.
@@ -178,6 +180,7 @@ public final class SelfMetrics: Sendable {
         writer.write(.slowReadersCut, cutReaders.samples)
         writer.writeTLS(listeners)
         writer.write(.heldBytes, Self.heldLabels.map { ($0.labels, held[$0.kind].used) })
+        if let state = stateFile.now { writer.write(state) }
         if let lag = readLag() {
             writer.begin(.eventLoopLag)
             writer.sample(.eventLoopLag, nanoseconds: Int64(lag / .nanoseconds(1)))
@@ -195,6 +198,17 @@ extension ExpositionWriter {
         begin(.reloads)
         sample(.reloads, labels: #"{result="success"}"#, reloads.successes)
         sample(.reloads, labels: #"{result="failure"}"#, reloads.failures)
+    }
+
+    fileprivate mutating func write(_ state: StateFileMetrics.State) {
+        if let lastWrite = state.lastWrite {
+            begin(.stateLastWrite)
+            sample(.stateLastWrite, nanoseconds: lastWrite.nanoseconds)
+        }
+        single(.stateSuccessful, state.isSuccessful ? 1 : 0)
+        begin(.stateWrites)
+        sample(.stateWrites, labels: #"{result="success"}"#, state.successes)
+        sample(.stateWrites, labels: #"{result="failure"}"#, state.failures)
     }
 
     fileprivate mutating func write(_ listeners: [ListenerMetrics.Sample]) {

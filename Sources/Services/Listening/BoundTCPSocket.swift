@@ -36,6 +36,13 @@ struct BoundTCPSocket: Sendable {
         return BoundTCPSocket(descriptor: descriptor, port: port, address: address)
     }
 
+    /// A second descriptor of a socket that the service manager has passed: closing it leaves the socket as it is.
+    static func duplicate(_ inherited: InheritedSockets.Socket) throws(ListenError) -> CInt {
+        let descriptor = fcntl(inherited.descriptor, F_DUPFD_CLOEXEC, 3)
+        guard descriptor >= 0 else { throw ListenError("\(inherited)", errorText(errno)) }
+        return descriptor
+    }
+
     /// The kernel completes connections from now on.
     func listen(backlog: Int32) throws(ListenError) {
         guard Glibc.listen(descriptor, backlog) == 0 else { throw ListenError("\(address)", errno: errno, port: address.port) }

@@ -38,15 +38,20 @@ final class Listener: Sendable {
     /// Guards the steps. Held for system calls that do not wait.
     private let state: Mutex<State>
     private let setup: Setup
-    /// What the Unix socket was made by; `nil` for TCP.
+    /// What the Unix socket was made by; `nil` for TCP, and where the socket was passed.
     private let unix: UnixSocketConfig?
+    /// Whether the service manager has passed the socket, which goes on without this listener.
+    private let isInherited: Bool
     private let logger: Logger
     private let connections = OpenConnections()
     /// What is counted here, until the listener is dropped.
     let metrics: ListenerMetrics
 
-    private init(name: String, port: UInt16?, socket: Socket, file: File, unix: UnixSocketConfig? = nil, setup: Setup) {
+    private init(
+        name: String, port: UInt16?, socket: Socket, file: File, unix: UnixSocketConfig? = nil, isInherited: Bool = false, setup: Setup
+    ) {
         self.name = name
+        self.isInherited = isInherited
         self.port = port
         self.unix = unix
         self.setup = setup
@@ -81,7 +86,7 @@ final class Listener: Sendable {
     func drain(within time: Duration) async -> Int {
         await stopListening(within: time)
         let eventLoop = setup.group.any()
-        let emptied = connections.drainForGood(on: eventLoop)
+        let emptied = connections.drainForGood(isInherited ? .socketGoesOn : .listenerCloses, on: eventLoop)
         let deadline = eventLoop.scheduleTask(in: TimeAmount(time)) { [connections] in connections.closeAll() }
         try? await emptied.get()
         deadline.cancel()
@@ -130,6 +135,8 @@ final class Listener: Sendable {
         }
         switch socket {
         case .bound(let descriptor): close(descriptor)
+        // What waits in it is for the next listener, or the next program.
+        case .listening(let channel, _, _) where isInherited: try? await channel.close()
         case .listening(let channel, let descriptor, true):
             await closeOnceEmpty(channel, descriptor, within: min(time, Self.longestAccepting))
         case .listening(let channel, _, false): try? await channel.close()
@@ -190,17 +197,33 @@ extension Listener {
     /// - Parameters:
     ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
     ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
+    ///   - inherited: is used instead of a new socket.
     static func bind(
-        _ address: ListenAddress, v6Only: Bool = false, sharesPort: Bool = false, setup: Setup
+        _ address: ListenAddress, v6Only: Bool = false, sharesPort: Bool = false, inherited: InheritedSockets.Socket? = nil, setup: Setup
     ) throws(ListenError) -> Listener {
+        if let inherited {
+            let descriptor = try BoundTCPSocket.duplicate(inherited)
+            return Listener(
+                name: address.description, port: address.port, socket: .bound(descriptor: descriptor), file: .none, isInherited: true,
+                setup: setup)
+        }
         let socket = try BoundTCPSocket.bind(address, v6Only: v6Only, sharesPort: sharesPort)
         let name = ListenAddress(host: address.host, port: socket.port).description
         return Listener(name: name, port: socket.port, socket: .bound(descriptor: socket.descriptor), file: .none, setup: setup)
     }
 
     /// Makes a Unix socket with its owner and mode; clients cannot connect yet.
-    /// - Parameter ours: the files of running listeners, one of which this one may replace.
-    static func bind(_ config: UnixSocketConfig, replacing ours: [UnixSocketFile] = [], setup: Setup) throws(ListenError) -> Listener {
+    /// - Parameters:
+    ///   - ours: the files of running listeners, one of which this one may replace.
+    ///   - inherited: is used instead of a new socket, and so is its file.
+    static func bind(
+        _ config: UnixSocketConfig, replacing ours: [UnixSocketFile] = [], inherited: InheritedSockets.Socket? = nil, setup: Setup
+    ) throws(ListenError) -> Listener {
+        if let inherited {
+            let descriptor = try BoundTCPSocket.duplicate(inherited)
+            return Listener(
+                name: config.path, port: nil, socket: .bound(descriptor: descriptor), file: .none, isInherited: true, setup: setup)
+        }
         let pending = try UnixSocketFile.bind(config, replacing: ours)
         return Listener(
             name: config.path, port: nil, socket: .bound(descriptor: pending.descriptor), file: .pending(pending), unix: config,

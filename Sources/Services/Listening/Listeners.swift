@@ -28,6 +28,9 @@ final class Listeners: Part {
         var running: [Running] = []
         /// Closed, with connections that have not all ended.
         var draining: [ObjectIdentifier: Listener] = [:]
+        var inherited: InheritedSockets
+        /// Whether the sockets that no listener uses are closed.
+        var hasStarted = false
         var isRestoringSocketFiles = false
         /// Unix sockets whose files have vanished and could not be made again: reported once.
         var lostSocketFiles: Set<String> = []
@@ -44,18 +47,21 @@ final class Listeners: Part {
     private let blockingWork: NIOThreadPool
     private let logger: Logger
     /// Guards which listeners there are.
-    private let state = Mutex(State())
+    private let state: Mutex<State>
 
     /// - Parameters:
+    ///   - inherited: are used for the addresses that they are bound to.
     ///   - intake: takes what the receivers receive, which `decoding` has decoded.
     ///   - http: what HTTP receivers need.
     ///   - lifecycle: shows the listeners.
     ///   - eventLoops: how many `group` has.
     ///   - blockingWork: looks after the files of Unix sockets.
     init(
-        server: ScrapeServer, intake: Intake, metrics: SelfMetrics, decoding: PushDecoding, http: HTTPReceiver.Shared,
-        lifecycle: DaemonLifecycle, group: MultiThreadedEventLoopGroup, eventLoops: Int, blockingWork: NIOThreadPool, logger: Logger
+        inherited: InheritedSockets, server: ScrapeServer, intake: Intake, metrics: SelfMetrics, decoding: PushDecoding,
+        http: HTTPReceiver.Shared, lifecycle: DaemonLifecycle, group: MultiThreadedEventLoopGroup, eventLoops: Int,
+        blockingWork: NIOThreadPool, logger: Logger
     ) {
+        state = Mutex(State(inherited: inherited))
         self.server = server
         self.intake = intake
         self.metrics = metrics
@@ -88,7 +94,15 @@ final class Listeners: Part {
     /// What is bound does not listen before all is bound, and no socket's file is replaced before all listen: no connection is taken by a
     /// listener that is then given up.
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
-        let running = state.withLock { $0.running }
+        let (running, inherited, closed) = state.withLock { state in
+            // What fits no listener of the start would be in the way of others.
+            let closed = state.hasStarted ? [] : state.inherited.close(exceptFor: new.config.listeners)
+            state.hasStarted = true
+            return (state.running, state.inherited, closed)
+        }
+        for warning in closed {
+            logger.warning("socket of the service manager fits no configured address and is closed", metadata: about(warning))
+        }
         let budget = DescriptorBudget(new.config, eventLoops: eventLoops)
         let sharing = running.filter { $0.mayOverlap(plan.opens) }
         for running in sharing { running.listener.setSharesPort(true) }
@@ -98,7 +112,7 @@ final class Listeners: Part {
         for identity in plan.opens {
             do throws(ListenError) {
                 let served = try bind(
-                    identity, new, maxConnections: budget.perReceiver, sharesPort: !sharing.isEmpty, replacing: files)
+                    identity, new, inherited, maxConnections: budget.perReceiver, sharesPort: !sharing.isEmpty, replacing: files)
                 opened.append(Running(identity: identity, served: served))
             } catch {
                 problems.append(new.loaded.problem(of: identity, error))
@@ -135,21 +149,34 @@ final class Listeners: Part {
     }
 
     private func bind(
-        _ identity: ListenerIdentity, _ new: PreparedConfig, maxConnections: Int, sharesPort: Bool, replacing files: [UnixSocketFile]
+        _ identity: ListenerIdentity, _ new: PreparedConfig, _ inherited: InheritedSockets, maxConnections: Int, sharesPort: Bool,
+        replacing files: [UnixSocketFile]
     ) throws(ListenError) -> any ServedListener {
+        let socket = inherited.socket(for: identity)
+        if socket == nil, let other = inherited.socket(inTheWayOf: identity), let address = identity.address {
+            throw ListenError(
+                "\(address)",
+                "it overlaps \(other), a socket of systemd's unit \(other.name): change ListenStream= there and restart that unit")
+        }
         let receiver: Receiver.Address
         switch identity {
         case .scrape(let address, let leavesIPv4):
-            return try server.bind(address, settings: new.scrapeSettings, v6Only: leavesIPv4, sharesPort: sharesPort)
+            return try server.bind(address, settings: new.scrapeSettings, v6Only: leavesIPv4, sharesPort: sharesPort, inherited: socket)
         case .tcp(let address): receiver = .tcp(address)
         case .unix(let socket): receiver = .unix(socket)
         case .http(let address):
             return try HTTPReceiver(
-                binding: address, settings: new.httpReceiverSettings, maxConnections: maxConnections, sharesPort: sharesPort, http)
+                binding: address, settings: new.httpReceiverSettings, maxConnections: maxConnections, sharesPort: sharesPort,
+                inherited: socket, http)
         }
         return try Receiver(
             binding: receiver, settings: new.receiverSettings(isUnix: receiver.isUnix), maxConnections: maxConnections,
-            sharesPort: sharesPort, replacing: files, intake: intake, metrics: metrics, decoding: decoding, group: group, logger: logger)
+            sharesPort: sharesPort, replacing: files, inherited: socket, intake: intake, metrics: metrics, decoding: decoding, group: group,
+            logger: logger)
+    }
+
+    private func about(_ socket: InheritedSockets.Socket) -> Logger.Metadata {
+        [LogKey.listener: "\(socket)", LogKey.unit: "\(socket.name)"]
     }
 
     // MARK: - What cannot fail

@@ -14,7 +14,8 @@ final class OpenConnections: Sendable {
 
     private struct State {
         var connections: [ObjectIdentifier: Connection] = [:]
-        var isDraining = false
+        /// Why connections finish and close from now on.
+        var draining: ConnectionDrainEvent?
         var emptied: [EventLoopPromise<Void>] = []
         /// Counts the changes of access.
         var generation = 0
@@ -53,7 +54,7 @@ final class OpenConnections: Sendable {
     ) rethrows -> (setUp: Listener.SetUpConnection, drain: ConnectionDrainEvent?) {
         try state.withLock { state in
             let id = ObjectIdentifier(channel)
-            var drain = state.isDraining ? ConnectionDrainEvent.listenerCloses : nil
+            var drain = state.draining
             if let kept = state.connections[id]?.setUp {
                 state.connections[id]?.setUp = nil
                 if state.connections[id]?.generation != state.generation { drain = .accessChanged }
@@ -87,16 +88,17 @@ final class OpenConnections: Sendable {
     }
 
     /// Asks all to finish, those too that are still being accepted.
+    /// - Parameter event: why.
     /// - Returns: ends when the last one has closed.
-    func drainForGood(on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
+    func drainForGood(_ event: ConnectionDrainEvent = .listenerCloses, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
         let promise = eventLoop.makePromise(of: Void.self)
         let channels = state.withLock { state in
-            state.isDraining = true
+            state.draining = event
             if !state.connections.isEmpty { state.emptied.append(promise) }
             return state.connections.values.map(\.channel)
         }
         if channels.isEmpty { promise.succeed() }
-        for channel in channels { channel.pipeline.fireUserInboundEventTriggered(ConnectionDrainEvent.listenerCloses) }
+        for channel in channels { channel.pipeline.fireUserInboundEventTriggered(event) }
         return promise.futureResult
     }
 
@@ -118,6 +120,9 @@ enum ConnectionDrainEvent: Sendable {
     /// The listener closes. A request that was sent just now may still be on its way, and a new connection is about to send one:
     /// it is waited for, a little.
     case listenerCloses
+    /// The listener closes, and its socket goes on with the next program, to which clients connect without a gap. A connection that has sent
+    /// nothing yet is an exchange in flight: no client is cut off because it connected a moment too early.
+    case socketGoesOn
     /// The rules of access have changed since the connection was made: only what had come by then is answered.
     case accessChanged
 
@@ -128,6 +133,8 @@ enum ConnectionDrainEvent: Sendable {
         // Enough for what the kernel holds already to be read.
         case .accessChanged: .milliseconds(1)
         case .listenerCloses: isNew ? .seconds(1) : .milliseconds(50)
+        // The deadline of the drain comes first.
+        case .socketGoesOn: isNew ? .hours(24) : .milliseconds(50)
         }
     }
 }

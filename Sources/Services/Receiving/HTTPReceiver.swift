@@ -51,8 +51,10 @@ final class HTTPReceiver: ServedListener {
     /// - Parameters:
     ///   - maxConnections: at the limit, no more are accepted until one ends.
     ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
+    ///   - inherited: is used instead of a new socket.
     init(
-        binding address: ListenAddress, settings: HTTPReceiverSettings, maxConnections: Int, sharesPort: Bool = false, _ shared: Shared
+        binding address: ListenAddress, settings: HTTPReceiverSettings, maxConnections: Int, sharesPort: Bool = false,
+        inherited: InheritedSockets.Socket? = nil, _ shared: Shared
     ) throws(ListenError) {
         let limit = ConnectionLimit(maxConnections)
         let settings = SettingsInForce(settings)
@@ -71,7 +73,7 @@ final class HTTPReceiver: ServedListener {
                 return { channel in try Self.setUp(channel, settings, parts, destination) { handshakes.ended($0, channel: $1) } }
             }
         }
-        listener = try Listener.bind(address, sharesPort: sharesPort, setup: setup)
+        listener = try Listener.bind(address, sharesPort: sharesPort, inherited: inherited, setup: setup)
         self.limit = limit
         self.settings = settings
         listener.metrics.show(settings.now.transport)

@@ -49,11 +49,12 @@ final class Receiver: ServedListener {
     ///   - maxConnections: at the limit, no more are accepted until one ends.
     ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
     ///   - ours: the files of running receivers, one of which this one may replace.
+    ///   - inherited: is used instead of a new socket.
     ///   - decoding: made for `group`.
     init(
         binding address: Address, settings: ReceiverSettings, maxConnections: Int, sharesPort: Bool = false,
-        replacing ours: [UnixSocketFile] = [], intake: Intake, metrics: SelfMetrics, decoding: PushDecoding, group: any EventLoopGroup,
-        logger: Logger
+        replacing ours: [UnixSocketFile] = [], inherited: InheritedSockets.Socket? = nil, intake: Intake, metrics: SelfMetrics,
+        decoding: PushDecoding, group: any EventLoopGroup, logger: Logger
     ) throws(ListenError) {
         let limit = ConnectionLimit(maxConnections)
         let settings = SettingsInForce(settings)
@@ -76,8 +77,8 @@ final class Receiver: ServedListener {
             }
         }
         switch address {
-        case .tcp(let address): listener = try Listener.bind(address, sharesPort: sharesPort, setup: setup)
-        case .unix(let config): listener = try Listener.bind(config, replacing: ours, setup: setup)
+        case .tcp(let address): listener = try Listener.bind(address, sharesPort: sharesPort, inherited: inherited, setup: setup)
+        case .unix(let config): listener = try Listener.bind(config, replacing: ours, inherited: inherited, setup: setup)
         }
         self.limit = limit
         self.settings = settings

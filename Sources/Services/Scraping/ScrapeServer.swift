@@ -74,8 +74,10 @@ final class ScrapeServer: Sendable {
     /// - Parameters:
     ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
     ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
+    ///   - inherited: is used instead of a new socket.
     func bind(
-        _ address: ListenAddress, settings: ScrapeSettings, v6Only: Bool = false, sharesPort: Bool = false
+        _ address: ListenAddress, settings: ScrapeSettings, v6Only: Bool = false, sharesPort: Bool = false,
+        inherited: InheritedSockets.Socket? = nil
     ) throws(ListenError) -> ScrapeListener {
         let settings = SettingsInForce(settings)
         let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, kind: .scrape, metrics: metrics, logger: logger) {
@@ -92,7 +94,8 @@ final class ScrapeServer: Sendable {
             }
         }
         return ScrapeListener(
-            listener: try Listener.bind(address, v6Only: v6Only, sharesPort: sharesPort, setup: setup), settings: settings)
+            listener: try Listener.bind(address, v6Only: v6Only, sharesPort: sharesPort, inherited: inherited, setup: setup),
+            settings: settings)
     }
 
     private static func setUp(

@@ -222,6 +222,22 @@ struct SelfMetricsTests {
         for reason in Rejection.Reason.allCases { #expect(page.contains("`\(reason.rawValue)`"), "\(reason)") }
     }
 
+    @Test("the state file is there as long as one is configured")
+    func stateFile() throws {
+        #expect(try exposed()["state_last_write_successful"] == nil)
+        metrics.stateFile.setExists(true)
+        var families = try exposed(after: 1)
+        #expect(families["state_last_write_successful"] == "1" && families["state_last_write_timestamp_seconds"] == nil)
+        metrics.stateFile.ended(successfully: true, at: Self.start)
+        metrics.stateFile.ended(successfully: false, at: Self.start.advanced(by: .seconds(1)))
+        families = try exposed(after: 2)
+        #expect(families["state_last_write_successful"] == "0")
+        #expect(families["state_last_write_timestamp_seconds"] == "1653263500.25")
+        #expect(families[#"state_writes_total{result="failure"}"#] == "1")
+        metrics.stateFile.setExists(false)
+        #expect(try exposed(after: 3)["state_last_write_successful"] == nil)
+    }
+
     @Test("every family that is exposed is one of those listed")
     func complete() throws {
         let listener = metrics.addListener("a", .receiver)
@@ -230,6 +246,7 @@ struct SelfMetricsTests {
         let polls = metrics.addTarget(try target("a"))
         polls.ended(.success(.empty), after: .zero)
         polls.setCertificate(notAfter: 1)
+        metrics.stateFile.ended(successfully: true, at: Self.start)
         let store = MetricStore()
         let checker = MetricsChecker(store: store, metrics: metrics)
         checker.setValidation(.report)

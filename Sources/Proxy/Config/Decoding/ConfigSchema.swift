@@ -67,6 +67,8 @@ enum ConfigSchema {
             ConfigKey("receiver_http_socket", .listenAddress(usual: ListenAddress(host: "127.0.0.1", port: 9091)), \.httpSocket)
                 .toldOtherwise,
             ConfigKey("tls", .choice, \.tls),
+            ConfigKey("state_file", .path(example: "/var/lib/exporter-proxy/apps.state", orEmpty: true), \.stateFile),
+            ConfigKey("state_interval", .duration(example: "5m"), \.config.stateInterval),
             ConfigKey("max_message_size", .size(upTo: .gibibytes(1), example: "16MiB"), \.config.maxMessageSize),
             ConfigKey("max_apps", .integer(1...100_000_000, example: 100_000), \.config.maxApps),
             ConfigKey("max_total_size", .size(example: "1GiB"), \.config.maxTotalSize),

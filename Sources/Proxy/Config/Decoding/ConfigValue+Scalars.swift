@@ -135,9 +135,11 @@ extension ConfigValue where Value == String {
     }
 
     /// A file's path, resolved against the config file's folder.
-    static func path(example: String) -> Self {
-        .scalar("a path", example: ValueText.quoted(example), text: { $0 }) { (value, reader) throws(Mismatch) in
+    static func path(example: String, orEmpty: Bool = false) -> Self {
+        let expected = orEmpty ? "a path or \"\"" : "a path"
+        return .scalar(expected, example: ValueText.quoted(example), text: { $0 }) { (value, reader) throws(Mismatch) in
             guard case .string(let text) = value else { return nil }
+            if text.isEmpty, orEmpty { return "" }
             guard !text.isEmpty else { throw Mismatch(hint: "it is empty") }
             guard !ValueText.hasControl(text) else { throw Mismatch(hint: "it holds a control character") }
             if let scheme = text.prefixMatch(of: #/unix:|file:\/\/|[a-z]+:\/\//#)?.output {

@@ -1,0 +1,192 @@
+import CDeflate
+import NIOCore
+
+/// The contents of a state file: pushed apps, the last updated first, so that a reader with smaller limits leaves out the oldest.
+///
+/// All numbers are little endian.
+///
+///     header   magic (20 bytes), version (4), wall clock and boot clock when it was written (8 + 8 bytes, nanoseconds),
+///              length of the boot's identity (1), the identity, number of apps (4)
+///     app      1 (1 byte), state (1), kind of group (1), lengths of name and source (2 + 2), of metrics and of unlabelled metrics (4 + 4),
+///              wall clock and boot clock of the last update (8 + 8), name, source, metrics, unlabelled metrics
+///     end      0 (1 byte), CRC-32 of all bytes before it (4)
+public enum SavedApps {
+    static let magic = Array("exporter-proxy state".utf8)
+    static let version: UInt32 = 1
+    static let appMark: UInt8 = 1
+    static let endMark: UInt8 = 0
+    static let checksumSize = 4
+    /// Before the name of an app.
+    static let appHeadSize = 1 + 1 + 1 + 2 + 2 + 4 + 4 + 8 + 8
+
+    /// Why a file cannot be used.
+    public enum Fault: Error, Equatable, CustomStringConvertible {
+        case empty
+        case foreign
+        case unknownVersion(UInt32)
+        /// It is not as it was written; what is wrong.
+        case damaged(String)
+
+        /// For the log.
+        public var description: String {
+            switch self {
+            case .empty: "it is empty"
+            case .foreign: "it is not a state file of exporter-proxy"
+            case .unknownVersion(let version): "it has version \(version), and this program reads version \(SavedApps.version)"
+            case .damaged(let what): "it is damaged: \(what)"
+            }
+        }
+    }
+
+    /// When a file was written.
+    public struct Writing: Equatable, Sendable {
+        /// On both clocks.
+        public var moment: Moment
+        /// Identifies the boot of the machine whose clock counted.
+        public var boot: String
+
+        /// A writing at this moment of this boot.
+        public init(moment: Moment, boot: String) {
+            self.moment = moment
+            self.boot = boot
+        }
+
+        /// The same moment as `instant`, on the clock of now. Of another boot only ages are known; the wall clock tells how much time has
+        /// passed since the writing, and counts as not having passed where it was set back.
+        func instant(_ instant: Instant, seenAt now: Writing) -> Instant {
+            if boot == now.boot { return min(instant, now.moment.instant) }
+            let age = max(0, moment.instant.nanoseconds.saturatingMinus(instant.nanoseconds))
+            let since = max(0, now.moment.time.nanoseconds.saturatingMinus(moment.time.nanoseconds))
+            let (sum, isTooLong) = age.addingReportingOverflow(since)
+            return Instant(nanoseconds: now.moment.instant.nanoseconds.saturatingMinus(isTooLong ? .max : sum))
+        }
+    }
+
+    /// What is to be written of these apps, in order: those that were pushed.
+    public static func selection(of apps: some Sequence<AppEntry>) -> [AppEntry] {
+        apps.filter { $0.target == nil && $0.lastUpdate != nil }.sorted { $0.age > $1.age }
+    }
+
+    /// Gives the bytes of a file, piece by piece. No piece is copied but small ones, which are joined.
+    /// - Parameter sink: takes each piece; what it throws ends the writing.
+    public static func write<Failure: Error>(
+        _ apps: [AppEntry], at writing: Writing, to sink: (UnsafeRawBufferPointer) throws(Failure) -> Void
+    ) throws(Failure) {
+        var pieces = Pieces()
+        pieces.pending.writeBytes(magic)
+        pieces.pending.writeInteger(version, endianness: .little)
+        pieces.pending.write(writing.moment)
+        let boot = writing.boot.utf8.prefix(255)
+        pieces.pending.writeInteger(UInt8(boot.count))
+        pieces.pending.writeBytes(boot)
+        pieces.pending.writeInteger(UInt32(clamping: apps.count), endianness: .little)
+        for app in apps { try pieces.append(app, to: sink) }
+        pieces.pending.writeInteger(endMark)
+        try pieces.flush(to: sink)
+        pieces.pending.writeInteger(pieces.checksum, endianness: .little)
+        try pieces.flush(to: sink)
+    }
+
+    /// Joins small pieces, and computes the checksum of all.
+    private struct Pieces {
+        /// Smaller metrics are copied to their neighbours.
+        static let large = 64 << 10
+        static let joined = 256 << 10
+
+        var pending = ByteBuffer()
+        var checksum: UInt32 = 0
+
+        mutating func append<Failure: Error>(
+            _ app: AppEntry, to sink: (UnsafeRawBufferPointer) throws(Failure) -> Void
+        ) throws(Failure) {
+            guard let lastUpdate = app.lastUpdate else { return }
+            let source = app.source.description.utf8.prefix(Int(UInt16.max))
+            pending.writeInteger(appMark)
+            pending.writeInteger(app.state.saved)
+            let unlabelled = app.group?.unlabelled ?? ByteBuffer()
+            pending.writeInteger(app.group.saved)
+            pending.writeInteger(UInt16(app.name.description.utf8.count), endianness: .little)
+            pending.writeInteger(UInt16(source.count), endianness: .little)
+            pending.writeInteger(UInt32(app.exposition.size), endianness: .little)
+            pending.writeInteger(UInt32(unlabelled.readableBytes), endianness: .little)
+            pending.write(lastUpdate)
+            pending.writeString(app.name.description)
+            pending.writeBytes(source)
+            try append(app.exposition.buffer, to: sink)
+            try append(unlabelled, to: sink)
+        }
+
+        private mutating func append<Failure: Error>(
+            _ bytes: ByteBuffer, to sink: (UnsafeRawBufferPointer) throws(Failure) -> Void
+        ) throws(Failure) {
+            if bytes.readableBytes < Self.large {
+                pending.writeImmutableBuffer(bytes)
+            } else {
+                try flush(to: sink)
+                try put(bytes, to: sink)
+            }
+            if pending.readableBytes >= Self.joined { try flush(to: sink) }
+        }
+
+        mutating func flush<Failure: Error>(to sink: (UnsafeRawBufferPointer) throws(Failure) -> Void) throws(Failure) {
+            try put(pending, to: sink)
+            pending.clear()
+        }
+
+        private mutating func put<Failure: Error>(
+            _ bytes: ByteBuffer, to sink: (UnsafeRawBufferPointer) throws(Failure) -> Void
+        ) throws(Failure) {
+            var result = Result<Void, Failure>.success(())
+            bytes.withUnsafeReadableBytes { bytes in
+                checksum = cdeflate_crc32(checksum, bytes.assumingMemoryBound(to: UInt8.self).baseAddress, bytes.count)
+                result = Result { () throws(Failure) in try sink(bytes) }
+            }
+            try result.get()
+        }
+    }
+}
+
+extension AppEntry {
+    fileprivate var age: Instant { lastUpdate?.instant ?? Instant(nanoseconds: .min) }
+}
+
+extension AppEntry.State {
+    /// As a state file has it.
+    fileprivate var saved: UInt8 {
+        switch self {
+        case .ok, .failing: 0
+        case .withheld: 1
+        case .expired: 2
+        }
+    }
+
+    init?(saved: UInt8) {
+        switch saved {
+        case 0: self = .ok
+        case 1: self = .withheld
+        case 2: self = .expired(error: nil)
+        default: return nil
+        }
+    }
+}
+
+extension PushedGroup? {
+    /// As a state file has it: 0 for no group, 1 for one that is exposed as it was sent, 2 for one whose metrics were labelled.
+    fileprivate var saved: UInt8 { map { $0.unlabelled == nil ? 1 : 2 } ?? 0 }
+}
+
+extension ByteBuffer {
+    fileprivate mutating func write(_ moment: Moment) {
+        writeInteger(moment.time.nanoseconds, endianness: .little)
+        writeInteger(moment.instant.nanoseconds, endianness: .little)
+    }
+}
+
+extension Int64 {
+    /// The difference; the nearest number there is when it lies beyond.
+    fileprivate func saturatingMinus(_ other: Int64) -> Int64 {
+        let (difference, overflows) = subtractingReportingOverflow(other)
+        guard overflows else { return difference }
+        return self < other ? .min : .max
+    }
+}

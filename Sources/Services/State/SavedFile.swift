@@ -1,0 +1,258 @@
+import CFiles
+import Glibc
+import Proxy
+
+/// Why a state file cannot be read, locked or written.
+enum SavedFileError: Error, CustomStringConvertible {
+    /// Another process has its lock.
+    case inUse
+    case unusable(SavedApps.Fault)
+    /// A system call failed: what was to be done, and why it cannot.
+    case system(String)
+
+    var description: String {
+        switch self {
+        case .inUse: "another process uses it: each needs a state_file of its own"
+        case .unusable(let fault): fault.description
+        case .system(let text): text
+        }
+    }
+
+    static func failed(_ action: String, _ number: CInt = errno) -> SavedFileError { .system("cannot \(action): \(errorText(number))") }
+}
+
+/// One path at which apps are saved, locked against other processes. Its methods block, and are called on one thread at a time.
+///
+/// The lock is one on the file itself (flock(2)), and moves on to each new file before that takes the old one's place, so that nothing else
+/// lies beside the file.
+///
+/// `@unchecked Sendable`: everything that changes is used on one thread at a time, that of the `StateFile` that owns it.
+final class SavedFile: @unchecked Sendable {
+    let path: String
+    private let folder: CInt
+    private let name: String
+    /// The file that has the lock; `nil` while there is none.
+    private var locked: CInt?
+
+    private static let blockSize = 1 << 20
+    private static let mode: mode_t = 0o600
+
+    /// Opens the folder.
+    init(_ path: String) throws(SavedFileError) {
+        self.path = path
+        name = String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
+        let folderPath = Self.folder(of: path)
+        // Only a folder that can be read can be synced.
+        var descriptor = open(folderPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if descriptor < 0, errno == EACCES { descriptor = cfiles_open_folder(folderPath) }
+        guard descriptor >= 0 else { throw .failed("open the folder \(folderPath)") }
+        folder = descriptor
+    }
+
+    deinit {
+        if let locked { close(locked) }
+        close(folder)
+    }
+
+    private static func folder(of path: String) -> String {
+        guard let slash = path.lastIndex(of: "/") else { return "." }
+        return slash == path.startIndex ? "/" : String(path[..<slash])
+    }
+
+    /// Why no file can be at this path, whatever happens later; `nil` when one can.
+    static func fault(in path: String) -> String? {
+        let folder = folder(of: path)
+        guard path.last != "/" else { return "\(path) names a folder, not a file" }
+        var status = stat()
+        guard stat(folder, &status) == 0 else {
+            return errno == ENOENT ? "the folder \(folder) does not exist" : "cannot open the folder \(folder): \(errorText(errno))"
+        }
+        return status.st_mode & S_IFMT == S_IFDIR ? nil : "\(folder) is not a folder"
+    }
+
+    /// Why a file cannot be written now; `nil` when it can, as far as that can be told without writing.
+    static func warning(about path: String) -> String? {
+        let folder = folder(of: path)
+        guard faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0 else { return nil }
+        return "this user cannot write files in \(folder): \(errorText(errno))"
+    }
+
+    // MARK: - Lock
+
+    /// Takes the lock of the file that is there, and removes what writings that were killed have left behind.
+    /// - Returns: whether there is a file that can be read. One that cannot be opened, or is no ordinary file, counts as none.
+    /// - Throws: `.inUse`.
+    func lock() throws(SavedFileError) -> Bool {
+        if let locked, isInPlace(locked) { return true }
+        // It may be replaced between the opening and the locking, by the process that has just let go of it.
+        for _ in 0..<100 {
+            let file = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+            guard file >= 0 else { return false }
+            var status = stat()
+            guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+                close(file)
+                return false
+            }
+            if flock(file, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+                close(file)
+                throw .inUse
+            }
+            guard isInPlace(file) else {
+                close(file)
+                continue
+            }
+            hold(file)
+            removeLeftovers()
+            return true
+        }
+        throw .inUse
+    }
+
+    private func hold(_ file: CInt?) {
+        if let locked { close(locked) }
+        locked = file
+    }
+
+    /// Whether the path leads to this open file.
+    private func isInPlace(_ file: CInt) -> Bool {
+        var (own, there) = (stat(), stat())
+        return fstat(file, &own) == 0 && fstatat(folder, name, &there, 0) == 0 && own.st_dev == there.st_dev && own.st_ino == there.st_ino
+    }
+
+    // MARK: - Reading
+
+    /// Reads the file that is locked.
+    /// - Parameter body: gets each app.
+    /// - Returns: when the file was written.
+    /// - Throws: `.unusable` before any app is given, unless the file changes meanwhile.
+    func read(at now: SavedApps.Writing, _ body: (AppEntry) -> Void) throws(SavedFileError) -> SavedApps.Writing? {
+        guard let locked else { return nil }
+        var status = stat()
+        guard fstat(locked, &status) == 0 else { throw .failed("read it") }
+        let size = Int(status.st_size)
+        var check = SavedApps.Check(size: size)
+        try readBlocks(locked) { bytes throws(SavedApps.Fault) in check.take(bytes) }
+        do throws(SavedApps.Fault) { try check.finish() } catch { throw .unusable(error) }
+        var reader = SavedApps.Reader(size: size, at: now)
+        try readBlocks(locked) { bytes throws(SavedApps.Fault) in
+            reader.take(bytes)
+            while let app = try reader.next() { body(app) }
+        }
+        do throws(SavedApps.Fault) { try reader.finish() } catch { throw .unusable(error) }
+        return reader.writing
+    }
+
+    private func readBlocks(
+        _ file: CInt, _ take: (UnsafeRawBufferPointer) throws(SavedApps.Fault) -> Void
+    ) throws(SavedFileError) {
+        let block = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.blockSize, alignment: 16)
+        defer { block.deallocate() }
+        var offset = 0
+        while true {
+            let count = pread(file, block.baseAddress, block.count, off_t(offset))
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw .failed("read it") }
+            guard count > 0 else { return }
+            offset += count
+            do throws(SavedApps.Fault) { try take(UnsafeRawBufferPointer(rebasing: block[..<count])) } catch { throw .unusable(error) }
+        }
+    }
+
+    /// What is at the path, when it is nothing that could be locked and read; `nil` when nothing is there.
+    var otherThanFile: SavedFileError? {
+        var status = stat()
+        guard fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
+        let file = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard file >= 0 else { return .failed("read it") }
+        close(file)
+        return .system("it is not a regular file")
+    }
+
+    /// Moves what is at the path to `FILE.broken`, over an older one.
+    func moveAside() throws(SavedFileError) {
+        guard renameat(folder, name, folder, "\(name).broken") == 0 else {
+            guard errno != ENOENT else { return }
+            throw .failed("move it to \(path).broken")
+        }
+        hold(nil)
+    }
+
+    // MARK: - Writing
+
+    /// Writes these apps to a new file, which then takes the place of the old one.
+    /// - Returns: its size in bytes.
+    func write(_ apps: [AppEntry], at writing: SavedApps.Writing) throws(SavedFileError) -> Int {
+        let replaces = try lock()
+        let temporary = "\(leftoverPrefix)\(String(UInt64.random(in: .min ... .max), radix: 36))"
+        let file = openat(folder, temporary, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, Self.mode)
+        guard file >= 0 else { throw .failed("write a file beside it") }
+        do throws(SavedFileError) {
+            let size = try write(apps, at: writing, to: file)
+            // Whatever the umask was.
+            guard fchmod(file, Self.mode) == 0, fsync(file) == 0 else { throw .failed("write it") }
+            // No other process can have its lock.
+            _ = flock(file, LOCK_EX | LOCK_NB)
+            try put(temporary, replaces: replaces)
+            hold(file)
+            // A folder that cannot be read cannot be synced either: the file is there, but maybe not after a failure of power.
+            if fsync(folder) != 0, errno != EBADF, errno != EINVAL { throw .failed("sync its folder") }
+            return size
+        } catch {
+            if locked != file {
+                close(file)
+                unlinkat(folder, temporary, 0)
+            }
+            throw error
+        }
+    }
+
+    private func put(_ temporary: String, replaces: Bool) throws(SavedFileError) {
+        if replaces {
+            guard renameat(folder, temporary, folder, name) == 0 else { throw .failed("replace it") }
+            return
+        }
+        // Another process may have begun at the same time: one of both comes first.
+        if cfiles_move(folder, temporary, name) == 0 { return }
+        guard errno == EEXIST else { throw .failed("put it in place") }
+        var status = stat()
+        guard fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT != S_IFREG else {
+            _ = try lock()
+            throw .system("cannot put it in place: another file came there")
+        }
+        guard renameat(folder, temporary, folder, name) == 0 else { throw .failed("replace it") }
+    }
+
+    private func write(_ apps: [AppEntry], at writing: SavedApps.Writing, to file: CInt) throws(SavedFileError) -> Int {
+        var size = 0
+        try SavedApps.write(apps, at: writing) { bytes throws(SavedFileError) in
+            var rest = bytes
+            while !rest.isEmpty {
+                let count = Glibc.write(file, rest.baseAddress, min(rest.count, Self.blockSize))
+                if count < 0, errno == EINTR { continue }
+                guard count > 0 else { throw .failed("write it") }
+                rest = UnsafeRawBufferPointer(rebasing: rest[count...])
+            }
+            size += bytes.count
+        }
+        return size
+    }
+
+    /// Begins the names of files that are being written.
+    private var leftoverPrefix: String { ".\(name).new-" }
+
+    private func removeLeftovers() {
+        let descriptor = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { return }
+        guard let stream = fdopendir(descriptor) else {
+            close(descriptor)
+            return
+        }
+        defer { closedir(stream) }
+        while let entry = readdir(stream) {
+            let entryName = withUnsafePointer(to: &entry.pointee.d_name) {
+                $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+            }
+            if entryName.hasPrefix(leftoverPrefix) { unlinkat(folder, entryName, 0) }
+        }
+    }
+}

@@ -1,0 +1,220 @@
+import Glibc
+import Logging
+import NIOPosix
+import Proxy
+import Synchronization
+
+/// Keeps pushed apps across a restart of the program: reads them at the start, and writes them at the stop and from time to time.
+///
+/// Everything happens on a thread of its own, from a snapshot. What is written is never copied as a whole.
+final class StateFile: Part {
+    private struct State {
+        /// Whether a start or a reload was committed.
+        var hasStarted = false
+        var file: SavedFile?
+        var interval = Duration.seconds(300)
+        /// Writes again and again.
+        var writing: Task<Void, Never>?
+        /// What the file holds, as `MetricStore.pushedGeneration` counts it; `nil` before the first writing.
+        var written: UInt64?
+    }
+
+    private let intake: Intake
+    private let metrics: StateFileMetrics
+    private let logger: Logger
+    private let thread = NIOThreadPool(numberOfThreads: 1)
+    /// Guards which file there is and when it is written.
+    private let state = Mutex(State())
+
+    /// - Parameter intake: takes the apps that are read; what its store holds is written.
+    init(_ intake: Intake, metrics: StateFileMetrics, logger: Logger) {
+        self.intake = intake
+        self.metrics = metrics
+        self.logger = logger
+    }
+
+    // MARK: - A start and a reload
+
+    func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
+        let (hasStarted, current) = state.withLock { ($0.hasStarted, $0.file) }
+        if !hasStarted { thread.start() }
+        let receiver = new.config.receiver
+        guard receiver.stateFile != current?.path else {
+            return PreparedPart { [self] in
+                run(current, every: receiver.stateInterval, isNew: false)
+            } abandon: { [self] in
+                if !hasStarted { await end() }
+            }
+        }
+        let opened: Result<SavedFile?, SavedFileError>? = try? await thread.runIfActive { [self] in
+            Result { () throws(SavedFileError) in
+                try receiver.stateFile.map { path throws(SavedFileError) in
+                    try hasStarted ? open(path) : read(path, new.config.metrics.validate)
+                }
+            }
+        }
+        do throws(SavedFileError) {
+            guard let opened else { throw .system("exporter-proxy is stopping") }
+            let file = try opened.get()
+            return PreparedPart { [self] in
+                run(file, every: receiver.stateInterval, isNew: hasStarted)
+            } abandon: { [self] in
+                if !hasStarted { await end() }
+            }
+        } catch {
+            if !hasStarted { await end() }
+            throw ConfigProblems([new.loaded.problem(ofStateFile: error.description)])
+        }
+    }
+
+    /// A path that a reload has set. What is there is not read: the next writing replaces it.
+    private func open(_ path: String) throws(SavedFileError) -> SavedFile {
+        let file = try SavedFile(path)
+        _ = try file.lock()
+        return file
+    }
+
+    /// The path of the start: what is there is read into the store.
+    private func read(_ path: String, _ validation: MetricsValidation) throws(SavedFileError) -> SavedFile {
+        let file = try SavedFile(path)
+        metrics.setExists(true)
+        let isThere = try file.lock()
+        let fault: SavedFileError?
+        do throws(SavedFileError) {
+            if isThere { try restore(from: file, validation) }
+            fault = isThere ? nil : file.otherThanFile
+        } catch {
+            fault = error
+        }
+        if let fault { moveAside(file, because: fault) }
+        // The file is there from the beginning, so that its lock keeps other processes away.
+        if !isThere || fault != nil { write(file, always: true) }
+        return file
+    }
+
+    private func moveAside(_ file: SavedFile, because fault: SavedFileError) {
+        do throws(SavedFileError) {
+            try file.moveAside()
+            logger.warning(
+                "the state file cannot be used: it is kept as \(file.path).broken, and the apps in it are lost",
+                metadata: about(file, fault))
+        } catch {
+            logger.warning("the state file cannot be used: the apps in it are lost", metadata: about(file, fault))
+            logger.warning("the state file cannot be moved aside", metadata: about(file, error))
+        }
+    }
+
+    private func restore(from file: SavedFile, _ validation: MetricsValidation) throws(SavedFileError) {
+        var (restored, withheld, leftOut) = (0, 0, 0)
+        let writing = try file.read(at: Self.writing()) { app in
+            // The apps come in the order of their last updates: what is older than one that does not fit is left out, too.
+            guard leftOut == 0 else { return leftOut += 1 }
+            switch intake.restore(app, validation) {
+            case .stored: restored += 1
+            case .withheld: withheld += 1
+            case .leftOut: leftOut = 1
+            }
+        }
+        if let writing { metrics.found(writtenAt: writing.moment.time) }
+        let isWhole = leftOut == 0 && withheld == 0
+        state.withLock { $0.written = isWhole ? intake.store.pushedGeneration : nil }
+        logger.info("apps read from the state file", metadata: about(file, count: restored + withheld))
+        if leftOut > 0 {
+            logger.warning(
+                "apps of the state file left out, the oldest: more than max_apps or max_total_size allows",
+                metadata: about(file, count: leftOut))
+        }
+        if withheld > 0 {
+            logger.warning(
+                "apps of the state file withheld: Prometheus would not read their metrics", metadata: about(file, count: withheld))
+        }
+    }
+
+    /// - Parameter isNew: whether the file is to be written at once.
+    private func run(_ file: SavedFile?, every interval: Duration, isNew: Bool) {
+        metrics.setExists(file != nil)
+        state.withLock { state in
+            let isSame = state.hasStarted && state.file === file && state.interval == interval
+            state.hasStarted = true
+            guard !isSame else { return }
+            state.file = file
+            state.interval = interval
+            if isNew { state.written = nil }
+            state.writing?.cancel()
+            state.writing = file.map { file in
+                Task { [self] in
+                    if isNew { await onThread { self.write(file, always: true) } }
+                    while (try? await Task.sleep(for: interval)) != nil { await onThread { self.write(file, always: false) } }
+                }
+            }
+        }
+    }
+
+    // MARK: - Writing
+
+    private func onThread(_ body: @escaping @Sendable () -> Void) async {
+        try? await thread.runIfActive {
+            // On Linux this is the thread's own priority, setpriority(2): all others come first.
+            _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+            body()
+        }
+    }
+
+    /// - Parameter always: also when nothing has changed.
+    private func write(_ file: SavedFile, always: Bool) {
+        let written = state.withLock { $0.written }
+        // Changes that come from here on are written the next time, whether this time has them or not.
+        let generation = intake.store.pushedGeneration
+        guard always || written != generation else { return }
+        let start = ContinuousClock.now
+        let writing = Self.writing()
+        let apps = SavedApps.selection(of: intake.store.snapshot(at: writing.moment).entries)
+        do throws(SavedFileError) {
+            let size = try file.write(apps, at: writing)
+            metrics.ended(successfully: true, at: SystemClock.time())
+            state.withLock { state in if state.file === file || state.file == nil { state.written = generation } }
+            var metadata = about(file, count: apps.count)
+            metadata[LogKey.size] = "\(size)"
+            metadata[LogKey.duration] = "\(start.duration(to: .now))"
+            logger.debug("state file written", metadata: metadata)
+        } catch {
+            metrics.ended(successfully: false, at: SystemClock.time())
+            logger.warning("the state file cannot be written: a restart would lose what was pushed since", metadata: about(file, error))
+        }
+    }
+
+    func stop(within time: Duration) async -> Int {
+        let (file, writing) = state.withLock { state in
+            defer { state.writing = nil }
+            return (state.file, state.writing)
+        }
+        writing?.cancel()
+        await writing?.value
+        if let file { await onThread { [self] in write(file, always: true) } }
+        await end()
+        return 0
+    }
+
+    private func end() async { try? await thread.shutdownGracefully() }
+
+    // MARK: - Words
+
+    private static func writing() -> SavedApps.Writing {
+        let boot = (try? readFile("/proc/sys/kernel/random/boot_id", limit: 128))?.bytes.prefix(36) ?? []
+        return SavedApps.Writing(moment: SystemClock.now(), boot: String(decoding: boot, as: UTF8.self))
+    }
+
+    private func about(_ file: SavedFile, _ error: SavedFileError) -> Logger.Metadata {
+        [LogKey.file: "\(file.path)", LogKey.error: "\(error)"]
+    }
+
+    private func about(_ file: SavedFile, count: Int) -> Logger.Metadata { [LogKey.file: "\(file.path)", LogKey.count: "\(count)"] }
+}
+
+extension LoadedConfig {
+    /// A problem with the state file, at its key.
+    func problem(ofStateFile message: String, severity: ConfigProblem.Severity = .error) -> ConfigProblem {
+        let key = "receiver.state_file"
+        return origin.problem(key, "\(key) \(config.receiver.stateFile ?? ""): \(message)", severity: severity)
+    }
+}

@@ -1,0 +1,129 @@
+import Glibc
+import NIOCore
+import Proxy
+import TestSupport
+import Testing
+
+@testable import Services
+
+@Suite("Saved file")
+struct SavedFileTests {
+    private static let now = SavedApps.Writing(moment: SystemClock.now(), boot: "boot")
+
+    private func app(_ name: String, size: Int = 3) throws -> AppEntry {
+        AppEntry(
+            name: try #require(AppName(name)), source: .push(listener: "l"), lastUpdate: Self.now.moment,
+            exposition: Exposition(addingNewlineTo: ByteBuffer(repeating: UInt8(ascii: "x"), count: size)), state: .ok)
+    }
+
+    private func names(_ file: SavedFile) throws -> [String] {
+        var names: [String] = []
+        _ = try file.read(at: Self.now) { names.append($0.name.description) }
+        return names
+    }
+
+    @Test("what one writes the next one reads; the file is its owner's alone, and nothing lies beside it")
+    func roundTrip() async throws {
+        try await withTemporaryFolder { folder in
+            do {
+                let file = try SavedFile(folder.path("s"))
+                #expect(try !file.lock())
+                let size = try file.write([app("a"), app("b", size: 3 << 20)], at: Self.now)
+                #expect(size > 3 << 20)
+                _ = try file.write([app("c"), app("d", size: 3 << 20)], at: Self.now)
+            }
+            #expect(folder.mode(of: "s") == 0o600)
+            let next = try SavedFile(folder.path("s"))
+            #expect(try next.lock())
+            #expect(try names(next) == ["c", "d"])
+            #expect(try FileList.names(in: folder) == ["s"])
+        }
+    }
+
+    @Test("the lock keeps others away, over writings, until it is let go of")
+    func lock() async throws {
+        try await withTemporaryFolder { folder in
+            var first: SavedFile? = try SavedFile(folder.path("s"))
+            let second = try SavedFile(folder.path("s"))
+            _ = try first?.write([app("a")], at: Self.now)
+            for _ in 0..<3 {
+                #expect(throws: SavedFileError.self) { try second.lock() }
+                #expect(throws: SavedFileError.self) { try second.write([], at: Self.now) }
+                _ = try first?.write([app("b")], at: Self.now)
+            }
+            first = nil
+            #expect(try second.lock())
+            #expect(try names(second) == ["b"])
+        }
+    }
+
+    @Test("of two that find no file, one has it")
+    func race() async throws {
+        try await withTemporaryFolder { folder in
+            let (first, second) = try (SavedFile(folder.path("s")), SavedFile(folder.path("s")))
+            #expect(try !first.lock())
+            #expect(try !second.lock())
+            _ = try first.write([app("a")], at: Self.now)
+            #expect(throws: SavedFileError.self) { try second.write([], at: Self.now) }
+            #expect(try names(first) == ["a"])
+        }
+    }
+
+    @Test("a file that was removed or replaced by another program is written again")
+    func replaced() async throws {
+        try await withTemporaryFolder { folder in
+            let file = try SavedFile(folder.path("s"))
+            _ = try file.write([app("a")], at: Self.now)
+            #expect(unlink(folder.path("s")) == 0)
+            _ = try file.write([app("b")], at: Self.now)
+            try folder.write("other", "something")
+            #expect(rename(folder.path("other"), folder.path("s")) == 0)
+            _ = try file.write([app("c")], at: Self.now)
+            #expect(try names(file) == ["c"])
+            #expect(try FileList.names(in: folder) == ["s"])
+        }
+    }
+
+    @Test("what killed writings left behind goes, and no other file")
+    func leftovers() async throws {
+        try await withTemporaryFolder { folder in
+            _ = try SavedFile(folder.path("s")).write([app("a")], at: Self.now)
+            for name in [".s.new-1abc", ".s.new-", ".t.new-1", "s.new-1"] { try folder.write(name, "x") }
+            #expect(try SavedFile(folder.path("s")).lock())
+            #expect(try FileList.names(in: folder) == [".t.new-1", "s", "s.new-1"])
+        }
+    }
+
+    @Test("something else than a file is moved aside")
+    func other() async throws {
+        try await withTemporaryFolder { folder in
+            #expect(mkdir(folder.path("s"), 0o700) == 0)
+            let file = try SavedFile(folder.path("s"))
+            #expect(try !file.lock())
+            #expect(file.otherThanFile != nil)
+            try file.moveAside()
+            _ = try file.write([app("a")], at: Self.now)
+            #expect(try FileList.names(in: folder) == ["s", "s.broken"])
+            #expect(mkfifo(folder.path("fifo"), 0o600) == 0)
+            let fifo = try SavedFile(folder.path("fifo"))
+            #expect(try !fifo.lock())
+            #expect(fifo.otherThanFile != nil)
+        }
+    }
+}
+
+/// What lies in a folder, the files of running programs left out.
+enum FileList {
+    static func names(in folder: TemporaryFolder) throws -> [String] {
+        guard let stream = opendir(folder.path) else { return [] }
+        defer { closedir(stream) }
+        var names: [String] = []
+        while let entry = readdir(stream) {
+            names.append(
+                withUnsafePointer(to: &entry.pointee.d_name) {
+                    $0.withMemoryRebound(to: CChar.self, capacity: 256) { String(cString: $0) }
+                })
+        }
+        return names.filter { $0 != "." && $0 != ".." }.sorted()
+    }
+}
