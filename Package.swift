@@ -105,7 +105,7 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport"],
             exclude: [
-                "Support/hostile_handshakes.py", "Support/push_clients.py", "Support/pushgateway_twins.py",
+                "Support/activation.py", "Support/hostile_handshakes.py", "Support/push_clients.py", "Support/pushgateway_twins.py",
                 "Support/redirecting_targets.py", "Support/truncating_targets.py",
             ],
             swiftSettings: swiftSettings),

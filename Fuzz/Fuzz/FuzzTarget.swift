@@ -18,6 +18,8 @@ enum FuzzTarget: String, CaseIterable {
     case groupPath = "group-path"
     case families
     case protobuf
+    case state
+    case environment
     case tlsServer = "tls-server"
     case tlsClient = "tls-client"
     case tlsRecords = "tls-records"
@@ -42,6 +44,8 @@ enum FuzzTarget: String, CaseIterable {
         case .groupPath: GroupPathFuzzer.run(String(decoding: input, as: UTF8.self))
         case .families: FamiliesFuzzer.run(input, isProtobuf: false)
         case .protobuf: FamiliesFuzzer.run(input, isProtobuf: true)
+        case .state: StateFuzzer.run(input)
+        case .environment: EnvironmentFuzzer.run(input)
         case .tlsServer: TLSBytesFuzzer.runServer(input)
         case .tlsClient: TLSBytesFuzzer.runClient(input)
         case .tlsRecords: TLSRecordsFuzzer.run(input)

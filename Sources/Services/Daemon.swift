@@ -32,6 +32,7 @@ actor Daemon {
     private let pageThread: NIOThreadPool
     /// One thread, for checking passwords alone: a flood of wrong ones takes no time from anything else.
     private let passwordThread: NIOThreadPool
+    private let store: MetricStore
     private let decoding: PushDecoding
     private let memoryReturn: MemoryReturn
     private let listeners: Listeners
@@ -94,6 +95,7 @@ actor Daemon {
             return MemoryReturn.Levels(freed: store.freedBytes, held: held + [(peak: connections, now: connections)])
         }
         self.loaded = loaded
+        self.store = store
         self.logger = logger
         self.metrics = metrics
         self.lifecycle = lifecycle
@@ -157,6 +159,26 @@ actor Daemon {
     /// - Throws: when the daemon has stopped.
     func runBlocking<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async throws -> Result {
         try await blockingWork.runIfActive(body)
+    }
+
+    /// Apps, targets and the last reload, in one line for the service manager.
+    var status: String {
+        let (apps, targets) = (store.count, loaded.config.poll.targets.count)
+        let counts = "\(apps) \(apps == 1 ? "app" : "apps"), \(targets) \(targets == 1 ? "target" : "targets")"
+        guard let last = metrics.reloads.now.last else { return "\(counts); configuration as at the start" }
+        return "\(counts); last reload \(last.error == nil ? "succeeded" : "failed") at \(last.time.rfc3339)"
+    }
+
+    /// Returns when every event loop has run something.
+    /// - Returns: false when they have ended.
+    nonisolated func eventLoopsAnswer() async -> Bool {
+        let answers = group.makeIterator().map { $0.submit {} }
+        do {
+            for answer in answers { try await answer.get() }
+            return true
+        } catch {
+            return false
+        }
     }
 
     /// Why nothing is reloaded during a stop and after it.

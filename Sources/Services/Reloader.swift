@@ -20,6 +20,10 @@ enum ReloadTrigger: Equatable, Sendable, CustomStringConvertible {
 
 /// What a `Reloader` reads, and what it applies it to.
 protocol Reloadable: Sendable {
+    /// A reload begins. One of `ended` follows, unless the program stops.
+    func begins() async
+    /// The reload has ended, well or not, and its result is known to the metrics.
+    func ended() async
     /// The configuration and all that it names, as they are now.
     func read() async -> ConfigReading
     /// All or nothing.
@@ -80,6 +84,7 @@ actor Reloader {
         let trigger = triggers.map(\.description).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }.joined(separator: "; ")
         triggers = []
         let start = ContinuousClock.now
+        await program.begins()
         let reading = await program.read()
         guard !isStopped else { return .failure(reason: "exporter-proxy is stopping") }
         let result: Result<ReloadPlan, ConfigProblems>
@@ -100,10 +105,12 @@ actor Reloader {
         switch result {
         case .success(let plan):
             metrics.succeeded(at: clock())
+            if !isStopped { await program.ended() }
             log(plan, warnings: (try? reading.result.get().warnings) ?? [], trigger: trigger, took: .now - start)
             return .success(plan)
         case .failure(let problems):
             metrics.failed(problems.description, at: clock())
+            if !isStopped { await program.ended() }
             for problem in problems.problems { logger.log(problem) }
             logger.error("configuration not reloaded: what ran before still runs", metadata: [LogKey.trigger: "\(trigger)"])
             return .failure(reason: problems.description)

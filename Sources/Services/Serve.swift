@@ -11,6 +11,7 @@ public func serve(configFile: String, logger: Logger) async throws {
     // Before anything else opens a descriptor.
     let inherited = InheritedSockets.take()
     for warning in inherited.warnings { logger.warning("\(warning)") }
+    let notifier = ServiceNotifier.take(logger: logger)
     // A peer that is gone must be an error of one write, not the end of the process.
     signal(SIGPIPE, SIG_IGN)
     // Until it is trapped; what has changed by then is noticed anyway.
@@ -24,7 +25,8 @@ public func serve(configFile: String, logger: Logger) async throws {
     if OpenFileLimit.raise() == nil { logger.warning("cannot raise the limit of open files") }
     let daemon = Daemon(loaded, inherited: inherited, logger: logger)
     let reloader = Reloader(
-        ReloadableDaemon(daemon: daemon, loader: loader, changes: changes), metrics: daemon.metrics.reloads, logger: logger)
+        ReloadableDaemon(daemon: daemon, loader: loader, changes: changes, notifier: notifier), metrics: daemon.metrics.reloads,
+        logger: logger)
     daemon.lifecycle.setReloader(reloader)
     // From here on a signal waits until it is taken below.
     let signals = try Signals([SIGTERM, SIGINT, SIGHUP])
@@ -32,8 +34,17 @@ public func serve(configFile: String, logger: Logger) async throws {
     do throws(ConfigProblems) {
         try await daemon.start()
     } catch {
+        await notifier.stop()
         await signals.stop()
         throw error
+    }
+    await notifier.ready(daemon.status)
+    let telling = Task {
+        await notifier.keepTelling {
+            await daemon.eventLoopsAnswer()
+        } status: {
+            await daemon.status
+        }
     }
     // What has changed since it was read is noticed now.
     changes.watch(reading.files)
@@ -48,7 +59,11 @@ public func serve(configFile: String, logger: Logger) async throws {
     watching.cancel()
     logger.info("stopping")
     await reloader.stop()
+    await notifier.stopping()
     await daemon.stop()
+    telling.cancel()
+    await telling.value
+    await notifier.stop()
     await signals.stop()
     logger.info("stopped")
 }
@@ -58,6 +73,11 @@ private struct ReloadableDaemon: Reloadable {
     let daemon: Daemon
     let loader: ConfigLoader
     let changes: ConfigChanges
+    let notifier: ServiceNotifier
+
+    func begins() async { await notifier.reloading() }
+
+    func ended() async { await notifier.ready(daemon.status) }
 
     func read() async -> ConfigReading {
         do {

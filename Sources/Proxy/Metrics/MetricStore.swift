@@ -155,7 +155,7 @@ public final class MetricStore: Sendable {
     func names() -> [AppName] { state.withLock { Array($0.records.keys) } }
 
     /// How many apps are listed.
-    var count: Int { state.withLock { $0.records.count } }
+    public var count: Int { state.withLock { $0.records.count } }
 
     /// Grows with every change.
     var generation: UInt64 { state.withLock { $0.generation } }

@@ -82,7 +82,10 @@ struct InheritedSockets: Sendable {
     /// A socket that keeps a listener from binding an address of its own.
     func socket(inTheWayOf identity: ListenerIdentity) -> Socket? {
         guard let address = identity.address else { return nil }
-        return sockets.first { if case .tcp(let own, _) = $0.address { own.overlaps(address) } else { false } }
+        return sockets.first { socket in
+            guard case .tcp(let own, let isDualStack) = socket.address else { return false }
+            return own.overlaps(address) && (own.isIPv6 == address.isIPv6 || own.host != "::" || isDualStack)
+        }
     }
 
     /// Closes the sockets that none of these listeners uses.

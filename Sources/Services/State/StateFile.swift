@@ -37,8 +37,9 @@ final class StateFile: Part {
 
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
         let (hasStarted, current) = state.withLock { ($0.hasStarted, $0.file) }
-        if !hasStarted { thread.start() }
         let receiver = new.config.receiver
+        // Nothing happens when it has started.
+        if receiver.stateFile != nil { thread.start() }
         guard receiver.stateFile != current?.path else {
             return PreparedPart { [self] in
                 run(current, every: receiver.stateInterval, isNew: false)
@@ -190,8 +191,13 @@ final class StateFile: Part {
         }
         writing?.cancel()
         await writing?.value
-        if let file { await onThread { [self] in write(file, always: true) } }
         await end()
+        guard let file else { return 0 }
+        // Nothing else runs any more that would have to come first: a thread of ordinary priority.
+        let last = NIOThreadPool(numberOfThreads: 1)
+        last.start()
+        try? await last.runIfActive { [self] in write(file, always: true) }
+        try? await last.shutdownGracefully()
         return 0
     }
 

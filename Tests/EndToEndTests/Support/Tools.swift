@@ -19,6 +19,9 @@ enum Tools {
     static let nodeExporter = find("prometheus-node-exporter")
     static let processExporter = find("prometheus-process-exporter")
 
+    /// Part of systemd's package; `nil` where that is missing.
+    static let socketActivate = find("systemd-socket-activate")
+
     private static func find(_ name: String) -> String? {
         let path = ProcessInfo.processInfo.environment["PATH"] ?? ""
         let unpacked = ["tools", "exporters"].map { "\(checkout)/.build/\($0)/usr/bin" }

@@ -12,6 +12,8 @@ struct ReloaderTests {
     /// Stands in for the file and the daemon: counts, and can be held up.
     private final class Stage: Reloadable {
         struct State {
+            var begun = 0
+            var ended = 0
             var reads = 0
             var applied = 0
             var watched: [[String: FileWatcher.Reading]] = []
@@ -24,6 +26,10 @@ struct ReloaderTests {
         let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
 
         func reloader() -> Reloader { Reloader(self, metrics: metrics.reloads, logger: Logger(label: "test")) }
+
+        func begins() { state.withLock { $0.begun += 1 } }
+
+        func ended() { state.withLock { $0.ended += 1 } }
 
         func read() async -> ConfigReading {
             let result = state.withLock { state in
@@ -117,6 +123,7 @@ struct ReloaderTests {
         stage.state.withLock { state in
             #expect(state.applied == 0)
             #expect(state.watched.count == 1)
+            #expect(state.begun == 1 && state.ended == 1)
         }
     }
 

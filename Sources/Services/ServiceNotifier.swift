@@ -1,0 +1,160 @@
+import Glibc
+import Logging
+import NIOPosix
+import Proxy
+
+/// Tells the service manager how the program is (sd_notify(3)). Without a service manager that wants to know, nothing is sent.
+///
+/// A socket that is gone, or that takes nothing for a while, does no harm: the message is lost.
+final class ServiceNotifier: Sendable {
+    /// Where messages go; `nil` when none are sent.
+    private let address: NotifyAddress?
+    private let descriptor: CInt
+    /// Sends one message after another: a full socket is waited for.
+    private let thread = NIOThreadPool(numberOfThreads: 1)
+    /// How often a sign of life is sent.
+    private let signOfLifePeriod: Duration?
+    private let logger: Logger
+
+    /// How often the text of the status is compared with what was sent.
+    private static let statusPeriod = Duration.seconds(10)
+    /// How long a full socket is waited for, in seconds.
+    private static let sendTimeout = 2
+
+    /// Takes what the environment says, and removes the variables. Called once, before other threads read the environment.
+    static func take(logger: Logger) -> ServiceNotifier {
+        let names = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
+        let values = names.map { getenv($0).map { String(cString: $0) } }
+        for name in names { unsetenv(name) }
+        var address: NotifyAddress?
+        if let socket = values[0], !socket.isEmpty {
+            address = NotifyAddress(socket)
+            if address == nil {
+                logger.warning("NOTIFY_SOCKET is neither a path nor an abstract socket: the service manager is not told anything")
+            }
+        }
+        return ServiceNotifier(address, watchdog: WatchdogTime(microseconds: values[1], process: values[2]), logger: logger)
+    }
+
+    init(_ address: NotifyAddress?, watchdog: WatchdogTime?, logger: Logger) {
+        descriptor = address == nil ? -1 : socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+        self.address = descriptor < 0 ? nil : address
+        signOfLifePeriod = address == nil ? nil : watchdog.map { $0.time / 2 }
+        self.logger = logger
+        guard self.address != nil else { return }
+        var timeout = timeval(tv_sec: Self.sendTimeout, tv_usec: 0)
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
+        thread.start()
+    }
+
+    deinit { if descriptor >= 0 { close(descriptor) } }
+
+    // MARK: - Messages
+
+    /// The listeners are up, or a reload has ended.
+    func ready(_ status: String) async { await send("READY=1\nSTATUS=\(Self.line(status))") }
+
+    /// A reload begins.
+    func reloading() async {
+        var now = timespec()
+        clock_gettime(CLOCK_MONOTONIC, &now)
+        await send("RELOADING=1\nMONOTONIC_USEC=\(now.tv_sec * 1_000_000 + now.tv_nsec / 1000)\nSTATUS=reloading the configuration")
+    }
+
+    /// A stop begins.
+    func stopping() async { await send("STOPPING=1\nSTATUS=stopping") }
+
+    private func send(_ message: String) async {
+        guard let address else { return }
+        let (descriptor, logger) = (descriptor, logger)
+        try? await thread.runIfActive {
+            var message = message
+            let sent = message.withUTF8 { bytes in
+                address.withSocketAddress { sendto(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL), $0, $1) }
+            }
+            if sent < 0 { logger.debug("the service manager takes no message", metadata: [LogKey.error: "\(errorText(errno))"]) }
+        }
+    }
+
+    /// A status is one line: what follows a newline would be another message.
+    private static func line(_ text: String) -> String { PrintableText(text).text }
+
+    // MARK: - Signs of life
+
+    /// Sends a sign of life again and again, as long as every event loop answers, and the status when it changes. Ends when it is cancelled.
+    /// - Parameters:
+    ///   - eventLoopsAnswer: returns when each of them has answered; false when they have ended.
+    ///   - status: the text now.
+    func keepTelling(eventLoopsAnswer: @escaping @Sendable () async -> Bool, status: @escaping @Sendable () async -> String) async {
+        guard address != nil else { return }
+        await withTaskGroup(of: Void.self) { group in
+            if let period = signOfLifePeriod {
+                group.addTask {
+                    var next = ContinuousClock.now
+                    while !Task.isCancelled {
+                        guard await eventLoopsAnswer() else { return }
+                        await self.send("WATCHDOG=1")
+                        next = max(next + period, .now)
+                        guard (try? await Task.sleep(until: next)) != nil else { return }
+                    }
+                }
+            }
+            group.addTask {
+                var told = await status()
+                while (try? await Task.sleep(for: Self.statusPeriod)) != nil {
+                    let now = await status()
+                    if now != told { await self.send("STATUS=\(Self.line(now))") }
+                    told = now
+                }
+            }
+        }
+    }
+
+    /// Ends the thread.
+    func stop() async {
+        if address != nil { try? await thread.shutdownGracefully() }
+    }
+}
+
+/// Where the service manager receives messages: a path, or a name in the kernel's own table (unix(7), "abstract").
+struct NotifyAddress: Equatable, Sendable {
+    /// `sun_path`: a path, or 0 and the name.
+    private let path: [UInt8]
+
+    /// `sun_path` has 108 bytes.
+    private static let maxLength = 108
+
+    /// - Parameter text: the value of `NOTIFY_SOCKET`.
+    init?(_ text: String) {
+        var bytes = Array(text.utf8)
+        guard bytes.count > 1, bytes.count < Self.maxLength, !bytes.contains(0) else { return nil }
+        switch bytes[0] {
+        case UInt8(ascii: "/"): bytes.append(0)
+        case UInt8(ascii: "@"): bytes[0] = 0
+        default: return nil
+        }
+        path = bytes
+    }
+
+    func withSocketAddress<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
+        let length = MemoryLayout<sa_family_t>.size + path.count
+        return withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(length)) }
+        }
+    }
+}
+
+/// How long the service manager waits for a sign of life.
+struct WatchdogTime: Equatable, Sendable {
+    let time: Duration
+
+    /// - Parameters: the values of `WATCHDOG_USEC` and `WATCHDOG_PID`, which names another process when it is not for this one.
+    init?(microseconds: String?, process: String?) {
+        guard let microseconds, let count = Int64(microseconds), count > 0, count <= Int64.max / 1000 else { return nil }
+        if let process, pid_t(process) != getpid() { return nil }
+        time = .microseconds(count)
+    }
+}

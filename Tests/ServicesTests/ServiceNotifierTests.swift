@@ -1,0 +1,111 @@
+import Glibc
+import Logging
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Services
+
+@Suite("Service notifier")
+struct ServiceNotifierTests {
+    /// Stands in for the service manager.
+    private final class Manager: Sendable {
+        let descriptor: CInt
+
+        init(_ address: NotifyAddress) throws {
+            descriptor = socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
+            try #require(address.withSocketAddress { bind(descriptor, $0, $1) } == 0)
+        }
+
+        deinit { close(descriptor) }
+
+        /// The next datagram.
+        func next() async throws -> String {
+            try await wait(for: "a message") {
+                var buffer = [UInt8](repeating: 0, count: 4096)
+                let count = recv(descriptor, &buffer, buffer.count, 0)
+                return count < 0 ? nil : String(decoding: buffer[..<count], as: UTF8.self)
+            }
+        }
+    }
+
+    private func notifier(_ address: NotifyAddress?, watchdog: WatchdogTime? = nil) -> ServiceNotifier {
+        ServiceNotifier(address, watchdog: watchdog, logger: Logger(label: "test"))
+    }
+
+    @Test("addresses are paths and abstract names, and nothing else")
+    func addresses() {
+        for text in ["", "/", "@", "relative", "vsock:2:1", "/a\0b", "/" + String(repeating: "x", count: 107)] {
+            #expect(NotifyAddress(text) == nil, "\(text)")
+        }
+        #expect(NotifyAddress("/" + String(repeating: "x", count: 106)) != nil)
+    }
+
+    @Test("the watchdog's time is for this process, or for any")
+    func watchdogTime() {
+        #expect(WatchdogTime(microseconds: "3000000", process: nil)?.time == .seconds(3))
+        #expect(WatchdogTime(microseconds: "3000000", process: "\(getpid())")?.time == .seconds(3))
+        #expect(WatchdogTime(microseconds: "3000000", process: "1") == nil)
+        for text in [nil, "", "0", "-1", "x", "9223372036854775807"] { #expect(WatchdogTime(microseconds: text, process: nil) == nil) }
+    }
+
+    @Test("messages arrive one datagram each, at a path and at an abstract name", arguments: [false, true])
+    func messages(isAbstract: Bool) async throws {
+        try await withTemporaryFolder { folder in
+            let address = try #require(NotifyAddress(isAbstract ? "@\(folder.path)" : folder.path("notify")))
+            let manager = try Manager(address)
+            let notifier = notifier(address)
+            await notifier.ready("2 apps\nWATCHDOG=trigger")
+            await notifier.reloading()
+            await notifier.stopping()
+            let ready = try await manager.next()
+            #expect(ready.hasPrefix("READY=1\nSTATUS=2 apps") && ready.split(separator: "\n").count == 2, "\(ready)")
+            let reloading = try await manager.next()
+            #expect(reloading.contains(#/^RELOADING=1\nMONOTONIC_USEC=[0-9]+\nSTATUS=[^\n]+$/#), "\(reloading)")
+            #expect(try await manager.next() == "STOPPING=1\nSTATUS=stopping")
+            await notifier.stop()
+        }
+    }
+
+    @Test("signs of life come while every event loop answers, and stop while one does not")
+    func watchdog() async throws {
+        try await withTemporaryFolder { folder in
+            let address = try #require(NotifyAddress(folder.path("notify")))
+            let manager = try Manager(address)
+            let notifier = notifier(address, watchdog: WatchdogTime(microseconds: "2000", process: nil))
+            let answers = Atomic(3)
+            let task = Task {
+                await notifier.keepTelling {
+                    guard answers.subtract(1, ordering: .relaxed).newValue < 0 else { return true }
+                    // Stuck, until the test ends.
+                    while (try? await Task.sleep(for: .milliseconds(1))) != nil {}
+                    return false
+                } status: {
+                    ""
+                }
+            }
+            for _ in 0..<3 { #expect(try await manager.next() == "WATCHDOG=1") }
+            try await wait(for: "the fourth question") { answers.load(ordering: .relaxed) < 0 }
+            task.cancel()
+            await task.value
+            await notifier.stopping()
+            #expect(try await manager.next().hasPrefix("STOPPING=1"))
+            await notifier.stop()
+        }
+    }
+
+    @Test("a socket that is gone does no harm")
+    func gone() async throws {
+        let gone = notifier(NotifyAddress("/nonexistent/notify"))
+        await gone.ready("x")
+        await gone.stop()
+        let none = notifier(nil)
+        await none.ready("x")
+        await none.keepTelling {
+            true
+        } status: {
+            ""
+        }
+        await none.stop()
+    }
+}
