@@ -38,12 +38,13 @@ final class EventLoopTurns: Sendable {
         guard !queue.isScheduled, !queue.turns.isEmpty else { return }
         queue.isScheduled = true
         eventLoop.assumeIsolated().scheduleTask(in: Self.pause) {
-            queue.isScheduled = false
             let end = NIODeadline.now() + Self.share
             while let turn = queue.turns.popFirst() {
                 turn()
                 if NIODeadline.now() >= end { break }
             }
+            // Not before: a task scheduled during these turns would be due by now, and be run before the sockets are looked at.
+            queue.isScheduled = false
             self.schedule(queue, on: eventLoop)
         }
     }

@@ -96,9 +96,10 @@ final class DecodingTurns {
     }
 
     private func runTurns() {
-        isScheduled = false
         allowance = Self.longest
         while allowance > .zero, let next = waiting.popFirst() { next.turnHasCome() }
+        // Not before: a task scheduled during these turns would be due by now, and be run before the sockets are looked at.
+        isScheduled = false
         if !waiting.isEmpty { schedule() }
     }
 }
