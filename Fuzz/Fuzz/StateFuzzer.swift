@@ -7,7 +7,8 @@ import Proxy
 /// Any file gives the same apps and the same fault, however it is cut, and what was read is written and read again as the same.
 enum StateFuzzer {
     private static let now = SavedApps.Writing(
-        moment: Moment(time: Timestamp(nanoseconds: 1_700_000_000_000_000_000), instant: Instant(nanoseconds: 1_000_000_000)), boot: "fuzzed")
+        moment: Moment(time: Timestamp(nanoseconds: 1_700_000_000_000_000_000), instant: Instant(nanoseconds: 1_000_000_000)),
+        boot: "fuzzed")
 
     private struct Answer: Equatable {
         var apps: [String] = []
