@@ -58,6 +58,12 @@ struct InheritedSockets: Sendable {
                 warnings.append("LISTEN_FDS announces \(number) sockets, but descriptor \(descriptor) is not open")
                 return
             }
+            var status = stat()
+            guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else {
+                // Not closed: where the variables are wrong it is one of the program's own.
+                warnings.append("LISTEN_FDS announces \(number) sockets, but descriptor \(descriptor) is none")
+                continue
+            }
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
             let name = index < names.count ? PrintableText(String(names[index])).text : "unknown"
             sockets.append(Socket(descriptor: descriptor, name: name, address: .init(of: descriptor)))

@@ -67,7 +67,10 @@ final class SavedFile: @unchecked Sendable {
         guard stat(folder, &status) == 0 else {
             return errno == ENOENT ? "the folder \(folder) does not exist" : "cannot open the folder \(folder): \(errorText(errno))"
         }
-        return status.st_mode & S_IFMT == S_IFDIR ? nil : "\(folder) is not a folder"
+        guard status.st_mode & S_IFMT == S_IFDIR else { return "\(folder) is not a folder" }
+        // Another file there is moved aside. A device is not: other programs need it.
+        guard stat(path, &status) == 0, [S_IFCHR, S_IFBLK].contains(status.st_mode & S_IFMT) else { return nil }
+        return "\(path) is a device, not a file"
     }
 
     /// Why a file cannot be written now; `nil` when it can, as far as that can be told without writing.

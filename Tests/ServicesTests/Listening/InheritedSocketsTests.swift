@@ -67,6 +67,16 @@ struct InheritedSocketsTests {
         }
     }
 
+    @Test("a descriptor that is no socket is left alone")
+    func noSocket() throws {
+        try with([{ open("/dev/null", O_RDONLY) }, tcp("127.0.0.1")]) { first in
+            var inherited = take(2, from: first, names: "a:b")
+            #expect(inherited.warnings.count == 1 && inherited.sockets.map(\.name) == ["b"])
+            #expect(inherited.close(exceptFor: []).map(\.name) == ["b"])
+            #expect(fcntl(first, F_GETFD) >= 0)
+        }
+    }
+
     @Test("paths are compared after symbolic links; other kinds of sockets fit nothing and are closed")
     func unix() async throws {
         try await withTemporaryFolder { folder in

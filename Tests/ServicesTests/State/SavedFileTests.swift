@@ -94,6 +94,16 @@ struct SavedFileTests {
         }
     }
 
+    @Test("a folder, or a device, can be no state file")
+    func faults() async throws {
+        try await withTemporaryFolder { folder in
+            #expect(SavedFile.fault(in: folder.path("s")) == nil)
+            #expect(SavedFile.fault(in: folder.path("missing/s"))?.contains("does not exist") == true)
+            #expect(SavedFile.fault(in: folder.path("s/")) != nil)
+            #expect(SavedFile.fault(in: "/dev/null")?.contains("device") == true)
+        }
+    }
+
     @Test("something else than a file is moved aside")
     func other() async throws {
         try await withTemporaryFolder { folder in
