@@ -84,7 +84,13 @@ final class PushHandler: ChannelDuplexHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        perform(machine.readCompleted())
+        let action = machine.readCompleted()
+        if action == .close {
+            // Not now: at the end of the peer's side SwiftNIO goes on with the channel after this call, and takes it for open.
+            context.eventLoop.assumeIsolated().execute { [self] in perform(action) }
+        } else {
+            perform(action)
+        }
         context.fireChannelReadComplete()
     }
 
