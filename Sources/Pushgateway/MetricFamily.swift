@@ -1,3 +1,5 @@
+import Glibc
+
 /// The metrics of one name, as the Pushgateway's clients send them (`io.prometheus.client.MetricFamily`).
 public struct MetricFamily: Equatable, Sendable {
     /// The types that the text format can name.
@@ -136,5 +138,152 @@ enum Name {
     private static func isValid(_ name: some StringProtocol, colons: Bool) -> Bool {
         guard let first = name.utf8.first, isFirst(first, colons: colons) else { return false }
         return name.utf8.dropFirst().allSatisfy { isNext($0, colons: colons) }
+    }
+}
+
+/// Writes metric families as text format 0.0.4.
+struct FamilyText {
+    private(set) var bytes: [UInt8] = []
+
+    /// Appends one family whose metrics have passed `GroupLabels.apply`.
+    mutating func write(_ family: MetricFamily) {
+        if let help = family.help {
+            append("# HELP \(family.name) ")
+            appendEscaped(help, quotes: false)
+            append("\n")
+        }
+        append("# TYPE \(family.name) \(family.kind.rawValue)\n")
+        for metric in family.metrics { write(metric, of: family.name) }
+    }
+
+    private mutating func write(_ metric: Metric, of name: String) {
+        switch metric.value {
+        case .number(let value):
+            sample(name, metric.labels, value: value)
+        case .summary(let summary):
+            for point in summary.points { sample(name, metric.labels, extra: ("quantile", point.at), value: point.value) }
+            sample(name + "_sum", metric.labels, value: summary.sum)
+            sample(name + "_count", metric.labels, value: summary.count)
+        case .histogram(let histogram):
+            for point in histogram.points { sample(name + "_bucket", metric.labels, extra: ("le", point.at), value: point.value) }
+            if !histogram.points.contains(where: { $0.at == .infinity }) {
+                sample(name + "_bucket", metric.labels, extra: ("le", .infinity), value: histogram.count)
+            }
+            sample(name + "_sum", metric.labels, value: histogram.sum)
+            sample(name + "_count", metric.labels, value: histogram.count)
+        case nil:
+            break
+        }
+    }
+
+    private mutating func sample(_ name: String, _ labels: [Metric.Label], extra: (name: String, value: Double)? = nil, value: Double) {
+        append(name)
+        var separator = UInt8(ascii: "{")
+        for label in labels {
+            bytes.append(separator)
+            append(label.name)
+            append("=\"")
+            appendEscaped(label.value, quotes: true)
+            bytes.append(UInt8(ascii: "\""))
+            separator = UInt8(ascii: ",")
+        }
+        if let extra {
+            bytes.append(separator)
+            append(extra.name)
+            append("=\"")
+            append(FloatText.text(of: extra.value))
+            bytes.append(UInt8(ascii: "\""))
+            separator = UInt8(ascii: ",")
+        }
+        if separator == UInt8(ascii: ",") { bytes.append(UInt8(ascii: "}")) }
+        bytes.append(UInt8(ascii: " "))
+        append(FloatText.text(of: value))
+        bytes.append(UInt8(ascii: "\n"))
+    }
+
+    private mutating func append(_ text: String) {
+        var text = text
+        text.withUTF8 { bytes.append(contentsOf: $0) }
+    }
+
+    /// Appends the text with a backslash before each backslash and line feed, and in label values before each quote.
+    private mutating func appendEscaped(_ text: String, quotes: Bool) {
+        var text = text
+        text.withUTF8 { text in
+            let needsEscape = { (byte: UInt8) in
+                byte == UInt8(ascii: "\\") || byte == UInt8(ascii: "\n") || (quotes && byte == UInt8(ascii: "\""))
+            }
+            guard text.contains(where: needsEscape) else { return bytes.append(contentsOf: text) }
+            for byte in text {
+                if needsEscape(byte) { bytes.append(UInt8(ascii: "\\")) }
+                bytes.append(byte == UInt8(ascii: "\n") ? UInt8(ascii: "n") : byte)
+            }
+        }
+    }
+}
+
+/// Numbers of the text format: those that Go's `ParseFloat` reads, without hexadecimal floats and underscores.
+enum FloatText {
+    /// The number in `text`; `nil` when it is not a number, or too large for a double.
+    static func number(in text: UnsafeRawBufferPointer) -> Double? {
+        // strtod accepts more than the format (hexadecimal, `nan(…)`, white space) and needs a final NUL.
+        guard (1...maxLength).contains(text.count) else { return nil }
+        if let word = word(in: text) { return word }
+        guard isDecimal(text) else { return nil }
+        return withUnsafeTemporaryAllocation(byteCount: text.count + 1, alignment: 1) { copy in
+            copy.copyMemory(from: text)
+            copy[text.count] = 0
+            guard let start = copy.baseAddress?.assumingMemoryBound(to: CChar.self) else { return nil }
+            let value = strtod(start, nil)
+            return value.isInfinite ? nil : value
+        }
+    }
+
+    /// The number as text: whole numbers without a fraction, others with as few digits as possible.
+    static func text(of value: Double) -> String {
+        if value.isNaN { return "NaN" }
+        if value.isInfinite { return value > 0 ? "+Inf" : "-Inf" }
+        // Every whole number below 2^53 is exact, and so has no exponent.
+        if value.magnitude < 9_007_199_254_740_992, value == value.rounded(.towardZero), !(value == 0 && value.sign == .minus) {
+            return String(Int64(value))
+        }
+        return value.description
+    }
+
+    /// No number needs as many characters, so longer text is refused without reading it.
+    private static let maxLength = 1024
+
+    /// `Inf`, `infinity` and `NaN`, whatever their case; only infinity has a sign.
+    private static func word(in text: UnsafeRawBufferPointer) -> Double? {
+        let isNegative = text[0] == UInt8(ascii: "-")
+        let hasSign = isNegative || text[0] == UInt8(ascii: "+")
+        let letters = text.dropFirst(hasSign ? 1 : 0).lazy.map { $0 | 0x20 }
+        if letters.elementsEqual("inf".utf8) || letters.elementsEqual("infinity".utf8) { return isNegative ? -.infinity : .infinity }
+        return !hasSign && letters.elementsEqual("nan".utf8) ? .nan : nil
+    }
+
+    /// A sign, digits with at most one point, and an exponent.
+    private static func isDecimal(_ text: UnsafeRawBufferPointer) -> Bool {
+        var rest = text[...]
+        if let sign = rest.first, sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") { rest.removeFirst() }
+        let whole = dropDigits(&rest)
+        var fraction = 0
+        if rest.first == UInt8(ascii: ".") {
+            rest.removeFirst()
+            fraction = dropDigits(&rest)
+        }
+        guard whole + fraction > 0 else { return false }
+        if let exponent = rest.first, exponent | 0x20 == UInt8(ascii: "e") {
+            rest.removeFirst()
+            if let sign = rest.first, sign == UInt8(ascii: "+") || sign == UInt8(ascii: "-") { rest.removeFirst() }
+            guard dropDigits(&rest) > 0 else { return false }
+        }
+        return rest.isEmpty
+    }
+
+    private static func dropDigits(_ text: inout Slice<UnsafeRawBufferPointer>) -> Int {
+        let before = text.count
+        text = text.drop { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+        return before - text.count
     }
 }

@@ -1,3 +1,7 @@
+import ConfigWatch
+public import Logging
+public import Proxy
+
 /// The metadata keys of log lines, declared once, so that whoever searches a log finds one word per thing.
 enum LogKey {
     /// The address or socket path of a listener.
@@ -44,4 +48,53 @@ enum LogKey {
     static let request = "request"
     /// The status code that it was answered with.
     static let status = "status"
+}
+
+extension ConfigProblem {
+    /// How loud it is in a log.
+    public var logLevel: Logger.Level {
+        switch severity {
+        case .error: .error
+        case .warning: .warning
+        }
+    }
+
+    /// What a log says beside its words.
+    public var logMetadata: Logger.Metadata { key.map { [LogKey.key: "\($0)"] } ?? [:] }
+}
+
+extension Logger {
+    /// One line for a problem: its place and words, and its key.
+    func log(_ problem: ConfigProblem) { log(level: problem.logLevel, "\(problem)", metadata: problem.logMetadata) }
+}
+
+/// Changes of the watched files, one after another, for whoever reloads.
+struct ConfigChanges: Sendable {
+    /// Changed paths; several changes that nobody has taken yet become one, the last.
+    let changes: AsyncStream<Set<String>>
+    /// `nil` when there is no thread or descriptor to be had.
+    private let watcher: FileWatcher?
+
+    /// To be made before sockets take the descriptors below 1024, which libinotifytools needs one of.
+    init(logger: Logger) {
+        let (stream, continuation) = AsyncStream.makeStream(of: Set<String>.self, bufferingPolicy: .bufferingNewest(1))
+        changes = stream
+        do throws(WatchError) {
+            watcher = try FileWatcher {
+                logger.notice("\($0)")
+            } onChange: {
+                continuation.yield($0)
+            }
+        } catch {
+            logger.error(
+                "changes of the configuration are not noticed: reload with SIGHUP", metadata: [LogKey.error: "\(error)"])
+            watcher = nil
+        }
+    }
+
+    /// Watches these files from now on, and no others.
+    func watch(_ files: [String: FileWatcher.Reading]) { watcher?.watch(read: files) }
+
+    /// No more changes come. Blocks for a moment.
+    func stop() { watcher?.stop() }
 }

@@ -91,3 +91,207 @@ final class Derived: Sendable {
     /// Whether the value is not there yet. Never waits.
     var isMissing: Bool { (value.withLockIfAvailable { $0 == nil }) ?? true }
 }
+
+/// Keeps all apps in order of name, cut into chunks. Only chunks with a changed app are rebuilt (and small neighbours that fit together).
+struct ChunkBuilder {
+    /// A heavier chunk is split, unless it is a single app.
+    static let maxWeight = 256 << 10
+    /// What a heavier chunk is split into: with room to grow and to shrink.
+    static let splitWeight = 160 << 10
+    /// A lighter chunk is joined with a neighbour where both fit into one.
+    static let minWeight = 64 << 10
+    /// Counted for each app beside its bytes, so that a chunk of empty apps stays small too.
+    static let appWeight = 64
+
+    /// In order of name.
+    private(set) var nodes: [ChunkNode] = []
+    /// The leases of contents that no chunk will have any more, during an update.
+    private var replaced: [ObjectIdentifier: Chunk.Leases] = [:]
+
+    /// An app that changed since the last update: its version, or `nil` when it was removed.
+    typealias Change = (record: AppRecord, app: StoredApp?)
+
+    /// A chunk to be: slots in order of name, all with an app.
+    private struct Part {
+        var slots: [ChunkNode.Slot]
+        var weight: Int
+        /// The node that stays as it is, or whose joined bytes may still be right.
+        var node: ChunkNode?
+        var isChanged: Bool
+    }
+
+    /// Takes the changes in and rebuilds what they concern.
+    /// - Parameter publish: called with each new node as soon as its chunk is there, so that the bytes it replaces can go.
+    /// - Returns: the leases of the contents that no chunk has any more.
+    mutating func update(_ changes: consuming [Change], publish: (ChunkNode) -> Void) -> [Chunk.Leases] {
+        place(changes)
+        defer { replaced = [:] }
+        var parts: [Part] = []
+        parts.reserveCapacity(nodes.count)
+        for node in nodes {
+            guard node.isChanged else {
+                push(Part(slots: [], weight: node.weight, node: node, isChanged: false), on: &parts)
+                continue
+            }
+            replace(node.chunk)
+            for part in cut(node) { push(part, on: &parts) }
+        }
+        // The old nodes would keep all their bytes until the end.
+        nodes.removeAll(keepingCapacity: true)
+        for index in parts.indices {
+            if !parts[index].isChanged, let node = parts[index].node {
+                nodes.append(node)
+                continue
+            }
+            let node = build(parts[index])
+            parts[index] = Part(slots: [], weight: 0, node: nil, isChanged: false)
+            publish(node)
+            nodes.append(node)
+        }
+        return Array(replaced.values)
+    }
+
+    private mutating func replace(_ chunk: Chunk) { replaced[ObjectIdentifier(chunk.leases.plain)] = chunk.leases }
+
+    /// Writes the changes into their nodes' slots; new apps go to the node whose range their name falls into.
+    private mutating func place(_ changes: consuming [Change]) {
+        var added: [ChunkNode.Slot] = []
+        for (record, app) in changes {
+            if let node = record.node {
+                node.slots[record.slot].app = app
+                node.isChanged = true
+            } else if app != nil {
+                added.append(ChunkNode.Slot(record: record, app: app))
+            }
+        }
+        guard !added.isEmpty else { return }
+        added.sort { $0.record.name < $1.record.name }
+        guard !nodes.isEmpty else {
+            let node = ChunkNode(slots: [], chunk: Chunk(apps: [], content: .empty), weight: 0)
+            node.additions = added
+            node.isChanged = true
+            nodes = [node]
+            return
+        }
+        var current = 0
+        for slot in added {
+            current = lastNode(notAfter: slot.record.name, from: current)
+            nodes[current].additions.append(slot)
+            nodes[current].isChanged = true
+        }
+    }
+
+    /// The last node, not before `start`, whose first name is not after `name`; `start` when there is none.
+    private func lastNode(notAfter name: AppName, from start: Int) -> Int {
+        var low = start
+        var high = nodes.count
+        while high - low > 1 {
+            let middle = (low + high) / 2
+            if name < nodes[middle].slots[0].record.name { high = middle } else { low = middle }
+        }
+        return low
+    }
+
+    /// The changed node's apps, removed ones left out and new ones put in, as parts that are not too heavy.
+    private func cut(_ node: ChunkNode) -> [Part] {
+        var slots: [ChunkNode.Slot] = []
+        slots.reserveCapacity(node.slots.count + node.additions.count)
+        var next = 0
+        for slot in node.slots where slot.app != nil {
+            while next < node.additions.count, node.additions[next].record.name < slot.record.name {
+                slots.append(node.additions[next])
+                next += 1
+            }
+            slots.append(slot)
+        }
+        slots += node.additions[next...]
+        guard !slots.isEmpty else { return [] }
+
+        let total = slots.reduce(0) { $0 + ChunkBuilder.weight($1) }
+        if total <= ChunkBuilder.maxWeight {
+            return [Part(slots: slots, weight: total, node: node, isChanged: true)]
+        }
+        let count = (total + ChunkBuilder.splitWeight - 1) / ChunkBuilder.splitWeight
+        let share = total / count
+        var parts: [Part] = []
+        var part = Part(slots: [], weight: 0, node: nil, isChanged: true)
+        for slot in slots {
+            let weight = ChunkBuilder.weight(slot)
+            if !part.slots.isEmpty, part.weight >= share || part.weight + weight > ChunkBuilder.maxWeight {
+                parts.append(part)
+                part = Part(slots: [], weight: 0, node: nil, isChanged: true)
+            }
+            part.slots.append(slot)
+            part.weight += weight
+        }
+        parts.append(part)
+        return parts
+    }
+
+    /// Appends the part, joined with those before it as long as one of both is light and they fit together.
+    private mutating func push(_ part: Part, on parts: inout [Part]) {
+        var part = part
+        while let previous = parts.last, min(previous.weight, part.weight) < ChunkBuilder.minWeight,
+            previous.weight + part.weight <= ChunkBuilder.maxWeight
+        {
+            parts.removeLast()
+            for joined in [previous, part] where !joined.isChanged {
+                if let node = joined.node { replace(node.chunk) }
+            }
+            let before = previous.isChanged ? previous.slots : previous.node?.slots ?? []
+            let after = part.isChanged ? part.slots : part.node?.slots ?? []
+            part = Part(slots: before + after, weight: previous.weight + part.weight, node: nil, isChanged: true)
+        }
+        parts.append(part)
+    }
+
+    private mutating func build(_ part: Part) -> ChunkNode {
+        let apps = part.slots.compactMap(\.app)
+        let chunk: Chunk
+        if let old = part.node?.chunk, holdsSameBytes(old, apps) {
+            // Only what is said about an app has changed: a failing target must not cost a copy.
+            chunk = Chunk(apps: apps, content: old.content, leases: old.leases)
+            replaced[ObjectIdentifier(old.leases.plain)] = nil
+        } else {
+            chunk = Chunk(joining: apps)
+        }
+        let slots = zip(part.slots, chunk.apps).map { ChunkNode.Slot(record: $0.record, app: $1) }
+        return ChunkNode(slots: slots, chunk: chunk, weight: part.weight)
+    }
+
+    private func holdsSameBytes(_ chunk: Chunk, _ apps: [StoredApp]) -> Bool {
+        chunk.apps.count == apps.count && zip(chunk.apps, apps).allSatisfy { $0.entry.exposition === $1.entry.exposition }
+    }
+
+    private static func weight(_ slot: ChunkNode.Slot) -> Int { (slot.app?.size ?? 0) + appWeight }
+}
+
+/// One chunk as the builder sees it. Guarded by the store's builder lock, like everything of `ChunkBuilder`.
+final class ChunkNode {
+    struct Slot {
+        let record: AppRecord
+        /// The version that the next snapshot shows; `nil` when the app has been removed.
+        var app: StoredApp?
+    }
+
+    /// In order of name; never empty.
+    var slots: [Slot]
+    /// The chunk of these slots, as they were when it was built.
+    let chunk: Chunk
+    /// What the slots weigh together (`ChunkBuilder.weight`), when the chunk was built.
+    let weight: Int
+    /// New apps that belong here, in order of name.
+    var additions: [Slot] = []
+    var isChanged = false
+
+    /// Places the records here.
+    init(slots: [Slot], chunk: Chunk, weight: Int) {
+        self.slots = slots
+        self.chunk = chunk
+        self.weight = weight
+        for index in slots.indices {
+            slots[index].record.node = self
+            slots[index].record.slot = index
+        }
+    }
+}

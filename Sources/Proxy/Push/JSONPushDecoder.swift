@@ -113,3 +113,191 @@ public struct JSONPushDecoder: PushDecoder {
         }
     }
 }
+
+/// One JSON object, complete, from brace to brace.
+struct JSONMessage: Sendable {
+    /// An object with more app names takes too long for one turn of an event loop.
+    private static let maxSmallNames = 1000
+
+    let bytes: ByteBuffer
+    /// Whether a string may contain a NUL or half of a surrogate pair, which only escapes can make.
+    private let mayEscapeUnicode: Bool
+    /// Upper limits for the number of strings, with the names of apps, and of separators and brackets outside of strings.
+    private let strings: Int
+    private let names: Int
+    private let separators: Int
+
+    /// An object that was found by scanning.
+    init(bytes: ByteBuffer, _ scanner: csimdjson_scanner) {
+        self.bytes = bytes
+        mayEscapeUnicode = scanner.saw_unicode_escape
+        strings = Int(scanner.quotes / 2)
+        names = Int(scanner.colons)
+        separators = Int(scanner.separators)
+    }
+
+    /// An object that was not scanned.
+    init(bytes: ByteBuffer) {
+        self.bytes = bytes
+        mayEscapeUnicode = bytes.withUnsafeReadableBytes { bytes in
+            csimdjson_may_escape_unicode(bytes.assumingMemoryBound(to: UInt8.self).baseAddress, bytes.count)
+        }
+        // `"",` and `"":"",` are the shortest.
+        strings = bytes.readableBytes / 2
+        names = bytes.readableBytes / 5
+        separators = bytes.readableBytes
+    }
+
+    /// Whether it may be decoded on an event loop.
+    var isSmall: Bool { bytes.readableBytes <= UndecodedPush.minSize && names <= Self.maxSmallNames }
+
+    /// The most memory that `decode` takes beyond the message.
+    func decodingCost(maxApps: Int) -> Int {
+        // Each value follows a separator or a bracket. A value that is not a string is a number, a word or a pair of brackets.
+        let others = max(0, separators + names - strings) + 2
+        // The parser's index of structural characters, its tape (one word for a string, two for any other value), and its copy of the
+        // strings; then the stored strings, and for each app its name and the objects around it.
+        let index = 4 * (strings + names + separators + 2 * others)
+        let tape = 8 * (strings + 2 * others)
+        let texts = 2 * bytes.readableBytes + 8 * strings
+        return index + tape + texts + 384 * min(maxApps, names) + 64 << 10
+    }
+
+    // MARK: Decoding
+
+    /// The result for an object that the parser accepts.
+    enum Parsed {
+        case push(Push)
+        /// It has too many apps for an event loop.
+        case manyNames
+        case rejected(Rejection)
+    }
+
+    /// - Returns: `nil` when the parser refuses the object.
+    func parseIfValid() -> Parsed? {
+        guard let parser = csimdjson_thread_parser(), parse(with: parser).status == csimdjson_ok else { return nil }
+        guard csimdjson_count(parser) <= Self.maxSmallNames else { return .manyNames }
+        do throws(Rejection) {
+            return .push(try push(from: parser, maxApps: .max))
+        } catch {
+            return .rejected(error)
+        }
+    }
+
+    /// - Parameter maxApps: decoding ends with `.tooManyApps` as soon as there are more.
+    func decode(maxApps: Int) throws(Rejection) -> Push {
+        // The thread keeps its parser, so it must stay small.
+        guard bytes.readableBytes > UndecodedPush.minSize else {
+            guard let parser = csimdjson_thread_parser() else { throw Self.noMemory }
+            return try decode(with: parser, maxApps: maxApps)
+        }
+        guard let parser = csimdjson_new_parser() else { throw Self.noMemory }
+        defer { csimdjson_free_parser(parser) }
+        return try decode(with: parser, maxApps: maxApps)
+    }
+
+    private func decode(with parser: OpaquePointer, maxApps: Int) throws(Rejection) -> Push {
+        let (status, reason) = parse(with: parser)
+        switch status {
+        case csimdjson_ok: return try push(from: parser, maxApps: maxApps)
+        case csimdjson_invalid_utf8: throw .invalidUTF8(app: nil)
+        case csimdjson_no_memory: throw Self.noMemory
+        default:
+            let fault = bytes.withUnsafeReadableBytes { JSONFault.find(in: $0) }
+            throw .malformedJSON(fault ?? reason.map { String(cString: $0) } ?? "the parser failed")
+        }
+    }
+
+    private static let noMemory = Rejection.malformedJSON("no memory is left to parse it")
+
+    private func parse(with parser: OpaquePointer) -> (status: csimdjson_status, reason: UnsafePointer<CChar>?) {
+        var reason: UnsafePointer<CChar>?
+        // The whole storage, not only the readable bytes, because simdjson reads some bytes past the end of the object.
+        let status = bytes.withVeryUnsafeBytes { storage in
+            let start = bytes.readerIndex
+            return csimdjson_parse(
+                parser, storage.assumingMemoryBound(to: UInt8.self).baseAddress.map { $0 + start }, bytes.readableBytes,
+                storage.count - start, &reason)
+        }
+        return (status, reason)
+    }
+
+    private func push(from parser: OpaquePointer, maxApps: Int) throws(Rejection) -> Push {
+        let count = min(csimdjson_count(parser), maxApps)
+        var apps: [(name: AppName, exposition: Exposition)] = []
+        apps.reserveCapacity(count)
+        var indices = RepeatedNames(expected: count)
+        var app = csimdjson_app()
+        while csimdjson_next(parser, &app) {
+            let name = try name(of: app)
+            guard app.value != csimdjson_value_wrong else { throw JSONMessage.rejection(ofValueIn: app, name) }
+            let exposition = try exposition(of: app, name, parser)
+            if let index = indices.index(of: name, in: apps) {
+                apps[index].exposition = exposition
+            } else {
+                guard apps.count < maxApps else { throw .tooManyApps(limit: maxApps) }
+                apps.append((name, exposition))
+            }
+        }
+        return Push(apps: apps)
+    }
+
+    private func name(of app: csimdjson_app) throws(Rejection) -> AppName {
+        let bytes = UnsafeRawBufferPointer(start: app.name, count: app.name_length).assumingMemoryBound(to: UInt8.self)
+        if mayEscapeUnicode, !UnsafeRawBufferPointer(bytes).isUTF8 {
+            throw .malformedJSON("an app name holds half of a surrogate pair")
+        }
+        guard let name = AppName(validUTF8: bytes) else {
+            throw .invalidAppName(String(decoding: bytes.prefix(AppName.maxLength), as: UTF8.self))
+        }
+        return name
+    }
+
+    private func exposition(
+        of app: csimdjson_app, _ name: AppName, _ parser: OpaquePointer
+    ) throws(Rejection) -> Exposition {
+        guard app.size > 0 else { return .empty }
+        let buffer = ByteBuffer.exactly(app.size) {
+            csimdjson_copy(parser, $0.assumingMemoryBound(to: UInt8.self).baseAddress)
+        }
+        // The parser has checked the text for UTF-8 and raw control characters. Escapes can still make invalid characters.
+        if mayEscapeUnicode {
+            switch buffer.withUnsafeReadableBytes({ $0.textFault }) {
+            case .invalidUTF8:
+                throw .malformedJSON("the metrics of app \(Rejection.quoted(name.description)) hold half of a surrogate pair")
+            case .nulByte:
+                throw .nulByte(app: name.description)
+            case nil:
+                break
+            }
+        }
+        return Exposition(endingInNewline: buffer)
+    }
+
+    private static func rejection(ofValueIn app: csimdjson_app, _ name: AppName) -> Rejection {
+        let found = app.found.map { String(cString: $0) } ?? "something else"
+        let name = Rejection.quoted(name.description)
+        guard app.element >= 0 else {
+            return .malformedJSON("the metrics of app \(name) are \(found), but must be a string or an array of strings")
+        }
+        return .malformedJSON("line \(app.element + 1) of the metrics of app \(name) is \(found), but must be a string")
+    }
+}
+
+/// Finds an app that the same object has named before: by a linear search among few, by a table among many.
+private struct RepeatedNames {
+    private var table: [AppName: Int]?
+
+    init(expected count: Int) {
+        guard count > 16 else { return }
+        table = Dictionary(minimumCapacity: count)
+    }
+
+    /// Where `name` stands; `nil` when it is new and about to be appended.
+    mutating func index(of name: AppName, in apps: [(name: AppName, exposition: Exposition)]) -> Int? {
+        guard table != nil else { return apps.firstIndex { $0.name == name } }
+        if let index = table?[name] { return index }
+        table?[name] = apps.count
+        return nil
+    }
+}

@@ -1,3 +1,7 @@
+import Glibc
+import Logging
+import NIOCore
+import Proxy
 import Synchronization
 
 /// How many connections are open, and how many may be; one for each receiving listener, one for all scrape listeners together.
@@ -65,5 +69,162 @@ final class ConnectionLimit: Sendable {
             return state.takeWake()
         }
         wake?()
+    }
+}
+
+/// Fired into a listening channel's pipeline: accept from now on.
+struct StartAcceptingEvent: Sendable {}
+
+/// What a listener does at its limit of open connections.
+enum ConnectionLimitPolicy: Sendable {
+    /// Accept no more until one ends: new connections wait in the kernel's queue.
+    case wait
+    /// Accept and close at once.
+    case refuse
+}
+
+/// Issues every `accept` of a listening channel: none before the start, none beyond the limit, and none for a while after one has failed.
+///
+/// NIO keeps a listening socket readable after `accept` has failed: a `read` is still pending, so it asks no handler before it fails again at
+/// once. Only switching `autoRead` off takes the socket out of the selector. So this handler, which knows whether more may be accepted, is
+/// also the one that pauses.
+final class ConnectionLimitHandler: ChannelDuplexHandler {
+    typealias InboundIn = any Channel
+    typealias InboundOut = any Channel
+    typealias OutboundIn = Never
+
+    /// Connections accepted before the event loop turns to others.
+    private static let batch = 16
+    /// How long nothing is accepted after a failure, such as having no descriptor left.
+    static let pause = TimeAmount.milliseconds(200)
+
+    private enum State {
+        case notStarted
+        case accepting
+        /// Out of descriptors or memory.
+        case paused(Scheduled<Void>)
+    }
+
+    private let limit: ConnectionLimit
+    private let policy: ConnectionLimitPolicy
+    private let metrics: ListenerMetrics
+    private let connections: OpenConnections
+    private let logger: Logger
+    private let refusals = LogLimiter(burst: 1)
+    private let failures = LogLimiter(burst: 1, each: .minutes(1))
+    private var state = State.notStarted
+    /// A `read` that was asked for and not passed on.
+    private var isReadHeld = false
+    /// Since a failure, until something is accepted again.
+    private var isOutOfSelector = false
+    /// `maxMessagesPerRead` as it stands.
+    private var currentBatch = 0
+
+    /// - Parameter connections: takes every connection at once: one that was accepted just before the listener closes is drained too.
+    init(limit: ConnectionLimit, policy: ConnectionLimitPolicy, metrics: ListenerMetrics, connections: OpenConnections, logger: Logger) {
+        self.limit = limit
+        self.policy = policy
+        self.metrics = metrics
+        self.connections = connections
+        self.logger = logger
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        guard event is StartAcceptingEvent else {
+            context.fireUserInboundEventTriggered(event)
+            return
+        }
+        if case .notStarted = state { state = .accepting }
+        resume(context)
+    }
+
+    func read(context: ChannelHandlerContext) {
+        guard case .accepting = state, let batch = batch(context) else {
+            isReadHeld = true
+            return
+        }
+        setBatch(batch, context)
+        if isOutOfSelector {
+            isOutOfSelector = false
+            // Reads at once.
+            try? context.channel.syncOptions?.setOption(.autoRead, value: true)
+        } else {
+            context.read()
+        }
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        let connection = unwrapInboundIn(data)
+        switch policy {
+        case .wait: limit.take()
+        case .refuse:
+            guard limit.takeIfAllowed() else {
+                metrics.rejectedConnections.increment()
+                if let suppressed = refusals.admit() {
+                    var metadata: Logger.Metadata = [LogKey.limit: "\(limit.open)"]
+                    if let peer = connection.remoteAddress?.hostAndPort { metadata[LogKey.peer] = "\(peer)" }
+                    if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
+                    logger.warning("connection closed at once: the limit of open connections is reached", metadata: metadata)
+                }
+                connection.close(mode: .all, promise: nil)
+                return
+            }
+        }
+        connections.insert(connection)
+        context.fireChannelRead(data)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        guard let error = error as? IOError else { return context.fireErrorCaught(error) }
+        // The peer was gone before the connection was accepted (accept(2)): the next one may be fine.
+        guard error.errnoCode != ECONNABORTED else { return }
+        if failures.admit() != nil {
+            logger.error("cannot accept connections", metadata: [LogKey.error: "\(errorText(error.errnoCode))"])
+        }
+        pause(context)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        if case .paused(let end) = state { end.cancel() }
+        context.fireChannelInactive()
+    }
+
+    // MARK: - When to accept
+
+    /// How many connections one read may accept; `nil` when there is no room, and `resume` will be called once there is.
+    private func batch(_ context: ChannelHandlerContext) -> Int? {
+        guard policy == .wait else { return Self.batch }
+        let this = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        let eventLoop = context.eventLoop
+        let room = limit.room {
+            eventLoop.execute { this.value.0.resume(this.value.1) }
+        }
+        return room > 0 ? min(room, Self.batch) : nil
+    }
+
+    private func resume(_ context: ChannelHandlerContext) {
+        guard isReadHeld, context.channel.isActive else { return }
+        isReadHeld = false
+        read(context: context)
+    }
+
+    private func pause(_ context: ChannelHandlerContext) {
+        guard case .accepting = state else { return }
+        isOutOfSelector = true
+        try? context.channel.syncOptions?.setOption(.autoRead, value: false)
+        let this = NIOLoopBound((self, context), eventLoop: context.eventLoop)
+        state = .paused(context.eventLoop.scheduleTask(in: Self.pause) { this.value.0.endPause(this.value.1) })
+    }
+
+    private func endPause(_ context: ChannelHandlerContext) {
+        guard case .paused = state, context.channel.isActive else { return }
+        state = .accepting
+        read(context: context)
+    }
+
+    private func setBatch(_ batch: Int, _ context: ChannelHandlerContext) {
+        guard batch != currentBatch else { return }
+        currentBatch = batch
+        try? context.channel.syncOptions?.setOption(.maxMessagesPerRead, value: UInt(batch))
     }
 }

@@ -27,3 +27,9 @@ public enum ProgramInstance {
         return items.lazy.filter { $0.count <= maxLength }.prefix(maxListed).map { String($0) ?? "" }
     }
 }
+
+/// The program's own version.
+public enum ProgramVersion {
+    /// As `--version`, `User-Agent` and the build information show it (semantic versioning).
+    public static let current = "0.1.0"
+}
