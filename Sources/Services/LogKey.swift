@@ -2,7 +2,7 @@ import ConfigWatch
 public import Logging
 public import Proxy
 
-/// The metadata keys of log lines, declared once, so that whoever searches a log finds one word per thing.
+/// The metadata keys of log lines, declared once, so that a search of the log finds one word per thing.
 enum LogKey {
     /// The address or socket path of a listener.
     static let listener = "listener"
@@ -68,9 +68,9 @@ extension Logger {
     func log(_ problem: ConfigProblem) { log(level: problem.logLevel, "\(problem)", metadata: problem.logMetadata) }
 }
 
-/// Changes of the watched files, one after another, for whoever reloads.
+/// Changes of the watched files, one after another, for the reloader.
 struct ConfigChanges: Sendable {
-    /// Changed paths; several changes that nobody has taken yet become one, the last.
+    /// Changed paths; changes that were not taken yet are replaced by the last one.
     let changes: AsyncStream<Set<String>>
     /// `nil` when there is no thread or descriptor to be had.
     private let watcher: FileWatcher?

@@ -60,7 +60,7 @@ struct FileStateTests {
         #expect(!state.look(limit: 100, at: start))
     }
 
-    @Test("compares with what somebody has read, or could not read")
+    @Test("compares with content that was read, or could not be read")
     func read() throws {
         try folder.write("one", to: "file")
         let same = Known(FileState(.bytes(Array("one".utf8)), from: folder("file"), limit: 100, at: start))

@@ -43,7 +43,7 @@ import Testing
         }
     }
 
-    @Test("without enable_lifecycle nobody may")
+    @Test("without enable_lifecycle it is refused")
     func forbidden() async throws {
         try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
             #expect(try await pushOverUnixSocket(#"{"app": "stays 1"}"#, to: proxy) == "")

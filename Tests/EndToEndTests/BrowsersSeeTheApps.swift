@@ -66,7 +66,7 @@ private let count = "document.querySelectorAll('#apps tbody tr').length"
         }
     }
 
-    @Test("a thousand apps are sorted and filtered by keyboard, and kept up to date while somebody looks")
+    @Test("a thousand apps are sorted and filtered by keyboard, and kept up to date while the page is visible")
     func aThousandApps() async throws {
         try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
             let names = (0..<1000).map { "app" + String($0 + 10_000).dropFirst() }
@@ -86,7 +86,7 @@ private let count = "document.querySelectorAll('#apps tbody tr').length"
                 ("key", "Escape"), ("wait", "\(count) === 1000"),
                 ("eval", "document.querySelector('#tiles .failing').click()"), ("wait", "\(shown) === '0 of 1000 shown'"),
                 ("eval", "document.querySelector('#tiles .failing').click()"), ("wait", "\(shown) === '1000 of 1000 shown'"),
-                // While nobody looks nothing is asked for, however late it gets.
+                // While the page is hidden it asks for nothing, however late it gets.
                 (
                     "eval",
                     """

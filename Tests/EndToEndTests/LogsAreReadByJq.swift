@@ -105,9 +105,9 @@ private func jq(_ filter: String, _ log: String) async throws -> [String] {
         }
     }
 
-    @Test("a log that nobody reads yet holds up nothing, and its last lines are not lost")
+    @Test("a log that is not read blocks nothing, and its last lines are not lost")
     func aLateReader() async throws {
-        // The log goes to a pipe that nobody reads until the test says so.
+        // The log goes to a pipe that is read when the test says so.
         let script = """
             mkfifo log
             "$0" -c config.toml --log-level trace 2>log &

@@ -56,7 +56,7 @@ func aFailingTargetKeepsItsMetrics() async throws {
 
 @Test("a target that never answered is listed, makes no delay at the start, and leaves the proxy ready")
 func aDeadTargetIsListed() async throws {
-    // The discard port of this host: nobody listens there.
+    // The discard port of this host: no socket listens there.
     try await withProxy(Configurations.scrape + Configurations.poll("http://127.0.0.1:9/metrics")) { proxy in
         try await waitUntilReady(proxy)
         let table = try await curl("http://\(proxy.scrape)/apps").body

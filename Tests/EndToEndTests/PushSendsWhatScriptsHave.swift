@@ -203,7 +203,7 @@ extension ProxyProcess {
         arguments: [("a 1\nb \0\n", "standard input: line 2 holds a NUL byte")])
     func faultyText(input: String, reason: String) async throws {
         try await withTemporaryFolder { folder in
-            // Nobody listens there, so the fault must have been found before.
+            // No socket listens there, so the fault must have been found before.
             let nul = try await push(to: "unix:none.sock", input: input, in: folder)
             #expect(nul.status == .exited(1) && nul.errors.contains(reason), "\(nul.errors)")
             try folder.write("latin1.prom", [0x61, 0x20, 0x31, 0x0A, 0xE9, 0x0A])
@@ -308,7 +308,7 @@ extension ProxyProcess {
         }
     }
 
-    @Test("whoever accepts and closes at once, or cuts the connection, is not taken for a receiver", arguments: ["", "time.sleep(0.05)"])
+    @Test("a server that closes at once, or cuts the connection, is not taken for a receiver", arguments: ["", "time.sleep(0.05)"])
     func closesAtOnce(pause: String) async throws {
         let script = """
             import socket, time

@@ -57,7 +57,7 @@ func renamedTargets() async throws {
             #expect(try await old.get("/metrics").body.hasPrefix("from2 1\nfrom1 1\n"))
             try await proxy.save(Configurations.scrape + targets("z", "a"))
             #expect(try await old.get("/metrics?app=z").body == "from1 1\n")
-            #expect(target.requests.count == 2, "nobody was polled for it")
+            #expect(target.requests.count == 2, "no poll was made for it")
         }
     }
 }

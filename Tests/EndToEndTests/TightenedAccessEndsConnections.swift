@@ -46,7 +46,7 @@ func tightenedAccess(what: String, file: String, isStillAdmitted: Bool) async th
         #expect(try await curl(url, options).status == 200)
         try await HeldTLSConnection.with(proxy, certificate: proxy.folder.path("client.pem")) { held in
             #expect(try await held.ask() == "exporter-proxy is healthy")
-            // What concerns nobody's access ends nothing.
+            // A change that is not about access ends no connection.
             try await proxy.reloading { try proxy.replaceFile("config.toml", "\(text)# a comment\n[receiver]\nmax_apps = 7\n") }
             #expect(proxy.log.contains("receiver.max_apps: 100000 -> 7"))
             #expect(try await held.ask() == "exporter-proxy is healthy")

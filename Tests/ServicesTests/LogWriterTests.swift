@@ -8,7 +8,7 @@ import Testing
 
 @Suite("Lines of the log")
 struct LogWriterTests {
-    @Test("a reader that stops reading holds up nobody; it learns how many lines are missing, and the rest is whole")
+    @Test("a reader that stops reading blocks no caller; it learns how many lines are missing, and the rest is whole")
     func stoppedReader() async throws {
         let pipe = try Pipe()
         defer { pipe.close() }

@@ -38,7 +38,7 @@ struct AppsPageTests {
         side.store.record(.failure(reason: reason), for: try side.target(port: port).url, at: side.now)
     }
 
-    @Test("browsers get it, and whoever asks for it; everyone else what they had")
+    @Test("browsers get it, and requests for its format; all others get the table")
     func negotiation() throws {
         #expect(try page().hasPrefix("<!DOCTYPE html>\n"))
         #expect(try side.send("GET", "/apps?format=html", headers: ["accept": "application/json"]).text.hasPrefix("<!DOCTYPE html>"))

@@ -47,7 +47,7 @@ struct AppDeletionRouteTests {
         #expect(answer.text.hasPrefix("nothing here"))
     }
 
-    @Test("unless enable_lifecycle is set it is refused, and nobody learns which names there are")
+    @Test("unless enable_lifecycle is set it is refused, and the answer does not tell which names there are")
     func forbidden() throws {
         try side.push([("app", "a 1\n")])
         let known = try side.send("DELETE", "/apps/app")

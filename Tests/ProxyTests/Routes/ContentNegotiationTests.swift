@@ -5,7 +5,7 @@ import Testing
 @Suite("Content negotiation")
 struct ContentNegotiationTests {
     @Test(
-        "gzip is sent to whoever likes it no less than plain bytes",
+        "gzip is sent when it is wanted no less than plain bytes",
         arguments: [
             "gzip", "GZIP", "x-gzip", "gzip, deflate", "gzip, deflate, br, zstd", "deflate, gzip;q=1.0, *;q=0.5", "gzip;q=0.5",
             " gzip ; q=0.001 ", "gzip;Q=0.5", "br;q=1.0, gzip;q=0.8, *;q=0.1", "*", "*;q=0.1", "identity;q=0.5, gzip", "identity, gzip",

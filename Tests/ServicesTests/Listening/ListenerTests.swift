@@ -30,7 +30,7 @@ private func withReceiver(_ body: (Receiver, MetricStore, any EventLoop) async t
 
 @Suite("Listener")
 struct ListenerTests {
-    @Test("bound it takes nobody, listening it keeps them waiting, started it takes them in")
+    @Test("bound it refuses connections, listening it lets them wait, started it accepts them")
     func steps() async throws {
         try await withReceiver { receiver, store, _ in
             let address = receiver.listener.name
@@ -86,7 +86,7 @@ struct ListenerTests {
         }
     }
 
-    @Test("after a change of access nobody is waited for without end")
+    @Test("after a change of access every connection ends within a limit")
     func longLastExchange() async throws {
         try await withReceiver { receiver, store, _ in
             let push = try await begin(receiver, store)

@@ -300,7 +300,7 @@ struct TargetClientTests {
 
     // MARK: Connecting
 
-    @Test("nobody listens: connection refused")
+    @Test("connection refused where no socket listens")
     func refused() async throws {
         let port = try reservePort()
         try await withClient(Target(port: port)) { try await $0.expect(failure: "connection refused") }
@@ -315,7 +315,7 @@ struct TargetClientTests {
         }
     }
 
-    @Test("a host name that nobody knows says so")
+    @Test("an unknown host name is named as such")
     func unknownHost() async throws {
         let resolver = HostResolver { _ in .failure(.init(reason: "name or service not known")) }
         let target = try Target(port: 80).with { $0.url.origin = .http(host: "nowhere.invalid", port: 80) }

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("PushHandler")
 struct PushHandlerTests {
-    @Test("success is silent: whoever waits for the end knows that all was applied", arguments: [false, true])
+    @Test("success is silent: the end of the connection means that all was applied", arguments: [false, true])
     func success(onUnixSocket: Bool) async throws {
         try await withReceiver(onUnixSocket: onUnixSocket) { receiver in
             let answer = try await receiver.push(#"{"a": "a 1", "b": ["b 1", "b 2"]} {"c": ""}"#)

@@ -104,7 +104,7 @@ struct DaemonReloadTests {
         }
     }
 
-    @Test("nobody else can take the port that a listener has moved on")
+    @Test("another program cannot take the port of a listener that has moved on")
     func foreign() async throws {
         let port = try reservePort()
         try await withDaemon(exporter("127.0.0.1:\(port)")) { it, _ in
@@ -208,7 +208,7 @@ struct DaemonReloadTests {
         }
     }
 
-    @Test("a Unix socket's mode changes in place, its path by a new socket; nobody is refused meanwhile")
+    @Test("a Unix socket's mode changes in place, its path by a new socket; no connection is refused meanwhile")
     func unixSocket() async throws {
         func config(_ path: String, _ mode: String) -> String {
             exporter("127.0.0.1:0")

@@ -83,7 +83,7 @@ struct ReloaderTests {
         #expect(stage.metrics.reloads.now.last?.error == nil)
     }
 
-    @Test("whoever asks while one runs shares the next one")
+    @Test("calls during a reload share the next one")
     func sharing() async throws {
         let reloader = stage.reloader()
         stage.state.withLock { $0.isHeld = true }
