@@ -3,7 +3,7 @@ import Logging
 import NIOPosix
 import Proxy
 
-/// Tells the service manager how the program is (sd_notify(3)). Without a service manager that wants to know, nothing is sent.
+/// Reports the state of the program to the service manager (sd_notify(3)). Without `NOTIFY_SOCKET`, nothing is sent.
 ///
 /// A socket that is gone, or that takes nothing for a while, does no harm: the message is lost.
 final class ServiceNotifier: Sendable {
@@ -12,8 +12,8 @@ final class ServiceNotifier: Sendable {
     private let descriptor: CInt
     /// Sends one message after another: a full socket is waited for.
     private let thread = NIOThreadPool(numberOfThreads: 1)
-    /// How often a sign of life is sent.
-    private let signOfLifePeriod: Duration?
+    /// The time between two messages to the watchdog; `nil` without one.
+    private let watchdogPeriod: Duration?
     private let logger: Logger
 
     /// How often the text of the status is compared with what was sent.
@@ -39,7 +39,7 @@ final class ServiceNotifier: Sendable {
     init(_ address: NotifyAddress?, watchdog: WatchdogTime?, logger: Logger) {
         descriptor = address == nil ? -1 : socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         self.address = descriptor < 0 ? nil : address
-        signOfLifePeriod = address == nil ? nil : watchdog.map { $0.time / 2 }
+        watchdogPeriod = address == nil ? nil : watchdog.map { $0.time / 2 }
         self.logger = logger
         guard self.address != nil else { return }
         var timeout = timeval(tv_sec: Self.sendTimeout, tv_usec: 0)
@@ -79,16 +79,16 @@ final class ServiceNotifier: Sendable {
     /// A status is one line: what follows a newline would be another message.
     private static func line(_ text: String) -> String { PrintableText(text).text }
 
-    // MARK: - Signs of life
+    // MARK: - Watchdog
 
-    /// Sends a sign of life again and again, as long as every event loop answers, and the status when it changes. Ends when it is cancelled.
+    /// Sends `WATCHDOG=1` periodically while every event loop responds, and the status when it changes. Runs until it is cancelled.
     /// - Parameters:
     ///   - eventLoopsAnswer: returns when each of them has answered; false when they have ended.
     ///   - status: the text now.
     func keepTelling(eventLoopsAnswer: @escaping @Sendable () async -> Bool, status: @escaping @Sendable () async -> String) async {
         guard address != nil else { return }
         await withTaskGroup(of: Void.self) { group in
-            if let period = signOfLifePeriod {
+            if let period = watchdogPeriod {
                 group.addTask {
                     var next = ContinuousClock.now
                     while !Task.isCancelled {
@@ -147,7 +147,7 @@ struct NotifyAddress: Equatable, Sendable {
     }
 }
 
-/// How long the service manager waits for a sign of life.
+/// The time in which the service manager expects the next `WATCHDOG=1`.
 struct WatchdogTime: Equatable, Sendable {
     let time: Duration
 

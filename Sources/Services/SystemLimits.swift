@@ -1,7 +1,7 @@
 import Glibc
 import Proxy
 
-/// The process's limit of open descriptors, one of which each connection takes.
+/// The process's limit of open descriptors. Each connection takes one.
 enum OpenFileLimit {
     /// Raises the soft limit to the hard one (getrlimit(2)): a usual soft limit of 1024 is less than one listener's connections.
     /// - Returns: the limit in force, or `nil` when it could not be read or raised.

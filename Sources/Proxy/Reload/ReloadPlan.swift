@@ -21,7 +21,7 @@ public struct ReloadPlan: Equatable, Sendable {
     public var starts: [Target] = []
     /// Targets to remove with their metrics.
     public var stops: [TargetURL] = []
-    /// Targets of which only the name changed. They keep their metrics, and their polls continue.
+    /// Targets with a new name and no other change. They keep their metrics, and their polls continue.
     public var renames: [Target] = []
     /// One line for each change, for people.
     public var changes: [String] = []

@@ -184,7 +184,7 @@ public struct PushRoutes: Sendable {
 
     private static let noContent = Response(status: 204, body: [], contentLength: 0)
 
-    /// One line, as every refusal.
+    /// A refusal: its body is one line, `error: REASON`.
     public static func error(_ status: Int, _ reason: String, _ headers: [(name: String, value: String)] = []) -> Response {
         .text(status, "error: \(reason)", headers: headers)
     }

@@ -214,7 +214,7 @@ extension Listener {
 
     /// Makes a Unix socket with its owner and mode; clients cannot connect yet.
     /// - Parameters:
-    ///   - ours: the files of running listeners, one of which this one may replace.
+    ///   - ours: the socket files of running listeners. The new listener may replace one of them.
     ///   - inherited: is used instead of a new socket, and so is its file.
     static func bind(
         _ config: UnixSocketConfig, replacing ours: [UnixSocketFile] = [], inherited: InheritedSockets.Socket? = nil, setup: Setup

@@ -9,7 +9,7 @@ import TLS
 protocol ServedListener: Sendable {
     var listener: Listener { get }
 
-    /// Settings for connections accepted from now on; where `plan` changes who is let in, open ones end after their current exchange.
+    /// Settings for connections accepted from now on. If `plan` changes the access rules, open connections end after their current exchange.
     /// - Parameter maxConnections: of this listener alone, if it has a limit of its own.
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int)
 }

@@ -48,7 +48,7 @@ final class Receiver: ServedListener {
     /// - Parameters:
     ///   - maxConnections: at the limit, no more are accepted until one ends.
     ///   - sharesPort: whether a listener of this process that shares too holds an overlapping address now.
-    ///   - ours: the files of running receivers, one of which this one may replace.
+    ///   - ours: the socket files of running receivers. The new receiver may replace one of them.
     ///   - inherited: is used instead of a new socket.
     ///   - decoding: made for `group`.
     init(

@@ -174,7 +174,7 @@ config(f"0.0.0.0:{PORT['scrape']}")
 assert "succeeded" in message("READY=1")
 assert b"200 OK" in ask(kept, b"GET /-/healthy HTTP/1.0\r\n\r\n")
 
-# A program whose event loop is stuck, here the whole program, gives no sign of life; a service manager that is gone does no harm.
+# A program whose event loop is stuck, here the whole program, sends no WATCHDOG=1; a service manager that is gone does no harm.
 program.send_signal(signal.SIGSTOP)
 time.sleep(0.3)
 NOTIFY.setblocking(False)
@@ -185,7 +185,7 @@ except BlockingIOError:
     pass
 NOTIFY.settimeout(0.5)
 try:
-    assert not NOTIFY.recv(4096), "a sign of life of a program that is stopped"
+    assert not NOTIFY.recv(4096), "a stopped program sent WATCHDOG=1"
 except socket.timeout:
     pass
 NOTIFY.settimeout(60)
