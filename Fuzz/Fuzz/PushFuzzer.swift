@@ -95,7 +95,9 @@ enum PushConnectionFuzzer {
                 intake: Intake(store: store, clock: SystemClock.now), source: .push(listener: "l"),
                 metrics: metrics.addListener("l", .receiver))
             let surroundings = PushHandler.Surroundings(
-                decoding: PushDecoding(group: channel.embeddedEventLoop, budget: metrics.held[.pushing]), inflight: metrics.held[.pushing],
+                decoding: PushDecoding(
+                    turns: EventLoopTurns.OfGroup(channel.embeddedEventLoop), largeMessages: LargeMessages(budget: metrics.held[.pushing])),
+                inflight: metrics.held[.pushing],
                 log: ConnectionLog(logger: Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }))
             let times = PushStateMachine.Times(idle: settings.idleTimeout, message: settings.messageTimeout)
             let handler = PushHandler(PushStream(destination, settings), surroundings, times: times)

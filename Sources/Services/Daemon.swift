@@ -74,7 +74,7 @@ actor Daemon {
         let server = ScrapeServer(
             responder: browserGuard, metrics: metrics, clock: SystemClock.time,
             maxConnections: DescriptorBudget(config, eventLoops: eventLoops).scrape, group: group, logger: logger)
-        decoding = PushDecoding(group: group, budget: metrics.held[.pushing])
+        decoding = PushDecoding(turns: server.parts.turns, largeMessages: LargeMessages(budget: metrics.held[.pushing]))
         let pushers = BasicAuthUsers(config.receiver.basicAuthUsers, checker: PasswordThread(passwordThread))
         let routes = PushRoutes(
             intake: intake, groups: PushGroups(intake), users: pushers, browserGuard: browserGuard, lifecycle: lifecycle)

@@ -6,42 +6,18 @@ import Testing
 
 @testable import Services
 
-@Suite("Turns, on an event loop with sockets")
+@Suite("EventLoopTurns, with sockets")
 struct TurnsAndSocketsTests {
-    @Test("connections that always have more to decode do not keep others from being accepted")
-    func decoding() async throws {
+    @Test("connections that always have more to do do not keep others from being accepted")
+    func accepting() async throws {
         #expect(
             try await isAcceptedMeanwhile { loop, work in
-                let turns = DecodingTurns(eventLoop: loop)
-                for _ in 0..<3 { turns.wait(Connection(turns, work)) }
-            })
-    }
-
-    @Test("a connection that always has more requests does not keep others from being accepted")
-    func requests() async throws {
-        #expect(
-            try await isAcceptedMeanwhile { loop, work in
-                let turns = EventLoopTurns()
-                @Sendable func next() {
-                    turns.wait(on: loop) { if work() { next() } }
+                let turns = EventLoopTurns(loop)
+                func next() {
+                    turns.wait { if turns.take({ _ in work() }) ?? true { next() } }
                 }
-                next()
+                for _ in 0..<3 { next() }
             })
-    }
-
-    /// Decodes in each turn, as long as there is more.
-    private final class Connection: DecodingTurns.Waiting {
-        let turns: DecodingTurns
-        let work: () -> Bool
-
-        init(_ turns: DecodingTurns, _ work: @escaping () -> Bool) {
-            self.turns = turns
-            self.work = work
-        }
-
-        func turnHasCome() {
-            if turns.take({ _ in work() }) ?? true { turns.wait(self) }
-        }
     }
 
     /// Connects to a socket of an event loop that has work for half a second to do.

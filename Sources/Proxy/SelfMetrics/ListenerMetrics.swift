@@ -1,3 +1,4 @@
+import NIOCore
 import Synchronization
 
 /// The counters of one listener. Two listeners with the same name, one after the other, share them.
@@ -37,21 +38,13 @@ public final class ListenerMetrics: Sendable {
     public let rejectedConnections = Counter()
 
     /// All labels here are stored as text, because a scrape writes dozens of them.
-    private let labels: String
-    private let received: [Series<Format>]
-    private let rejected: [Series<Rejection.Reason>]
-    private let handshakes: Series<Void>
+    fileprivate let labels: String
+    let received: [(format: Format, line: LabelledCounter)]
+    let rejected: [(reason: Rejection.Reason, line: LabelledCounter)]
+    private let succeededHandshakes: LabelledCounter
     private let failedHandshakes: String
-    /// Guards the counters of TLS.
+    /// Guards the other figures of TLS.
     private let tls = Mutex(TLS())
-
-    private struct Series<Key: Sendable>: Sendable {
-        let key: Key
-        let labels: String
-        let count = Counter()
-
-        var sample: (labels: String, count: Int) { (labels, count.value) }
-    }
 
     private struct TLS {
         var failures: [String: (labels: String, count: Int)] = [:]
@@ -69,24 +62,22 @@ public final class ListenerMetrics: Sendable {
             case .httpReceiver: [.text, .json, .protobuf]
             }
         labels = ExpositionWriter.labels(("listener", name))
-        received = formats.map {
-            Series(key: $0, labels: ListenerMetrics.labels(name, "format", $0.rawValue))
-        }
+        received = formats.map { ($0, LabelledCounter(ListenerMetrics.labels(name, "format", $0.rawValue), Counter())) }
         rejected = (formats.isEmpty ? [] : Rejection.Reason.allCases).map {
-            Series(key: $0, labels: ListenerMetrics.labels(name, "reason", $0.rawValue))
+            ($0, LabelledCounter(ListenerMetrics.labels(name, "reason", $0.rawValue), Counter()))
         }
-        handshakes = Series(key: (), labels: ListenerMetrics.labels(name, "result", "success"))
+        succeededHandshakes = LabelledCounter(ListenerMetrics.labels(name, "result", "success"), Counter())
         failedHandshakes = ListenerMetrics.labels(name, "result", "failure")
     }
 
     /// A message was applied.
-    public func countReceived(_ format: Format) { received.first { $0.key == format }?.count.increment() }
+    public func countReceived(_ format: Format) { received.first { $0.format == format }?.line.counter.increment() }
 
     /// A message was refused.
-    public func countRejected(_ rejection: Rejection) { rejected.first { $0.key == rejection.reason }?.count.increment() }
+    public func countRejected(_ rejection: Rejection) { rejected.first { $0.reason == rejection.reason }?.line.counter.increment() }
 
     /// A TLS handshake succeeded.
-    public func handshakeSucceeded() { handshakes.count.increment() }
+    public func handshakeSucceeded() { succeededHandshakes.counter.increment() }
 
     /// A TLS handshake failed.
     /// - Parameter reason: one of a fixed set of words.
@@ -116,30 +107,94 @@ public final class ListenerMetrics: Sendable {
 }
 
 extension ListenerMetrics {
-    /// All values at one moment, with their labels as text.
-    struct Sample {
-        var labels: String
-        var connections: Int
-        var rejectedConnections: Int
-        var received: [(labels: String, count: Int)]
-        var rejected: [(labels: String, count: Int)]
+    /// The figures of TLS at one moment, with their labels as text.
+    struct TLSSample {
         /// Empty for a listener that never had TLS.
-        var handshakes: [(labels: String, count: Int)]
-        var failures: [(labels: String, count: Int)]
+        var handshakes: [(labels: String, value: Int)] = []
+        var failures: [(labels: String, value: Int)] = []
         var certificateNotAfter: Int64?
         var revocationsEnd: Int64?
     }
 
-    func sample() -> Sample {
+    func tlsSample() -> TLSSample {
         let tls = tls.withLock { $0 }
+        let succeeded = succeededHandshakes.counter.value
+        guard tls.certificateNotAfter != nil || succeeded > 0 || !tls.failures.isEmpty else { return TLSSample() }
         let failed = tls.failures.values.reduce(0) { $0 + $1.count }
-        let speaksTLS = tls.certificateNotAfter != nil || handshakes.count.value + failed > 0
-        return Sample(
-            labels: labels, connections: connections.value, rejectedConnections: rejectedConnections.value,
-            received: received.map(\.sample), rejected: rejected.map(\.sample),
-            handshakes: speaksTLS ? [handshakes.sample, (failedHandshakes, failed)] : [],
+        return TLSSample(
+            handshakes: [(succeededHandshakes.labels, succeeded), (failedHandshakes, failed)],
             failures: tls.failures.sorted { $0.key < $1.key }.map { ($0.value.labels, $0.value.count) },
             certificateNotAfter: tls.certificateNotAfter, revocationsEnd: tls.revocationsEnd)
+    }
+}
+
+/// The lines about listeners. Most counters of refused messages never change, so their lines are kept from scrape to scrape.
+struct ListenerLines {
+    /// The version of the set of listeners.
+    let version: Int
+    let listeners: [ListenerMetrics]
+    private var rejectedConnections: CounterLines
+    private var received: CounterLines
+    private var rejected: CounterLines
+
+    init(of listeners: [ListenerMetrics], version: Int) {
+        self.version = version
+        self.listeners = listeners
+        rejectedConnections = CounterLines(.connectionsRejected, listeners.map { LabelledCounter($0.labels, $0.rejectedConnections) })
+        received = CounterLines(.received, listeners.flatMap { $0.received.map(\.line) })
+        rejected = CounterLines(.rejected, listeners.flatMap { $0.rejected.map(\.line) })
+    }
+
+    mutating func writeConnectionsAndMessages(to writer: inout ExpositionWriter) {
+        writer.write(.connections, listeners.map { ($0.labels, $0.connections.value) })
+        rejectedConnections.write(to: &writer)
+        received.write(to: &writer)
+        rejected.write(to: &writer)
+    }
+
+    func writeTLS(to writer: inout ExpositionWriter) {
+        let samples = listeners.map { (labels: $0.labels, tls: $0.tlsSample()) }
+        writer.write(.handshakes, samples.flatMap(\.tls.handshakes))
+        writer.write(.handshakeFailures, samples.flatMap(\.tls.failures))
+        writer.write(.certificateNotAfter, samples.compactMap { sample in sample.tls.certificateNotAfter.map { (sample.labels, Int($0)) } })
+        writer.write(.crlNextUpdate, samples.compactMap { sample in sample.tls.revocationsEnd.map { (sample.labels, Int($0)) } })
+    }
+}
+
+/// A counter and its labels as text.
+struct LabelledCounter: Sendable {
+    let labels: String
+    let counter: Counter
+
+    init(_ labels: String, _ counter: Counter) {
+        self.labels = labels
+        self.counter = counter
+    }
+}
+
+/// The counters of one family, and their lines as text. The text is written again only after a counter has grown.
+struct CounterLines {
+    private let family: MetricFamily
+    private let counters: [LabelledCounter]
+    /// The sum of the values in `text`. Counters only grow, so the values are the same while the sum is.
+    private var sum = -1
+    private var text = ByteBuffer()
+
+    init(_ family: MetricFamily, _ counters: [LabelledCounter]) {
+        self.family = family
+        self.counters = counters
+    }
+
+    /// Writes nothing when there are no counters.
+    mutating func write(to writer: inout ExpositionWriter) {
+        let sum = counters.reduce(0) { $0 &+ $1.counter.value }
+        if sum != self.sum {
+            self.sum = sum
+            var lines = ExpositionWriter(capacity: 128 * counters.count)
+            lines.write(family, counters.map { ($0.labels, $0.counter.value) })
+            text = lines.buffer
+        }
+        writer.append(text)
     }
 }
 

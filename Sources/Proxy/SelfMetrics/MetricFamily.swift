@@ -80,8 +80,8 @@ extension MetricFamily {
     static let stateLastWrite = MetricFamily(
         .gauge, "state_last_write_timestamp_seconds", "When the state file was last written; absent before the first time.")
     static let stateSuccessful = MetricFamily(
-        .gauge, "state_last_write_successful", "Whether the last writing of the state file succeeded; 1 before the first one.")
-    static let stateWrites = MetricFamily(.counter, "state_writes_total", ["result"], "Writings of the state file, by result.")
+        .gauge, "state_last_write_successful", "Whether the last write of the state file succeeded; 1 before the first one.")
+    static let stateWrites = MetricFamily(.counter, "state_writes_total", ["result"], "Writes of the state file, by result.")
 
     static let eventLoopLag = MetricFamily(
         .gauge, "event_loop_lag_seconds", "The longest delay of an event loop in the last minute.")
@@ -115,6 +115,9 @@ struct ExpositionWriter {
     private(set) var buffer = ByteBuffer()
 
     init(capacity: Int) { buffer.reserveCapacity(capacity) }
+
+    /// Adds complete lines.
+    mutating func append(_ lines: ByteBuffer) { buffer.writeImmutableBuffer(lines) }
 
     mutating func begin(_ family: MetricFamily) { buffer.writeString(family.header) }
 

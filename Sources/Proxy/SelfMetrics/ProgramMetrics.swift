@@ -1,7 +1,7 @@
 public import HTTP
 import Synchronization
 
-/// The paths of the scrape side, as requests are counted by them: the values of the label `path`.
+/// The paths of the scrape side: the values of the label `path`, by which requests are counted.
 public enum RoutePath: String, CaseIterable, Sendable {
     case metrics = "/metrics"
     case selfMetrics = "/metrics/self"
@@ -14,10 +14,10 @@ public enum RoutePath: String, CaseIterable, Sendable {
     case ready = "/-/ready"
     case reload = "/-/reload"
     case landing = "/"
-    /// No path of ours, or a request that could not be read.
+    /// An unknown path, or a request that could not be read.
     case other
 
-    /// The begin of each path of one app.
+    /// The beginning of the path of every app.
     static let appPrefix = "/apps/"
 
     /// The route that serves this path.
@@ -30,12 +30,12 @@ public enum RoutePath: String, CaseIterable, Sendable {
     }
 }
 
-/// HTTP requests answered, by route and status code.
+/// Counts HTTP requests that were answered, by route and status code. Used from any thread.
 public final class RequestMetrics: Sendable {
     private struct Row {
         let path: RoutePath
         let code: Int
-        /// Ready, since each scrape writes them.
+        /// Stored as text, because each scrape writes them.
         let labels: String
         var count = 0
 
@@ -46,14 +46,13 @@ public final class RequestMetrics: Sendable {
         }
     }
 
-    /// What was ever counted, in order of path and code; successful scrapes are there from the start.
+    /// All combinations that have occurred, in order of path and code. Successful scrapes have a row from the start.
     private let rows = Mutex([Row(.metrics, 200)])
 
-    /// Nothing is counted yet.
     init() {}
 
-    /// One more request was answered.
-    /// - Parameter path: as it was asked for; `nil` when the request could not be read.
+    /// Counts one answered request.
+    /// - Parameter path: the requested path; `nil` when the request could not be read.
     public func count(path: String?, code: Int) {
         let path = RoutePath(serving: path)
         rows.withLock { rows in
@@ -69,37 +68,39 @@ public final class RequestMetrics: Sendable {
         }
     }
 
-    var samples: [(labels: String, count: Int)] { rows.withLock { $0.map { ($0.labels, $0.count) } } }
+    func write(to writer: inout ExpositionWriter) {
+        writer.begin(.requests)
+        rows.withLock { for row in $0 { writer.sample(.requests, labels: row.labels, row.count) } }
+    }
 }
 
-/// Connections that were cut because of their readers, by reason.
+/// Counts connections that were closed because their reader was too slow, by reason. Used from any thread.
 public final class CutReaderMetrics: Sendable {
     private let counters = ServerConnection.CutReason.allCases.map { reason in
         (reason: reason, labels: ExpositionWriter.labels(("reason", reason.rawValue)), count: Counter())
     }
 
-    /// Nothing is counted yet.
     init() {}
 
-    /// One more connection was cut.
+    /// Counts one closed connection.
     public func count(_ reason: ServerConnection.CutReason) {
         counters.first { $0.reason == reason }?.count.increment()
     }
 
-    var samples: [(labels: String, count: Int)] { counters.map { ($0.labels, $0.count.value) } }
+    var samples: [(labels: String, value: Int)] { counters.map { ($0.labels, $0.count.value) } }
 }
 
-/// How the configuration was loaded, for the self-metrics and for `/apps`.
+/// The results of loading the configuration, for the self-metrics and for `/apps`. Used from any thread.
 public final class ReloadMetrics: Sendable {
-    /// The state after the last one.
+    /// The state after the last reload.
     public struct State: Sendable {
-        /// Reloads that took effect, the start not counted.
+        /// Reloads that took effect. The start is not counted.
         public var successes = 0
-        /// Reloads that left the configuration as it was.
+        /// Reloads that were refused.
         public var failures = 0
-        /// When the configuration that runs was loaded.
+        /// When the running configuration was loaded.
         public var lastSuccess: Timestamp
-        /// How the last reload went; `nil` before the first one.
+        /// The last reload; `nil` before the first one.
         public var last: DaemonStatus.Reload?
     }
 
@@ -110,7 +111,7 @@ public final class ReloadMetrics: Sendable {
     /// The state now.
     public var now: State { state.withLock { $0 } }
 
-    /// A reload has taken effect, or found nothing to change.
+    /// Counts a reload that took effect or found nothing to change.
     public func succeeded(at time: Timestamp) {
         state.withLock { state in
             state.successes += 1
@@ -119,7 +120,7 @@ public final class ReloadMetrics: Sendable {
         }
     }
 
-    /// A reload was refused.
+    /// Counts a reload that was refused.
     public func failed(_ reason: String, at time: Timestamp) {
         state.withLock { state in
             state.failures += 1
@@ -128,9 +129,9 @@ public final class ReloadMetrics: Sendable {
     }
 }
 
-/// How the state file is written.
+/// The results of writing the state file. Used from any thread.
 public final class StateFileMetrics: Sendable {
-    /// The state after the last writing.
+    /// The state after the last write.
     struct State: Sendable {
         var lastWrite: Timestamp?
         var isSuccessful = true
@@ -138,19 +139,19 @@ public final class StateFileMetrics: Sendable {
         var failures = 0
     }
 
-    /// Guards the state; `nil` while there is no state file.
+    /// `nil` while there is no state file.
     private let state = Mutex<State?>(nil)
 
     init() {}
 
     var now: State? { state.withLock { $0 } }
 
-    /// Whether there is a state file.
+    /// - Parameter exists: whether there is a state file.
     public func setExists(_ exists: Bool) {
         state.withLock { $0 = exists ? $0 ?? State() : nil }
     }
 
-    /// The file that is there was written then, by an earlier run of the program.
+    /// Takes the time of the last write from a file of an earlier run.
     public func found(writtenAt time: Timestamp) {
         state.withLock { state in
             var new = state ?? State()
@@ -159,7 +160,7 @@ public final class StateFileMetrics: Sendable {
         }
     }
 
-    /// The file was written, or could not be.
+    /// Counts one write.
     public func ended(successfully: Bool, at time: Timestamp) {
         state.withLock { state in
             var new = state ?? State()
@@ -175,24 +176,24 @@ public final class StateFileMetrics: Sendable {
     }
 }
 
-/// What the system says of this process, at one moment.
+/// The system's figures of this process at one moment.
 public struct ProcessFigures: Equatable, Sendable {
-    /// User and system time together.
+    /// User and system time.
     public var cpuNanoseconds: Int64
     /// Open file descriptors.
     public var openFiles: Int
-    /// Their limit.
+    /// The limit of open file descriptors.
     public var maxFiles: Int
-    /// Virtual memory.
+    /// Virtual memory, in bytes.
     public var virtualBytes: Int
-    /// Resident memory.
+    /// Resident memory, in bytes.
     public var residentBytes: Int
     /// When the process started.
     public var startTime: Timestamp
-    /// Threads.
+    /// The number of threads.
     public var threads: Int
 
-    /// Figures as they were read.
+    /// Makes figures from their parts.
     public init(
         cpuNanoseconds: Int64, openFiles: Int, maxFiles: Int, virtualBytes: Int, residentBytes: Int, startTime: Timestamp, threads: Int
     ) {
@@ -208,16 +209,16 @@ public struct ProcessFigures: Equatable, Sendable {
 
 /// What `/apps` shows about the program itself: its listeners, its last reload, its start time.
 public struct DaemonStatus: Equatable, Sendable {
-    /// One listener, as it is now.
+    /// The present state of one listener.
     public struct Listener: Equatable, Sendable {
-        /// Its purpose.
+        /// What it is for.
         public enum Kind: String, Equatable, Sendable {
             case scrape, tcp, unix, http
         }
 
         /// Address or socket path.
         public var name: String
-        /// Its purpose.
+        /// What it is for.
         public var kind: Kind
         /// The format of a receiver; `nil` for a scrape listener and the HTTP receiver, whose requests name their format.
         public var format: PushFormat?
@@ -225,7 +226,7 @@ public struct DaemonStatus: Equatable, Sendable {
         public var tls: String
         /// Open connections.
         public var openConnections: Int
-        /// When its certificate ends; `nil` without TLS.
+        /// When its certificate expires; `nil` without TLS.
         public var certificateEnd: Timestamp?
 
         /// Makes a listener from its parts.
@@ -242,11 +243,11 @@ public struct DaemonStatus: Equatable, Sendable {
         }
     }
 
-    /// How the last reload went.
+    /// The result of a reload.
     public struct Reload: Equatable, Sendable {
         /// When it ended.
         public var time: Timestamp
-        /// Why it failed and the old configuration still runs; `nil` after a success.
+        /// The reason why it was refused; `nil` after a success. After a refusal the old configuration still runs.
         public var error: String?
 
         /// Makes a reload from its parts.
@@ -260,9 +261,9 @@ public struct DaemonStatus: Equatable, Sendable {
     public var version: String
     /// When the program started.
     public var startTime: Timestamp
-    /// In the order of the configuration.
+    /// The listeners, in the order of the configuration.
     public var listeners: [Listener]
-    /// `nil` before the first one.
+    /// The last reload; `nil` before the first one.
     public var lastReload: Reload?
 
     /// Makes a status from its parts.

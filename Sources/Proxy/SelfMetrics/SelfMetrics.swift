@@ -1,57 +1,63 @@
 import NIOCore
 import Synchronization
 
-/// The proxy's own metrics: handles that each part counts on as it works, and their exposition. From any thread.
+/// The proxy's own metrics: the counters of each part, and their text. Used from any thread.
 public final class SelfMetrics: Sendable {
-    /// HTTP requests.
+    /// HTTP requests on the scrape side.
     public let requests: RequestMetrics
-    /// Readers of answers that were too slow.
+    /// Connections that were closed because the reader was too slow.
     public let cutReaders = CutReaderMetrics()
     /// Reloads of the configuration.
     public let reloads: ReloadMetrics
-    /// The state file.
+    /// Writes of the state file.
     public let stateFile = StateFileMetrics()
-    /// What is held for peers.
+    /// The memory that is held for peers.
     public let held = HeldBytes()
-    /// The number of series that are exposed more than once; negative: nothing is known, or series are not checked.
+    /// The number of series that are exposed more than once; negative while it is unknown, or when collisions are not searched for.
     private let collidingSeries = Atomic(-1)
 
     /// The label of `build_info`.
     private let versionLabel: String
     private let readLag: @Sendable () -> Duration?
     private let readFigures: @Sendable () -> ProcessFigures?
-    /// Whether `/metrics` shows them.
     private let exposed = Atomic(true)
-    /// Listeners by name, each with how many use it.
-    private let listeners = Mutex<[String: (metrics: ListenerMetrics, users: Int)]>([:])
+    private let listeners = Mutex(Listeners())
     private let targets = Mutex<[TargetURL: TargetMetrics]>([:])
-    /// The last reading of the process, and when it was taken.
+    /// The last figures of the process, and when they were read.
     private let process = Mutex<(figures: ProcessFigures?, instant: Instant)?>(nil)
-    /// Held while the process is read, so that one thread does it at a time.
+    /// Locked while the figures are read, so that only one thread reads them.
     private let reading = Mutex(())
-    /// What the snapshots share of the lines about their apps.
+    /// The lines about apps that snapshots share.
     let lineGroups = LineGroups()
-    /// What was written last.
+    /// The last text, and what the next one reuses.
     private let written = Mutex(Written())
 
     private static let heldLabels = HeldBytes.Kind.allCases.map { (kind: $0, labels: ExpositionWriter.labels(("kind", $0.rawValue))) }
 
-    private struct Written {
-        /// The last exposition, and when it was written.
-        var last: (exposition: Exposition, instant: Instant)?
-        /// Kept, unlike all others: making its memory anew for each scrape would cost more than to compress these few bytes.
-        var deflater: Deflater?
+    private struct Listeners {
+        /// In order of name, each with the number of its users.
+        var all: [(metrics: ListenerMetrics, users: Int)] = []
+        /// Changes whenever a listener comes or goes.
+        var version = 0
     }
 
-    /// The figures of the process are read again when they are older than this.
+    private struct Written {
+        /// The last text, and when it was written.
+        var last: (exposition: Exposition, instant: Instant)?
+        /// Kept, because allocating its memory for each scrape would cost more than compressing these few bytes.
+        var deflater: Deflater?
+        var lines: ListenerLines?
+    }
+
+    /// Figures of the process that are older than this are read again.
     private static let processAge = Duration.seconds(1)
-    /// All scrapes within this time get the same text, so that thousands of scrapes a second do not write it thousands of times.
+    /// All scrapes within this time get the same text. Otherwise thousands of scrapes a second would write it thousands of times.
     private static let writtenAge = Duration.milliseconds(2)
 
     /// - Parameters:
     ///   - start: when the configuration was loaded.
-    ///   - readLag: the longest delay of an event loop in the last minute; called on event loops.
-    ///   - readProcess: may block for a moment; called at most once a second, and never on an event loop.
+    ///   - readLag: returns the longest delay of an event loop in the last minute; called on event loops.
+    ///   - readProcess: reads the figures of the process; it may block for a moment. Called at most once a second, never on an event loop.
     public init(
         version: String, start: Timestamp, readLag: @escaping @Sendable () -> Duration? = { nil },
         readProcess: @escaping @Sendable () -> ProcessFigures?
@@ -63,44 +69,45 @@ public final class SelfMetrics: Sendable {
         reloads = ReloadMetrics(start: start)
     }
 
-    /// Whether `/metrics` shows them; they are counted all the same.
+    /// Whether `/metrics` contains them. They are counted in any case.
     public var isExposed: Bool {
         get { exposed.load(ordering: .relaxed) }
         set { exposed.store(newValue, ordering: .relaxed) }
     }
 
-    /// How many series are exposed more than once; `nil` leaves the metric out.
+    /// - Parameter count: the number of series that are exposed more than once; `nil` leaves the metric out.
     func setCollidingSeries(_ count: Int?) { collidingSeries.store(count ?? -1, ordering: .relaxed) }
 
-    // MARK: - Handles
+    // MARK: - Counters of listeners and targets
 
-    /// What the listener of this name counts, shared with another of that name; each call is ended by one of `remove`.
+    /// The counters of the listener with this name. Listeners with the same name share them. Each call needs one call of `remove`.
     public func addListener(_ name: String, _ kind: ListenerMetrics.Kind) -> ListenerMetrics {
         listeners.withLock { listeners in
-            if let known = listeners[name], known.metrics.kind == kind {
-                listeners[name] = (known.metrics, known.users + 1)
-                return known.metrics
+            let place = listeners.all.firstIndex { $0.metrics.name >= name } ?? listeners.all.count
+            let known = place < listeners.all.count ? listeners.all[place].metrics : nil
+            if let known, known.name == name, known.kind == kind {
+                listeners.all[place].users += 1
+                return known
             }
             let metrics = ListenerMetrics(name: name, kind: kind)
-            listeners[name] = (metrics, 1)
+            listeners.all.replaceSubrange(place..<(known?.name == name ? place + 1 : place), with: [(metrics, 1)])
+            listeners.version += 1
             return metrics
         }
     }
 
-    /// The listener is gone, and with the last of its name the series.
+    /// Ends one use of the counters. With the last use, their series are no longer exposed.
     public func remove(_ listener: ListenerMetrics) {
         listeners.withLock { listeners in
-            guard let known = listeners[listener.name], known.metrics === listener else { return }
-            listeners[listener.name] = known.users > 1 ? (listener, known.users - 1) : nil
+            guard let place = listeners.all.firstIndex(where: { $0.metrics === listener }) else { return }
+            listeners.all[place].users -= 1
+            guard listeners.all[place].users == 0 else { return }
+            listeners.all.remove(at: place)
+            listeners.version += 1
         }
     }
 
-    /// The listeners there are, in order of name.
-    public var currentListeners: [ListenerMetrics] {
-        listeners.withLock { $0.values.map(\.metrics) }.sorted { $0.name < $1.name }
-    }
-
-    /// What the polls of this target count; of a URL that is known the counts go on, under the target's name.
+    /// The counters of the target's polls. For a known URL they continue, under the target's name.
     public func addTarget(_ target: Target) -> TargetMetrics {
         targets.withLock { targets in
             if let known = targets[target.url] {
@@ -113,20 +120,23 @@ public final class SelfMetrics: Sendable {
         }
     }
 
-    /// The target is polled no longer: its series go.
+    /// The target is no longer polled, and its series are no longer exposed.
     public func removeTarget(_ url: TargetURL) {
         targets.withLock { $0[url] = nil }
     }
 
-    // MARK: - Exposition
+    // MARK: - Text
+
+    /// The counters of all listeners, in order of name.
+    public var currentListeners: [ListenerMetrics] { listeners.withLock { $0.all.map(\.metrics) } }
 
     /// Whether `readProcess` should be called before `exposition`. Never waits.
     func needsReading(at now: Moment) -> Bool {
         !isRecent(process.withLock { $0?.instant }, Self.processAge, at: now)
     }
 
-    /// Reads the figures of the process, unless that was done less than a second ago. Takes up to a few milliseconds: not for an event
-    /// loop.
+    /// Reads the figures of the process if they are older than a second. It takes up to a few milliseconds, so it must not run on an
+    /// event loop.
     func readProcess(at now: Moment) {
         reading.withLock { _ in
             guard needsReading(at: now) else { return }
@@ -135,8 +145,8 @@ public final class SelfMetrics: Sendable {
         }
     }
 
-    /// Everything but what is said of single apps, with the figures of the process that were read last; the same for all scrapes
-    /// within two milliseconds.
+    /// The metrics of the program, without those of single apps, with the last figures of the process. Scrapes within two milliseconds
+    /// share it.
     func exposition(limits: StoreLimits, at now: Moment) -> Exposition {
         written.withLock { current(&$0, limits, at: now) }
     }
@@ -153,10 +163,18 @@ public final class SelfMetrics: Sendable {
 
     private func current(_ written: inout Written, _ limits: StoreLimits, at now: Moment) -> Exposition {
         if let last = written.last, isRecent(last.instant, Self.writtenAge, at: now) { return last.exposition }
-        let figures = process.withLock { $0?.figures }
-        let exposition = Exposition(endingInNewline: write(limits: limits, figures))
+        var lines = currentLines(reusing: written.lines.take())
+        let exposition = Exposition(endingInNewline: write(limits: limits, &lines))
+        written.lines = lines
         written.last = (exposition, now.instant)
         return exposition
+    }
+
+    private func currentLines(reusing earlier: consuming ListenerLines?) -> ListenerLines {
+        listeners.withLock { listeners in
+            if let earlier, earlier.version == listeners.version { return earlier }
+            return ListenerLines(of: listeners.all.map(\.metrics), version: listeners.version)
+        }
     }
 
     private func isRecent(_ instant: Instant?, _ age: Duration, at now: Moment) -> Bool {
@@ -164,28 +182,28 @@ public final class SelfMetrics: Sendable {
         return now.instant < instant.advanced(by: age)
     }
 
-    private func write(limits: StoreLimits, _ figures: ProcessFigures?) -> ByteBuffer {
-        let listeners = currentListeners.map { $0.sample() }
+    private func write(limits: StoreLimits, _ lines: inout ListenerLines) -> ByteBuffer {
         let targets = targets.withLock { Array($0.values) }.map { $0.sample() }.sorted { $0.name < $1.name }
-        var writer = ExpositionWriter(capacity: 6144 + 4096 * listeners.count + 512 * targets.count)
+        var writer = ExpositionWriter(capacity: 6144 + 4096 * lines.listeners.count + 512 * targets.count)
         writer.single(.buildInfo, labels: versionLabel, 1)
         writer.write(reloads.now)
         writer.single(.appsLimit, limits.maxApps)
         writer.single(.storedBytesLimit, limits.maxTotalSize.bytes)
         let colliding = collidingSeries.load(ordering: .relaxed)
         if colliding >= 0 { writer.single(.collidingSeries, colliding) }
-        writer.write(listeners)
+        lines.writeConnectionsAndMessages(to: &writer)
         writer.write(targets)
-        writer.write(.requests, requests.samples)
+        requests.write(to: &writer)
         writer.write(.slowReadersCut, cutReaders.samples)
-        writer.writeTLS(listeners)
-        writer.write(.heldBytes, Self.heldLabels.map { ($0.labels, held[$0.kind].used) })
+        lines.writeTLS(to: &writer)
+        writer.begin(.heldBytes)
+        for (kind, labels) in Self.heldLabels { writer.sample(.heldBytes, labels: labels, held[kind].used) }
         if let state = stateFile.now { writer.write(state) }
         if let lag = readLag() {
             writer.begin(.eventLoopLag)
             writer.sample(.eventLoopLag, nanoseconds: Int64(lag / .nanoseconds(1)))
         }
-        if let figures { writer.write(figures) }
+        if let figures = process.withLock({ $0?.figures }) { writer.write(figures) }
         return writer.buffer
     }
 }
@@ -211,13 +229,6 @@ extension ExpositionWriter {
         sample(.stateWrites, labels: #"{result="failure"}"#, state.failures)
     }
 
-    fileprivate mutating func write(_ listeners: [ListenerMetrics.Sample]) {
-        write(.connections, listeners.map { ($0.labels, $0.connections) })
-        write(.connectionsRejected, listeners.map { ($0.labels, $0.rejectedConnections) })
-        write(.received, listeners.flatMap(\.received))
-        write(.rejected, listeners.flatMap(\.rejected))
-    }
-
     fileprivate mutating func write(_ targets: [TargetMetrics.Sample]) {
         let polled = targets.filter { $0.duration != nil }
         write(.pollUp, polled.map { ($0.labels.target, $0.isUp ? 1 : 0) })
@@ -229,15 +240,6 @@ extension ExpositionWriter {
         write(
             .pollCertificateNotAfter,
             targets.compactMap { target in target.certificateNotAfter.map { (target.labels.target, Int($0)) } })
-    }
-
-    fileprivate mutating func writeTLS(_ listeners: [ListenerMetrics.Sample]) {
-        write(.handshakes, listeners.flatMap(\.handshakes))
-        write(.handshakeFailures, listeners.flatMap(\.failures))
-        write(
-            .certificateNotAfter,
-            listeners.compactMap { listener in listener.certificateNotAfter.map { (listener.labels, Int($0)) } })
-        write(.crlNextUpdate, listeners.compactMap { listener in listener.revocationsEnd.map { (listener.labels, Int($0)) } })
     }
 
     fileprivate mutating func write(_ figures: ProcessFigures) {
@@ -252,10 +254,10 @@ extension ExpositionWriter {
         single(.threads, figures.threads)
     }
 
-    /// A family without samples is left out.
-    fileprivate mutating func write(_ family: MetricFamily, _ samples: [(labels: String, count: Int)]) {
+    /// Writes a family, or nothing when it has no samples.
+    mutating func write(_ family: MetricFamily, _ samples: [(labels: String, value: Int)]) {
         guard !samples.isEmpty else { return }
         begin(family)
-        for sample in samples { self.sample(family, labels: sample.labels, sample.count) }
+        for sample in samples { self.sample(family, labels: sample.labels, sample.value) }
     }
 }

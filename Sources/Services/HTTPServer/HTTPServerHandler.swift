@@ -144,9 +144,12 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .timer(nil): timer?.clear()
         case .read: context.read()
         case .yield:
-            parts.shared.turns.wait(on: context.eventLoop) { [self] in
-                connection.resumed()
-                act(context)
+            let turns = parts.shared.turns[context.eventLoop]
+            turns.wait { [self] in
+                turns.take { _ in
+                    connection.resumed()
+                    act(context)
+                }
             }
         case .closeOutput: context.close(mode: .output, promise: nil)
         case .close: context.close(mode: .all, promise: nil)
@@ -312,7 +315,7 @@ struct HTTPServerParts: Sendable {
     /// What those of all listeners share.
     struct Shared: Sendable {
         var date: DateText
-        var turns: EventLoopTurns
+        var turns: EventLoopTurns.OfGroup
         /// Bytes that were read and are not consumed.
         var reading: ByteBudget
         var slowReaders: SlowReaders

@@ -124,11 +124,16 @@ extension Sender.Peer {
         if let address = channel.remoteAddress, address.port != nil {
             self = .address(address)
         } else if let core = channel as? any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle> {
-            // Throws once the channel is closed.
-            self = (try? core.withUnsafeTransport { Sender.Peer(descriptor: $0) }) ?? .unknown
+            self.init(of: core)
         } else {
             self = .unknown
         }
+    }
+
+    /// The peer of a connection. Called on its event loop, or before it is registered with one.
+    init(of socket: any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>) {
+        // Throws once the channel is closed.
+        self = (try? socket.withUnsafeTransport { Sender.Peer(descriptor: $0) }) ?? .unknown
     }
 
     /// The peer of a connected socket.

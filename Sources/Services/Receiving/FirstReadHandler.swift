@@ -46,6 +46,7 @@ final class FirstReadHandler: ChannelInboundHandler {
             read(socket) > 0
         else { return context.fireChannelRead(data) }
         var stream = PushStream(destination, settings)
+        stream.setPeer(of: socket)
         var stop = apply(to: &stream, connection, context)
         if case .needsMore = stop, !stream.isWithinMessage {
             let count = read(socket)
@@ -64,7 +65,7 @@ final class FirstReadHandler: ChannelInboundHandler {
     /// Applies what was read.
     private func apply(to stream: inout PushStream, _ connection: any Channel, _ context: ChannelHandlerContext) -> PushStream.Stop {
         stream.feed(buffer)
-        return decoding.turns(on: context.eventLoop).take { stream.applyComplete(in: $0, of: connection).stop } ?? .turnIsOver
+        return decoding.turns[context.eventLoop].take { stream.applyComplete(in: $0, of: connection).stop } ?? .turnIsOver
     }
 
     /// Reads once, without waiting, into `buffer`.

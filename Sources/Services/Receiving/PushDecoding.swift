@@ -3,108 +3,13 @@ import NIOPosix
 import Proxy
 import Synchronization
 
-/// Where pushes are decoded: small messages in turns on the event loop of their connection, large ones on threads of their own.
-final class PushDecoding: Sendable {
+/// Where pushes are decoded: small messages in turns on the event loop of their connection, large ones on threads.
+struct PushDecoding: Sendable {
+    let turns: EventLoopTurns.OfGroup
     let largeMessages: LargeMessages
-    private let turns: [ObjectIdentifier: NIOLoopBoundBox<DecodingTurns?>]
-
-    /// - Parameters:
-    ///   - group: the event loops of all connections.
-    ///   - budget: what pushes may take together.
-    init(group: any EventLoopGroup, budget: ByteBudget) {
-        largeMessages = LargeMessages(budget: budget)
-        turns = Dictionary(
-            uniqueKeysWithValues: group.makeIterator().map {
-                (ObjectIdentifier($0), NIOLoopBoundBox.makeEmptyBox(valueType: DecodingTurns.self, eventLoop: $0))
-            })
-    }
-
-    /// The turns of one of the group's event loops. Called on it.
-    func turns(on eventLoop: any EventLoop) -> DecodingTurns {
-        guard let box = turns[ObjectIdentifier(eventLoop)] else { return DecodingTurns(eventLoop: eventLoop) }
-        if let turns = box.value { return turns }
-        let made = DecodingTurns(eventLoop: eventLoop)
-        box.value = made
-        return made
-    }
 }
 
-/// Shares the time of one event loop among the connections that decode on it, so that many of them at once delay others by a few
-/// milliseconds. Belongs to that event loop.
-final class DecodingTurns {
-    /// A connection that takes its turn.
-    protocol Waiting: AnyObject {
-        /// Decodes on, in a turn of its own.
-        func turnHasCome()
-    }
-
-    /// What a connection may use of its event loop at once.
-    struct Turn {
-        fileprivate let end: NIODeadline
-
-        var isOver: Bool { NIODeadline.now() >= end }
-    }
-
-    /// A connection's share, before others come.
-    private static let longestTurn = TimeAmount.microseconds(500)
-    /// What all connections may take in one round of the event loop, before it looks after its sockets and timers again. A request of a
-    /// new connection needs several rounds.
-    private static let longest = TimeAmount.milliseconds(1)
-    /// Later than at once, for else the event loop would not look after its sockets in between.
-    private static let pause = TimeAmount.microseconds(50)
-
-    private let eventLoop: any EventLoop
-    /// What is left of it in this round.
-    private var allowance = longest
-    /// Whether the event loop renews the allowance at the end of this round.
-    private var isRenewalDue = false
-    private var waiting = CircularBuffer<any Waiting>()
-    private var isScheduled = false
-
-    init(eventLoop: any EventLoop) {
-        self.eventLoop = eventLoop
-    }
-
-    /// Runs `body` in a turn.
-    /// - Returns: `nil` when there is no time for it now: then `wait`.
-    func take<Result>(_ body: (Turn) -> Result) -> Result? {
-        guard allowance > .zero else { return nil }
-        if !isRenewalDue {
-            isRenewalDue = true
-            // Tasks are run when all sockets that were ready have been looked after.
-            eventLoop.assumeIsolated().execute { [self] in
-                isRenewalDue = false
-                allowance = Self.longest
-            }
-        }
-        let start = NIODeadline.now()
-        let result = body(Turn(end: start + min(Self.longestTurn, allowance)))
-        allowance = allowance - (.now() - start)
-        return result
-    }
-
-    /// Queues a connection for another turn.
-    func wait(_ connection: any Waiting) {
-        waiting.append(connection)
-        schedule()
-    }
-
-    private func schedule() {
-        guard !isScheduled else { return }
-        isScheduled = true
-        _ = eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { [self] in runTurns() }
-    }
-
-    private func runTurns() {
-        allowance = Self.longest
-        while allowance > .zero, let next = waiting.popFirst() { next.turnHasCome() }
-        // Not before: a task scheduled during these turns would be due by now, and be run before the sockets are looked at.
-        isScheduled = false
-        if !waiting.isEmpty { schedule() }
-    }
-}
-
-/// Decodes large messages on threads of their own, in the order in which they come, and a few at a time: as many as their memory allows.
+/// Decodes large messages on its own threads, in order of arrival, and only as many at a time as their memory allows.
 final class LargeMessages: Sendable {
     private struct Job: Sendable {
         let cost: Int
@@ -121,11 +26,11 @@ final class LargeMessages: Sendable {
 
     private let budget: ByteBudget
     private let pool = NIOThreadPool(numberOfThreads: threads)
-    /// Guards who decodes and who waits.
+    /// The messages that are being decoded and those that wait.
     private let state = Mutex(State())
 
-    /// - Parameter budget: what decoding takes is counted here, but for a quarter that is left to incomplete messages: a costly message
-    ///   refuses no other. One message is decoded even when it does not fit, and counts as far as it does.
+    /// - Parameter budget: counts the memory of decoding. A quarter of it is left for incomplete messages, so that a costly message does
+    ///   not cause others to be refused. One message is decoded even if it does not fit, and only the part that fits is counted.
     init(budget: ByteBudget) {
         self.budget = budget
     }
@@ -133,7 +38,7 @@ final class LargeMessages: Sendable {
     /// Starts the threads.
     func start() { pool.start() }
 
-    /// Ends the threads; messages that wait are not decoded.
+    /// Ends the threads. Messages that still wait are not decoded.
     func shutDown() async {
         state.withLock {
             $0.isShutDown = true
@@ -142,8 +47,8 @@ final class LargeMessages: Sendable {
         try? await pool.shutdownGracefully()
     }
 
-    /// Runs `work` on one of the threads, as soon as its turn has come. After `shutDown`, never.
-    /// - Parameter cost: bytes of memory that it takes.
+    /// Runs `work` on one of the threads when its turn comes. After `shutDown` it does nothing.
+    /// - Parameter cost: the memory that the work takes, in bytes.
     func run(cost: Int, _ work: @escaping @Sendable () -> Void) {
         state.withLock { state in
             guard !state.isShutDown else { return }
@@ -163,7 +68,7 @@ final class LargeMessages: Sendable {
         }
     }
 
-    /// - Returns: the next message that may be decoded now, and the bytes that were reserved for it.
+    /// - Returns: the next message that may be decoded now, and the bytes reserved for it.
     private func takeNext(_ state: inout State) -> (job: Job, reserved: Int)? {
         guard state.running < Self.threads, let job = state.waiting.first else { return nil }
         let limit = budget.limit.bytes

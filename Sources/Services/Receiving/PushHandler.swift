@@ -31,7 +31,7 @@ final class PushHandler: ChannelDuplexHandler {
     private var reserved = 0
     /// Whether a read was asked for while none was allowed.
     private var isReadHeld = false
-    private var turns: DecodingTurns?
+    private var turns: EventLoopTurns?
     private var timer: DeadlineTimer?
     /// There from the first event on until nothing is left to decode.
     private var channel: (any Channel)?
@@ -52,7 +52,7 @@ final class PushHandler: ChannelDuplexHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         channel = context.channel
-        turns = surroundings.decoding.turns(on: context.eventLoop)
+        turns = surroundings.decoding.turns[context.eventLoop]
         timer = DeadlineTimer(eventLoop: context.eventLoop) { [unowned self] in perform(machine.deadlinePassed(at: now)) }
         machine = PushStateMachine(times: times, at: now)
         if context.channel.isActive { start() }
@@ -146,7 +146,7 @@ final class PushHandler: ChannelDuplexHandler {
         switch action {
         case .none: break
         case .decode: return decode()
-        case .yield: turns?.wait(self)
+        case .yield: turns?.wait { [self] in perform(.decode) }
         case .decodeElsewhere: decodeElsewhere()
         case .finish: return finish()
         case .refuse(let rejection, let closes): refuse(rejection, closes: closes)
@@ -249,10 +249,6 @@ final class PushHandler: ChannelDuplexHandler {
         reserved = held
         return nil
     }
-}
-
-extension PushHandler: DecodingTurns.Waiting {
-    func turnHasCome() { perform(.decode) }
 }
 
 extension Rejection {

@@ -67,7 +67,7 @@ struct PushStream: Sendable {
 
     /// Applies complete messages, at least one if there is one, until more bytes are needed or the turn is over.
     /// - Returns: why it stopped, and whether a message was applied.
-    mutating func applyComplete(in turn: DecodingTurns.Turn, of channel: any Channel) -> (stop: Stop, applied: Bool) {
+    mutating func applyComplete(in turn: EventLoopTurns.Turn, of channel: any Channel) -> (stop: Stop, applied: Bool) {
         if let refusal { return (.rejected(rejectionOfHTTP ?? refusal), false) }
         var applied = false
         do throws(Rejection) {
@@ -95,6 +95,11 @@ struct PushStream: Sendable {
             }
             return nil
         }
+    }
+
+    /// Sets the peer from a connection without TLS, so that `sender` need not look for its socket again: that costs more than a small push.
+    mutating func setPeer(of socket: any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>) {
+        sender = Sender(peer: Sender.Peer(of: socket))
     }
 
     /// The peer of the channel. Called on its event loop, or before it is registered with one.

@@ -56,7 +56,7 @@ final class ScrapeServer: Sendable {
         self.responder = responder
         self.metrics = metrics
         parts = HTTPServerParts.Shared(
-            date: DateText(clock: clock), turns: EventLoopTurns(), reading: metrics.held[.reading],
+            date: DateText(clock: clock), turns: EventLoopTurns.OfGroup(group), reading: metrics.held[.reading],
             slowReaders: SlowReaders(budget: metrics.held[.answering]), cutReaders: metrics.cutReaders)
         metrics.held[.reading].limit = Self.maxReading
         limit = ConnectionLimit(maxConnections)

@@ -1,3 +1,4 @@
+import NIOCore
 import Testing
 
 @testable import Proxy
@@ -20,8 +21,11 @@ struct RequestPathsTests {
         requests.count(path: nil, code: 499)
         requests.count(path: "/metrics", code: 200)
         requests.count(path: "other", code: 404)
+        var writer = ExpositionWriter(capacity: 1024)
+        requests.write(to: &writer)
+        let lines = String(buffer: writer.buffer).split(separator: "\n").filter { !$0.hasPrefix("#") }
         #expect(
-            requests.samples.map { "\($0.labels) \($0.count)" } == [
+            lines.map { $0.dropFirst("exporter_proxy_http_requests_total".count) } == [
                 #"{path="/metrics",code="200"} 3"#, #"{path="/apps/NAME",code="200"} 2"#, #"{path="/-/ready",code="200"} 1"#,
                 #"{path="other",code="404"} 2"#, #"{path="other",code="499"} 1"#,
             ])

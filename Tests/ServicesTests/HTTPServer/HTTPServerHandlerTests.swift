@@ -73,7 +73,7 @@ struct HTTPServerHandlerTests {
         let log = ConnectionLog(logger: lines.logger)
         let exchange = ScrapeExchange(responder: router, requests: metrics.requests, log: log, peer: .unknown, isTLS: false)
         let shared = HTTPServerParts.Shared(
-            date: DateText(clock: SystemClock.time), turns: EventLoopTurns(), reading: held[.reading],
+            date: DateText(clock: SystemClock.time), turns: EventLoopTurns.OfGroup(channel.embeddedEventLoop), reading: held[.reading],
             slowReaders: SlowReaders(budget: held[.answering]), cutReaders: metrics.cutReaders)
         let parts = HTTPServerParts(shared, log: log)
         let handler = HTTPServerHandler(

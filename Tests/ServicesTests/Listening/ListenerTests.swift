@@ -15,7 +15,7 @@ private func withReceiver(_ body: (Receiver, MetricStore, any EventLoop) async t
         binding: .tcp(ListenAddress(host: "127.0.0.1", port: 0)), settings: ReceiverSettings(Config(), transport: .off),
         maxConnections: 10, intake: Intake(store: store, clock: SystemClock.now),
         metrics: SelfMetrics(version: "1", start: SystemClock.time()) { nil },
-        decoding: PushDecoding(group: group, budget: ByteBudget()), group: group,
+        decoding: PushDecoding(turns: EventLoopTurns.OfGroup(group), largeMessages: LargeMessages(budget: ByteBudget())), group: group,
         logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     do {
         try await body(receiver, store, group.next())

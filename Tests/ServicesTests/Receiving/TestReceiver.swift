@@ -32,7 +32,7 @@ struct TestReceiver {
     func push(_ text: String) async throws -> String { try await push(text.utf8) }
 
     /// Messages received, of all formats.
-    var received: Int { receiver.listener.metrics.sample().received.reduce(0) { $0 + $1.count } }
+    var received: Int { receiver.listener.metrics.received.reduce(0) { $0 + $1.line.counter.value } }
 
     /// All metrics, in order of name.
     var text: String { store.snapshot(at: SystemClock.now()).pieces.map { String(buffer: $0) }.joined() }
@@ -65,7 +65,8 @@ func withReceiver(
         let budget = metrics.held[.pushing]
         budget.limit = ByteCount(inflight)
         let path = folder.path("r.sock")
-        let decoding = PushDecoding(group: MultiThreadedEventLoopGroup.singleton, budget: budget)
+        let decoding = PushDecoding(
+            turns: EventLoopTurns.OfGroup(MultiThreadedEventLoopGroup.singleton), largeMessages: LargeMessages(budget: budget))
         decoding.largeMessages.start()
         let receiver = try Receiver(
             binding: onUnixSocket ? .unix(UnixSocketConfig(path: path)) : .tcp(ListenAddress(host: "127.0.0.1", port: 0)),

@@ -1,0 +1,93 @@
+import NIOCore
+
+/// Shares the time of one event loop among its connections, so that connections with much to do delay others by a few milliseconds at
+/// most. One read can contain a hundred requests or thousands of messages. Used on its event loop only.
+final class EventLoopTurns {
+    /// One turn of a connection.
+    struct Turn {
+        fileprivate let end: NIODeadline
+
+        var isOver: Bool { NIODeadline.now() >= end }
+    }
+
+    /// The turns of each event loop. Used from any thread.
+    struct OfGroup: Sendable {
+        private let boxes: [ObjectIdentifier: NIOLoopBoundBox<EventLoopTurns?>]
+
+        init(_ group: any EventLoopGroup) {
+            boxes = Dictionary(
+                uniqueKeysWithValues: group.makeIterator().map {
+                    (ObjectIdentifier($0), NIOLoopBoundBox.makeEmptyBox(valueType: EventLoopTurns.self, eventLoop: $0))
+                })
+        }
+
+        /// The turns of an event loop of the group. Called on it.
+        subscript(_ eventLoop: any EventLoop) -> EventLoopTurns {
+            let box = boxes[ObjectIdentifier(eventLoop)]
+            if let turns = box?.value { return turns }
+            let made = EventLoopTurns(eventLoop)
+            box?.value = made
+            return made
+        }
+    }
+
+    /// The longest turn of one connection.
+    private static let longestTurn = TimeAmount.microseconds(500)
+    /// The longest time of all turns in one round of the event loop, before it looks at its sockets and timers again. Answering a new
+    /// connection takes several rounds.
+    private static let longestRound = TimeAmount.milliseconds(1)
+    /// The event loop runs a task without a delay before it looks at its sockets.
+    private static let pause = TimeAmount.microseconds(50)
+
+    private let eventLoop: any EventLoop
+    /// The time that is left in this round.
+    private var allowance = longestRound
+    /// Whether the event loop renews the allowance at the end of this round.
+    private var isRenewalDue = false
+    private var waiting = CircularBuffer<() -> Void>()
+    private var isScheduled = false
+
+    init(_ eventLoop: any EventLoop) {
+        self.eventLoop = eventLoop
+    }
+
+    /// Runs `body` as one turn.
+    /// - Returns: `nil` when no time is left in this round; then `wait`.
+    @discardableResult
+    func take<Result>(_ body: (Turn) -> Result) -> Result? {
+        guard allowance > .zero else { return nil }
+        if !isRenewalDue {
+            isRenewalDue = true
+            // The event loop runs tasks after it has handled all sockets that were ready.
+            eventLoop.assumeIsolated().execute { [self] in
+                isRenewalDue = false
+                allowance = Self.longestRound
+            }
+        }
+        let start = NIODeadline.now()
+        let result = body(Turn(end: start + min(Self.longestTurn, allowance)))
+        allowance = allowance - (.now() - start)
+        return result
+    }
+
+    /// Calls `turn` after all that wait already. It calls `take` for what it does.
+    func wait(_ turn: @escaping () -> Void) {
+        waiting.append(turn)
+        schedule()
+    }
+
+    private func schedule() {
+        guard !isScheduled else { return }
+        isScheduled = true
+        eventLoop.assumeIsolated().scheduleTask(in: Self.pause) { [self] in runTurns() }
+    }
+
+    private func runTurns() {
+        allowance = Self.longestRound
+        while allowance > .zero, let turn = waiting.popFirst() { turn() }
+        // Schedule the next round only now. A task that was scheduled during these turns would already be due, and the event loop would
+        // run it before it looks at its sockets.
+        isScheduled = false
+        if !waiting.isEmpty { schedule() }
+    }
+}

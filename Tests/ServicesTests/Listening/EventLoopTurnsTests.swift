@@ -1,0 +1,64 @@
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import Services
+
+@Suite("EventLoopTurns")
+struct EventLoopTurnsTests {
+    private static func work(for time: TimeAmount) {
+        let end = NIODeadline.now() + time
+        while NIODeadline.now() < end {}
+    }
+
+    @Test("connections that act at once use up the loop's time; then the others wait until sockets had their turn")
+    func allowance() {
+        let loop = EmbeddedEventLoop()
+        let turns = EventLoopTurns(loop)
+        var taken = 0
+        while taken < 1000, turns.take({ _ in Self.work(for: .milliseconds(1)) }) != nil { taken += 1 }
+        #expect((1...4).contains(taken))
+        var hasCome = false
+        turns.wait { hasCome = true }
+        // The event loop would run a task that is due at once before it looks at its sockets.
+        loop.run()
+        #expect(!hasCome)
+        loop.advanceTime(by: .milliseconds(1))
+        #expect(hasCome)
+    }
+
+    @Test("a connection that waits has its turn before one that comes again")
+    func fairness() {
+        let loop = EmbeddedEventLoop()
+        let turns = EventLoopTurns(loop)
+        var order: [Int] = []
+        func work(_ connection: Int, times: Int) {
+            turns.wait {
+                turns.take { _ in Self.work(for: .milliseconds(1)) }
+                order.append(connection)
+                if times > 1 { work(connection, times: times - 1) }
+            }
+        }
+        for connection in 0..<3 { work(connection, times: 3) }
+        for _ in 0..<10 { loop.advanceTime(by: .milliseconds(1)) }
+        #expect(order == [0, 1, 2, 0, 1, 2, 0, 1, 2])
+    }
+
+    @Test("a turn is over after a fraction of a millisecond")
+    func length() {
+        let turns = EventLoopTurns(EmbeddedEventLoop())
+        let isOver = turns.take { turn in
+            Self.work(for: .milliseconds(1))
+            return turn.isOver
+        }
+        #expect(isOver == true)
+    }
+
+    @Test("each event loop has its own turns, and keeps them")
+    func loops() {
+        let loops = [EmbeddedEventLoop(), EmbeddedEventLoop()]
+        let first = EventLoopTurns.OfGroup(loops[0])
+        #expect(first[loops[0]] === first[loops[0]])
+        #expect(first[loops[0]] !== first[loops[1]])
+    }
+}
