@@ -131,3 +131,15 @@ func missingAuthoritiesAreToldOnce() async throws {
     let lines = result.errors.split(separator: "\n")
     #expect(lines.count == 1 && result.errors.hasPrefix("config.toml:6:20: error: "), "\(result.errors)")
 }
+
+@Test("a certificate that ends within 14 days is a warning with its date; one that ends later is not")
+func aCertificateThatEndsSoonIsAWarning() async throws {
+    let ca = try ThrowawayCA()
+    let day = 86400
+    let soon = try await check("") { try write(ca.serverCertificate(validity: .ends(in: 14 * day - 3600)), $0) }
+    #expect(soon.succeeded)
+    #expect(soon.errors.hasPrefix("config.toml:4:13: warning: exporter.tls_server_config.cert_file: "), "\(soon.errors)")
+    #expect(soon.errors.contains(" on 20"), "\(soon.errors)")
+    let later = try await check("") { try write(ca.serverCertificate(validity: .ends(in: 14 * day + 3600)), $0) }
+    #expect(later.succeeded && later.errors == "", "\(later.errors)")
+}

@@ -75,6 +75,39 @@ func aStopKeepsPushedApps() async throws {
     func apps(_ json: String) -> String { json.components(separatedBy: "\"listeners\"")[0].components(separatedBy: "\"apps\"").last ?? "" }
 }
 
+@Test("a group of the Pushgateway's API is merged after a restart as if there had been none, and can be deleted")
+func aGroupSurvivesARestart() async throws {
+    try await withRestarting { (it: Restarting) async throws -> Void in
+        let config = it.config.replacing(
+            "state_file", with: "receive_on_http_socket = true\nreceiver_http_socket = \"127.0.0.1:0\"\nstate_file")
+        func group(_ program: RunningProgram) throws -> String {
+            let line = try #require(program.errors.split(separator: "\n").first { $0.contains("kind=http ") })
+            let address = try #require(line.split(separator: " ").first { $0.hasPrefix("listener=") })
+            return "http://\(address.dropFirst(9))/metrics/job/backup/instance/db1"
+        }
+        let first = "# TYPE done counter\ndone{step=\"a\"} 1\n# TYPE size gauge\nsize 7\n"
+        try await it.run(config: config) { (program, _) async throws -> Void in
+            #expect(try await curl(group(program), ["-X", "PUT", "--data-binary", first]).status == 200)
+            #expect(try await it.stop(program).status == .exited(0))
+        }
+        try await it.run(config: config) { (program, scrape) async throws -> Void in
+            let kept = try await curl("http://\(scrape)/metrics").body
+            for line in [#"done{instance="db1",job="backup",step="a"} 1"#, #"size{instance="db1",job="backup"} 7"#] {
+                #expect(kept.contains(line + "\n"), "\(kept)")
+            }
+            // POST replaces the families that it contains, and keeps the others.
+            #expect(try await curl(group(program), ["--data-binary", "# TYPE done counter\ndone{step=\"b\"} 2\n"]).status == 200)
+            let merged = try await curl("http://\(scrape)/metrics").body
+            #expect(merged.contains(#"done{instance="db1",job="backup",step="b"} 2"# + "\n"), "\(merged)")
+            #expect(!merged.contains(#"step="a""#), "\(merged)")
+            #expect(merged.contains(#"size{instance="db1",job="backup"} 7"# + "\n"), "\(merged)")
+            #expect(try await curl(group(program), ["-X", "DELETE"]).status == 202)
+            let deleted = try await curl("http://\(scrape)/metrics").body
+            #expect(!deleted.contains("job=\"backup\""), "\(deleted)")
+        }
+    }
+}
+
 @Test("kill -9 loses at most what came in the last interval")
 func killLosesOneInterval() async throws {
     try await withRestarting { (it: Restarting) async throws -> Void in
