@@ -8,8 +8,9 @@ import Synchronization
 final class EventLoopTurns: Sendable {
     /// How long the connections that wait are served before the sockets are looked at again.
     static let share = TimeAmount.milliseconds(1)
-    /// A task that is due at once would be run before the sockets are looked at.
-    private static let pause = TimeAmount.microseconds(20)
+    /// A task that is due at once would be run before the sockets are looked at. An event loop on a busy machine may need some time to get
+    /// there.
+    private static let pause = TimeAmount.microseconds(100)
 
     private typealias Turn = () -> Void
 
