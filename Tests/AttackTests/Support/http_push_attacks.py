@@ -256,8 +256,10 @@ def tiny_chunks(target, parameters, _):
             connection = target.open_http(30)
             try:
                 connection.sendall(head("PUT", "/apps/chunks"))
-                for _ in range(parameters["chunks"] // 20_000):
-                    connection.sendall(chunk * 20_000)
+                for _ in range(parameters["chunks"] // 5000):
+                    connection.sendall(chunk * 5000)
+                    if time.monotonic() > end:
+                        return
                 connection.sendall(b"0\r\n\r\n")
                 answer(connection)
             except OSError:
