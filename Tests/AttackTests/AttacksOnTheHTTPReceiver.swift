@@ -116,7 +116,7 @@ extension Attacks {
         @Test("a message of as many apps as are allowed does not stall others")
         func allApps() async throws {
             try await withProxy(Self.config) { proxy in
-                let measured = try await proxy.attack("all-apps", "times=3", "hold=3")
+                let measured = try await proxy.attack("all-apps", "times=3", "hold=30")
                 #expect(measured.attack.statuses == ["204": 3], "\(measured.attack)")
                 try measured.expectHarmless(holding: 128, staying: 99, turns: 4)
             }
