@@ -112,7 +112,8 @@ let package = Package(
         .testTarget(
             name: "AttackTests", dependencies: ["TestSupport"],
             exclude: [
-                "Support/attack.py", "Support/attacks.py", "Support/http_attacks.py", "Support/measure.py", "Support/push_attacks.py",
+                "Support/attack.py", "Support/attacks.py", "Support/http_attacks.py", "Support/http_push_attacks.py", "Support/measure.py",
+                "Support/push_attacks.py",
                 "Support/targets.py", "Support/tls_attacks.py",
             ],
             swiftSettings: swiftSettings),

@@ -31,6 +31,8 @@ public struct ServerConnection: Sendable {
     /// The limit of bytes that wait while an answer is sent. The kernel delivers more than one read only after the client has ended its
     /// side.
     private static let maxWaiting = 256 << 10
+    /// Pieces of bodies that are handed over before it is the turn of others: one read can hold tens of thousands of chunks.
+    private static let maxPieces = 256
 
     private let timeouts: Timeouts
     /// How many bytes are read and discarded after an error, so that the client can read the answer.
@@ -41,8 +43,10 @@ public struct ServerConnection: Sendable {
     private var timerChange: Action?
     /// Whether a read was requested while reading is paused.
     private var isReadHeld = false
-    /// Whether the next request waits for this connection's turn.
+    /// Whether the next request, or the rest of a body, waits for this connection's turn.
     private var isYielding = false
+    /// The pieces of bodies handed over since the last turn.
+    private var pieces = 0
     private var lastRead = NIODeadline.uptimeNanoseconds(0)
     /// When the body under way has to be complete.
     private var bodyDeadline: NIODeadline?
@@ -123,7 +127,10 @@ public struct ServerConnection: Sendable {
     }
 
     /// It is this connection's turn again.
-    public mutating func resumed() { isYielding = false }
+    public mutating func resumed() {
+        isYielding = false
+        pieces = 0
+    }
 
     /// Reads nothing more of the request that has begun, before `releaseBody` is called. It is not the client that takes time then.
     public mutating func holdBody() {
@@ -251,6 +258,10 @@ public struct ServerConnection: Sendable {
     }
 
     private mutating func nextWhileReading(_ exchange: Exchange?) -> Action? {
+        if pieces >= Self.maxPieces {
+            isYielding = true
+            return .yield
+        }
         if isContinueDue {
             isContinueDue = false
             if waiting.isEmpty {
@@ -266,7 +277,9 @@ public struct ServerConnection: Sendable {
             switch try decoder.next(&waiting.bytes) {
             case .incomplete: return readMore(exchange)
             case .head(let head): return begin(head)
-            case .body(let piece): return .body(piece)
+            case .body(let piece):
+                pieces += 1
+                return .body(piece)
             case .end:
                 state = .answering(exchange ?? Exchange(), isRefused: false)
                 bodyDeadline = nil

@@ -97,18 +97,63 @@ extension Metric {
     }
 }
 
+/// Counts what metric families take: about as many bytes as their text has with the labels of their group. Reading them, and writing their
+/// text, takes at most `FamilyCost.memory` times as much memory.
+///
+/// A small body can have a large text. Each line repeats the name of its family and all labels, and a line may need two bytes of protobuf.
+/// So the families are counted while they are read, and reading ends at the limit.
+public struct FamilyCost: Sendable {
+    /// Bytes of memory for each byte that is counted.
+    public static let memory = 12
+    /// What a family takes beside its text.
+    private static let family = 64
+    /// The quotes of a label, and its place in memory.
+    private static let label = 8
+    /// ` 0` and the line feed, and a name of one letter.
+    private static let value = 4
+
+    private let limit: Int
+    /// The least that the line of a sample takes.
+    private let sample: Int
+    private var count = 0
+
+    /// - Parameters:
+    ///   - limit: the most that may be counted.
+    ///   - key: the group, whose labels each sample gets.
+    public init(limit: Int = .max, key: GroupingKey? = nil) {
+        self.limit = limit
+        sample = Self.value + (key?.labels ?? []).reduce(0) { $0 + $1.name.utf8.count + $1.value.utf8.count + 4 }
+    }
+
+    mutating func addFamily(nameOf size: Int) throws(FamilyFault) { try add(Self.family + size) }
+
+    mutating func addSample() throws(FamilyFault) { try add(sample) }
+
+    mutating func addLabel(_ label: Metric.Label) throws(FamilyFault) {
+        try add(Self.label + label.name.utf8.count + label.value.utf8.count)
+    }
+
+    private mutating func add(_ bytes: Int) throws(FamilyFault) {
+        count += bytes
+        guard count <= limit else { throw .tooLarge(limit: limit) }
+    }
+}
+
 /// Why a push of metric families is refused.
 public enum FamilyFault: Error, Equatable, Sendable, CustomStringConvertible {
     /// The body cannot be read: what and where.
     case malformed(String)
     /// The body was read, and what it says is not acceptable.
     case inconsistent(String)
+    /// The group would take more than `limit`, as `FamilyCost` counts.
+    case tooLarge(limit: Int)
 
     /// In lower case, without a final period.
     public var description: String {
         switch self {
         case .malformed(let what): what
         case .inconsistent(let what): "pushed metrics are invalid or inconsistent with existing metrics: \(what)"
+        case .tooLarge(let limit): "the text of the group, with its labels, would take more than \(limit) bytes"
         }
     }
 }
@@ -144,39 +189,47 @@ enum Name {
 /// Writes metric families as text format 0.0.4.
 struct FamilyText {
     private(set) var bytes: [UInt8] = []
+    private let limit: Int
+
+    /// - Parameter limit: the most bytes to write.
+    init(limit: Int = .max) { self.limit = limit }
 
     /// Appends one family whose metrics have passed `GroupLabels.apply`.
-    mutating func write(_ family: MetricFamily) {
+    /// - Throws: `.tooLarge`, soon after the limit is passed.
+    mutating func write(_ family: MetricFamily) throws(FamilyFault) {
         if let help = family.help {
             append("# HELP \(family.name) ")
             appendEscaped(help, quotes: false)
             append("\n")
         }
         append("# TYPE \(family.name) \(family.kind.rawValue)\n")
-        for metric in family.metrics { write(metric, of: family.name) }
+        for metric in family.metrics { try write(metric, of: family.name) }
     }
 
-    private mutating func write(_ metric: Metric, of name: String) {
+    private mutating func write(_ metric: Metric, of name: String) throws(FamilyFault) {
         switch metric.value {
         case .number(let value):
-            sample(name, metric.labels, value: value)
+            try sample(name, metric.labels, value: value)
         case .summary(let summary):
-            for point in summary.points { sample(name, metric.labels, extra: ("quantile", point.at), value: point.value) }
-            sample(name + "_sum", metric.labels, value: summary.sum)
-            sample(name + "_count", metric.labels, value: summary.count)
+            for point in summary.points { try sample(name, metric.labels, extra: ("quantile", point.at), value: point.value) }
+            try sample(name + "_sum", metric.labels, value: summary.sum)
+            try sample(name + "_count", metric.labels, value: summary.count)
         case .histogram(let histogram):
-            for point in histogram.points { sample(name + "_bucket", metric.labels, extra: ("le", point.at), value: point.value) }
+            let bucket = name + "_bucket"
+            for point in histogram.points { try sample(bucket, metric.labels, extra: ("le", point.at), value: point.value) }
             if !histogram.points.contains(where: { $0.at == .infinity }) {
-                sample(name + "_bucket", metric.labels, extra: ("le", .infinity), value: histogram.count)
+                try sample(bucket, metric.labels, extra: ("le", .infinity), value: histogram.count)
             }
-            sample(name + "_sum", metric.labels, value: histogram.sum)
-            sample(name + "_count", metric.labels, value: histogram.count)
+            try sample(name + "_sum", metric.labels, value: histogram.sum)
+            try sample(name + "_count", metric.labels, value: histogram.count)
         case nil:
             break
         }
     }
 
-    private mutating func sample(_ name: String, _ labels: [Metric.Label], extra: (name: String, value: Double)? = nil, value: Double) {
+    private mutating func sample(
+        _ name: String, _ labels: [Metric.Label], extra: (name: String, value: Double)? = nil, value: Double
+    ) throws(FamilyFault) {
         append(name)
         var separator = UInt8(ascii: "{")
         for label in labels {
@@ -199,6 +252,7 @@ struct FamilyText {
         bytes.append(UInt8(ascii: " "))
         append(FloatText.text(of: value))
         bytes.append(UInt8(ascii: "\n"))
+        guard bytes.count <= limit else { throw .tooLarge(limit: limit) }
     }
 
     private mutating func append(_ text: String) {

@@ -2,13 +2,15 @@
 /// library pushes. Fields that do not exist in the text format (exemplars, native histograms, created timestamps) are skipped.
 public enum ProtobufFamilies {
     /// Reads the families; of a repeated name the last one counts.
-    /// - Throws: `.malformed`, with the offset of the wrong byte.
-    public static func read(_ bytes: UnsafeRawBufferPointer) throws(FamilyFault) -> [MetricFamily] {
+    /// - Parameter cost: counts what they take, and says when it is too much.
+    /// - Throws: `.malformed`, with the offset of the wrong byte; `.tooLarge`.
+    public static func read(_ bytes: UnsafeRawBufferPointer, _ cost: FamilyCost = FamilyCost()) throws(FamilyFault) -> [MetricFamily] {
+        var cost = cost
         var reader = WireReader(bytes)
         var families: [MetricFamily] = []
         var indexes: [String: Int] = [:]
         while !reader.isAtEnd {
-            let family = try self.family(try reader.message())
+            let family = try self.family(try reader.message(), &cost)
             if let index = indexes[family.name] {
                 families[index] = family
             } else {
@@ -19,7 +21,7 @@ public enum ProtobufFamilies {
         return families
     }
 
-    private static func family(_ message: WireReader) throws(FamilyFault) -> MetricFamily {
+    private static func family(_ message: WireReader, _ cost: inout FamilyCost) throws(FamilyFault) -> MetricFamily {
         var reader = message
         var family = MetricFamily(name: "", kind: .counter)
         var metrics: [WireReader] = []
@@ -28,12 +30,15 @@ public enum ProtobufFamilies {
             case (1, .bytes(let name)): family.name = try name.text()
             case (2, .bytes(let help)): family.help = try help.text()
             case (3, .varint(let kind)): family.kind = try self.kind(kind, reader)
-            case (4, .bytes(let metric)): metrics.append(metric)
+            case (4, .bytes(let metric)):
+                try cost.addSample()
+                metrics.append(metric)
             default: break
             }
         }
+        try cost.addFamily(nameOf: family.name.utf8.count)
         // The kind may come after the metrics.
-        for message in metrics { family.metrics.append(try metric(message, family.kind)) }
+        for message in metrics { family.metrics.append(try metric(message, family.kind, &cost)) }
         return family
     }
 
@@ -49,19 +54,25 @@ public enum ProtobufFamilies {
         }
     }
 
-    private static func metric(_ message: WireReader, _ kind: MetricFamily.Kind) throws(FamilyFault) -> Metric {
+    private static func metric(
+        _ message: WireReader, _ kind: MetricFamily.Kind, _ cost: inout FamilyCost
+    ) throws(FamilyFault) -> Metric {
         var reader = message
         var metric = Metric(value: nil)
         while let field = try reader.nextField() {
             switch (field.number, field.value) {
-            case (1, .bytes(let label)): metric.labels.append(try self.label(label))
+            case (1, .bytes(let label)):
+                let label = try self.label(label)
+                try cost.addLabel(label)
+                metric.labels.append(label)
             case (2, .bytes(let gauge)) where kind == .gauge: metric.value = .number(try number(gauge))
             case (3, .bytes(let counter)) where kind == .counter: metric.value = .number(try number(counter))
-            case (4, .bytes(let summary)) where kind == .summary: metric.value = .summary(try distribution(summary, isHistogram: false))
+            case (4, .bytes(let summary)) where kind == .summary:
+                metric.value = .summary(try distribution(summary, isHistogram: false, &cost))
             case (5, .bytes(let untyped)) where kind == .untyped: metric.value = .number(try number(untyped))
             case (6, .varint): metric.hasTimestamp = true
             case (7, .bytes(let histogram)) where kind == .histogram:
-                metric.value = .histogram(try distribution(histogram, isHistogram: true))
+                metric.value = .histogram(try distribution(histogram, isHistogram: true, &cost))
             default: break
             }
         }
@@ -92,14 +103,18 @@ public enum ProtobufFamilies {
     }
 
     /// A summary (count, sum, quantiles) or a histogram (count or count of floats, sum, buckets).
-    private static func distribution(_ message: WireReader, isHistogram: Bool) throws(FamilyFault) -> Metric.Distribution {
+    private static func distribution(
+        _ message: WireReader, isHistogram: Bool, _ cost: inout FamilyCost
+    ) throws(FamilyFault) -> Metric.Distribution {
         var reader = message
         var distribution = Metric.Distribution()
         while let field = try reader.nextField() {
             switch (field.number, field.value) {
             case (1, .varint(let count)): distribution.count = Double(count)
             case (2, .double(let sum)): distribution.sum = sum
-            case (3, .bytes(let point)): distribution.points.append(try self.point(point, isBucket: isHistogram))
+            case (3, .bytes(let point)):
+                try cost.addSample()
+                distribution.points.append(try self.point(point, isBucket: isHistogram))
             case (4, .double(let count)) where isHistogram && count > 0: distribution.count = count
             default: break
             }

@@ -32,12 +32,14 @@ public struct PushGroup: Sendable {
     /// - Parameters:
     ///   - replacing: whether what was there goes (`PUT`), or only the families of the same names (`POST`).
     ///   - time: of the push, in seconds since 1970.
-    /// - Throws: `.inconsistent`; the group stays as it is then, but for `failed(at:)`.
-    public func pushed(_ new: [MetricFamily], replacing: Bool, at time: Double) throws(FamilyFault) -> PushGroup {
+    ///   - limit: the most bytes that the text of its families may have.
+    /// - Throws: `.inconsistent`, `.tooLarge`; the group stays as it is then, but for `failed(at:)`.
+    public func pushed(_ new: [MetricFamily], replacing: Bool, at time: Double, limit: Int = .max) throws(FamilyFault) -> PushGroup {
         let rules = GroupLabels(key)
         var group = self
         if replacing { group.families = [] }
         var merged = Dictionary(group.families.map { ($0.name, $0) }) { $1 }
+        var left = limit
         // The two that the group has of its own are not the client's to set.
         for var family in new where family.name != Self.pushMetric && family.name != Self.failureMetric {
             try rules.apply(to: &family)
@@ -45,10 +47,16 @@ public struct PushGroup: Sendable {
                 merged[family.name] = nil
                 continue
             }
-            var text = FamilyText()
-            text.write(family)
+            var text = FamilyText(limit: left)
+            do throws(FamilyFault) {
+                try text.write(family)
+            } catch {
+                throw .tooLarge(limit: limit)
+            }
+            left -= text.bytes.count
             merged[family.name] = Family(name: family.name, kind: family.kind, text: text.bytes[...])
         }
+        guard merged.values.reduce(0, { $0 + $1.text.count }) <= limit else { throw .tooLarge(limit: limit) }
         try Self.checkSuffixes(merged.mapValues(\.kind))
         group.families = merged.values.sorted { $0.name < $1.name }
         group.pushTime = time
@@ -67,8 +75,9 @@ public struct PushGroup: Sendable {
     /// All its metrics as text format 0.0.4, the two times last.
     public var text: [UInt8] {
         var times = FamilyText()
-        times.write(timeFamily(Self.pushMetric, "When this group was last changed successfully, in seconds since 1970.", pushTime))
-        times.write(timeFamily(Self.failureMetric, "When a push to this group was last refused, in seconds since 1970.", failureTime))
+        // Without a limit, nothing is thrown.
+        try? times.write(timeFamily(Self.pushMetric, "When this group was last changed successfully, in seconds since 1970.", pushTime))
+        try? times.write(timeFamily(Self.failureMetric, "When a push to this group was last refused, in seconds since 1970.", failureTime))
         var text: [UInt8] = []
         text.reserveCapacity(families.reduce(times.bytes.count) { $0 + $1.text.count })
         for family in families { text += family.text }

@@ -2,6 +2,7 @@
 /// at the end of a line and unknown escapes are refused. A final line without its line feed is read.
 public struct TextFamilies {
     private let text: UnsafeRawBufferPointer
+    private var cost: FamilyCost
     private var position = 0
     private var line = 0
 
@@ -21,12 +22,16 @@ public struct TextFamilies {
     /// What a sample's name says beside the family: nothing, or which figure of a distribution it is.
     private enum Part { case plain, count, sum }
 
-    private init(_ text: UnsafeRawBufferPointer) { self.text = text }
+    private init(_ text: UnsafeRawBufferPointer, _ cost: FamilyCost) {
+        self.text = text
+        self.cost = cost
+    }
 
     /// The families in the order in which their names first appear; those without a sample are left out.
-    /// - Throws: `.malformed`, with the number of the line.
-    public static func read(_ text: UnsafeRawBufferPointer) throws(FamilyFault) -> [MetricFamily] {
-        var reader = TextFamilies(text)
+    /// - Parameter cost: counts what they take, and says when it is too much.
+    /// - Throws: `.malformed`, with the number of the line; `.tooLarge`.
+    public static func read(_ text: UnsafeRawBufferPointer, _ cost: FamilyCost = FamilyCost()) throws(FamilyFault) -> [MetricFamily] {
+        var reader = TextFamilies(text, cost)
         while reader.position < text.count { try reader.readLine() }
         return reader.families.compactMap { draft in
             guard !draft.metrics.isEmpty else { return nil }
@@ -67,7 +72,7 @@ public struct TextFamilies {
         if isAtLineEnd { return }
         guard isBlank(current) else { throw fault("invalid metric name in comment") }
         skipBlanks()
-        let index = family(named: name).index
+        let index = try family(named: name).index
         if isAtLineEnd { return }
         if word == "HELP" {
             guard families[index].help == nil else { throw fault("second HELP line for metric name '\(name)'") }
@@ -85,7 +90,8 @@ public struct TextFamilies {
     private mutating func readSample() throws(FamilyFault) {
         let name = metricName()
         guard !name.isEmpty else { throw fault("invalid metric name") }
-        let (index, part) = family(named: name)
+        let (index, part) = try family(named: name)
+        try cost.addSample()
         let kind = families[index].kind ?? .untyped
         families[index].kind = kind
         skipBlanks()
@@ -141,14 +147,15 @@ public struct TextFamilies {
     }
 
     /// The family that a name of a line belongs to: its own, or the summary or histogram whose `_count`, `_sum` or `_bucket` it is.
-    private mutating func family(named name: String) -> (index: Int, part: Part) {
+    private mutating func family(named name: String) throws(FamilyFault) -> (index: Int, part: Part) {
         if let index = indexes[name] { return (index, .plain) }
-        for (suffix, part, kinds) in Self.suffixes where name.count > suffix.count && name.hasSuffix(suffix) {
+        for (suffix, part, kinds) in Self.suffixes where name.utf8.count > suffix.utf8.count && name.hasSuffix(suffix) {
             guard let index = indexes[String(name.dropLast(suffix.count))], let kind = families[index].kind, kinds.contains(kind) else {
                 continue
             }
             return (index, part)
         }
+        try cost.addFamily(nameOf: name.utf8.count)
         indexes[name] = families.count
         families.append(Draft(name: name))
         return (families.count - 1, .plain)
@@ -191,6 +198,7 @@ public struct TextFamilies {
                 let isNew = labels.count < Self.fewLabels ? !labels.contains { $0.name == label } : names.insert(label).inserted
                 guard isNew else { throw fault("duplicate label names for metric '\(name)'") }
                 labels.append(Metric.Label(name: label, value: value))
+                try cost.addLabel(labels[labels.count - 1])
             }
             skipBlanks()
             if current == UInt8(ascii: "}") { break }

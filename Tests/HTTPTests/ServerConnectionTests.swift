@@ -355,6 +355,30 @@ struct ServerConnectionTests {
         #expect(connection.heldForReading == 0)
     }
 
+    @Test("a body of many small chunks waits for its turn in between")
+    func chunks() {
+        var connection = ServerConnection(
+            timeouts: .init(head: .seconds(10), idle: .seconds(360), write: .seconds(60), response: .seconds(100)), maxBody: 1000)
+        let head = "PUT /a HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+        connection.received(
+            ByteBuffer(string: head + String(repeating: "1\r\na\r\n", count: 600) + "0\r\n\r\n"), at: .uptimeNanoseconds(0))
+        var turns: [Int] = []
+        var pieces = 0
+        while let action = connection.next(isWritable: true) {
+            switch action {
+            case .body: pieces += 1
+            case .yield:
+                turns.append(pieces)
+                let waits = connection.next(isWritable: true) == nil && !connection.readRequested()
+                #expect(waits)
+                connection.resumed()
+            case .end: turns.append(pieces)
+            default: break
+            }
+        }
+        #expect(turns == [256, 512, 600])
+    }
+
     @Test("a broken connection is closed whatever it does, once")
     func abort() {
         for start in ["", "GET", Self.get, "{", Self.put + "\r\n"] {

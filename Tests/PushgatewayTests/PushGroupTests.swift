@@ -122,4 +122,45 @@ struct PushGroupTests {
         #expect(throws: FamilyFault.self) { try first.pushed(summary, replacing: false, at: 2) }
         #expect(throws: Never.self) { try first.pushed(summary, replacing: true, at: 2) }
     }
+
+    @Test("the text of its families is at most as large as its limit, pushed together or one after the other")
+    func limit() throws {
+        let (old, new) = (try families("a{x=\"1\"} 1"), try families("# HELP h Help.\n# TYPE h histogram\nh_bucket{le=\"1\"} 1"))
+        let times = try group().pushed([], replacing: true, at: 1).text.count
+        let size = try group().pushed(old, replacing: false, at: 1).pushed(new, replacing: false, at: 1).text.count - times
+        func push(_ limit: Int) throws {
+            let first = try group().pushed(old, replacing: false, at: 1, limit: limit)
+            #expect(try first.pushed(new, replacing: false, at: 1, limit: limit).text.count == size + times)
+        }
+        try push(size)
+        #expect(throws: FamilyFault.tooLarge(limit: size - 1)) { try push(size - 1) }
+        #expect(throws: Never.self) { try group().pushed(old + new, replacing: false, at: 1, limit: size) }
+        #expect(throws: FamilyFault.tooLarge(limit: size - 1)) { try group().pushed(old + new, replacing: false, at: 1, limit: size - 1) }
+        #expect(throws: FamilyFault.tooLarge(limit: 10)) { try group().pushed(new, replacing: false, at: 1, limit: 10) }
+    }
+
+    @Test("lines that repeat a long name are not written beyond the limit")
+    func repeatedName() throws {
+        var metric = Metric(value: nil)
+        var histogram = Metric.Distribution()
+        histogram.points = (0..<1_000_000).map { (Double($0), 0) }
+        metric.value = .histogram(histogram)
+        // Its text would take a terabyte.
+        let family = MetricFamily(name: String(repeating: "a", count: 1 << 20), kind: .histogram, metrics: [metric])
+        #expect(throws: FamilyFault.tooLarge(limit: 4 << 20)) { try group().pushed([family], replacing: true, at: 1, limit: 4 << 20) }
+    }
+
+    @Test("what families take is counted while they are read, with the labels of their group")
+    func cost() throws {
+        let text = "a{x=\"1\"} 1\nb 2"
+        func read(_ limit: Int, _ path: String) throws {
+            var text = text
+            let key = try GroupingKey(path: path)
+            _ = try text.withUTF8 { try TextFamilies.read(UnsafeRawBufferPointer($0), FamilyCost(limit: limit, key: key)) }
+        }
+        // Two families of 65 bytes, two samples of 4 with job="j" of 8, and a label of 10.
+        try read(164, "job/j")
+        #expect(throws: FamilyFault.tooLarge(limit: 163)) { try read(163, "job/j") }
+        #expect(throws: FamilyFault.tooLarge(limit: 164)) { try read(164, "job/j2") }
+    }
 }

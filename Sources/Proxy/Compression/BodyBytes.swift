@@ -25,6 +25,9 @@ public struct BodyBytes: Sendable {
     public static let smallSize = 256 << 10
     /// The largest block that is allocated at once, also if the announced length is larger.
     private static let maxBlock = 1 << 20
+    /// What a body takes at first. It is part of what its connection takes, so that a small body is taken even when large ones have used up
+    /// the budget.
+    static let firstBytes = 16 << 10
     /// How much a compressed body may exceed the limit: stored blocks and headers add a little; an endless series of empty blocks exceeds
     /// it.
     private static let zippedAllowance = 64 << 10
@@ -42,6 +45,8 @@ public struct BodyBytes: Sendable {
     /// The first block, and the bytes that did not fit into it.
     private var first = ByteBuffer()
     private var rest: [ByteBuffer] = []
+    /// How much of the last block is reserved.
+    private var covered = 0
     private let reservation: Reservation
 
     /// - Parameters:
@@ -58,32 +63,53 @@ public struct BodyBytes: Sendable {
         if coding == .identity, let expected, expected > self.limit { throw .tooLarge(limit: limit) }
     }
 
+    /// The largest size uncompressed, as far as the received bytes say.
+    var mostUncompressed: Int { min(coding == .gzip ? received * Self.maxRatio : received, limit) }
+
+    /// The largest text, in bytes, of a group of the Pushgateway's API: reading and writing it takes much more memory, which the budget has
+    /// to hold too.
+    public var groupLimit: Int { min(limit, reservation.limit / 16) }
+
     /// Adds the next piece.
     /// - Throws: `.tooLarge`, `.tooMuchInFlight`; the body cannot be used then.
     public mutating func append(_ piece: consuming ByteBuffer) throws(Fault) {
         received += piece.readableBytes
         guard received - limit <= (coding == .gzip ? BodyBytes.zippedAllowance : 0) else { throw .tooLarge(limit: ByteCount(limit)) }
         if rest.isEmpty {
-            if first.storageCapacity == 0 { first = try block(for: piece) }
-            fill(&first, from: &piece)
+            if first.storageCapacity == 0 { first = block(for: piece) }
+            try cover(first, and: piece)
+            BodyBytes.fill(&first, from: &piece)
         }
         while piece.readableBytes > 0 {
-            if rest.last?.writableBytes ?? 0 == 0 { rest.append(try block(for: piece)) }
-            fill(&rest[rest.count - 1], from: &piece)
+            if rest.last?.writableBytes ?? 0 == 0 { rest.append(block(for: piece)) }
+            try cover(rest[rest.count - 1], and: piece)
+            BodyBytes.fill(&rest[rest.count - 1], from: &piece)
         }
     }
 
-    private func fill(_ block: inout ByteBuffer, from piece: inout ByteBuffer) {
+    private static func fill(_ block: inout ByteBuffer, from piece: inout ByteBuffer) {
         guard let part = piece.readSlice(length: min(piece.readableBytes, block.writableBytes)) else { return }
         block.writeImmutableBuffer(part)
     }
 
     /// An empty block for the remaining bytes if their number is known, else for as many as were received, and a final newline.
-    private func block(for piece: ByteBuffer) throws(Fault) -> ByteBuffer {
+    private mutating func block(for piece: ByteBuffer) -> ByteBuffer {
         let awaited = expected.map { $0 - received + piece.readableBytes } ?? max(received, 4 << 10)
-        let capacity = min(awaited + 1, BodyBytes.maxBlock)
-        try reservation.reserve(capacity)
-        return .withExactCapacity(capacity)
+        covered = 0
+        return .withExactCapacity(min(awaited + 1, BodyBytes.maxBlock))
+    }
+
+    /// Reserves what a block takes after a piece is added. The system gives memory only to the pages that are written, and an announced
+    /// length costs its sender nothing: so the whole block is not reserved at once.
+    private mutating func cover(_ block: borrowing ByteBuffer, and piece: borrowing ByteBuffer) throws(Fault) {
+        let capacity = block.storageCapacity
+        let needed = min(capacity, block.writerIndex + piece.readableBytes + BodyBytes.firstBytes)
+        // In steps, so that small pieces do not reserve one by one.
+        guard needed > covered, covered < capacity, needed == capacity || needed >= covered + BodyBytes.firstBytes else { return }
+        let first = rest.isEmpty ? max(0, min(needed, BodyBytes.firstBytes) - covered) : 0
+        try reservation.reserve(needed - covered - first)
+        reservation.add(first)
+        covered = needed
     }
 
     // MARK: - Once it is whole
@@ -110,7 +136,17 @@ public struct BodyBytes: Sendable {
     }
 
     private func unzipped(most: Int) throws(Fault) -> ByteBuffer? {
-        try reservation.reserve(BodyBytes.inflateState)
+        // An event loop reads one small body at a time, so that takes little, whatever the others have reserved.
+        guard most == .max else { return try unzipped(most: most) { reservation.add($0) } }
+        return try unzipped(most: most) { bytes throws(Fault) in try reservation.reserve(bytes) }
+    }
+
+    private func unzipped(most: Int, reserve: (Int) throws(Fault) -> Void) throws(Fault) -> ByteBuffer? {
+        func buffer(of capacity: Int) throws(Fault) -> ByteBuffer {
+            try reserve(capacity)
+            return .withExactCapacity(capacity)
+        }
+        try reserve(BodyBytes.inflateState)
         let gunzip = Gunzip(limit: limit)
         // One more byte for a missing final newline.
         var text = try buffer(of: min(max(min(claimedSize, received * BodyBytes.maxRatio), 1 << 10), limit) + 1)
@@ -127,11 +163,6 @@ public struct BodyBytes: Sendable {
         }
         do throws(GunzipError) { try gunzip.finish() } catch { throw .gzip(error) }
         return text
-    }
-
-    private func buffer(of capacity: Int) throws(Fault) -> ByteBuffer {
-        try reservation.reserve(capacity)
-        return .withExactCapacity(capacity)
     }
 
     /// The uncompressed size in the last four bytes of a gzip body (RFC 1952 §2.3.1). It may be wrong.
@@ -163,6 +194,13 @@ private final class Reservation: Sendable {
     init(_ budget: ByteBudget) { self.budget = budget }
 
     deinit { budget.release(reserved.load(ordering: .relaxed)) }
+
+    var limit: Int { budget.limit.bytes }
+
+    func add(_ bytes: Int) {
+        budget.add(bytes)
+        reserved.add(bytes, ordering: .relaxed)
+    }
 
     func reserve(_ bytes: Int) throws(BodyBytes.Fault) {
         guard budget.reserve(bytes) else { throw .tooMuchInFlight(limit: budget.limit) }

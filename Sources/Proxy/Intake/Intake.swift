@@ -69,6 +69,7 @@ public final class Intake: Sendable {
     private func admitted(_ name: AppName, _ exposition: Exposition) throws(Rejection) -> (Exposition, PushedGroup) {
         let rules = rules
         guard !rules.passesPushes else { return (exposition, PushedGroup(unlabelled: nil)) }
+        try checkRoom(for: exposition, with: rules.labels(of: name))
         do throws(Finding) {
             let admitted = try rules.admit(exposition, with: rules.labels(of: name))
             return (admitted, PushedGroup(unlabelled: admitted === exposition ? nil : exposition.buffer))
@@ -87,6 +88,11 @@ public final class Intake: Sendable {
         let rules = rules
         guard rules.validation != .off, case .success(let exposition) = outcome else {
             return store.record(outcome, for: target, at: clock())
+        }
+        do throws(Rejection) {
+            try checkRoom(for: exposition, with: rules.labels(of: target))
+        } catch {
+            return store.record(.failure(reason: error.line), for: target, at: clock())
         }
         let admitted: PollOutcome
         do throws(Finding) {
@@ -127,10 +133,27 @@ public final class Intake: Sendable {
         return store.restore(app) ? result : .leftOut
     }
 
+    /// Metrics with labels up to this size, in bytes, are made before the store says whether it takes them.
+    private static let smallText = 16 << 20
+
+    /// Labels are set on each line, so that short lines become many times as large. What the store would never take is not made.
+    private func checkRoom(for exposition: Exposition, with labels: [AddedLabels.Label]) throws(Rejection) {
+        // Each quote may be escaped; `exported_` comes before a label of the same name.
+        let added = labels.reduce(0) { $0 + 2 * ($1.name.utf8.count + $1.value.utf8.count) + 16 }
+        let limit = store.limits.maxTotalSize
+        // The store itself is exact. Here it is enough to refuse what takes much memory.
+        let most = max(limit.bytes, Self.smallText)
+        // A sample has four bytes at least.
+        guard added > 0, exposition.size + exposition.size / 4 * added > most else { return }
+        let lines = exposition.buffer.readableBytesView.reduce(0) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
+        guard exposition.size + lines * added <= most else { throw .storeFull(limit: limit) }
+    }
+
     private func admitted(_ push: Push, _ rules: IntakeRules) throws(Rejection) -> Push {
         var push = push
         for index in push.apps.indices {
             let (name, exposition) = push.apps[index]
+            try checkRoom(for: exposition, with: rules.labels(of: name))
             do throws(Finding) {
                 push.apps[index].exposition = try rules.admit(exposition, with: rules.labels(of: name))
             } catch {

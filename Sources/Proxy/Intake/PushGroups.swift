@@ -8,10 +8,13 @@ import Synchronization
 ///
 /// Used from any thread. Takes time in proportion to the push and to the group: a large one belongs on a pool.
 public final class PushGroups: Sendable {
+    /// The text of a group that an event loop reads and writes, in bytes: a millisecond or two.
+    static let smallSize = 4 * UndecodedPush.minSize
+
     /// A push that does not wait for a lock.
     enum Outcome: Sendable {
         case applied
-        /// Another thread is changing a group, or this one is large: do it on a pool.
+        /// Another thread is changing a group, or this one is large or becomes large: do it on a pool.
         case takesLonger
     }
 
@@ -31,12 +34,12 @@ public final class PushGroups: Sendable {
     /// Applies a push to a group.
     /// - Parameters:
     ///   - replacing: whether what was there goes (`PUT`), or only the families of the same names (`POST`).
+    ///   - limit: the largest text of the group, in bytes.
     ///   - waits: whether the call may take long and wait for others.
     /// - Throws: why the push is refused. Of a group that is there, the time of the failure is set then.
     func push(
         _ families: [Pushgateway.MetricFamily], to key: GroupingKey, named name: AppName, replacing: Bool, from sender: Sender,
-        through source: Source,
-        waits: Bool
+        through source: Source, limit: Int = .max, waits: Bool
     ) throws(Rejection) -> Outcome {
         let lock = locks[Int(UInt(bitPattern: name.hashValue) % UInt(Self.lockCount))]
         var result = Result<Outcome, Rejection>.success(.takesLonger)
@@ -44,8 +47,9 @@ public final class PushGroups: Sendable {
             let group = intake.store.group(named: name, at: intake.now)
             guard waits || (group?.cost ?? 0) <= UndecodedPush.minSize else { return }
             do throws(Rejection) {
-                try apply(families, to: key, name, group, replacing: replacing, from: sender, through: source)
-                result = .success(.applied)
+                result = .success(
+                    try apply(
+                        families, to: key, name, group, replacing: replacing, from: sender, through: source, limit: limit, waits: waits))
             } catch {
                 result = .failure(error)
             }
@@ -56,20 +60,22 @@ public final class PushGroups: Sendable {
 
     private func apply(
         _ families: [Pushgateway.MetricFamily], to key: GroupingKey, _ name: AppName, _ stored: StoredApp?, replacing: Bool,
-        from sender: Sender,
-        through source: Source
-    ) throws(Rejection) {
+        from sender: Sender, through source: Source, limit: Int, waits: Bool
+    ) throws(Rejection) -> Outcome {
         let before = stored.map { $0.entry.group?.unlabelled ?? $0.entry.exposition.buffer }
             .map { text in text.withUnsafeReadableBytes { PushGroup(key, text: $0) } }
         let time = Double(intake.now.time.nanoseconds) / 1e9
         do throws(Rejection) {
             let after: PushGroup
             do throws(FamilyFault) {
-                after = try (before ?? PushGroup(key)).pushed(families, replacing: replacing, at: time)
+                after = try (before ?? PushGroup(key)).pushed(
+                    families, replacing: replacing, at: time, limit: waits ? limit : min(limit, Self.smallSize))
             } catch {
+                if case .tooLarge = error, !waits, limit > Self.smallSize { return .takesLonger }
                 throw Rejection(error)
             }
             try intake.apply(group: name, after.exposition, from: sender, through: source)
+            return .applied
         } catch {
             if let stored, let before, error.reason != .notOwner { intake.amend(stored, with: before.failed(at: time).exposition) }
             throw error
@@ -83,6 +89,7 @@ extension Rejection {
         switch fault {
         case .malformed: self = .malformedFamilies(fault.description)
         case .inconsistent: self = .inconsistentFamilies(fault.description)
+        case .tooLarge(let limit): self = .groupTooLarge(limit: ByteCount(limit))
         }
     }
 }

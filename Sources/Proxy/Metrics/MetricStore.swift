@@ -11,6 +11,8 @@ public final class MetricStore: Sendable {
     private let answering: ByteBudget
     /// Apps that expire under one hold of the lock, and at most beside one other change.
     private static let expiryBatch = 256
+    /// Apps that are put under one hold of the lock: event loops wait for it. An object with more app names is decoded on a pool.
+    private static let putBatch = 1024
     /// Bytes that `quickSnapshot` copies at most: about a millisecond.
     private static let quickWork = 4 << 20
 
@@ -37,6 +39,7 @@ public final class MetricStore: Sendable {
             entry.group = group
             return StoredApp(entry, target: nil)
         }
+        guard apps.count <= Self.putBatch else { return try applyInBatches(&apps) }
         // What was replaced comes back in `apps`, and is freed after the lock; so is the snapshot that is no longer right.
         var stale: Snapshot?
         let rejection: Rejection? = state.withLock { state in
@@ -47,6 +50,32 @@ public final class MetricStore: Sendable {
         }
         if let rejection { throw rejection }
         withExtendedLifetime((apps, stale)) {}
+    }
+
+    /// Puts many apps without holding the lock for long. No snapshot is made meanwhile, so all snapshots have all of them or none. Waits for
+    /// another thread that makes a snapshot.
+    private func applyInBatches(_ apps: inout [StoredApp]) throws(Rejection) {
+        let batches = stride(from: 0, to: apps.count, by: Self.putBatch).map { $0..<min($0 + Self.putBatch, apps.count) }
+        let rejection: Rejection? = builder.withLock { _ in
+            var growth = StoreState.Growth()
+            for batch in batches { growth += state.withLock { $0.growth(by: apps[batch]) } }
+            let rejection: Rejection? = state.withLock { state in
+                if let rejection = state.rejection(of: growth) { return rejection }
+                state.reserve(growth)
+                return nil
+            }
+            if let rejection { return rejection }
+            for batch in batches {
+                let stale = state.withLock { state in
+                    state.putReserved(&apps, batch)
+                    return state.takeSnapshot()
+                }
+                withExtendedLifetime(stale) {}
+            }
+            state.withLock { $0.endReservation() }
+            return nil
+        }
+        if let rejection { throw rejection }
     }
 
     /// Puts back a pushed app of an earlier run of the program, as it was then.

@@ -28,6 +28,8 @@ public enum Rejection: Error, Equatable, Sendable {
     case tlsRequired
     /// A message larger than `max_message_size`.
     case messageTooLarge(limit: ByteCount)
+    /// A group of the Pushgateway's API whose text would be larger than `max_message_size`, or than its share of `max_inflight_size`.
+    case groupTooLarge(limit: ByteCount)
     /// The sender ended within a message.
     case truncated
     /// The sender was too slow within a message.
@@ -100,7 +102,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case .wrongFormat, .unsupportedEncoding, .unsupportedType: .wrongFormat
         case .unauthorized: .unauthorized
         case .tlsRequired: .tlsRequired
-        case .messageTooLarge: .tooLarge
+        case .messageTooLarge, .groupTooLarge: .tooLarge
         case .truncated: .truncated
         case .timedOut: .timedOut
         case .invalidAppName, .invalidGroup: .invalidName
@@ -130,6 +132,8 @@ public enum Rejection: Error, Equatable, Sendable {
         case .tlsRequired: "this receiver takes TLS alone (tls = \"required\"): send the same in TLS, or change that"
         case .messageTooLarge(let limit):
             "message is larger than max_message_size (\(limit.bytes) bytes): send smaller messages, or raise it"
+        case .groupTooLarge(let limit):
+            "the text of the group would take more than \(limit.bytes) bytes, by max_message_size or a sixteenth of max_inflight_size: push to several groups, or raise them"
         case .truncated: "the connection ended within a message: nothing of that message was applied"
         case .timedOut(.idle): "nothing came for idle_timeout within a message: nothing of that message was applied"
         case .timedOut(.message):

@@ -14,6 +14,8 @@ struct StoreState {
     private var totalSize = 0
     /// Those of `records` that count towards `maxApps`.
     private(set) var appCount = 0
+    /// What a push that is put in batches still needs.
+    private var reserved = Growth()
     /// Bytes of expositions that were replaced, removed, or moved into a chunk, since start.
     private(set) var freedBytes: UInt64 = 0
     /// Records with `isChanged`.
@@ -50,20 +52,69 @@ struct StoreState {
     /// Why these apps cannot be put all together; names are unique. What does not grow is always possible.
     func rejection(of apps: [StoredApp]) -> Rejection? {
         // Far from the limits, as nearly always, it is enough to take all of them for new ones.
-        if appCount + apps.count <= limits.maxApps, totalSize + apps.reduce(0, { $0 + $1.cost }) <= limits.maxTotalSize.bytes { return nil }
-        var growth = 0
-        var added = 0
+        if appCount + reserved.apps + apps.count <= limits.maxApps,
+            totalSize + reserved.bytes + apps.reduce(0, { $0 + $1.cost }) <= limits.maxTotalSize.bytes
+        {
+            return nil
+        }
+        return rejection(of: growth(by: apps[...]))
+    }
+
+    /// What the store grows by with some apps.
+    struct Growth {
+        var apps = 0
+        var bytes = 0
+        /// Of the apps, those that have expired, which others would make room for.
         var revived = 0
+
+        static func += (a: inout Growth, b: Growth) {
+            a.apps += b.apps
+            a.bytes += b.bytes
+            a.revived += b.revived
+        }
+    }
+
+    /// What the store would grow by with these apps, whose names are unique.
+    func growth(by apps: ArraySlice<StoredApp>) -> Growth {
+        var growth = Growth()
         for app in apps {
             let record = records[app.name]
-            growth += app.cost - (record?.app?.cost ?? 0)
-            if record?.app?.counts != true { added += 1 }
-            if record?.expiredNumber != nil { revived += 1 }
+            growth.bytes += app.cost - (record?.app?.cost ?? 0)
+            if record?.app?.counts != true { growth.apps += 1 }
+            if record?.expiredNumber != nil { growth.revived += 1 }
         }
-        if added > 0, appCount + added - (expired.count - revived) > limits.maxApps { return .tooManyApps(limit: limits.maxApps) }
-        if growth > 0, totalSize + growth > limits.maxTotalSize.bytes { return .storeFull(limit: limits.maxTotalSize) }
+        return growth
+    }
+
+    /// Why the store cannot grow so; what does not grow is always possible.
+    func rejection(of growth: Growth) -> Rejection? {
+        if growth.apps > 0, appCount + reserved.apps + growth.apps - (expired.count - growth.revived) > limits.maxApps {
+            return .tooManyApps(limit: limits.maxApps)
+        }
+        if growth.bytes > 0, totalSize + reserved.bytes + growth.bytes > limits.maxTotalSize.bytes {
+            return .storeFull(limit: limits.maxTotalSize)
+        }
         return nil
     }
+
+    /// Keeps room for a push whose apps are put one batch after another.
+    mutating func reserve(_ growth: Growth) {
+        reserved = Growth(apps: max(0, growth.apps), bytes: max(0, growth.bytes))
+    }
+
+    /// Puts a batch of the apps for which there is room, and exchanges each for what was stored under its name, if anything was.
+    mutating func putReserved(_ apps: inout [StoredApp], _ batch: Range<Int>) {
+        let before = (count: appCount, size: totalSize)
+        for index in batch {
+            if let old = put(apps[index]) { apps[index] = old }
+        }
+        reserved.apps = max(0, reserved.apps - (appCount - before.count))
+        reserved.bytes = max(0, reserved.bytes - (totalSize - before.size))
+        makeRoom()
+    }
+
+    /// All apps of the push are put.
+    mutating func endReservation() { reserved = Growth() }
 
     /// Exchanges each app for what was stored under its name, if anything was.
     mutating func put(_ apps: inout [StoredApp]) {

@@ -57,13 +57,15 @@ public struct PushRequest: Sendable {
     }
 
     /// The most memory, in bytes, that decoding takes beside the body.
-    /// - Parameters:
-    ///   - received: the size of the body as it was sent.
-    ///   - limit: the largest size uncompressed.
-    public func decodingCost(received: Int, limit: ByteCount) -> Int {
-        let size = min(coding == .gzip ? received * BodyBytes.maxRatio : received, limit.bytes)
-        // The shortest sample has four bytes, and takes 160 in its family.
-        if case .pushGroup = action { return 40 * size } else { return 2 * size }
+    func decodingCost(of body: BodyBytes) -> Int {
+        let size = body.mostUncompressed
+        return switch action {
+        // A sample that counts as 27 bytes may have two in protobuf.
+        case .pushGroup: FamilyCost.memory * min(16 * size, body.groupLimit)
+        // A value may have two bytes, and takes 16 in the parser's index and 16 as it is parsed.
+        case .apply: 16 * size
+        case .put, .delete, .deleteGroup, .show: 2 * size
+        }
     }
 
     init(_ request: Request, contentType: String?, contentEncoding: String?) throws(Fault) {
@@ -155,12 +157,16 @@ struct MediaType {
     private let name: String
     private let parameters: [String: String]
 
+    /// A field may be as long as a head; no type that is known here needs as much, and the rest is not looked at.
+    private static let maxLength = 256
+
     /// - Parameter field: the field's value.
     /// - Returns: `nil` without a type.
     init?(_ field: String?) {
         guard let field, !field.isEmpty else { return nil }
         text = field
-        let parts = field.split(separator: ";", omittingEmptySubsequences: false).map(Self.trimmed)
+        let beginning = field.utf8.count > Self.maxLength ? String(decoding: field.utf8.prefix(Self.maxLength), as: UTF8.self) : field
+        let parts = beginning.split(separator: ";", omittingEmptySubsequences: false).map(Self.trimmed)
         name = (parts.first ?? "").lowercased()
         var parameters: [String: String] = [:]
         for part in parts.dropFirst() {

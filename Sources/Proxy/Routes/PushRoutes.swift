@@ -113,6 +113,16 @@ public struct PushRoutes: Sendable {
         case takesLonger
     }
 
+    /// The most memory, in bytes, that `end` takes beside the body.
+    public func cost(of push: PushRequest, _ body: BodyBytes) -> Int {
+        var cost = push.decodingCost(of: body)
+        if case .pushGroup(_, let app, _, _) = push.action, let stored = intake.store.app(named: app) {
+            // The group is copied to be read, written anew, and joined.
+            cost += 3 * (stored.exposition.size + (stored.group?.size ?? 0))
+        }
+        return cost
+    }
+
     /// Decodes and applies a complete request.
     /// - Parameters:
     ///   - most: the largest body, in bytes, to decode here; `.max` on a pool, which may take longer.
@@ -121,7 +131,10 @@ public struct PushRoutes: Sendable {
         do throws(Rejection) {
             let bytes: ByteBuffer?
             do throws(BodyBytes.Fault) { bytes = try body.whole(most: most) } catch { throw Rejection(error) }
-            guard let bytes, let response = try apply(push, bytes, from: sender, through: source, waits: most == .max) else {
+            guard
+                let bytes,
+                let response = try apply(push, bytes, from: sender, through: source, groupLimit: body.groupLimit, waits: most == .max)
+            else {
                 return .takesLonger
             }
             return .answer(response, nil)
@@ -132,7 +145,7 @@ public struct PushRoutes: Sendable {
 
     /// - Returns: `nil` when it takes too long for an event loop.
     private func apply(
-        _ push: PushRequest, _ bytes: ByteBuffer, from sender: Sender, through source: Source, waits: Bool
+        _ push: PushRequest, _ bytes: ByteBuffer, from sender: Sender, through source: Source, groupLimit: Int, waits: Bool
     ) throws(Rejection) -> Response? {
         switch push.action {
         case .put(let app):
@@ -148,9 +161,16 @@ public struct PushRoutes: Sendable {
             try intake.apply(message, from: sender, through: source)
             return Self.noContent
         case .pushGroup(let key, let app, let replacing, let isProtobuf):
-            let families = try Self.families(bytes, isProtobuf: isProtobuf)
+            let limit = waits ? groupLimit : min(groupLimit, PushGroups.smallSize)
+            let families: [Pushgateway.MetricFamily]
+            do throws(FamilyFault) {
+                families = try Self.families(bytes, isProtobuf: isProtobuf, FamilyCost(limit: limit, key: key))
+            } catch {
+                if case .tooLarge = error, limit < groupLimit { return nil }
+                throw Rejection(error)
+            }
             let outcome = try groups.push(
-                families, to: key, named: app, replacing: replacing, from: sender, through: source, waits: waits)
+                families, to: key, named: app, replacing: replacing, from: sender, through: source, limit: groupLimit, waits: waits)
             if case .takesLonger = outcome { return nil }
             return Response(status: 200, body: [], contentLength: 0)
         case .delete(let app):
@@ -166,18 +186,20 @@ public struct PushRoutes: Sendable {
         }
     }
 
-    private static func families(_ bytes: ByteBuffer, isProtobuf: Bool) throws(Rejection) -> [Pushgateway.MetricFamily] {
+    private static func families(
+        _ bytes: ByteBuffer, isProtobuf: Bool, _ cost: FamilyCost
+    ) throws(FamilyFault) -> [Pushgateway.MetricFamily] {
         let result = bytes.withUnsafeReadableBytes { bytes in
             Result { () throws(FamilyFault) in
-                if isProtobuf { return try ProtobufFamilies.read(bytes) }
+                if isProtobuf { return try ProtobufFamilies.read(bytes, cost) }
                 switch bytes.textFault {
                 case .invalidUTF8: throw .malformed("text format parsing error: the body is not valid UTF-8")
                 case .nulByte: throw .malformed("text format parsing error: the body holds a NUL byte")
-                case nil: return try TextFamilies.read(bytes)
+                case nil: return try TextFamilies.read(bytes, cost)
                 }
             }
         }
-        do throws(FamilyFault) { return try result.get() } catch { throw Rejection(error) }
+        return try result.get()
     }
 
     // MARK: - Answers
@@ -248,34 +270,56 @@ struct JSONBody {
         }
         var decoder = JSONPushDecoder(maxMessageSize: ByteCount(Int(Int32.max)))
         decoder.feed(bytes)
-        var pushes: [Push] = []
+        var joined = JoinedPushes()
         while let message = try decoder.next() {
+            let push: Push
             switch message {
-            case .push(let push): pushes.append(push)
+            case .push(let small): push = small
             case .undecoded(let message):
                 guard waits else { return nil }
-                pushes.append(try message.decode(maxApps: maxApps))
+                push = try message.decode(maxApps: maxApps)
             }
+            try joined.add(push, maxApps: maxApps)
+            guard waits || joined.count <= Self.mostOnEventLoop else { return nil }
         }
         do throws(Rejection) {
             try decoder.finish()
         } catch {
             throw error == .truncated ? .malformedJSON("the body ends within an object") : error
         }
-        return pushes.count == 1 ? pushes[0] : Self.joined(pushes)
+        return joined.push
     }
 
-    private static func joined(_ pushes: [Push]) -> Push {
-        var joined = Push(apps: [])
-        var places: [AppName: Int] = [:]
-        for app in pushes.lazy.flatMap(\.apps) {
+    /// Objects and apps: more take too long for an event loop.
+    private static let mostOnEventLoop = 1000
+}
+
+/// The apps of several objects; of a repeated name the last one counts.
+private struct JoinedPushes {
+    private(set) var push = Push(apps: [])
+    /// Where the apps stand, from the second object on.
+    private var places: [AppName: Int] = [:]
+    /// How many objects and apps were added.
+    private(set) var count = 0
+
+    mutating func add(_ more: Push, maxApps: Int) throws(Rejection) {
+        count += 1 + more.apps.count
+        guard !more.apps.isEmpty else { return }
+        guard !push.apps.isEmpty else {
+            push = more
+            return
+        }
+        if places.isEmpty {
+            for (place, app) in push.apps.enumerated() { places[app.name] = place }
+        }
+        for app in more.apps {
             if let place = places[app.name] {
-                joined.apps[place] = app
+                push.apps[place] = app
             } else {
-                places[app.name] = joined.apps.count
-                joined.apps.append(app)
+                guard push.apps.count < maxApps else { throw .tooManyApps(limit: maxApps) }
+                places[app.name] = push.apps.count
+                push.apps.append(app)
             }
         }
-        return joined
     }
 }

@@ -36,8 +36,9 @@ final class EventLoopTurns {
     /// The longest time of all turns in one round of the event loop, before it looks at its sockets and timers again. Answering a new
     /// connection takes several rounds.
     private static let longestRound = TimeAmount.milliseconds(1)
-    /// The event loop runs a task without a delay before it looks at its sockets.
-    private static let pause = TimeAmount.microseconds(50)
+    /// The event loop runs every task that is due before it looks at its sockets, so a round must not be due too soon. On a busy machine a
+    /// shorter pause would already be over.
+    private static let pause = TimeAmount.microseconds(100)
 
     private let eventLoop: any EventLoop
     /// The time that is left in this round.

@@ -21,9 +21,22 @@ final class PushExchange: HTTPExchange {
         let settings: SettingsInForce<HTTPReceiverSettings>
     }
 
+    /// A push whose body is collected. A class, because a second copy of the body would copy its bytes with each piece.
+    private final class Incomplete {
+        let push: PushRequest
+        let sender: Sender
+        var body: BodyBytes
+
+        init(_ push: PushRequest, _ body: BodyBytes, _ sender: Sender) {
+            self.push = push
+            self.body = body
+            self.sender = sender
+        }
+    }
+
     private enum State {
         case idle
-        case collecting(PushRequest, BodyBytes, Sender)
+        case collecting(Incomplete)
         /// The body is read past: its answer is certain.
         case discarding(Response, left: Int)
     }
@@ -85,7 +98,7 @@ final class PushExchange: HTTPExchange {
                 let expected: Int? = if case .length(let length) = head.framing { length } else { nil }
                 let limit = destination.settings.now.maxMessageSize
                 let body = try BodyBytes(coding: push.coding, expected: expected, limit: limit, budget: destination.inflight)
-                state = .collecting(push, body, sender)
+                state = .collecting(Incomplete(push, body, sender))
                 return .body
             } catch {
                 return answered(PushRoutes.answer(to: report(Rejection(error))), head)
@@ -108,15 +121,13 @@ final class PushExchange: HTTPExchange {
             guard left >= piece.readableBytes else { return response }
             state = .discarding(response, left: left - piece.readableBytes)
             return nil
-        case .collecting(let push, var body, let sender):
-            // Two owners of the body's block would copy it with each piece.
-            state = .idle
+        case .collecting(let incomplete):
             do throws(BodyBytes.Fault) {
-                try body.append(piece)
-                state = .collecting(push, body, sender)
+                try incomplete.body.append(piece)
                 return nil
             } catch {
-                return PushRoutes.answer(to: report(Rejection(error), sender))
+                state = .idle
+                return PushRoutes.answer(to: report(Rejection(error), incomplete.sender))
             }
         }
     }
@@ -126,7 +137,8 @@ final class PushExchange: HTTPExchange {
         switch state {
         case .idle: return .now(PushRoutes.error(500, "internal server error"))
         case .discarding(let response, _): return .now(response)
-        case .collecting(let push, let body, let sender):
+        case .collecting(let complete):
+            let (push, body, sender) = (complete.push, complete.body, complete.sender)
             switch destination.routes.end(push, body, from: sender, through: destination.source, most: push.mostOnEventLoop) {
             case .answer(let response, let rejection):
                 count(push, rejection, sender)
@@ -139,7 +151,7 @@ final class PushExchange: HTTPExchange {
     private func later(_ push: PushRequest, _ body: BodyBytes, _ sender: Sender, on eventLoop: any EventLoop) -> Answer {
         let promise = eventLoop.makePromise(of: (Response, Rejection?).self)
         let pending = PendingAnswer(promise)
-        let cost = push.decodingCost(received: body.received, limit: destination.settings.now.maxMessageSize)
+        let cost = destination.routes.cost(of: push, body)
         destination.largeMessages.run(cost: cost) { [destination] in
             let outcome = destination.routes.end(push, body, from: sender, through: destination.source, most: .max)
             if case .answer(let response, let rejection) = outcome { pending.succeed(response, rejection) }
@@ -152,7 +164,7 @@ final class PushExchange: HTTPExchange {
     }
 
     func refuse(_ error: RequestError) -> Response {
-        let sender: Sender? = if case .collecting(_, _, let sender) = state { sender } else { nil }
+        let sender: Sender? = if case .collecting(let incomplete) = state { incomplete.sender } else { nil }
         let isWithinBody = if case .idle = state { false } else { true }
         state = .idle
         let rejection: Rejection =
@@ -170,7 +182,7 @@ final class PushExchange: HTTPExchange {
     func willSend(_ response: Response) {}
 
     func ended() {
-        if case .collecting(_, _, let sender) = state { _ = report(.truncated, sender) }
+        if case .collecting(let incomplete) = state { _ = report(.truncated, incomplete.sender) }
         state = .idle
     }
 

@@ -47,6 +47,10 @@ struct Measurement: Decodable {
         var cpu, waited: Double?
         var answer: String?
         var failures: [String]?
+        /// How many requests got which status.
+        var statuses: [String: Int]?
+        /// The body of the last answer.
+        var last: String?
     }
 
     var attack: Said
@@ -54,6 +58,8 @@ struct Measurement: Decodable {
     var alive: Bool
     var idle: Witness
     var witness: Witness
+    /// Another peer that pushes over HTTP, and one that reads what it has pushed; only with an HTTP receiver.
+    var pusher, scraper: Witness?
     var cpu: Double?
     var loop_cpu: Double?
     var resident: Level?
@@ -70,12 +76,21 @@ extension ProxyProcess {
     /// Runs one of the attacks of `attack.py` against this proxy.
     /// - Parameter parameters: `KEY=VALUE`, beyond the attack's own defaults.
     func attack(
-        _ name: String, _ parameters: String..., format: String = "json", authorization: String? = nil
+        _ name: String, _ parameters: String..., format: String = "json", authorization: String? = nil, pushing: String? = nil
+    ) async throws -> Measurement {
+        try await attack(name, parameters: parameters, format: format, authorization: authorization, pushing: pushing)
+    }
+
+    /// The same, with parameters that a test is given.
+    func attack(
+        _ name: String, parameters: [String], format: String = "json", authorization: String? = nil, pushing: String? = nil
     ) async throws -> Measurement {
         var arguments = ["-B", "\(attackScripts)/attack.py", name, "--pid", "\(program.pid)", "--scrape", scrape, "--format", format]
         if let tcpAddress { arguments += ["--tcp", tcpAddress] }
         if let unixSocket { arguments += ["--unix", unixSocket] }
+        if let httpAddress { arguments += ["--http", httpAddress] }
         if let authorization { arguments += ["--authorization", authorization] }
+        if let pushing { arguments += ["--pushing", pushing] }
         let result = try await run(python, arguments + parameters, within: .seconds(240))
         guard result.succeeded else { throw AttackFailed(description: "attack.py \(name): \(result.errors)") }
         return try JSONDecoder().decode(Measurement.self, from: Data(result.outputBytes))
@@ -93,6 +108,8 @@ extension Measurement {
     private static let exchange = 0.000_025
     /// What may stay of what was held for attackers.
     private static let mayStay = 32 << 20
+    /// How long a peer may wait by the clock, in seconds, on a machine that has little else to do.
+    private static let wait = 0.5
 
     /// Nothing that the attack did hurts others or lasts.
     /// - Parameters:
@@ -100,8 +117,9 @@ extension Measurement {
     ///   - staying: MiB of what the attack stores, beyond the bytes of metrics.
     ///   - isPolling: whether the program goes on polling: then connections and bodies of targets are no leftovers.
     ///   - turns: how many turns of connections the answer to another peer may have to wait for.
+    ///   - keepsPushers: whether each push of another peer is taken, too.
     func expectHarmless(
-        holding mebibytes: Int, staying: Int = 0, turns: Double = 2, isPolling: Bool = false,
+        holding mebibytes: Int, staying: Int = 0, turns: Double = 2, isPolling: Bool = false, keepsPushers: Bool = true,
         sourceLocation: SourceLocation = #_sourceLocation
     ) throws {
         #expect(alive, sourceLocation: sourceLocation)
@@ -109,10 +127,21 @@ extension Measurement {
         #expect(witness.cpu.count > 0, "the witness got no answer", sourceLocation: sourceLocation)
         let slowness = max(1, idle.cpu.p50 / Self.exchange)
         let allowed = Self.turn * turns * slowness
-        #expect(
-            witness.cpu.p99 <= allowed,
-            "an event loop worked \(witness.cpu.p99) s before it answered another peer, allowed are \(allowed) s (\(witness))",
-            sourceLocation: sourceLocation)
+        for peer in [witness, pusher, scraper].compactMap(\.self) {
+            #expect(
+                peer.cpu.p99 <= allowed,
+                "an event loop worked \(peer.cpu.p99) s before it answered another peer, allowed are \(allowed) s (\(peer))",
+                sourceLocation: sourceLocation)
+        }
+        if let pusher, let scraper {
+            #expect(scraper.failed == 0 && scraper.wait.count > 0, "\(scraper)", sourceLocation: sourceLocation)
+            #expect(pusher.wait.count > 0 && (!keepsPushers || pusher.failed == 0), "\(pusher)", sourceLocation: sourceLocation)
+            // An event loop that waits for a lock uses no CPU time.
+            for peer in [pusher, scraper] {
+                #expect(
+                    peer.wait.p99 <= Self.wait * slowness, "another peer waited \(peer.wait.p99) s", sourceLocation: sourceLocation)
+            }
+        }
         let resident = try #require(resident, sourceLocation: sourceLocation)
         #expect(
             resident.peak - resident.before <= mebibytes << 20, "it took \((resident.peak - resident.before) >> 20) MiB more",
@@ -165,6 +194,17 @@ enum Attacked {
         format = "\(format)"
         receive_on_tcp_socket = true
         receiver_tcp_socket = "127.0.0.1:0"
+        \(more)
+
+        """
+    }
+
+    /// - Parameter more: further keys of `[receiver]`.
+    static func httpReceiver(_ more: String = "") -> String {
+        """
+        [receiver]
+        receive_on_http_socket = true
+        receiver_http_socket = "127.0.0.1:0"
         \(more)
 
         """

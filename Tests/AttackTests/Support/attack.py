@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Attacks a running exporter-proxy and measures what that does to it and to others.
 
-    attack.py NAME --pid PID --scrape HOST:PORT [--tcp HOST:PORT] [--unix PATH] [KEY=VALUE ...]
+    attack.py NAME --pid PID --scrape HOST:PORT [--tcp HOST:PORT] [--http HOST:PORT] [--unix PATH] [KEY=VALUE ...]
 
 Prints one JSON object: what the attack says of itself, memory before, at the peak and after, what a witness noticed, descriptors,
 threads, held bytes, and whether a scrape and a push still work. `attack.py --list` names the attacks.
@@ -11,17 +11,19 @@ import argparse
 import copy
 import json
 import os
+import ssl
 import sys
+import tempfile
 import time
 
 from measure import MIB, Attackers, Process, Sampler, Witness, connect, exchange, held, own_metrics, push
 from attacks import Attacks
 import http_attacks
+import http_push_attacks
 import push_attacks
 import tls_attacks
 
-ATTACKS = Attacks(http_attacks.ATTACKS | push_attacks.ATTACKS | tls_attacks.ATTACKS)
-
+ATTACKS = Attacks(http_attacks.ATTACKS | push_attacks.ATTACKS | http_push_attacks.ATTACKS | tls_attacks.ATTACKS)
 
 
 @ATTACKS.attack("mixed", http_attacks.push_apps, apps=64, size=250_000, hold=4, seconds=40, attacks="")
@@ -47,9 +49,28 @@ class Target:
     """Where the program listens, and what attacks need to know."""
 
     def __init__(self, options, process):
-        self.scrape, self.tcp, self.unix = options.scrape, options.tcp, options.unix
+        self.scrape, self.tcp, self.unix, self.http = options.scrape, options.tcp, options.unix, options.http
         self.format, self.process = options.format, process
         self.attackers = Attackers()
+        self.tls = None
+        self.told = tempfile.TemporaryFile("a+", buffering=1)
+
+    def tell(self, **facts):
+        """What an attack says of itself from a process of its own."""
+        self.told.write(json.dumps(facts) + "\n")
+
+    @property
+    def facts(self):
+        self.told.seek(0)
+        facts = {}
+        for line in self.told:
+            facts |= json.loads(line)
+        return facts
+
+    def open_http(self, timeout):
+        """A connection to the HTTP receiver, in TLS if the attack is to use it."""
+        connection = connect(self.http, timeout)
+        return self.tls.wrap_socket(connection) if self.tls else connection
 
     @property
     def receiver(self):
@@ -83,8 +104,15 @@ def works(target, headers):
 
 def measure(name, target, options, parameters):
     process, attack = target.process, ATTACKS[name]
+    if parameters.get("tls"):
+        target.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        target.tls.check_hostname, target.tls.verify_mode = False, ssl.CERT_NONE
     headers = f"Authorization: {options.authorization}\r\n" if options.authorization else ""
+    authorization = f"Authorization: {options.pushing}\r\n" if options.pushing else ""
     prepared = attack.prepare(target, parameters) if attack.prepare else None
+    if target.http:
+        with connect(target.http) as connection:
+            exchange(connection, "/apps/witness", "PUT", authorization, b"witness 1\n")
     # What an exchange costs while nothing else happens, and memory that the first of its kind takes.
     idle = Witness(process, options.scrape)
     idle.start()
@@ -95,20 +123,30 @@ def measure(name, target, options, parameters):
     process.forget_peak()
     cpu, loop_cpu = process.cpu, process.loop_cpu
     sampler, witness = Sampler(process), Witness(process, options.scrape)
+    # Each has its own pace, so that they meet the attack at different moments.
+    pusher = scraper = None
+    if target.http:
+        pusher = Witness(process, target.http, "/apps/witness", 0.003, authorization, b"witness 1\n")
+        scraper = Witness(process, options.scrape, "/metrics?app=witness", 0.003, headers)
+    witnesses = [each for each in (witness, pusher, scraper) if each]
     sampler.start()
-    witness.start()
+    for each in witnesses:
+        each.start()
     start = time.monotonic()
     said = attack.run(target, parameters, prepared) or {}
     target.attackers.wait(parameters["seconds"])
     seconds = time.monotonic() - start
-    noticed = witness.stop()
+    noticed, pushed, scraped = [each.stop() if each else None for each in (witness, pusher, scraper)]
     sampler.stop()
+    said |= target.facts
     result = {
         "attack": said,
         "seconds": seconds,
         "alive": process.is_alive,
         "idle": quiet,
         "witness": noticed,
+        "pusher": pushed,
+        "scraper": scraped,
     }
     if not process.is_alive:
         return result
@@ -149,9 +187,11 @@ def main():
     parser.add_argument("--pid", type=int)
     parser.add_argument("--scrape")
     parser.add_argument("--tcp")
+    parser.add_argument("--http")
     parser.add_argument("--unix")
     parser.add_argument("--format", default="json", help="what the receivers take")
     parser.add_argument("--authorization", help="for the witness's scrapes")
+    parser.add_argument("--pushing", help="the Authorization of the witness's pushes over HTTP")
     parser.add_argument("parameters", nargs="*")
     options = parser.parse_intermixed_args()
     if options.list or options.name not in ATTACKS:

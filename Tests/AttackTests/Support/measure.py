@@ -51,9 +51,11 @@ def receive_to_end(connection):
         return received
 
 
-def exchange(connection, path="/-/healthy", method="GET", headers=""):
+def exchange(connection, path="/-/healthy", method="GET", headers="", body=b""):
     """One request on a kept connection: its status, its head and its body."""
-    connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode())
+    if body:
+        headers += f"Content-Length: {len(body)}\r\n"
+    connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode() + body)
     received = b""
     while b"\r\n\r\n" not in received:
         block = connection.recv(1 << 16)
@@ -166,12 +168,12 @@ def quantiles(values):
 
 
 class Witness(threading.Thread):
-    """Asks for `/-/healthy` again and again on one kept connection. Notes how long each answer took, by the clock and by the CPU time
-    that the event loops spent meanwhile: the second does not depend on what else the machine does."""
+    """Asks for `/-/healthy`, or pushes `body`, again and again on one kept connection. Notes how long each answer took, by the clock and by
+    the CPU time that the event loops spent meanwhile: the second does not depend on what else the machine does."""
 
-    def __init__(self, process, scrape, path="/-/healthy", pause=0.002, headers=""):
+    def __init__(self, process, place, path="/-/healthy", pause=0.002, headers="", body=b""):
         super().__init__(daemon=True)
-        self.process, self.scrape, self.path, self.pause, self.headers = process, scrape, path, pause, headers
+        self.process, self.place, self.path, self.pause, self.headers, self.body = process, place, path, pause, headers, body
         self.waits, self.cpu, self.failures = [], [], []
         self.ended = threading.Event()
 
@@ -180,12 +182,13 @@ class Witness(threading.Thread):
         while not self.ended.is_set():
             try:
                 if connection is None:
-                    connection = connect(self.scrape)
+                    connection = connect(self.place)
                 cpu, start = self.process.loop_cpu, time.monotonic()
-                status, _, _ = exchange(connection, self.path, headers=self.headers)
+                method = "PUT" if self.body else "GET"
+                status, _, _ = exchange(connection, self.path, method, self.headers, self.body)
                 self.waits.append(time.monotonic() - start)
                 self.cpu.append(self.process.loop_cpu - cpu)
-                if status != 200:
+                if status not in (200, 204):
                     self.failures.append(f"status {status}")
             except OSError as error:
                 self.failures.append(repr(error))

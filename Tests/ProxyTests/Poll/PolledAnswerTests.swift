@@ -148,7 +148,7 @@ struct PolledAnswerTests {
         let budget = ByteBudget(limit: .kibibytes(8))
         var answer = answer(budget: budget)
         #expect(answer.takeHead(head()) == .collectBody)
-        #expect(answer.takeBody(ByteBuffer(repeating: 0x20, count: 9 << 10)) == false)
+        #expect(answer.takeBody(ByteBuffer(repeating: 0x20, count: 25 << 10)) == false)
         #expect(budget.used == 0)
         #expect(try words(answer.complete()).contains("poll_external.max_inflight_size (8192 bytes)"))
     }

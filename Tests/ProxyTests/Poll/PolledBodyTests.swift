@@ -172,6 +172,12 @@ struct PolledBodyTests {
         // Uncompressed, it needs more than there is.
         #expect(read([gzip(metrics(lines: 18_000))], limit: 64 << 20, budget: budget) == failure)
         #expect(budget.used == used)
+        // A small body is taken all the same; of a larger one the first bytes.
+        budget.add(budget.limit.bytes - used)
+        let (small, larger) = (metrics(lines: 100), metrics(lines: 500))
+        #expect(read(.identity, [ByteBuffer(string: small)], budget: budget) == .success(small))
+        #expect(read(.identity, bytes(ByteBuffer(string: small)), expected: small.utf8.count, budget: budget) == .success(small))
+        #expect(read(.identity, [ByteBuffer(string: larger)], budget: budget) == failure)
         withExtendedLifetime(other) {}
     }
 
