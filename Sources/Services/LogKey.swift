@@ -1,4 +1,3 @@
-import ConfigWatch
 public import Logging
 public import Proxy
 
@@ -66,35 +65,4 @@ extension ConfigProblem {
 extension Logger {
     /// One line for a problem: its place and words, and its key.
     func log(_ problem: ConfigProblem) { log(level: problem.logLevel, "\(problem)", metadata: problem.logMetadata) }
-}
-
-/// Changes of the watched files, one after another, for the reloader.
-struct ConfigChanges: Sendable {
-    /// Changed paths; changes that were not taken yet are replaced by the last one.
-    let changes: AsyncStream<Set<String>>
-    /// `nil` when there is no thread or descriptor to be had.
-    private let watcher: FileWatcher?
-
-    /// To be made before sockets take the descriptors below 1024, which libinotifytools needs one of.
-    init(logger: Logger) {
-        let (stream, continuation) = AsyncStream.makeStream(of: Set<String>.self, bufferingPolicy: .bufferingNewest(1))
-        changes = stream
-        do throws(WatchError) {
-            watcher = try FileWatcher {
-                logger.notice("\($0)")
-            } onChange: {
-                continuation.yield($0)
-            }
-        } catch {
-            logger.error(
-                "changes of the configuration are not noticed: reload with SIGHUP", metadata: [LogKey.error: "\(error)"])
-            watcher = nil
-        }
-    }
-
-    /// Watches these files from now on, and no others.
-    func watch(_ files: [String: FileWatcher.Reading]) { watcher?.watch(read: files) }
-
-    /// No more changes come. Blocks for a moment.
-    func stop() { watcher?.stop() }
 }

@@ -95,6 +95,37 @@ private struct ReloadableDaemon: Reloadable {
     func watch(_ files: [String: FileWatcher.Reading]) { changes.watch(files) }
 }
 
+/// Changes of the watched files, one after another, for the reloader.
+struct ConfigChanges: Sendable {
+    /// Changed paths; changes that were not taken yet are replaced by the last one.
+    let changes: AsyncStream<Set<String>>
+    /// `nil` when there is no thread or descriptor to be had.
+    private let watcher: FileWatcher?
+
+    /// To be made before sockets take the descriptors below 1024, which libinotifytools needs one of.
+    init(logger: Logger) {
+        let (stream, continuation) = AsyncStream.makeStream(of: Set<String>.self, bufferingPolicy: .bufferingNewest(1))
+        changes = stream
+        do throws(WatchError) {
+            watcher = try FileWatcher {
+                logger.notice("\($0)")
+            } onChange: {
+                continuation.yield($0)
+            }
+        } catch {
+            logger.error(
+                "changes of the configuration are not noticed: reload with SIGHUP", metadata: [LogKey.error: "\(error)"])
+            watcher = nil
+        }
+    }
+
+    /// Watches these files from now on, and no others.
+    func watch(_ files: [String: FileWatcher.Reading]) { watcher?.watch(read: files) }
+
+    /// No more changes come. Blocks for a moment.
+    func stop() { watcher?.stop() }
+}
+
 /// Signals that the process handles instead of ending or ignoring them, in the order in which they come. One instance per process.
 ///
 /// A handler writes each number into a pipe, and a thread of its own reads it.
@@ -105,7 +136,7 @@ struct Signals: Sendable {
     /// - Throws: when there is no descriptor to be had.
     init(_ numbers: [CInt]) throws(SignalError) {
         let descriptor = csignals_trap(numbers, CInt(numbers.count))
-        guard descriptor >= 0 else { throw SignalError(reason: errorText(errno)) }
+        guard descriptor >= 0 else { throw SignalError(reason: SystemError.text(errno)) }
         let (stream, continuation) = AsyncStream.makeStream(of: CInt.self)
         received = stream
         thread.start()

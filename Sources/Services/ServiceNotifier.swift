@@ -56,9 +56,7 @@ final class ServiceNotifier: Sendable {
 
     /// A reload begins.
     func reloading() async {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        await send("RELOADING=1\nMONOTONIC_USEC=\(now.tv_sec * 1_000_000 + now.tv_nsec / 1000)\nSTATUS=reloading the configuration")
+        await send("RELOADING=1\nMONOTONIC_USEC=\(SystemClock.monotonic() / 1000)\nSTATUS=reloading the configuration")
     }
 
     /// A stop begins.
@@ -72,7 +70,7 @@ final class ServiceNotifier: Sendable {
             let sent = message.withUTF8 { bytes in
                 address.withSocketAddress { sendto(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL), $0, $1) }
             }
-            if sent < 0 { logger.debug("the service manager takes no message", metadata: [LogKey.error: "\(errorText(errno))"]) }
+            if sent < 0 { logger.debug("the service manager takes no message", metadata: [LogKey.error: "\(SystemError.text(errno))"]) }
         }
     }
 

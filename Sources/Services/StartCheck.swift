@@ -44,7 +44,7 @@ enum StartCheck {
         guard let socket = loaded.config.receiver.unixSocket else { return [] }
         let key = "receiver.receiver_unix_socket"
         let path = socket.path
-        let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
+        let folder = FilePath(path).folder
         // With the rights that bind(2) will have: those of the effective user.
         if faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0, errno == EACCES || errno == EROFS {
             let reason =

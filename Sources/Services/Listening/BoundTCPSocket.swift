@@ -39,7 +39,7 @@ struct BoundTCPSocket: Sendable {
     /// A second descriptor of a socket that the service manager has passed: closing it leaves the socket as it is.
     static func duplicate(_ inherited: InheritedSockets.Socket) throws(ListenError) -> CInt {
         let descriptor = fcntl(inherited.descriptor, F_DUPFD_CLOEXEC, 3)
-        guard descriptor >= 0 else { throw ListenError("\(inherited)", errorText(errno)) }
+        guard descriptor >= 0 else { throw ListenError("\(inherited)", SystemError.text(errno)) }
         return descriptor
     }
 
@@ -106,18 +106,9 @@ struct ListenError: Error, Equatable, CustomStringConvertible, Sendable {
             case EADDRNOTAVAIL: "cannot assign requested address; no interface of this machine has it"
             case EAFNOSUPPORT: "this machine does not support the address family"
             case EMFILE, ENFILE: "too many open files"
-            default: errorText(errno)
+            default: SystemError.text(errno)
             }
         self.init(address, reason)
         isAddressInUse = errno == EADDRINUSE
     }
-}
-
-/// The system's words for an `errno`, in lower case as all our errors are.
-func errorText(_ errno: CInt) -> String {
-    var buffer = [CChar](repeating: 0, count: 256)
-    // The XSI variant fills the buffer, the GNU one may return text of its own: Swift sees the former.
-    guard strerror_r(errno, &buffer, buffer.count) == 0 else { return "error \(errno)" }
-    let text = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    return text.prefix(1).lowercased() + text.dropFirst()
 }

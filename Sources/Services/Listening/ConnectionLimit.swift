@@ -179,7 +179,7 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
         // The peer was gone before the connection was accepted (accept(2)): the next one may be fine.
         guard error.errnoCode != ECONNABORTED else { return }
         if failures.admit() != nil {
-            logger.error("cannot accept connections", metadata: [LogKey.error: "\(errorText(error.errnoCode))"])
+            logger.error("cannot accept connections", metadata: [LogKey.error: "\(SystemError.text(error.errnoCode))"])
         }
         pause(context)
     }

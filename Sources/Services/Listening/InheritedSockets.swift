@@ -110,13 +110,11 @@ struct InheritedSockets: Sendable {
             defer { free(resolved) }
             return String(cString: resolved)
         }
-        let slash = path.lastIndex(of: "/")
-        let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        let name = slash.map { path[path.index(after: $0)...] } ?? path[...]
-        guard let resolved = realpath(folder, nil) else { return path }
+        let parts = FilePath(path)
+        guard let resolved = realpath(parts.folder, nil) else { return path }
         defer { free(resolved) }
-        let text = String(cString: resolved)
-        return text == "/" ? "/\(name)" : "\(text)/\(name)"
+        let folder = String(cString: resolved)
+        return folder == "/" ? "/\(parts.name)" : "\(folder)/\(parts.name)"
     }
 }
 

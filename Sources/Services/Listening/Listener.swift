@@ -241,7 +241,7 @@ extension Listener {
     /// Accepts connections on another socket in place of the old one. Connections stay.
     func replaceSocket(by pending: UnixSocketFile.Pending) async throws(ListenError) {
         guard Glibc.listen(pending.descriptor, Self.backlog) == 0 else {
-            let reason = errorText(errno)
+            let reason = SystemError.text(errno)
             pending.abandon()
             close(pending.descriptor)
             throw ListenError(name, reason)
@@ -277,7 +277,7 @@ extension Listener {
         let descriptor: CInt? = state.withLock { if case .bound(let descriptor) = $0.socket { descriptor } else { nil } }
         guard let descriptor else { return }
         guard Glibc.listen(descriptor, Self.backlog) == 0 else {
-            throw port.map { ListenError(name, errno: errno, port: $0) } ?? ListenError(name, errorText(errno))
+            throw port.map { ListenError(name, errno: errno, port: $0) } ?? ListenError(name, SystemError.text(errno))
         }
         do {
             let channel = try await bootstrap.withBoundSocket(descriptor).get()

@@ -14,6 +14,18 @@ protocol ServedListener: Sendable {
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int)
 }
 
+/// The settings in force: one immutable value, replaced whole by a reload, read once by each new connection.
+final class SettingsInForce<Value: Sendable>: Sendable {
+    /// Guards the value, which is replaced whole.
+    private let value: Mutex<Value>
+
+    init(_ value: Value) { self.value = Mutex(value) }
+
+    var now: Value { value.withLock { $0 } }
+
+    func replace(with new: Value) { value.withLock { $0 = new } }
+}
+
 /// The listeners of the configuration: opens, updates and closes them, and keeps the files of Unix sockets in place.
 final class Listeners: Part {
     fileprivate struct Running {

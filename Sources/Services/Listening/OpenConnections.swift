@@ -138,15 +138,3 @@ enum ConnectionDrainEvent: Sendable {
         }
     }
 }
-
-/// The settings in force: one immutable value, replaced whole by a reload, read once by each new connection.
-final class SettingsInForce<Value: Sendable>: Sendable {
-    /// Guards the value, which is replaced whole.
-    private let value: Mutex<Value>
-
-    init(_ value: Value) { self.value = Mutex(value) }
-
-    var now: Value { value.withLock { $0 } }
-
-    func replace(with new: Value) { value.withLock { $0 = new } }
-}

@@ -24,22 +24,17 @@ extension UnixSocketFile {
         /// - Parameter file: the path of a file, which need not be there.
         /// - Returns: its folder, and its name in it.
         static func open(of file: String) throws(ListenError) -> (folder: Folder, name: String) {
-            let path = path(of: file)
+            let parts = FilePath(file)
+            let path = parts.folder
             let descriptor = cfiles_open_folder(path)
             guard descriptor >= 0 else {
                 switch errno {
                 case ENOENT: throw ListenError(file, "the folder \(path) does not exist")
                 case ENOTDIR: throw ListenError(file, "\(path) is not a folder")
-                case let error: throw ListenError(file, "cannot open the folder \(path): \(errorText(error))")
+                case let error: throw ListenError(file, "cannot open the folder \(path): \(SystemError.text(error))")
                 }
             }
-            let name = file.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(file[file.utf8.index(after: $0)...]) } ?? file
-            return (Folder(path: path, descriptor: descriptor), name)
-        }
-
-        static func path(of file: String) -> String {
-            guard let slash = file.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
-            return slash == file.utf8.startIndex ? "/" : String(file[..<slash])
+            return (Folder(path: path, descriptor: descriptor), parts.name)
         }
 
         /// - Returns: `nil` with an `errno` when it cannot be opened.
@@ -124,7 +119,7 @@ extension UnixSocketFile {
             if user != nil || group != nil {
                 // (uid_t)-1 leaves the user, (gid_t)-1 the group as it is (chown(2)).
                 guard cfiles_set_owner(file.descriptor, user ?? .max, group ?? .max) == 0 else {
-                    let why = errno == EPERM ? "only root may do that, or a member of the group" : errorText(errno)
+                    let why = errno == EPERM ? "only root may do that, or a member of the group" : SystemError.text(errno)
                     throw ListenError(
                         address, "cannot give the socket to \(description): \(why)",
                         key: user != nil ? "unix_socket_user" : "unix_socket_group")
@@ -132,7 +127,7 @@ extension UnixSocketFile {
             }
             // After the owner, whose change may clear bits of the mode. The umask does not count here.
             guard cfiles_set_mode(file.descriptor, mode_t(mode)) == 0 else {
-                throw ListenError(address, "cannot set the mode of the socket: \(errorText(errno))")
+                throw ListenError(address, "cannot set the mode of the socket: \(SystemError.text(errno))")
             }
         }
 

@@ -71,7 +71,7 @@ struct UnixSocketFile: Sendable {
         if let standing, replaced == nil { try removeStale(standing, name, in: folder, config.path) }
 
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
-        guard descriptor >= 0 else { throw ListenError(config.path, errorText(errno)) }
+        guard descriptor >= 0 else { throw ListenError(config.path, SystemError.text(errno)) }
         do throws(ListenError) {
             let boundName = replaced == nil ? name : Folder.temporaryName()
             let address = replaced == nil ? config.path : folder.path(to: boundName)
@@ -112,7 +112,7 @@ struct UnixSocketFile: Sendable {
             guard cfiles_exchange(folder.descriptor, boundName, name) == 0 else {
                 // The old file has vanished: there is nothing to replace.
                 guard errno == ENOENT, cfiles_move(folder.descriptor, boundName, name) == 0 else {
-                    throw ListenError(path, errorText(errno))
+                    throw ListenError(path, SystemError.text(errno))
                 }
                 return file
             }
@@ -148,7 +148,7 @@ struct UnixSocketFile: Sendable {
     private static func socketOrNothing(_ name: String, in folder: Folder, _ path: String) throws(ListenError) -> Entry? {
         guard let entry = folder.entry(name) else {
             if errno == ENOENT { return nil }
-            throw ListenError(path, errorText(errno))
+            throw ListenError(path, SystemError.text(errno))
         }
         guard entry.isSocket else { throw ListenError(path, "a file is there that is not a socket; it is left alone") }
         return entry
@@ -161,10 +161,10 @@ struct UnixSocketFile: Sendable {
         case 0, EAGAIN: throw ListenError(path, "another process is listening on it")
         case EPROTOTYPE: throw ListenError(path, "it is a socket of another type; it is left alone")
         case EACCES: throw ListenError(path, "a socket is there that this user may not connect to; it is left alone")
-        case let error: throw ListenError(path, "cannot tell whether another process is listening on it: \(errorText(error))")
+        case let error: throw ListenError(path, "cannot tell whether another process is listening on it: \(SystemError.text(error))")
         }
         guard folder.remove(name, ifItIs: entry.identity) else {
-            throw ListenError(path, "cannot remove the socket that is there: \(errorText(errno))")
+            throw ListenError(path, "cannot remove the socket that is there: \(SystemError.text(errno))")
         }
     }
 
@@ -201,10 +201,10 @@ struct UnixSocketFile: Sendable {
 
     private static func bindFailure(_ errno: CInt, path: String) -> String {
         switch errno {
-        case EACCES, EPERM: "permission denied: this user may not create files in \(Folder.path(of: path))"
-        case EROFS: "\(Folder.path(of: path)) is on a read-only file system"
+        case EACCES, EPERM: "permission denied: this user may not create files in \(FilePath(path).folder)"
+        case EROFS: "\(FilePath(path).folder) is on a read-only file system"
         case EADDRINUSE: "another file came there in the meantime; it is left alone"
-        default: errorText(errno)
+        default: SystemError.text(errno)
         }
     }
 }

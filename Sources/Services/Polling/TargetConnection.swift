@@ -205,7 +205,7 @@ extension PollFailure {
     init?(connectionError error: any Error, phase: Phase) {
         switch error {
         case let error as TLSError: self.init(error)
-        case let error as IOError: self = .connectionEnded(phase, reason: SystemError.words(error.errnoCode))
+        case let error as IOError: self = .connectionEnded(phase, reason: SystemError.text(error.errnoCode))
         case let error as ChannelError where error == .eof || error == .alreadyClosed || error == .ioOnClosedChannel: return nil
         default: self = .connectionEnded(phase, reason: "\(error)")
         }
@@ -217,7 +217,7 @@ extension PollFailure {
         case let error as IOError where error.errnoCode == ECONNREFUSED:
             self = .connectionRefused
         case let error as IOError:
-            self = .couldNotConnect(SystemError.words(error.errnoCode))
+            self = .couldNotConnect(SystemError.text(error.errnoCode))
         case ChannelError.connectTimeout:
             self = .timedOut(after: timeout, .connecting)
         case let error as NIOConnectionError:

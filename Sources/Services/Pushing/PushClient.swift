@@ -140,7 +140,7 @@ final class PushClient {
         switch error {
         case let error as IOError where error.errnoCode == ECONNREFUSED:
             "connection refused; is exporter-proxy running, and listening there?"
-        case let error as IOError: "cannot connect: \(SystemError.words(error.errnoCode))"
+        case let error as IOError: "cannot connect: \(SystemError.text(error.errnoCode))"
         case SocketAddressError.unixDomainSocketPathTooLong: "the path is too long for a Unix socket"
         case ChannelError.connectTimeout: "timed out while connecting"
         case let error as NIOConnectionError:

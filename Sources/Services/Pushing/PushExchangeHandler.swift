@@ -272,7 +272,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
         case TLSError.truncated: return "the connection was cut\(isUncertain)"
         case let error as TLSError: return "\(error)"
         case let error as IOError:
-            let reason = SystemError.words(error.errnoCode)
+            let reason = SystemError.text(error.errnoCode)
             return "the connection was lost: \(reason)\(isUncertain); does a receiver of exporter-proxy listen there?"
         default: return "the connection was lost: \(error)\(isUncertain)"
         }

@@ -146,7 +146,7 @@ struct PushInput {
     func read() throws(PushFailure) -> ByteBuffer {
         guard let file else { return try read(STDIN_FILENO, name: "standard input") }
         let descriptor = open(file, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw PushFailure("cannot read \(file): \(errorText(errno))") }
+        guard descriptor >= 0 else { throw PushFailure("cannot read \(file): \(SystemError.text(errno))") }
         defer { close(descriptor) }
         return try read(descriptor, name: file)
     }
@@ -166,7 +166,7 @@ struct PushInput {
             switch failure {
             case 0 where count == 0: return buffer
             case 0, EINTR: continue
-            default: throw PushFailure("cannot read \(name): \(errorText(failure))")
+            default: throw PushFailure("cannot read \(name): \(SystemError.text(failure))")
             }
         }
     }

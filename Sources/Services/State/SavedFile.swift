@@ -18,7 +18,8 @@ enum SavedFileError: Error, CustomStringConvertible {
         }
     }
 
-    static func failed(_ action: String, _ number: CInt = errno) -> SavedFileError { .system("cannot \(action): \(errorText(number))") }
+    /// A system call failed just now. Call it before anything else sets `errno`.
+    static func failed(_ action: String) -> SavedFileError { .system("cannot \(action): \(SystemError.text(errno))") }
 }
 
 /// One path at which apps are saved, locked against other processes. Its methods block, and are called on one thread at a time.
@@ -40,12 +41,12 @@ final class SavedFile: @unchecked Sendable {
     /// Opens the folder.
     init(_ path: String) throws(SavedFileError) {
         self.path = path
-        name = String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
-        let folderPath = Self.folder(of: path)
+        let parts = FilePath(path)
+        name = parts.name
         // Only a folder that can be read can be synced.
-        var descriptor = open(folderPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        if descriptor < 0, errno == EACCES { descriptor = cfiles_open_folder(folderPath) }
-        guard descriptor >= 0 else { throw .failed("open the folder \(folderPath)") }
+        var descriptor = open(parts.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if descriptor < 0, errno == EACCES { descriptor = cfiles_open_folder(parts.folder) }
+        guard descriptor >= 0 else { throw .failed("open the folder \(parts.folder)") }
         folder = descriptor
     }
 
@@ -54,18 +55,13 @@ final class SavedFile: @unchecked Sendable {
         close(folder)
     }
 
-    private static func folder(of path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-
     /// Why no file can be at this path, whatever happens later; `nil` when one can.
     static func fault(in path: String) -> String? {
-        let folder = folder(of: path)
+        let folder = FilePath(path).folder
         guard path.last != "/" else { return "\(path) names a folder, not a file" }
         var status = stat()
         guard stat(folder, &status) == 0 else {
-            return errno == ENOENT ? "the folder \(folder) does not exist" : "cannot open the folder \(folder): \(errorText(errno))"
+            return errno == ENOENT ? "the folder \(folder) does not exist" : "cannot open the folder \(folder): \(SystemError.text(errno))"
         }
         guard status.st_mode & S_IFMT == S_IFDIR else { return "\(folder) is not a folder" }
         // Another file there is moved aside. A device is not: other programs need it.
@@ -75,9 +71,9 @@ final class SavedFile: @unchecked Sendable {
 
     /// Why a file cannot be written now; `nil` when it can, as far as that can be told without writing.
     static func warning(about path: String) -> String? {
-        let folder = folder(of: path)
+        let folder = FilePath(path).folder
         guard faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0 else { return nil }
-        return "this user cannot write files in \(folder): \(errorText(errno))"
+        return "this user cannot write files in \(folder): \(SystemError.text(errno))"
     }
 
     // MARK: - Lock

@@ -155,8 +155,7 @@ final class StateFile: Part {
 
     private func onThread(_ body: @escaping @Sendable () -> Void) async {
         try? await thread.runIfActive {
-            // On Linux this is the thread's own priority, setpriority(2): all others come first.
-            _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+            ThreadPriority.lower()
             body()
         }
     }

@@ -102,8 +102,7 @@ final class HostResolver: Sendable {
         var list: UnsafeMutablePointer<addrinfo>?
         let result = getaddrinfo(host, nil, &hints, &list)
         guard result == 0 else {
-            let reason = result == EAI_SYSTEM ? SystemError.words(errno) : String(cString: gai_strerror(result)).loweringFirst
-            return .failure(LookupError(reason: reason))
+            return .failure(LookupError(reason: SystemError.text(ofLookup: result)))
         }
         defer { freeaddrinfo(list) }
 
@@ -146,18 +145,4 @@ extension SocketAddress {
         copy.port = port
         return copy
     }
-}
-
-/// The system's words for its error codes.
-enum SystemError {
-    /// strerror(3) beginning in lower case: `no such file or directory`.
-    static func words(_ code: Int32) -> String {
-        var buffer = [CChar](repeating: 0, count: 256)
-        guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
-        return buffer.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0).loweringFirst } ?? "" }
-    }
-}
-
-extension String {
-    fileprivate var loweringFirst: String { prefix(1).lowercased() + dropFirst() }
 }
