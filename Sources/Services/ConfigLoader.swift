@@ -27,11 +27,11 @@ public struct ConfigLoader: Sendable {
 
     /// The same, and what was read for it, good or not. Blocks.
     /// - Parameter again: whether a configuration runs already: a file without any key is then taken for one that is still being written.
-    func read(again: Bool = false) -> ConfigReading {
+    func read(isReload: Bool = false) -> ConfigReading {
         var reading = ConfigReading(result: .failure(ConfigProblems([])), files: [:])
         do throws(ConfigProblems) {
             var (loaded, problems, isEmpty) = try read(&reading.files)
-            if again, isEmpty { problems.append(emptyFile) }
+            if isReload, isEmpty { problems.append(emptyFile) }
             guard !problems.holdError else { throw ConfigProblems(withPreparation(of: loaded, problems)) }
             reading.result = .success(loaded)
         } catch {

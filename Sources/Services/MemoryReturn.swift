@@ -42,7 +42,7 @@ final class MemoryReturn: Sendable {
             let start = NIODeadline.now()
             malloc_trim(0)
             let end = NIODeadline.now()
-            bursts.withLock { $0.walked(from: start, to: end) }
+            bursts.withLock { $0.trimmed(from: start, to: end) }
         }
     }
 
@@ -72,9 +72,9 @@ struct Bursts {
     /// The most of each level since the last walk.
     private var peaks: [Int] = []
     private var next = NIODeadline.uptimeNanoseconds(0)
-    private var isWalking = false
+    private var isTrimming = false
 
-    /// Whether to walk now. When it says yes, `walked` has to follow.
+    /// Whether to walk now. When it says yes, `trimmed` has to follow.
     mutating func isWorthwhile(_ levels: MemoryReturn.Levels, at now: NIODeadline) -> Bool {
         if peaks.count < levels.held.count { peaks += Array(repeating: 0, count: levels.held.count - peaks.count) }
         var fallen = Int(clamping: levels.freed - min(returned, levels.freed))
@@ -82,15 +82,15 @@ struct Bursts {
             peaks[index] = max(peaks[index], level.peak)
             fallen += max(peaks[index] - level.now, 0)
         }
-        guard !isWalking, now >= next, fallen >= Self.worthwhile else { return false }
+        guard !isTrimming, now >= next, fallen >= Self.worthwhile else { return false }
         returned = levels.freed
         for (index, level) in levels.held.enumerated() { peaks[index] = level.now }
-        isWalking = true
+        isTrimming = true
         return true
     }
 
-    mutating func walked(from start: NIODeadline, to end: NIODeadline) {
-        isWalking = false
+    mutating func trimmed(from start: NIODeadline, to end: NIODeadline) {
+        isTrimming = false
         next = end + .nanoseconds((end - start).nanoseconds * Self.rarity)
     }
 }

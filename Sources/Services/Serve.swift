@@ -41,8 +41,8 @@ public func serve(configFile: String, logger: Logger) async throws {
         throw error
     }
     await notifier.ready(daemon.status)
-    let telling = Task {
-        await notifier.keepTelling {
+    let reports = Task {
+        await notifier.reportUntilCancelled {
             await daemon.eventLoopsAnswer()
         } status: {
             await daemon.status
@@ -63,8 +63,8 @@ public func serve(configFile: String, logger: Logger) async throws {
     await reloader.stop()
     await notifier.stopping()
     await daemon.stop()
-    telling.cancel()
-    await telling.value
+    reports.cancel()
+    await reports.value
     await notifier.stop()
     await signals.stop()
     logger.info("stopped")
@@ -83,7 +83,7 @@ private struct ReloadableDaemon: Reloadable {
 
     func read() async -> ConfigReading {
         do {
-            return try await daemon.runBlocking { loader.read(again: true) }
+            return try await daemon.runBlocking { loader.read(isReload: true) }
         } catch {
             // The threads have ended: the daemon has stopped.
             return ConfigReading(result: .failure(Daemon.stopping(loader.file)), files: [:])

@@ -8,7 +8,7 @@ import Proxy
 /// A socket that is gone, or that takes nothing for a while, does no harm: the message is lost.
 final class ServiceNotifier: Sendable {
     /// Where messages go; `nil` when none are sent.
-    private let address: NotifyAddress?
+    private let address: UnixAddress?
     private let descriptor: CInt
     /// Sends one message after another: a full socket is waited for.
     private let thread = NIOThreadPool(numberOfThreads: 1)
@@ -26,9 +26,9 @@ final class ServiceNotifier: Sendable {
         let names = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
         let values = names.map { getenv($0).map { String(cString: $0) } }
         for name in names { unsetenv(name) }
-        var address: NotifyAddress?
+        var address: UnixAddress?
         if let socket = values[0], !socket.isEmpty {
-            address = NotifyAddress(socket)
+            address = UnixAddress(notifySocket: socket)
             if address == nil {
                 logger.warning("NOTIFY_SOCKET is neither a path nor an abstract socket: the service manager is not told anything")
             }
@@ -36,7 +36,7 @@ final class ServiceNotifier: Sendable {
         return ServiceNotifier(address, watchdog: WatchdogTime(microseconds: values[1], process: values[2]), logger: logger)
     }
 
-    init(_ address: NotifyAddress?, watchdog: WatchdogTime?, logger: Logger) {
+    init(_ address: UnixAddress?, watchdog: WatchdogTime?, logger: Logger) {
         descriptor = address == nil ? -1 : socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         self.address = descriptor < 0 ? nil : address
         watchdogPeriod = address == nil ? nil : watchdog.map { $0.time / 2 }
@@ -83,7 +83,8 @@ final class ServiceNotifier: Sendable {
     /// - Parameters:
     ///   - eventLoopsAnswer: returns when each of them has answered; false when they have ended.
     ///   - status: the text now.
-    func keepTelling(eventLoopsAnswer: @escaping @Sendable () async -> Bool, status: @escaping @Sendable () async -> String) async {
+    func reportUntilCancelled(eventLoopsAnswer: @escaping @Sendable () async -> Bool, status: @escaping @Sendable () async -> String) async
+    {
         guard address != nil else { return }
         await withTaskGroup(of: Void.self) { group in
             if let period = watchdogPeriod {
@@ -114,33 +115,16 @@ final class ServiceNotifier: Sendable {
     }
 }
 
-/// Where the service manager receives messages: a path, or a name in the kernel's own table (unix(7), "abstract").
-struct NotifyAddress: Equatable, Sendable {
-    /// `sun_path`: a path, or 0 and the name.
-    private let path: [UInt8]
-
-    /// `sun_path` has 108 bytes.
-    private static let maxLength = 108
-
+extension UnixAddress {
+    /// Where the service manager receives messages: a path, or `@` and an abstract name.
     /// - Parameter text: the value of `NOTIFY_SOCKET`.
-    init?(_ text: String) {
-        var bytes = Array(text.utf8)
-        guard bytes.count > 1, bytes.count < Self.maxLength, !bytes.contains(0) else { return nil }
-        switch bytes[0] {
-        case UInt8(ascii: "/"): bytes.append(0)
-        case UInt8(ascii: "@"): bytes[0] = 0
+    init?(notifySocket text: String) {
+        let bytes = text.utf8
+        guard bytes.count > 1, bytes.count <= Self.maxPathLength, !bytes.contains(0) else { return nil }
+        switch bytes.first {
+        case UInt8(ascii: "/"): self.init(path: text)
+        case UInt8(ascii: "@"): self.init(abstract: bytes.dropFirst())
         default: return nil
-        }
-        path = bytes
-    }
-
-    func withSocketAddress<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
-        let length = MemoryLayout<sa_family_t>.size + path.count
-        return withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(length)) }
         }
     }
 }

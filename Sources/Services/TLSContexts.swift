@@ -227,6 +227,13 @@ func dateText(_ epochSeconds: Int64) -> String {
 }
 
 extension Timestamp {
+    /// `nil` outside the years 1677 to 2262.
+    init?(seconds: Int64) {
+        let (nanoseconds, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        guard !overflow else { return nil }
+        self.init(nanoseconds: nanoseconds)
+    }
+
     /// Whole seconds since 1970-01-01 UTC.
     var seconds: Int64 { nanoseconds / 1_000_000_000 }
 }

@@ -273,8 +273,8 @@ extension WriteProgress {
 /// The beginning of `struct tcp_info` (linux/tcp.h). Glibc's own is older and ends before `tcpi_bytes_acked`.
 private struct TCPInfo: Sendable {
     /// 8 one-byte fields, 24 of four bytes, and the two pacing rates.
-    private var before: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
-    private var more: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
+    private var skippedFirst: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
+    private var skippedNext: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
     var bytesAcknowledged: UInt64 = 0
 }
 

@@ -16,7 +16,7 @@ final class SlowReaders: Sendable {
             /// How many of them are released.
             var released = 0
             /// Encrypted bytes that wait in the channel.
-            var encrypted: Int
+            let encrypted: Int
             /// Bytes that the reader has taken.
             var takenBytes = 0
             var isCut = false

@@ -9,8 +9,6 @@ struct BoundTCPSocket: Sendable {
     /// The one that the system picked, when port 0 was asked for.
     let port: UInt16
 
-    private let address: ListenAddress
-
     /// - Parameters:
     ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
     ///   - sharesPort: whether another listener of this process, which shares too, holds an overlapping address now.
@@ -33,19 +31,7 @@ struct BoundTCPSocket: Sendable {
             close(descriptor)
             throw ListenError("\(address)", errno: error, port: address.port)
         }
-        return BoundTCPSocket(descriptor: descriptor, port: port, address: address)
-    }
-
-    /// A second descriptor of a socket that the service manager has passed: closing it leaves the socket as it is.
-    static func duplicate(_ inherited: InheritedSockets.Socket) throws(ListenError) -> CInt {
-        let descriptor = fcntl(inherited.descriptor, F_DUPFD_CLOEXEC, 3)
-        guard descriptor >= 0 else { throw ListenError("\(inherited)", SystemError.text(errno)) }
-        return descriptor
-    }
-
-    /// The kernel completes connections from now on.
-    func listen(backlog: Int32) throws(ListenError) {
-        guard Glibc.listen(descriptor, backlog) == 0 else { throw ListenError("\(address)", errno: errno, port: address.port) }
+        return BoundTCPSocket(descriptor: descriptor, port: port)
     }
 
     /// Whether another socket of this user that shares too may bind an overlapping address (socket(7), `SO_REUSEPORT`).

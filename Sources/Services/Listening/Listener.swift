@@ -202,7 +202,7 @@ extension Listener {
         _ address: ListenAddress, v6Only: Bool = false, sharesPort: Bool = false, inherited: InheritedSockets.Socket? = nil, setup: Setup
     ) throws(ListenError) -> Listener {
         if let inherited {
-            let descriptor = try BoundTCPSocket.duplicate(inherited)
+            let descriptor = try inherited.duplicate()
             return Listener(
                 name: address.description, port: address.port, socket: .bound(descriptor: descriptor), file: .none, isInherited: true,
                 setup: setup)
@@ -220,7 +220,7 @@ extension Listener {
         _ config: UnixSocketConfig, replacing ours: [UnixSocketFile] = [], inherited: InheritedSockets.Socket? = nil, setup: Setup
     ) throws(ListenError) -> Listener {
         if let inherited {
-            let descriptor = try BoundTCPSocket.duplicate(inherited)
+            let descriptor = try inherited.duplicate()
             return Listener(
                 name: config.path, port: nil, socket: .bound(descriptor: descriptor), file: .none, isInherited: true, setup: setup)
         }

@@ -26,6 +26,21 @@ final class SettingsInForce<Value: Sendable>: Sendable {
     func replace(with new: Value) { value.withLock { $0 = new } }
 }
 
+extension Listener {
+    /// Replaces the settings of connections accepted from now on.
+    /// - Parameters:
+    ///   - transport: that of the new settings.
+    ///   - accessChanged: whether open connections end after their current exchange.
+    func update<Value>(_ settings: SettingsInForce<Value>, to new: Value, _ transport: Transport, accessChanged: Bool) {
+        if accessChanged {
+            changeAccess { settings.replace(with: new) }
+        } else {
+            settings.replace(with: new)
+        }
+        metrics.show(transport)
+    }
+}
+
 /// The listeners of the configuration: opens, updates and closes them, and keeps the files of Unix sockets in place.
 final class Listeners: Part {
     fileprivate struct Running {
@@ -107,13 +122,13 @@ final class Listeners: Part {
     /// listener that is then given up.
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
         let (running, inherited, closed) = state.withLock { state in
-            // What fits no listener of the start would be in the way of others.
+            // A socket that no listener uses could keep another listener from binding its address.
             let closed = state.hasStarted ? [] : state.inherited.close(exceptFor: new.config.listeners)
             state.hasStarted = true
             return (state.running, state.inherited, closed)
         }
-        for warning in closed {
-            logger.warning("socket of the service manager fits no configured address and is closed", metadata: about(warning))
+        for socket in closed {
+            logger.warning("closed an inherited socket: no configured address uses it", metadata: about(socket))
         }
         let budget = DescriptorBudget(new.config, eventLoops: eventLoops)
         let sharing = running.filter { $0.mayOverlap(plan.opens) }
@@ -372,14 +387,5 @@ struct ShownListener: Sendable {
         DaemonStatus.Listener(
             name: listener.name, kind: kind, format: format, tls: tls.word, openConnections: listener.openConnections,
             certificateEnd: context?.certificate.flatMap { Timestamp(seconds: $0.notAfter) })
-    }
-}
-
-extension Timestamp {
-    /// `nil` beyond the year 2262, which is as good as never.
-    fileprivate init?(seconds: Int64) {
-        let (nanoseconds, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        guard !overflow else { return nil }
-        self.init(nanoseconds: nanoseconds)
     }
 }

@@ -99,16 +99,23 @@ struct TransportPipeline: Sendable {
     private static let plainHTTPAnswer = plainHTTPAnswer("")
 
     private static func plainHTTPAnswer(_ prefix: String) -> ByteBuffer {
-        let text = "\(prefix)this port speaks HTTPS; use https://\n"
-        return ByteBuffer(
-            string: """
-                HTTP/1.1 400 Bad Request\r
-                Content-Type: text/plain; charset=utf-8\r
-                Content-Length: \(text.utf8.count)\r
-                Connection: close\r
-                \r
-                \(text)
-                """)
+        ByteBuffer(string: PlainHTTPAnswer.badRequest("\(prefix)this port speaks HTTPS; use https://\n"))
+    }
+}
+
+/// Answers to a client that speaks plain HTTP on a port for another protocol.
+enum PlainHTTPAnswer {
+    /// A whole response with the status 400. The connection ends after it.
+    /// - Parameter text: its body.
+    static func badRequest(_ text: String) -> String {
+        """
+        HTTP/1.1 400 Bad Request\r
+        Content-Type: text/plain; charset=utf-8\r
+        Content-Length: \(text.utf8.count)\r
+        Connection: close\r
+        \r
+        \(text)
+        """
     }
 }
 

@@ -133,7 +133,7 @@ struct UnixSocketFile: Sendable {
     ) throws(ListenError) -> Entry {
         // bind(2) gives the file the mode of the socket, less the umask. So this mode tells the file from any other.
         let isMarked = fchmod(descriptor, Entry.mark) == 0
-        guard withSocketAddress(address, { Glibc.bind(descriptor, $0, $1) }) == 0 else {
+        guard UnixAddress(path: address).withSocketAddress({ Glibc.bind(descriptor, $0, $1) }) == 0 else {
             throw ListenError(path, bindFailure(errno, path: path))
         }
         guard let file = folder.entry(name), file.isSocket, file.user == geteuid(), !isMarked || file.isMarked else {
@@ -174,28 +174,16 @@ struct UnixSocketFile: Sendable {
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { return errno }
         defer { close(descriptor) }
-        return withSocketAddress("/proc/self/fd/\(entry.descriptor)") { connect(descriptor, $0, $1) } == 0 ? 0 : errno
+        let address = UnixAddress(path: "/proc/self/fd/\(entry.descriptor)")
+        return address.withSocketAddress { connect(descriptor, $0, $1) } == 0 ? 0 : errno
     }
 
     // MARK: - Paths
 
-    /// `sun_path` has 108 bytes, with the final NUL (unix(7)).
-    private static let maxPathLength = 107
-
     private static func requireUsable(_ path: String) throws(ListenError) {
         guard !path.isEmpty, !path.utf8.contains(0), path.utf8.last != UInt8(ascii: "/") else { throw ListenError(path, "not a path") }
-        guard path.utf8.count <= maxPathLength else {
-            throw ListenError(path, "the path is too long for a Unix socket (at most \(maxPathLength) bytes)")
-        }
-    }
-
-    private static func withSocketAddress(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt) -> CInt {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        // `requireUsable` has checked the length; the rest of `sun_path` stays zero.
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix(maxPathLength)) }
-        return withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+        guard path.utf8.count <= UnixAddress.maxPathLength else {
+            throw ListenError(path, "the path is too long for a Unix socket (at most \(UnixAddress.maxPathLength) bytes)")
         }
     }
 
@@ -205,6 +193,30 @@ struct UnixSocketFile: Sendable {
         case EROFS: "\(FilePath(path).folder) is on a read-only file system"
         case EADDRINUSE: "another file came there in the meantime; it is left alone"
         default: SystemError.text(errno)
+        }
+    }
+}
+
+/// The address of a Unix socket (unix(7)).
+struct UnixAddress: Equatable, Sendable {
+    /// `sun_path` has 108 bytes, with the final NUL.
+    static let maxPathLength = 107
+
+    private let path: [UInt8]
+
+    /// - Parameter path: a longer one than `maxPathLength` is cut.
+    init(path: String) { self.path = path.utf8.prefix(Self.maxPathLength) + [0] }
+
+    /// A name in the kernel's own table, which is not a file. A longer one than `maxPathLength` is cut.
+    init(abstract name: some Sequence<UInt8>) { path = [0] + name.prefix(Self.maxPathLength) }
+
+    func withSocketAddress<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
+        let length = MemoryLayout<sa_family_t>.size + path.count
+        return withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(length)) }
         }
     }
 }

@@ -46,9 +46,9 @@ final class TargetClient {
     func timeOut() {
         guard let poll else { return }
         let phase = connection?.phase
-        let certain = connection?.close()
+        let knownFailure = connection?.close()
         release(nil)
-        finish(.failure(certain ?? poll.timedOut(after: polled.target.timeout, phase)))
+        finish(.failure(knownFailure ?? poll.timedOut(after: polled.target.timeout, phase)))
     }
 
     /// Closes every connection. A poll under way ends and reports nothing. Do not call any method afterwards.

@@ -9,7 +9,7 @@ final class TargetLoop {
     typealias Record = @Sendable (PollOutcome, Duration) -> PollOutcome
 
     private enum State {
-        /// The alarm is the begin of the next poll.
+        /// The alarm is the start of the next poll.
         case waiting
         /// The alarm is the poll's deadline.
         case polling
@@ -162,7 +162,7 @@ final class AlarmClock: NIOScheduledCallbackHandler {
             self.ring = ring
         }
 
-        /// It rings no more, and keeps nothing alive.
+        /// The alarm does not ring again. Releases its closure.
         func stop() {
             moment = nil
             ring = nil
@@ -185,7 +185,7 @@ final class AlarmClock: NIOScheduledCallbackHandler {
         alarm.moment = moment
         if alarms[moment]?.append(alarm) == nil {
             alarms[moment] = [alarm]
-            moments.insert(moment, at: moments.firstIndex(after: moment))
+            moments.insert(moment, at: moments.insertionIndex(of: moment))
         }
         schedule()
     }
@@ -216,8 +216,8 @@ final class AlarmClock: NIOScheduledCallbackHandler {
 }
 
 extension [NIODeadline] {
-    /// Where `moment` belongs in an array that is in order.
-    fileprivate func firstIndex(after moment: NIODeadline) -> Int {
+    /// Where `moment` belongs in this array, which is in order and does not contain it.
+    fileprivate func insertionIndex(of moment: NIODeadline) -> Int {
         var range = startIndex..<endIndex
         while !range.isEmpty {
             let middle = range.lowerBound + range.count / 2

@@ -16,12 +16,12 @@ final class FirstReadHandler: ChannelInboundHandler {
     private let decoding: PushDecoding
     private let connections: OpenConnections
     private let settings: () -> ReceiverSettings
-    private let goOn: GoOn
+    private let makePipeline: MakePipeline
     /// For one connection after another.
     private var buffer = ByteBufferAllocator().buffer(capacity: readSize)
 
     /// Makes the pipeline of a connection whose first read has stopped somewhere.
-    typealias GoOn =
+    typealias MakePipeline =
         @Sendable (
             _ channel: any Channel, _ settings: ReceiverSettings, _ stream: PushStream, _ stop: PushStream.Stop
         ) throws -> Void
@@ -29,13 +29,13 @@ final class FirstReadHandler: ChannelInboundHandler {
     /// - Parameter settings: those in force now.
     init(
         _ destination: PushStream.Destination, decoding: PushDecoding, connections: OpenConnections,
-        settings: @escaping () -> ReceiverSettings, goOn: @escaping GoOn
+        settings: @escaping () -> ReceiverSettings, makePipeline: @escaping MakePipeline
     ) {
         self.destination = destination
         self.decoding = decoding
         self.connections = connections
         self.settings = settings
-        self.goOn = goOn
+        self.makePipeline = makePipeline
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
@@ -58,7 +58,7 @@ final class FirstReadHandler: ChannelInboundHandler {
             }
             if count > 0 { stop = apply(to: &stream, connection, context) }
         }
-        connections.keep({ [goOn, stream, stop] in try goOn($0, settings, stream, stop) }, for: connection)
+        connections.keep({ [makePipeline, stream, stop] in try makePipeline($0, settings, stream, stop) }, for: connection)
         context.fireChannelRead(data)
     }
 

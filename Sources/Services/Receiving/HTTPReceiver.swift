@@ -83,9 +83,7 @@ final class HTTPReceiver: ServedListener {
         _ channel: any Channel, _ settings: HTTPReceiverSettings, _ parts: HTTPServerParts, _ destination: PushExchange.Destination,
         onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
-        // One read takes an ordinary push whole; a large one is not read in a thousand pieces.
-        let allocator = AdaptiveRecvByteBufferAllocator(minimum: 4 << 10, initial: 32 << 10, maximum: 256 << 10)
-        try HTTPServerHandler.setOptions(of: channel, allocator: allocator, reads: 2)
+        try HTTPServerHandler.setOptions(of: channel, allocator: PushReads.allocator, reads: PushReads.inARow)
         let transport = TransportPipeline(
             transport: settings.transport, inside: .http, plainHTTPPrefix: "error: ", handshakeTimeout: settings.handshakeTimeout,
             firstByteTimeout: settings.timeouts.head, onHandshake: onHandshake, closeTimeout: settings.timeouts.write)
@@ -103,13 +101,8 @@ final class HTTPReceiver: ServedListener {
 extension HTTPReceiver {
     /// As `ServedListener` says; the next request of an open connection gets the new limits of messages.
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
-        let settings = new.httpReceiverSettings
-        if plan.changesReceiverAccess {
-            listener.changeAccess { self.settings.replace(with: settings) }
-        } else {
-            self.settings.replace(with: settings)
-        }
+        let new = new.httpReceiverSettings
+        listener.update(settings, to: new, new.transport, accessChanged: plan.changesReceiverAccess)
         limit.set(maxConnections)
-        listener.metrics.show(settings.transport)
     }
 }

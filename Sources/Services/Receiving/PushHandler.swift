@@ -10,20 +10,20 @@ final class PushHandler: ChannelDuplexHandler {
     typealias OutboundOut = ByteBuffer
 
     /// What the receiver's connections share.
-    struct Surroundings: Sendable {
+    struct Shared: Sendable {
         let decoding: PushDecoding
         /// What incomplete messages may take together.
         let inflight: ByteBudget
         let log: ConnectionLog
     }
 
-    private let surroundings: Surroundings
+    private let shared: Shared
     private let times: PushStateMachine.Times
     private var machine: PushStateMachine
     /// `nil` once a message was refused, or the connection has ended: what it holds is freed then.
     private var stream: PushStream?
     /// Why the first read stopped, until the connection is active.
-    private var begun: PushStream.Stop?
+    private var firstStop: PushStream.Stop?
     /// The message that is about to be decoded elsewhere, and the size of the one that is.
     private var large: UndecodedPush?
     private var largeSize = 0
@@ -38,12 +38,12 @@ final class PushHandler: ChannelDuplexHandler {
     /// `nil` once the connection is gone; its complete messages are applied nevertheless.
     private var context: ChannelHandlerContext?
 
-    /// - Parameter begun: where the first read of the connection stopped, if there was one.
-    init(_ stream: PushStream, _ surroundings: Surroundings, times: PushStateMachine.Times, begun: PushStream.Stop? = nil) {
+    /// - Parameter firstStop: why the first read of the connection stopped, if `FirstReadHandler` made one.
+    init(_ stream: PushStream, _ shared: Shared, times: PushStateMachine.Times, firstStop: PushStream.Stop? = nil) {
         self.stream = stream
-        self.surroundings = surroundings
+        self.shared = shared
         self.times = times
-        self.begun = begun
+        self.firstStop = firstStop
         machine = PushStateMachine(times: times, at: .now())
     }
 
@@ -52,7 +52,7 @@ final class PushHandler: ChannelDuplexHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         channel = context.channel
-        turns = surroundings.decoding.turns[context.eventLoop]
+        turns = shared.decoding.turns[context.eventLoop]
         timer = DeadlineTimer(eventLoop: context.eventLoop) { [unowned self] in perform(machine.deadlinePassed(at: now)) }
         machine = PushStateMachine(times: times, at: now)
         if context.channel.isActive { start() }
@@ -113,7 +113,7 @@ final class PushHandler: ChannelDuplexHandler {
             // Every complete message stays applied; whether the last one is whole the decoder knows.
             perform(machine.inputClosed())
         } else {
-            surroundings.log.failed(error, peer: context.channel)
+            shared.log.failed(error, peer: context.channel)
             perform(machine.failed())
         }
     }
@@ -126,10 +126,10 @@ final class PushHandler: ChannelDuplexHandler {
     private var now: NIODeadline { channel?.eventLoop.now ?? .now() }
 
     private func start() {
-        guard let begun else { return perform(.none) }
-        self.begun = nil
+        guard let firstStop else { return perform(.none) }
+        self.firstStop = nil
         _ = machine.received(0, at: now)
-        stopped(begun, applied: false)
+        stopped(firstStop, applied: false)
     }
 
     private func channelLost() {
@@ -196,7 +196,7 @@ final class PushHandler: ChannelDuplexHandler {
         }
         let (destination, format, eventLoop) = (stream.destination, stream.format, channel.eventLoop)
         let this = NIOLoopBound(self, eventLoop: eventLoop)
-        surroundings.decoding.largeMessages.run(cost: destination.cost(of: message)) {
+        shared.decoding.largeMessages.run(cost: destination.cost(of: message)) {
             let rejection = destination.apply(message, format, from: sender)
             eventLoop.execute { this.value.decodedElsewhere(rejection) }
         }
@@ -232,7 +232,7 @@ final class PushHandler: ChannelDuplexHandler {
     private func report(_ rejection: Rejection) {
         guard let channel, var stream else { return }
         stream.destination.metrics.countRejected(rejection)
-        surroundings.log.write(
+        shared.log.write(
             .warning, "message refused", peer: stream.sender(of: channel).description,
             [LogKey.reason: "\(rejection.reason.rawValue)", LogKey.error: "\(rejection.line)"])
     }
@@ -242,9 +242,9 @@ final class PushHandler: ChannelDuplexHandler {
     private func reserve() -> Rejection? {
         let held = (stream?.heldBytes ?? 0) + largeSize
         if held > reserved {
-            guard surroundings.inflight.reserve(held - reserved) else { return .tooMuchInFlight(limit: surroundings.inflight.limit) }
+            guard shared.inflight.reserve(held - reserved) else { return .tooMuchInFlight(limit: shared.inflight.limit) }
         } else {
-            surroundings.inflight.release(reserved - held)
+            shared.inflight.release(reserved - held)
         }
         reserved = held
         return nil
@@ -255,14 +255,6 @@ extension Rejection {
     /// What the sender is told: one line, or the same as the body of a response.
     fileprivate var answer: String {
         let text = "error: \(line)\n"
-        guard case .wrongFormat(.http, _) = self else { return text }
-        return """
-            HTTP/1.1 400 Bad Request\r
-            Content-Type: text/plain; charset=utf-8\r
-            Content-Length: \(text.utf8.count)\r
-            Connection: close\r
-            \r
-            \(text)
-            """
+        return if case .wrongFormat(.http, _) = self { PlainHTTPAnswer.badRequest(text) } else { text }
     }
 }

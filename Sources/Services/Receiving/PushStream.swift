@@ -68,7 +68,7 @@ struct PushStream: Sendable {
     /// Applies complete messages, at least one if there is one, until more bytes are needed or the turn is over.
     /// - Returns: why it stopped, and whether a message was applied.
     mutating func applyComplete(in turn: EventLoopTurns.Turn, of channel: any Channel) -> (stop: Stop, applied: Bool) {
-        if let refusal { return (.rejected(rejectionOfHTTP ?? refusal), false) }
+        if let refusal { return (.rejected(takeRejectionOfHTTP() ?? refusal), false) }
         var applied = false
         do throws(Rejection) {
             while let message = try decoder.next() {
@@ -85,16 +85,14 @@ struct PushStream: Sendable {
         }
     }
 
-    /// HTTP is answered in HTTP, whatever else would be refused.
-    private var rejectionOfHTTP: Rejection? {
-        mutating get {
-            do throws(Rejection) {
-                _ = try decoder.next()
-            } catch {
-                if case .wrongFormat(.http, _) = error { return error }
-            }
-            return nil
+    /// Decodes what has come, and finds out whether it is an HTTP request: that gets an answer in HTTP, whatever the refusal is.
+    private mutating func takeRejectionOfHTTP() -> Rejection? {
+        do throws(Rejection) {
+            _ = try decoder.next()
+        } catch {
+            if case .wrongFormat(.http, _) = error { return error }
         }
+        return nil
     }
 
     /// Sets the peer from a connection without TLS, so that `sender` need not look for its socket again: that costs more than a small push.

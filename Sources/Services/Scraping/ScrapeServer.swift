@@ -10,7 +10,7 @@ struct ScrapeSettings: Sendable {
     var transport: Transport
     /// For a TLS handshake.
     var handshakeTimeout: TimeAmount
-    /// For a request's head, from its first byte; of a new connection from its begin.
+    /// For a request's head, from its first byte; of a new connection, from its start.
     var headerTimeout: TimeAmount
     /// For a kept connection without a request.
     var idleTimeout: TimeAmount
@@ -140,12 +140,7 @@ final class ScrapeListener: ServedListener {
     /// For connections accepted from now on.
     /// - Parameter accessChanged: open ones end after their current exchange.
     func update(_ settings: ScrapeSettings, accessChanged: Bool) {
-        if accessChanged {
-            listener.changeAccess { self.settings.replace(with: settings) }
-        } else {
-            self.settings.replace(with: settings)
-        }
-        listener.metrics.show(settings.transport)
+        listener.update(self.settings, to: settings, settings.transport, accessChanged: accessChanged)
     }
 
     /// Stops listening, lets exchanges in flight finish, and closes what is left at the deadline.
