@@ -24,7 +24,7 @@ enum OpenFileLimit {
 /// How many connections each side may have, so that pushers cannot take the descriptors that scrapes need, nor the other way round.
 /// Descriptors for polls, files and the program itself are set aside first.
 struct DescriptorBudget: Equatable {
-    /// What a configuration asks for.
+    /// The connections that a configuration allows.
     struct Demand: Equatable {
         /// `max_connections`, of all scrape listeners together.
         var scrape: Int
@@ -43,7 +43,7 @@ struct DescriptorBudget: Equatable {
     let scrape: Int
     /// Open connections of each receiver; at least 1.
     let perReceiver: Int
-    /// Why these are less than what was asked for; `nil` when they are not.
+    /// Why fewer connections are allowed than configured; `nil` when all are.
     let warning: String?
 
     /// - Parameter limit: of open descriptors.
@@ -57,7 +57,7 @@ struct DescriptorBudget: Equatable {
             warning = nil
             return
         }
-        // Each side has half; what one does not need is the other's.
+        // Each side gets half, and what the other does not need.
         scrape = max(1, min(demand.scrape, max(free / 2, free - wantedByReceivers)))
         perReceiver = max(1, min(demand.perReceiver, (free - scrape) / max(demand.receivers, 1)))
         let needed = reserve + demand.scrape + wantedByReceivers
@@ -68,7 +68,7 @@ struct DescriptorBudget: Equatable {
             + "systemd unit, ulimit -n)"
     }
 
-    /// Descriptors that are for no connection of a peer.
+    /// Descriptors that are not for connections of peers.
     private static func reserve(_ demand: Demand) -> Int {
         // Standard streams, the watcher of files, sockets for name look-ups and systemd, and the files that a reload or a scrape opens.
         let program = 20

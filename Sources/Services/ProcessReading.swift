@@ -1,12 +1,12 @@
 import Glibc
 import Proxy
 
-/// Reads what Linux says of this process (proc(5)). Takes up to a few hundred microseconds with many open descriptors.
+/// Reads Linux's figures of this process (proc(5)). Takes up to a few hundred microseconds with many open descriptors.
 enum ProcessReading {
-    /// `nil` when `/proc` does not say what is expected.
+    /// `nil` when `/proc` has not the expected form.
     @Sendable static func now() -> ProcessFigures? {
         guard let stat = text(of: "/proc/self/stat"), let nameEnd = stat.lastIndex(of: ")") else { return nil }
-        // The name may hold anything, so the fields are counted from behind it: state is the third.
+        // The name may contain spaces and brackets, so count the fields after it. The first of them, the state, has the number 3.
         let fields = stat[stat.index(after: nameEnd)...].split(separator: " ")
         func field(_ number: Int) -> Int? { number - 3 < fields.count ? Int(fields[number - 3]) : nil }
         guard let userTicks = field(14), let systemTicks = field(15), let threads = field(20), let startTicks = field(22),
@@ -32,7 +32,7 @@ enum ProcessReading {
         defer { closedir(folder) }
         var count = 0
         while readdir(folder) != nil { count += 1 }
-        // Neither `.` and `..` nor the descriptor of this very reading.
+        // Without `.`, `..` and the descriptor of this folder.
         return max(count - 3, 0)
     }
 
@@ -51,7 +51,7 @@ enum ProcessReading {
     }
 }
 
-/// How many cores this process may use: what the scheduler lets it run on, and what its control groups grant.
+/// How many cores this process may use, by its affinity mask and the quotas of its control groups.
 enum AvailableCores {
     /// At least one. A quota of one and a half cores counts as two. Reads a few small files: call it once.
     static func count() -> Int {

@@ -14,23 +14,23 @@ public func serve(configFile: String, logger: Logger) async throws {
     let inherited = InheritedSockets.take()
     for warning in inherited.warnings { logger.warning("\(warning)") }
     let notifier = ServiceNotifier.take(logger: logger)
-    // A peer that is gone must be an error of one write, not the end of the process.
+    // Writing to a closed connection must fail with an error, not end the process.
     signal(SIGPIPE, SIG_IGN)
-    // Until it is trapped; what has changed by then is noticed anyway.
+    // Ignored until the handler is installed. The watcher finds changes from before that.
     signal(SIGHUP, SIG_IGN)
     let changes = ConfigChanges(logger: logger)
     defer { changes.stop() }
     let loader = ConfigLoader(file: configFile)
     let reading = loader.read()
     let loaded = try reading.result.get()
-    // After the watcher, whose descriptor must be a small one.
+    // After the watcher, whose descriptor must be below 1024.
     if OpenFileLimit.raise() == nil { logger.warning("cannot raise the limit of open files") }
     let daemon = Daemon(loaded, inherited: inherited, logger: logger)
     let reloader = Reloader(
         ReloadableDaemon(daemon: daemon, loader: loader, changes: changes, notifier: notifier), metrics: daemon.metrics.reloads,
         logger: logger)
     daemon.lifecycle.setReloader(reloader)
-    // From here on a signal waits until it is taken below.
+    // From here on signals are queued until the loop below takes them.
     let signals = try Signals([SIGTERM, SIGINT, SIGHUP])
     logger.info("starting", metadata: [LogKey.version: "\(ProgramVersion.current)", LogKey.file: "\(loaded.origin.file)"])
     do throws(ConfigProblems) {
@@ -48,7 +48,7 @@ public func serve(configFile: String, logger: Logger) async throws {
             await daemon.status
         }
     }
-    // What has changed since it was read is noticed now.
+    // Reports changes since the files were read.
     changes.watch(reading.files)
     // A stop does not wait for a reload: each has a task of its own.
     let watching = Task {
@@ -70,7 +70,7 @@ public func serve(configFile: String, logger: Logger) async throws {
     logger.info("stopped")
 }
 
-/// Reads with the loader, off the event loops, and runs what it reads on the daemon.
+/// Reads with the loader, on a thread of the daemon, and applies the configuration to the daemon.
 private struct ReloadableDaemon: Reloadable {
     let daemon: Daemon
     let loader: ConfigLoader
@@ -95,14 +95,14 @@ private struct ReloadableDaemon: Reloadable {
     func watch(_ files: [String: FileWatcher.Reading]) { changes.watch(files) }
 }
 
-/// Changes of the watched files, one after another, for the reloader.
+/// Changes of the watched files, in order, for the reloader.
 struct ConfigChanges: Sendable {
-    /// Changed paths; changes that were not taken yet are replaced by the last one.
+    /// Sets of changed paths. A newer set replaces one that was not taken yet: each reload reads all files.
     let changes: AsyncStream<Set<String>>
-    /// `nil` when there is no thread or descriptor to be had.
+    /// `nil` if the system has no thread or descriptor for it.
     private let watcher: FileWatcher?
 
-    /// To be made before sockets take the descriptors below 1024, which libinotifytools needs one of.
+    /// Call it before sockets take the descriptors below 1024: libinotifytools needs one of them.
     init(logger: Logger) {
         let (stream, continuation) = AsyncStream.makeStream(of: Set<String>.self, bufferingPolicy: .bufferingNewest(1))
         changes = stream
@@ -133,7 +133,7 @@ struct Signals: Sendable {
     let received: AsyncStream<CInt>
     private let thread = NIOThreadPool(numberOfThreads: 1)
 
-    /// - Throws: when there is no descriptor to be had.
+    /// - Throws: when the system has no descriptor for it.
     init(_ numbers: [CInt]) throws(SignalError) {
         let descriptor = csignals_trap(numbers, CInt(numbers.count))
         guard descriptor >= 0 else { throw SignalError(reason: SystemError.text(errno)) }

@@ -5,23 +5,23 @@ import Proxy
 
 /// Reports the state of the program to the service manager (sd_notify(3)). Without `NOTIFY_SOCKET`, nothing is sent.
 ///
-/// A socket that is gone, or that takes nothing for a while, does no harm: the message is lost.
+/// If the socket is gone, or full for two seconds, the message is lost.
 final class ServiceNotifier: Sendable {
     /// Where messages go; `nil` when none are sent.
     private let address: UnixAddress?
     private let descriptor: CInt
-    /// Sends one message after another: a full socket is waited for.
+    /// Sends the messages in order, because sending to a full socket blocks.
     private let thread = NIOThreadPool(numberOfThreads: 1)
     /// The time between two messages to the watchdog; `nil` without one.
     private let watchdogPeriod: Duration?
     private let logger: Logger
 
-    /// How often the text of the status is compared with what was sent.
+    /// How often the status is compared with the last one that was sent.
     private static let statusPeriod = Duration.seconds(10)
-    /// How long a full socket is waited for, in seconds.
+    /// The longest wait for a full socket, in seconds.
     private static let sendTimeout = 2
 
-    /// Takes what the environment says, and removes the variables. Called once, before other threads read the environment.
+    /// Reads the environment variables and removes them. Called once, before other threads read the environment.
     static func take(logger: Logger) -> ServiceNotifier {
         let names = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
         let values = names.map { getenv($0).map { String(cString: $0) } }
@@ -30,7 +30,7 @@ final class ServiceNotifier: Sendable {
         if let socket = values[0], !socket.isEmpty {
             address = UnixAddress(notifySocket: socket)
             if address == nil {
-                logger.warning("NOTIFY_SOCKET is neither a path nor an abstract socket: the service manager is not told anything")
+                logger.warning("NOTIFY_SOCKET is neither a path nor an abstract socket: no messages are sent to the service manager")
             }
         }
         return ServiceNotifier(address, watchdog: WatchdogTime(microseconds: values[1], process: values[2]), logger: logger)
@@ -70,11 +70,12 @@ final class ServiceNotifier: Sendable {
             let sent = message.withUTF8 { bytes in
                 address.withSocketAddress { sendto(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL), $0, $1) }
             }
-            if sent < 0 { logger.debug("the service manager takes no message", metadata: [LogKey.error: "\(SystemError.text(errno))"]) }
+            guard sent < 0 else { return }
+            logger.debug("cannot send a message to the service manager", metadata: [LogKey.error: "\(SystemError.text(errno))"])
         }
     }
 
-    /// A status is one line: what follows a newline would be another message.
+    /// The status as one line: a newline would begin another assignment.
     private static func line(_ text: String) -> String { PrintableText(text).text }
 
     // MARK: - Watchdog
@@ -99,11 +100,11 @@ final class ServiceNotifier: Sendable {
                 }
             }
             group.addTask {
-                var told = await status()
+                var sent = await status()
                 while (try? await Task.sleep(for: Self.statusPeriod)) != nil {
                     let now = await status()
-                    if now != told { await self.send("STATUS=\(Self.line(now))") }
-                    told = now
+                    if now != sent { await self.send("STATUS=\(Self.line(now))") }
+                    sent = now
                 }
             }
         }

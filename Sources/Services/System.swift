@@ -90,7 +90,7 @@ func readFile(_ path: String, limit: Int) throws(FileReadError) -> FileReading {
 
 /// Users and groups of this machine. Looking one up may read a file or ask a server: it blocks.
 enum SystemAccounts {
-    /// The number of a user.
+    /// The number of the user with this name.
     static func user(_ name: String) throws(UnknownSystemAccount) -> uid_t {
         try look("user", name) { buffer, size in
             var entry = passwd()
@@ -100,7 +100,7 @@ enum SystemAccounts {
         }
     }
 
-    /// The number of a group.
+    /// The number of the group with this name.
     static func group(_ name: String) throws(UnknownSystemAccount) -> gid_t {
         try look("group", name) { buffer, size in
             var entry = Glibc.group()
@@ -126,11 +126,11 @@ enum SystemAccounts {
     }
 }
 
-/// A name that the system does not know, or cannot tell of.
+/// Why a user or group could not be found.
 struct UnknownSystemAccount: Error, CustomStringConvertible {
     let description: String
 
-    /// Not found is 0 or one of several errors, as the system likes it (getpwnam_r(3)).
+    /// A missing name is reported as 0 or as one of several errors (getpwnam_r(3)).
     fileprivate init(_ kind: String, _ name: String, _ error: CInt) {
         switch error {
         case 0, ENOENT, ESRCH, EBADF, EPERM: description = "unknown \(kind) \(name)"
@@ -141,7 +141,7 @@ struct UnknownSystemAccount: Error, CustomStringConvertible {
 
 extension Owners {
     /// The owners of a configuration. Blocks.
-    /// - Throws: every account that the system does not know, at its place.
+    /// - Throws: every account that the system does not know, at its position.
     init(_ loaded: LoadedConfig) throws(ConfigProblems) {
         do throws(UnknownAccounts) {
             self = try Owners(loaded.config.receiver.owners, user: SystemAccounts.user, group: SystemAccounts.group)

@@ -3,7 +3,7 @@ import NIOCore
 import Proxy
 import TLS
 
-/// What is logged about single connections of one listener: few lines, whatever peers do.
+/// Logs events of single connections of one listener: few lines, whatever peers do.
 final class ConnectionLog: Sendable {
     private let logger: Logger
     private let limiter: LogLimiter
@@ -36,8 +36,8 @@ final class ConnectionLog: Sendable {
         logger.log(level: level, message(), metadata: metadata)
     }
 
-    /// For `errorCaught`: TLS failures are told at `info`, since a scanner can cause them; a reset is not worth more than `debug`. How
-    /// handshakes fail is told by `HandshakeLog`, with the words for people at `debug`.
+    /// Logs an error of a pipeline: failures of TLS at `info`, because a scanner can cause them; a reset at `debug`. `HandshakeLog` counts
+    /// and logs failed handshakes; their full text is logged here at `debug`.
     func failed(_ error: any Error, peer channel: any Channel) {
         switch error {
         case let error as TLSError where error.endsHandshake:
@@ -72,7 +72,7 @@ struct HandshakeLog: Sendable {
         guard let suppressed = limiters[failure]?.admit(at: now) else { return }
         var metadata: Logger.Metadata = [LogKey.reason: "\(failure.word)", LogKey.peer: "\(peerName(of: channel))"]
         if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
-        // A scanner can cause it, so it is no warning.
+        // A scanner can cause it, so it is not a warning.
         logger.info("TLS handshake failed", metadata: metadata)
     }
 }

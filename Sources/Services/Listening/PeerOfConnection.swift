@@ -2,7 +2,7 @@ import Glibc
 import NIOCore
 import Proxy
 
-/// The other end, for the log: its address, or its process where it came through a Unix socket. Called on the channel's event loop.
+/// The peer of a connection for the log: its address, or its process for a Unix socket. Called on the channel's event loop.
 func peerName(of channel: any Channel) -> String { Sender(peer: Sender.Peer(of: channel)).description }
 
 extension Sender.Peer {
@@ -45,7 +45,7 @@ extension Sender.Peer {
 }
 
 extension PeerProcess {
-    /// `nil` for a socket that is no connected Unix socket.
+    /// `nil` for a socket that is not a connected Unix socket.
     fileprivate init?(descriptor: CInt) {
         var credentials = Credentials()
         var length = socklen_t(MemoryLayout<Credentials>.size)

@@ -2,14 +2,14 @@ import CFiles
 import Glibc
 import Proxy
 
-/// Which file it is, whatever it is called.
+/// Identifies a file, whatever its name.
 struct FileIdentity: Equatable, Sendable {
     let device: UInt64
     let inode: UInt64
 }
 
 extension UnixSocketFile {
-    /// A folder, open: the same one whatever happens to its path.
+    /// An open folder. It stays the same one if its path changes.
     final class Folder: Sendable {
         let path: String
         let descriptor: CInt
@@ -37,21 +37,21 @@ extension UnixSocketFile {
             return (Folder(path: path, descriptor: descriptor), parts.name)
         }
 
-        /// - Returns: `nil` with an `errno` when it cannot be opened.
+        /// - Returns: `nil`, and sets `errno`, if it cannot be opened.
         func entry(_ name: String) -> Entry? { Entry(cfiles_open_entry(descriptor, name)) }
 
         /// A path to an entry of this very folder, of a length that always fits a socket's address.
         func path(to name: String) -> String { "/proc/self/fd/\(descriptor)/\(name)" }
 
-        /// Removes an entry, unless it is another file than expected. What stands there instead keeps its name.
-        /// - Returns: whether it was removed; otherwise there is an `errno`.
+        /// Removes an entry, unless another file has its name.
+        /// - Returns: whether it was removed. If not, `errno` is set.
         @discardableResult
         func remove(_ name: String, ifItIs identity: FileIdentity) -> Bool {
             guard entry(name)?.identity == identity else {
                 errno = ENOENT
                 return false
             }
-            // It may be replaced at any moment: moved aside it can be looked at and removed as one.
+            // Another process may replace the entry at any moment. Under a new name it can be checked and then removed.
             let aside = Self.temporaryName()
             guard cfiles_move(descriptor, name, aside) == 0 else { return false }
             guard entry(aside)?.identity == identity else {
@@ -66,9 +66,9 @@ extension UnixSocketFile {
         static func temporaryName() -> String { ".exporter-proxy-\(String(UInt64.random(in: .min ... .max), radix: 36))" }
     }
 
-    /// One file, open by name only: the same one whatever happens to its path.
+    /// One file, opened with O_PATH. It stays the same one if its path changes.
     final class Entry {
-        /// The mode of a socket that was just bound: no file of another origin has it.
+        /// The mode of a socket that was just bound. Other files do not have it.
         static let mark: mode_t = 0o1000
 
         let descriptor: CInt
@@ -125,7 +125,7 @@ extension UnixSocketFile {
                         key: user != nil ? "unix_socket_user" : "unix_socket_group")
                 }
             }
-            // After the owner, whose change may clear bits of the mode. The umask does not count here.
+            // After the owner, because a change of owner may clear bits of the mode. The umask does not apply here.
             guard cfiles_set_mode(file.descriptor, mode_t(mode)) == 0 else {
                 throw ListenError(address, "cannot set the mode of the socket: \(SystemError.text(errno))")
             }

@@ -5,8 +5,7 @@ import Proxy
 /// The file of a Unix socket that this process has made: its owner, its mode, and its removal while it is still the same file.
 ///
 /// The folder may belong to another user, who can rename, remove and replace everything in it at any moment. So the folder is opened once,
-/// and everything happens on descriptors: no owner or mode is changed through a path, and nothing that came in the meantime is replaced or
-/// removed.
+/// and all calls use descriptors: no owner or mode is changed through a path, and a file that appears meanwhile is not replaced or removed.
 struct UnixSocketFile: Sendable {
     let path: String
     private let folder: Folder
@@ -16,13 +15,13 @@ struct UnixSocketFile: Sendable {
     /// Removes the file, unless another one has taken its place.
     func remove() { folder.remove(name, ifItIs: identity) }
 
-    /// Whether nothing stands at the path any more. Blocks.
+    /// Whether no file is at the path any more. Blocks.
     var isGone: Bool {
         var status = stat()
         return lstat(path, &status) != 0 && (errno == ENOENT || errno == ENOTDIR)
     }
 
-    /// What is wrong that can be told without touching the file system: user, group, and the length of the path.
+    /// Errors that can be found without the file system: user, group, and the length of the path.
     static func faults(in config: UnixSocketConfig) -> [ListenError] {
         var user = config
         user.group = .current
@@ -44,7 +43,8 @@ struct UnixSocketFile: Sendable {
         }
     }
 
-    /// What a start would fail at now, but perhaps not later: a folder that a service manager makes, a file of another kind.
+    /// Problems that would make a start fail now, but perhaps not later: a missing folder that a service manager makes, a file of another
+    /// kind.
     static func warnings(_ loaded: LoadedConfig) -> [ConfigProblem] {
         guard let socket = loaded.config.receiver.unixSocket else { return [] }
         do throws(ListenError) {
@@ -59,9 +59,9 @@ struct UnixSocketFile: Sendable {
 
     /// Makes a bound socket with its owner and mode. Clients cannot connect before it listens.
     ///
-    /// Where nothing stands at the path the socket is bound there, so that `ss` shows the path. Where the file of a running listener stands
-    /// the socket is bound beside it, so that no client finds the path empty.
-    /// - Parameter ours: files of running listeners, which may be there and are to be replaced.
+    /// If the path is free, the socket is bound there, so that `ss` shows the path. If the file of a running listener is there, the socket
+    /// is bound beside it, so that no client finds the path empty.
+    /// - Parameter ours: files of running listeners. The new socket may replace one of them.
     static func bind(_ config: UnixSocketConfig, replacing ours: [UnixSocketFile] = []) throws(ListenError) -> Pending {
         try requireUsable(config.path)
         let owner = try Owner(config)
@@ -98,13 +98,13 @@ struct UnixSocketFile: Sendable {
         fileprivate let path: String
         fileprivate let folder: Folder
         fileprivate let name: String
-        /// Where the socket was bound: `name`, or a name beside it.
+        /// The name under which the socket was bound: `name`, or a temporary one.
         fileprivate let boundName: String
         fileprivate let identity: FileIdentity
         /// The file that is to be replaced.
         fileprivate let replaced: FileIdentity?
 
-        /// Puts the file where clients look for it; takes the place of the file that it replaces in one step.
+        /// Moves the file to the configured path. It replaces the old file in one step.
         func publish() throws(ListenError) -> UnixSocketFile {
             let file = UnixSocketFile(path: path, folder: folder, name: name, identity: identity)
             guard folder.entry(boundName)?.identity == identity else { throw ListenError(path, "the socket file has vanished") }
@@ -131,7 +131,7 @@ struct UnixSocketFile: Sendable {
     private static func bind(
         _ descriptor: CInt, to address: String, name: String, in folder: Folder, _ path: String
     ) throws(ListenError) -> Entry {
-        // bind(2) gives the file the mode of the socket, less the umask. So this mode tells the file from any other.
+        // bind(2) gives the file the mode of the socket, less the umask. No other file has this mode.
         let isMarked = fchmod(descriptor, Entry.mark) == 0
         guard UnixAddress(path: address).withSocketAddress({ Glibc.bind(descriptor, $0, $1) }) == 0 else {
             throw ListenError(path, bindFailure(errno, path: path))
@@ -142,9 +142,9 @@ struct UnixSocketFile: Sendable {
         return file
     }
 
-    // MARK: - What is there already
+    // MARK: - Existing files
 
-    /// - Returns: the socket that is there; `nil` when nothing is.
+    /// - Returns: the socket that is there; `nil` without a file.
     private static func socketOrNothing(_ name: String, in folder: Folder, _ path: String) throws(ListenError) -> Entry? {
         guard let entry = folder.entry(name) else {
             if errno == ENOENT { return nil }
@@ -154,7 +154,7 @@ struct UnixSocketFile: Sendable {
         return entry
     }
 
-    /// Removes a socket that a killed process has left behind.
+    /// Removes the socket file of a process that was killed.
     private static func removeStale(_ entry: Entry, _ name: String, in folder: Folder, _ path: String) throws(ListenError) {
         switch probe(entry) {
         case ECONNREFUSED, ENOENT: break

@@ -4,8 +4,8 @@ import NIOCore
 import Proxy
 import TLS
 
-/// What a reload can change of an HTTP receiver without touching its socket; each new connection takes what is in force when it is accepted,
-/// and each request the limits that are in force then.
+/// The settings of an HTTP receiver that a reload can change without touching its socket. Each new connection reads those in force, and
+/// each request reads the limits in force.
 struct HTTPReceiverSettings: Sendable {
     var transport: Transport
     /// A larger message is refused; counted uncompressed.
@@ -29,7 +29,7 @@ struct HTTPReceiverSettings: Sendable {
 
 /// A listening TCP socket that takes pushes over HTTP.
 final class HTTPReceiver: ServedListener {
-    /// What all of them share.
+    /// What all HTTP receivers share.
     struct Shared: Sendable {
         let routes: PushRoutes
         let parts: HTTPServerParts.Shared
@@ -39,7 +39,7 @@ final class HTTPReceiver: ServedListener {
         let logger: Logger
     }
 
-    /// What is read on after a refusal: enough for a sender that first writes all of a large message.
+    /// The bytes that are read and dropped after a refusal: enough for a sender that first writes all of a large message.
     private static let lingerBytes = PushStateMachine.lingerBytes
 
     /// The listening socket: its name, its address, its connections.
@@ -88,7 +88,7 @@ final class HTTPReceiver: ServedListener {
             transport: settings.transport, inside: .http, plainHTTPPrefix: "error: ", handshakeTimeout: settings.handshakeTimeout,
             firstByteTimeout: settings.timeouts.head, onHandshake: onHandshake, closeTimeout: settings.timeouts.write)
         try transport.install(on: channel) { channel, isTLS in
-            // The size of bodies is for the exchange to judge: it counts uncompressed bytes.
+            // The exchange limits bodies, because it counts uncompressed bytes.
             let connection = ServerConnection(timeouts: settings.timeouts, maxBody: .max, lingerBytes: lingerBytes)
             let handler = HTTPServerHandler(
                 connection, exchange: PushExchange(destination, channel: channel, isTLS: isTLS), parts: parts,

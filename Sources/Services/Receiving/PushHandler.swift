@@ -3,7 +3,7 @@ import NIOCore
 import Proxy
 import TLS
 
-/// Carries out what `PushStateMachine` decides for one connection. Success is silent; a refusal is one line, then the end.
+/// Carries out the actions of `PushStateMachine` for one connection. It answers nothing on success, and one line on a refusal.
 final class PushHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
@@ -12,7 +12,7 @@ final class PushHandler: ChannelDuplexHandler {
     /// What the receiver's connections share.
     struct Shared: Sendable {
         let decoding: PushDecoding
-        /// What incomplete messages may take together.
+        /// The limit of the memory of all incomplete messages.
         let inflight: ByteBudget
         let log: ConnectionLog
     }
@@ -20,11 +20,11 @@ final class PushHandler: ChannelDuplexHandler {
     private let shared: Shared
     private let times: PushStateMachine.Times
     private var machine: PushStateMachine
-    /// `nil` once a message was refused, or the connection has ended: what it holds is freed then.
+    /// `nil` after a refusal or the end of the connection, to free its memory.
     private var stream: PushStream?
     /// Why the first read stopped, until the connection is active.
     private var firstStop: PushStream.Stop?
-    /// The message that is about to be decoded elsewhere, and the size of the one that is.
+    /// The message that will be decoded on another thread, and the size of the one that is being decoded there.
     private var large: UndecodedPush?
     private var largeSize = 0
     /// Bytes that this connection has reserved.
@@ -33,7 +33,7 @@ final class PushHandler: ChannelDuplexHandler {
     private var isReadHeld = false
     private var turns: EventLoopTurns?
     private var timer: DeadlineTimer?
-    /// There from the first event on until nothing is left to decode.
+    /// Set in `handlerAdded`. Kept after the connection has ended, for messages that are still decoded.
     private var channel: (any Channel)?
     /// `nil` once the connection is gone; its complete messages are applied nevertheless.
     private var context: ChannelHandlerContext?
@@ -69,7 +69,7 @@ final class PushHandler: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let bytes = unwrapInboundIn(data)
-        // While the connection is there to be asked: its messages may be decoded after its end.
+        // Determine the sender now: messages may be decoded after the connection has ended.
         _ = stream?.sender(of: context.channel)
         switch machine.received(bytes.readableBytes, at: now) {
         case .decode:
@@ -86,7 +86,7 @@ final class PushHandler: ChannelDuplexHandler {
     func channelReadComplete(context: ChannelHandlerContext) {
         let action = machine.readCompleted()
         if action == .close {
-            // Not now: at the end of the peer's side SwiftNIO goes on with the channel after this call, and takes it for open.
+            // Close later. When the peer has ended its side, SwiftNIO still uses the channel after this call, and assumes that it is open.
             context.eventLoop.assumeIsolated().execute { [self] in perform(action) }
         } else {
             perform(action)
@@ -110,7 +110,7 @@ final class PushHandler: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if case TLSError.truncated? = error as? TLSError {
-            // Every complete message stays applied; whether the last one is whole the decoder knows.
+            // Every complete message stays applied. The decoder finds out whether the last one is complete.
             perform(machine.inputClosed())
         } else {
             shared.log.failed(error, peer: context.channel)
@@ -237,8 +237,8 @@ final class PushHandler: ChannelDuplexHandler {
             [LogKey.reason: "\(rejection.reason.rawValue)", LogKey.error: "\(rejection.line)"])
     }
 
-    /// Counts what is held now.
-    /// - Returns: why that is too much.
+    /// Counts the memory of this connection.
+    /// - Returns: the reason if that is too much.
     private func reserve() -> Rejection? {
         let held = (stream?.heldBytes ?? 0) + largeSize
         if held > reserved {
@@ -252,7 +252,7 @@ final class PushHandler: ChannelDuplexHandler {
 }
 
 extension Rejection {
-    /// What the sender is told: one line, or the same as the body of a response.
+    /// The answer to the sender: one line, or for HTTP a response with this line as its body.
     fileprivate var answer: String {
         let text = "error: \(line)\n"
         return if case .wrongFormat(.http, _) = self { PlainHTTPAnswer.badRequest(text) } else { text }

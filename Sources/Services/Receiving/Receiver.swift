@@ -3,11 +3,11 @@ import NIOCore
 import Proxy
 import TLS
 
-/// What a reload can change of a receiver without touching its socket; each new connection takes what is in force when it is accepted.
+/// The settings of a receiver that a reload can change without touching its socket. Each new connection reads those in force.
 struct ReceiverSettings: Sendable {
     /// Always `.off` for a Unix socket.
     var transport: Transport
-    /// What the connection speaks.
+    /// The format of the messages.
     var format: PushFormat
     /// A larger message is refused.
     var maxMessageSize: ByteCount
@@ -97,15 +97,15 @@ final class Receiver: ServedListener {
             new.receiverSettings(isUnix: isUnix), maxConnections: maxConnections, accessChanged: plan.changesReceiverAccess && !isUnix)
     }
 
-    /// For connections accepted from now on; open ones keep the format, limits and TLS that they began with.
+    /// Replaces the settings of connections accepted from now on. Open ones keep their format, limits and TLS.
     /// - Parameter accessChanged: open ones end after their current message.
     func update(_ settings: ReceiverSettings, maxConnections: Int, accessChanged: Bool) {
         listener.update(self.settings, to: settings, settings.transport, accessChanged: accessChanged)
         limit.set(maxConnections)
     }
 
-    /// Stops listening, lets messages in flight finish, and closes what is left at the deadline.
-    /// - Returns: how many connections had to be cut.
+    /// Stops listening, lets messages in flight finish, and aborts the remaining connections at the deadline.
+    /// - Returns: how many connections were aborted.
     @discardableResult
     func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
 }
@@ -125,7 +125,7 @@ private struct ConnectionSetup: Sendable {
         handshakes = HandshakeLog(metrics: metrics, logger: logger)
     }
 
-    /// For a connection of which nothing was read yet.
+    /// For a connection from which nothing was read yet.
     func setUp(_ channel: any Channel, _ settings: ReceiverSettings) throws {
         try setOptions(of: channel)
         let transport = TransportPipeline(
