@@ -1,6 +1,6 @@
 import Exposition
 
-/// Any text is valid or has errors at places that are in the text, and every way of checking it comes to the same.
+/// Any text is valid or has errors at places that are in the text, and every way of checking it has the same result.
 enum ExpositionFuzzer {
     static func run(_ text: UnsafeRawBufferPointer) {
         let error = Validator().firstError(in: text)

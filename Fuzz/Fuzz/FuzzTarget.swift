@@ -1,7 +1,7 @@
 import NIOCore
 import Proxy
 
-/// What can be fuzzed: everything that reads bytes from outside. A fuzzer fails by trapping.
+/// Everything that reads bytes from outside. A fuzzer fails by trapping.
 enum FuzzTarget: String, CaseIterable {
     case json
     case capnp
@@ -72,7 +72,7 @@ struct CutStream {
         var start = 0
         while start < bytes.count {
             let end = min(start + lengths[pieces.count % 2], bytes.count)
-            // Room to spare, as a read buffer has it.
+            // With free room, like a read buffer.
             var piece = ByteBuffer()
             piece.reserveCapacity(512)
             piece.writeBytes(bytes[start..<end])

@@ -94,13 +94,13 @@ enum PushConnectionFuzzer {
             let destination = PushStream.Destination(
                 intake: Intake(store: store, clock: SystemClock.now), source: .push(listener: "l"),
                 metrics: metrics.addListener("l", .receiver))
-            let surroundings = PushHandler.Surroundings(
+            let shared = PushHandler.Shared(
                 decoding: PushDecoding(
                     turns: EventLoopTurns.OfGroup(channel.embeddedEventLoop), largeMessages: LargeMessages(budget: metrics.held[.pushing])),
                 inflight: metrics.held[.pushing],
                 log: ConnectionLog(logger: Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }))
             let times = PushStateMachine.Times(idle: settings.idleTimeout, message: settings.messageTimeout)
-            let handler = PushHandler(PushStream(destination, settings), surroundings, times: times)
+            let handler = PushHandler(PushStream(destination, settings), shared, times: times)
             try? channel.pipeline.syncOperations.addHandler(handler)
             if let address = try? SocketAddress(unixDomainSocketPath: "/") { channel.connect(to: address, promise: nil) }
         }

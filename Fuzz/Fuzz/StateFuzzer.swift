@@ -73,7 +73,7 @@ enum EnvironmentFuzzer {
             precondition(inherited.sockets.isEmpty)
             precondition(inherited.warnings.allSatisfy { !$0.utf8.contains(UInt8(ascii: "\n")) })
         }
-        if let address = value(3).flatMap({ NotifyAddress($0) }) {
+        if let address = value(3).flatMap({ UnixAddress(notifySocket: $0) }) {
             address.withSocketAddress { _, length in precondition((4...110).contains(length)) }
         }
         if let watchdog = WatchdogTime(microseconds: value(4), process: value(5)) { precondition(watchdog.time > .zero) }

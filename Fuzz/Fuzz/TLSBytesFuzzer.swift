@@ -2,15 +2,15 @@ import NIOCore
 import NIOEmbedded
 import TLS
 
-/// Any bytes in place of a handshake end it, in the same way however they are cut, and let nobody in. The first byte of an input chooses
-/// among settings, client authentication among them.
+/// Any bytes in place of a handshake end it, in the same way however they are cut, and admit no client. The first byte of an input chooses
+/// the settings, such as client authentication.
 enum TLSBytesFuzzer {
     private static let plainHTTPAnswer = ByteBuffer(string: "HTTP/1.1 400 Bad Request\r\n\r\n")
 
     private struct Answer: Equatable {
         var error: TLSError?
         var failures: [TLSHandshakeFailure?] = []
-        /// The last word, when it is an alert that is not encrypted.
+        /// The last record, if it is an alert that is not encrypted.
         var alert: [UInt8] = []
         var isPlainHTTP = false
     }
@@ -23,10 +23,10 @@ enum TLSBytesFuzzer {
                 TLSHandler(
                     server: context, handshakeTimeout: .seconds(5), plainHTTPResponse: plainHTTPAnswer,
                     onHandshake: { failure, _ in answer.failures.append(failure) }), EmbeddedEventLoop())
-            let said = speak(pieces, to: server)
+            let sent = speak(pieces, to: server)
             answer.error = server.application.error
-            answer.alert = alert(at: said)
-            answer.isPlainHTTP = said.elementsEqual(plainHTTPAnswer.readableBytesView)
+            answer.alert = alert(at: sent)
+            answer.isPlainHTTP = sent.elementsEqual(plainHTTPAnswer.readableBytesView)
             precondition(answer.failures.count == 1 && answer.failures != [nil], "\(answer)")
             precondition(answer.isPlainHTTP || answer.failures != [.plainHTTP], "\(answer)")
             precondition(!answer.isPlainHTTP || [[.plainHTTP], [.notTLS]].contains(answer.failures), "\(answer)")
@@ -40,8 +40,8 @@ enum TLSBytesFuzzer {
             let client = TLSEnd(
                 TLSHandler(client: TLSContexts.client, hostname: hostname, handshakeTimeout: .seconds(5)), EmbeddedEventLoop())
             client.write(10)
-            let said = speak(pieces, to: client)
-            return Answer(error: client.application.error, alert: alert(at: said))
+            let sent = speak(pieces, to: client)
+            return Answer(error: client.application.error, alert: alert(at: sent))
         }
     }
 
@@ -52,7 +52,7 @@ enum TLSBytesFuzzer {
         precondition(whole == cut, "whole: \(whole)\ncut: \(cut)")
     }
 
-    /// - Returns: what the end said.
+    /// - Returns: the bytes that the end sent.
     private static func speak(_ pieces: [ByteBuffer], to end: TLSEnd) -> [UInt8] {
         for piece in pieces { end.receive(piece.readableBytesView) }
         end.end()
@@ -62,7 +62,7 @@ enum TLSBytesFuzzer {
 
     private static func alert(at bytes: [UInt8]) -> [UInt8] {
         let last = Array(bytes.suffix(7))
-        // Kind, version, length: what is encrypted looks so by chance alone.
+        // Kind, version, length. Encrypted bytes look like this only by chance.
         return last.count == 7 && last[0] == 21 && last[1] == 3 && last[3...4] == [0, 2] ? last : []
     }
 }

@@ -4,7 +4,7 @@ import NIOTLS
 import TLS
 import TestSupport
 
-/// One end of TLS in memory, with an application above it that insists on what `TLSHandler` promises.
+/// One end of TLS in memory, with an application that checks what `TLSHandler` promises.
 final class TLSEnd {
     final class Application: ChannelInboundHandler {
         typealias InboundIn = ByteBuffer
@@ -45,7 +45,7 @@ final class TLSEnd {
     let channel: EmbeddedChannel
     let application = Application()
     private(set) var sent: [UInt8] = []
-    /// Whether it was told to end its side.
+    /// Whether the test has ended its side.
     private(set) var isClosed = false
 
     init(_ handler: TLSHandler, _ loop: EmbeddedEventLoop) {
@@ -73,7 +73,7 @@ final class TLSEnd {
 
     func receive(_ bytes: some Sequence<UInt8>) {
         guard channel.isActive else { return }
-        // Room to spare, as a read buffer has it.
+        // With free room, like a read buffer.
         var buffer = ByteBuffer()
         buffer.reserveCapacity(2048)
         buffer.writeBytes(bytes)
@@ -95,7 +95,7 @@ final class TLSEnd {
         return bytes
     }
 
-    /// The peer is gone: whatever waits has an end too.
+    /// The peer is gone: everything that waits ends.
     func end() {
         receiveFIN()
         if channel.isActive { channel.close(promise: nil) }

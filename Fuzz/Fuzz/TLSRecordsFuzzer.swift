@@ -2,14 +2,14 @@ import NIOCore
 import NIOEmbedded
 import TLS
 
-/// A client and a server, and someone in between who changes, repeats, drops, exchanges and invents what they send, from the first byte on
-/// or once the handshake is complete: nothing arrives that was not sent so, and no end that was not meant.
+/// A client and a server. The fuzzer changes, repeats, drops, swaps and inserts records between them, from the first byte on or after the
+/// handshake. Only data that was sent arrives, and only an end that was sent.
 enum TLSRecordsFuzzer {
-    /// One direction, where the one in between sits.
+    /// One direction of the connection. The fuzzer changes its bytes.
     private final class Way {
         let from: TLSEnd
         let to: TLSEnd
-        /// What was sent and has not arrived.
+        /// Bytes that were sent and have not arrived.
         var bytes: [UInt8] = []
 
         init(from: TLSEnd, to: TLSEnd) {
@@ -33,10 +33,10 @@ enum TLSRecordsFuzzer {
 
         func check() {
             let received = to.application.received
-            precondition(received.count <= from.sent.count && from.sent.starts(with: received), "what arrived was not sent so")
+            precondition(received.count <= from.sent.count && from.sent.starts(with: received), "bytes arrived that were not sent")
             guard to.application.hasEnded else { return }
-            precondition(from.isClosed || from.application.error == .truncated, "an end that nobody meant")
-            precondition(received.count == from.sent.count, "an end before the end")
+            precondition(from.isClosed || from.application.error == .truncated, "an end that was not sent")
+            precondition(received.count == from.sent.count, "the end came before all bytes")
         }
     }
 
@@ -63,7 +63,7 @@ enum TLSRecordsFuzzer {
         client.end()
         server.end()
         ways.forEach { $0.check() }
-        // Who closes during the handshake is not told how it ended.
+        // The side that closes during the handshake gets no event.
         precondition(failures.count == 1 || (failures.isEmpty && server.isClosed))
     }
 

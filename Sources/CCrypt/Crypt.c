@@ -1,4 +1,4 @@
-// explicit_bzero(3) is a GNU and BSD word.
+// explicit_bzero(3) needs _GNU_SOURCE.
 #define _GNU_SOURCE
 #include "CCrypt.h"
 
@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Looks at every byte, whatever the first ones were.
+// Compares in constant time.
 static bool equal(const char *a, const char *b) {
     size_t length = strlen(a);
     if (length != strlen(b)) return false;
@@ -16,11 +16,11 @@ static bool equal(const char *a, const char *b) {
 }
 
 bool ccrypt_matches(const char *password, const char *hash) {
-    // 32 KiB: too much for the stack of a thread that is not ours.
+    // 32 KiB: too much for the stack of some threads.
     struct crypt_data *data = calloc(1, sizeof *data);
     if (data == NULL) return false;
     const char *result = crypt_r(password, hash, data);
-    // libcrypt's words for a failure begin with a star, and no hash does.
+    // On failure crypt(3) returns a string that begins with *, as no hash does.
     bool matches = result != NULL && result[0] != '*' && equal(result, hash);
     explicit_bzero(data, sizeof *data);
     free(data);

@@ -12,7 +12,7 @@ static volatile int writing_end = -1;
 static void put(int number) {
     int before = errno;
     unsigned char byte = (unsigned char)number;
-    // A full pipe holds thousands of signals that nothing has taken: one more changes nothing.
+    // A full pipe holds thousands of unread signals, so one more can be dropped.
     if (write(writing_end, &byte, 1) < 0) {}
     errno = before;
 }

@@ -7,7 +7,7 @@
 
 using simdjson::dom::element_type;
 
-// An object of arrays is two deep. More is refused anyway, a little later and with a better message.
+// An object of arrays is two deep. A deeper value is refused later, with a better message.
 static constexpr size_t max_depth = 16;
 
 struct csimdjson_parser {
@@ -51,7 +51,7 @@ const char *noun(element_type type) {
 
 bool ends_in_newline(std::string_view text) { return !text.empty() && text.back() == '\n'; }
 
-// What the array holds, joined by newlines; false at the first element that is no string.
+// Joins the strings of the array by newlines; false at the first element that is not a string.
 bool measure(simdjson::dom::array lines, csimdjson_app *app) {
   size_t size = 0;
   int64_t count = 0;

@@ -1,4 +1,4 @@
-// memmem(3) is shown to GNU sources alone.
+// memmem(3) needs _GNU_SOURCE.
 #define _GNU_SOURCE
 #include <string.h>
 

@@ -3,7 +3,7 @@
 #include <stdbool.h>
 
 #if defined(__x86_64__)
-// What every processor of the last ten years has, but not every one that this may run on.
+// AVX2: common, but not guaranteed, so it is tested at run time.
 #define WIDE __attribute__((target("avx2")))
 static inline bool has_wide(void) { return __builtin_cpu_supports("avx2"); }
 #else
@@ -11,10 +11,10 @@ static inline bool has_wide(void) { return __builtin_cpu_supports("avx2"); }
 static inline bool has_wide(void) { return true; }
 #endif
 
-// Becomes the widest registers that the function it stands in may use.
+// The compiler uses the widest registers that the function's target allows.
 typedef uint8_t block __attribute__((vector_size(32), aligned(1), may_alias));
 
-// `copies` is a constant where this is called, so that each caller gets a loop of its own.
+// `copies` is constant in each call, so the compiler makes one loop with the copy and one without.
 static inline __attribute__((always_inline)) unsigned pass(
     uint8_t *destination, const uint8_t *bytes, size_t length, const bool copies) {
     block all = {0}, zeros = {0};

@@ -1,7 +1,6 @@
 #include "CTomlPlusPlus.h"
 
-// What toml++ takes for granted about a text must be an error when it is not so, not the end of the program (its `assert`), nor
-// undefined behaviour (its assumptions without one).
+// Turns toml++'s assertions about the text into parse errors. Otherwise a text could abort the program or cause undefined behaviour.
 #undef NDEBUG
 [[noreturn]] static void ctoml_assumption_failed();
 #define TOML_ASSERT(expr) (static_cast<bool>(expr) ? static_cast<void>(0) : ctoml_assumption_failed())
@@ -116,7 +115,7 @@ void append(CTomlDocument &document, const toml::node &source, const toml::key *
 }  // namespace
 
 CTomlDocument *ctoml_parse(const char *text, size_t length) {
-    // No exception may reach the caller, which is not C++: what is not a parse error here is lack of memory.
+    // No exception may reach the caller, which is not C++. Other exceptions than parse errors mean lack of memory.
     CTomlDocument *document = new (std::nothrow) CTomlDocument;
     if (!document)
         return nullptr;

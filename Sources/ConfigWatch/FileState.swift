@@ -1,14 +1,14 @@
 import Glibc
 
-/// What is known about one watched file. Finds out whether its bytes have changed.
+/// The known state of one watched file. Finds out whether its bytes have changed.
 struct FileState: Sendable {
     /// Where the file is, absolute.
     let location: String
     private var status: FileStatus?
-    /// `nil`: not known yet, so the first look is not a change.
+    /// `nil` if they are not known yet. Then the first look is not a change.
     private var contents: FileFingerprint?
-    /// Until then the bytes are compared even if `stat` shows nothing: two writes within one tick of the file system's clock
-    /// (up to 2 s on FAT, 1 s on old NFS servers) leave the same status. Measured from when we first saw it, so no clock is compared.
+    /// Until then the bytes are compared even if `stat` shows no change: two writes within one tick of the file system's clock (up to 2 s
+    /// on FAT, 1 s on old NFS servers) leave the same status. Counted from the first look at this status, so no clocks are compared.
     private var settlesAt: ContinuousClock.Instant?
 
     /// How long a status may hide a second write.
@@ -209,14 +209,15 @@ struct FileStatus: Equatable, Sendable {
     }
 }
 
-/// Texts that the system gives.
+/// Calls of the system that return texts.
 enum System {
-    /// What an error number means.
+    /// The meaning of an error number, beginning in lower case: `permission denied`.
     static func text(ofError code: Int32) -> String {
         withUnsafeTemporaryAllocation(of: CChar.self, capacity: 256) { buffer in
             buffer.initialize(repeating: 0)
             guard let start = buffer.baseAddress, strerror_r(code, start, buffer.count) == 0 else { return "error \(code)" }
-            return String(cString: start)
+            let text = String(cString: start)
+            return text.prefix(1).lowercased() + text.dropFirst()
         }
     }
 
@@ -239,11 +240,12 @@ enum System {
     }
 }
 
-/// Everything that decides where a path leads: each directory on the way, with the symbolic links that are followed, and the file itself.
+/// A path as the kernel follows it: each directory on the way, with the symbolic links, and the file itself. The watcher watches all of
+/// them.
 struct WatchedPath: Equatable {
     /// The directories on the way, with the names that are looked up in each.
     private(set) var directories: [FileIdentity: Directory] = [:]
-    /// What the path leads to.
+    /// The end of the path.
     private(set) var end: End = .missing
 
     struct Directory: Equatable {

@@ -84,8 +84,8 @@ final class Inotify: ChangeSource {
             body(.overflow)
             return
         }
-        // Use the event's own number: the library's table still has the old watch of the path.
-        // An event of a watch that was removed before the event was read.
+        // Use the event's own number, because the library's table may still have an old watch of the path. An unknown number is that of a
+        // watch that was removed before this event was read.
         guard let identity = identities[event.pointee.wd] else { return }
         if mask & UInt32(IN_IGNORED) != 0 {
             identities[event.pointee.wd] = nil
@@ -229,7 +229,7 @@ enum InotifyError: Error, Equatable, CustomStringConvertible {
             "no inotify instance: too many in use or too many open files; raise fs.inotify.max_user_instances or the open files limit"
         case .notAvailable(let code): "no inotify instance: \(System.text(ofError: code))"
         case .inUse: "libinotifytools is in use elsewhere in this process"
-        case .descriptorNotFound: "the inotify descriptor is not in /proc/self/fd; is /proc mounted"
+        case .descriptorNotFound: "the inotify descriptor is not in /proc/self/fd; is /proc mounted?"
         case .descriptorTooHigh(let descriptor): "inotify descriptor \(descriptor) is above the 1023 that libinotifytools can wait for"
         }
     }

@@ -14,12 +14,12 @@ final class WatchLoop {
     /// Why there is no source, and the time of the next attempt.
     private var outage: (notice: WatchNotice, retryAt: ContinuousClock.Instant)?
     private var subscriptions: [Int: Subscription] = [:]
-    private var deafUntil: ContinuousClock.Instant?
-    /// What the kernel refuses to watch: reported once, not at every look.
+    private var eventsPausedUntil: ContinuousClock.Instant?
+    /// Paths that the kernel refuses to watch. Each is reported once, not at every look.
     private var refused: [String: Int32] = [:]
 
-    /// How long events are left in the kernel's queue after some were read, so that a busy directory costs little.
-    private static let breather = Duration.milliseconds(20)
+    /// The pause after events were read, so that a busy directory costs little. The kernel queues further events.
+    private static let eventPause = Duration.milliseconds(20)
 
     /// - Parameter retryInterval: how often inotify is asked for again after it was refused.
     init(
@@ -43,7 +43,7 @@ final class WatchLoop {
     private func step() -> Bool {
         let hasEvents = wait()
         counters.update { $0.wakeUps += 1 }
-        guard obey(mailbox.empty()) else { return false }
+        guard carryOut(mailbox.empty()) else { return false }
         let now = clock.now
         if hasEvents {
             drain(at: now)
@@ -60,20 +60,20 @@ final class WatchLoop {
     /// Sleeps until there is work. Returns whether there are events to read.
     private func wait() -> Bool {
         let now = clock.now
-        if let until = deafUntil, until <= now { deafUntil = nil }
+        if let until = eventsPausedUntil, until <= now { eventsPausedUntil = nil }
         var moments = subscriptions.values.compactMap(\.nextMoment)
-        if let deafUntil { moments.append(deafUntil) }
+        if let eventsPausedUntil { moments.append(eventsPausedUntil) }
         if let outage, !subscriptions.isEmpty { moments.append(outage.retryAt) }
         let timeout = moments.min().map { Self.milliseconds(from: now, until: $0) } ?? -1
 
-        let inotify = deafUntil == nil ? source?.descriptor ?? -1 : -1
+        let inotify = eventsPausedUntil == nil ? source?.descriptor ?? -1 : -1
         var descriptors = [
             pollfd(fd: mailbox.descriptor, events: Int16(POLLIN), revents: 0),
             // poll(2) skips negative descriptors.
             pollfd(fd: inotify, events: Int16(POLLIN), revents: 0),
         ]
         if poll(&descriptors, nfds_t(descriptors.count), timeout) < 0 && errno != EINTR {
-            // Out of memory: wait, so that this is no busy loop.
+            // Out of memory: wait, so that this does not become a busy loop.
             usleep(100_000)
         }
         return descriptors[1].revents != 0
@@ -87,7 +87,7 @@ final class WatchLoop {
     }
 
     /// Carries out orders. Returns false for the order to quit.
-    private func obey(_ orders: [WatchOrder]) -> Bool {
+    private func carryOut(_ orders: [WatchOrder]) -> Bool {
         var watchesChanged = false
         var gone: [Gate] = []
         for order in orders {
@@ -110,21 +110,21 @@ final class WatchLoop {
             }
         }
         if watchesChanged { arm() }
-        // Only now is nothing watched for them any more.
+        // The subscriptions have no watches any more.
         for gate in gone { gate.open() }
         return true
     }
 
     private func drain(at now: ContinuousClock.Instant) {
-        deafUntil = now + Self.breather
-        source?.drain { hear($0, at: now) }
+        eventsPausedUntil = now + Self.eventPause
+        source?.drain { handle($0, at: now) }
     }
 
-    private func hear(_ change: Change, at now: ContinuousClock.Instant) {
+    private func handle(_ change: Change, at now: ContinuousClock.Instant) {
         for id in subscriptions.keys {
             switch change {
             case .touched(let identity, let name, let isUnfinished):
-                subscriptions[id]?.hear(of: identity, name: name, isUnfinished: isUnfinished, at: now)
+                subscriptions[id]?.handle(eventOf: identity, name: name, isUnfinished: isUnfinished, at: now)
             case .overflow: subscriptions[id]?.touch(at: now)
             }
         }
@@ -155,7 +155,7 @@ final class WatchLoop {
                     counters.update { $0.restarts += 1 }
                     touchAll()
                 }
-                for change in arming.changes { hear(change, at: clock.now) }
+                for change in arming.changes { handle(change, at: clock.now) }
                 report(refused: arming.refused)
                 guard arming.needsAnotherLook else { break }
             } catch {
@@ -202,6 +202,84 @@ final class WatchLoop {
     private func touchAll() {
         let now = clock.now
         for id in subscriptions.keys { subscriptions[id]?.touch(at: now) }
+    }
+}
+
+/// The loop's state of one `FileWatcher`.
+struct Subscription {
+    let listener: WatchOrder.Listener
+    private(set) var files: [String: FileState] = [:]
+    private var quiet: QuietPeriod
+    private let tickInterval: Duration
+    private var nextTick: ContinuousClock.Instant
+    /// The events that concern it: for a directory the names in it, for a file none.
+    private var concerns: [FileIdentity: Set<String>] = [:]
+
+    init(listener: WatchOrder.Listener, timing: WatchTiming, at now: ContinuousClock.Instant) {
+        self.listener = listener
+        tickInterval = timing.tick
+        nextTick = now + timing.tick
+        quiet = QuietPeriod(quiet: timing.quiet, limit: timing.quietLimit)
+    }
+
+    mutating func watch(_ wanted: [String: FileState], replacing: Bool) {
+        files = replacing ? wanted : wanted.merging(files.filter { wanted[$0.key] != nil }) { _, known in known }
+    }
+
+    /// The latest time for the next look; `nil` when there is nothing to watch.
+    var nextMoment: ContinuousClock.Instant? {
+        guard !files.isEmpty else { return nil }
+        return quiet.deadline.map { min($0, nextTick) } ?? nextTick
+    }
+
+    /// Adds the files and directories to watch to `wanted`.
+    mutating func resolve(into wanted: inout [FileIdentity: WatchTarget]) {
+        concerns = [:]
+        for file in files.values {
+            let path = WatchedPath(resolving: file.location)
+            for (identity, directory) in path.directories {
+                concerns[identity, default: []].formUnion(directory.names)
+                wanted[identity] = WatchTarget(path: directory.path, isDirectory: true)
+            }
+            if case .file(let path, let identity) = path.end {
+                concerns[identity] = []
+                wanted[identity] = WatchTarget(path: path, isDirectory: false)
+            }
+        }
+    }
+
+    /// Plans a look if the event concerns this one.
+    mutating func handle(eventOf identity: FileIdentity, name: String, isUnfinished: Bool, at now: ContinuousClock.Instant) {
+        guard let names = concerns[identity], name.isEmpty || names.contains(name) else { return }
+        quiet.touch(at: now, isUnfinished: isUnfinished)
+    }
+
+    /// Plans a look.
+    mutating func touch(at now: ContinuousClock.Instant) {
+        quiet.touch(at: now)
+    }
+
+    mutating func quietHasEnded(at now: ContinuousClock.Instant) -> Bool {
+        quiet.hasEnded(at: now)
+    }
+
+    /// Compares by `stat` when the time for it has come.
+    mutating func tick(at now: ContinuousClock.Instant) {
+        guard now >= nextTick else { return }
+        nextTick = now + tickInterval
+        // A look that is planned anyway is not made earlier: a writer may not have finished.
+        if quiet.deadline == nil, files.values.contains(where: { $0.needsLook() }) {
+            quiet.touch(at: now)
+        }
+    }
+
+    /// The files whose bytes have changed since the last look.
+    mutating func look(limit: Int, at now: ContinuousClock.Instant) -> Set<String> {
+        var changed: Set<String> = []
+        for path in files.keys where files[path]?.look(limit: limit, at: now) == true {
+            changed.insert(path)
+        }
+        return changed
     }
 }
 

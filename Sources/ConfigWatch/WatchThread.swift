@@ -74,6 +74,56 @@ final class WatchThread: Sendable {
     }
 }
 
+/// Orders from any thread to the loop's thread, which can wait for them with `poll(2)`.
+final class Mailbox: Sendable {
+    /// Readable while there are orders.
+    let descriptor: Int32
+    private let orders = Mutex<[WatchOrder]>([])
+
+    init() throws(WatchError) {
+        descriptor = cinotify_eventfd()
+        guard descriptor >= 0 else { throw WatchError(doing: "make an eventfd", code: errno) }
+    }
+
+    deinit {
+        close(descriptor)
+    }
+
+    func send(_ order: WatchOrder) {
+        orders.withLock { $0.append(order) }
+        var one: UInt64 = 1
+        // It fails only when the counter is full, and the loop then wakes up anyway.
+        _ = write(descriptor, &one, 8)
+    }
+
+    /// Everything sent so far, in order.
+    func empty() -> [WatchOrder] {
+        var count: UInt64 = 0
+        // Read before taking the orders, so that an order in between wakes the loop once more.
+        _ = read(descriptor, &count, 8)
+        return orders.withLock { orders in
+            defer { orders = [] }
+            return orders
+        }
+    }
+}
+
+/// An order for the loop.
+enum WatchOrder: Sendable {
+    case subscribe(Int, Listener, WatchTiming)
+    /// Watch only these files. Files that are already watched keep their state unless `replacing`.
+    case watch(Int, [String: FileState], replacing: Bool)
+    /// Opens the gate when no callback runs any more.
+    case unsubscribe(Int, Gate)
+    case quit
+
+    /// The callbacks of a watcher.
+    struct Listener: Sendable {
+        let onNotice: @Sendable (WatchNotice) -> Void
+        let onChange: @Sendable (Set<String>) -> Void
+    }
+}
+
 /// The thread that all `FileWatcher`s of the process share, because libinotifytools exists once per process. It runs while there is a
 /// watcher.
 enum SharedWatchThread {

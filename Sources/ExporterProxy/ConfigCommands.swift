@@ -9,7 +9,7 @@ struct CheckCommand: ParsableCommand {
         commandName: "check",
         abstract: "Validate the configuration and every file, user and group that it names.",
         discussion: """
-            Also foresees what a start would fail at: an address that cannot be bound, a folder in which no socket can be made. Starts nothing, so it may run beside a running exporter-proxy. Every problem is a line on standard error, PATH:LINE:COLUMN: error: MESSAGE. Exits with 1 when there is one; warnings alone leave 0.
+            Also finds what would make a start fail: an address that cannot be bound, a folder in which no socket can be made. Starts nothing, so it may run beside a running exporter-proxy. Every problem is a line on standard error, PATH:LINE:COLUMN: error: MESSAGE. Exits with 1 when there is one; warnings alone leave 0.
             """)
 
     @OptionGroup var config: ConfigOptions
@@ -48,7 +48,7 @@ struct CheckCommand: ParsableCommand {
         guard user != geteuid() else { return }
         guard geteuid() == 0 else { throw UserError(description: "--user \(name) needs the rights of root") }
         guard initgroups(name, group) == 0, setgid(group) == 0, setuid(user) == 0 else {
-            throw UserError(description: "--user \(name): cannot take the rights of this user (error \(errno))")
+            throw UserError(description: "--user \(name): cannot switch to this user: \(SystemError.text(errno))")
         }
     }
 }

@@ -4,7 +4,7 @@ import Services
 import Proxy
 
 /// Formats each event as one line: `2026-11-23T12:00:00.123Z info listening address=127.0.0.1:6555`, or the same as a JSON object.
-/// Text from outside is escaped, so that an event is one line and cannot imitate another one.
+/// Text from outside is escaped, so that an event stays one line and cannot imitate another one.
 struct LineLogHandler: LogHandler {
     var metadata = Logger.Metadata()
     var logLevel: Logger.Level
@@ -50,15 +50,8 @@ struct LineLogHandler: LogHandler {
     private static func time() -> String {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)
-        var parts = tm()
-        gmtime_r(&now.tv_sec, &parts)
-        func padded(_ number: Int, _ width: Int) -> String {
-            let digits = String(number)
-            return String(repeating: "0", count: max(0, width - digits.count)) + digits
-        }
-        let date = "\(padded(Int(parts.tm_year) + 1900, 4))-\(padded(Int(parts.tm_mon) + 1, 2))-\(padded(Int(parts.tm_mday), 2))"
-        let clock = "\(padded(Int(parts.tm_hour), 2)):\(padded(Int(parts.tm_min), 2)):\(padded(Int(parts.tm_sec), 2))"
-        return "\(date)T\(clock).\(padded(now.tv_nsec / 1_000_000, 3))Z"
+        let seconds = Timestamp(nanoseconds: Int64(now.tv_sec) * 1_000_000_000).rfc3339.dropLast()
+        return "\(seconds).\(String(1000 + now.tv_nsec / 1_000_000).dropFirst())Z"
     }
 
     private static func text(of value: Logger.Metadata.Value) -> String {

@@ -1,5 +1,4 @@
 import ConfigWatch
-import Glibc
 public import Proxy
 
 /// Reads the configuration file and every file that it names.
@@ -18,10 +17,7 @@ public struct ConfigLoader: Sendable {
     }
 
     /// The folder that relative paths in the file are relative to: as the file was named, symbolic links not resolved.
-    public var folder: String {
-        guard let slash = file.lastIndex(of: "/") else { return "." }
-        return slash == file.startIndex ? "/" : String(file[..<slash])
-    }
+    public var folder: String { FilePath(file).folder }
 
     /// Blocks: never call it on an event loop.
     /// - Throws: every problem found, in order of position, warnings among them.
@@ -29,13 +25,13 @@ public struct ConfigLoader: Sendable {
         try read().result.get()
     }
 
-    /// The same, and what was read for it, good or not. Blocks.
-    /// - Parameter again: whether a configuration runs already: a file without any key is then taken for one that is still being written.
-    func read(again: Bool = false) -> ConfigReading {
+    /// Reads as `load` does, and returns the contents of every file for the watcher, also when there are errors. Blocks.
+    /// - Parameter isReload: whether a configuration runs already. A file without any key is then an error, because it may be incomplete.
+    func read(isReload: Bool = false) -> ConfigReading {
         var reading = ConfigReading(result: .failure(ConfigProblems([])), files: [:])
         do throws(ConfigProblems) {
             var (loaded, problems, isEmpty) = try read(&reading.files)
-            if again, isEmpty { problems.append(emptyFile) }
+            if isReload, isEmpty { problems.append(emptyFile) }
             guard !problems.holdError else { throw ConfigProblems(withPreparation(of: loaded, problems)) }
             reading.result = .success(loaded)
         } catch {
@@ -44,18 +40,18 @@ public struct ConfigLoader: Sendable {
         return reading
     }
 
-    /// What the file says, none of the files that it names read. Blocks.
+    /// Decodes the configuration file alone: the files that it names are not read. Blocks.
     /// - Throws: every problem found, in order of position, warnings among them.
     public func decode() throws(ConfigProblems) -> LoadedConfig {
         var readings: [String: FileWatcher.Reading] = [:]
         return try ConfigDecoder(file: file, folder: folder).decode(text(&readings))
     }
 
-    /// How long before its end `check` warns of a certificate.
+    /// `check` warns of certificates that expire within this time.
     private static let renewalNotice = Duration.seconds(14 * 86_400)
 
-    /// What a start would refuse or warn about, found without starting anything. Blocks.
-    /// - Returns: errors and warnings in order of position; empty when all is well.
+    /// Finds what a start would refuse or warn about, without starting anything. Blocks.
+    /// - Returns: errors and warnings in order of position.
     public func check() -> [ConfigProblem] {
         do throws(ConfigProblems) {
             var files: [String: FileWatcher.Reading] = [:]
@@ -66,8 +62,8 @@ public struct ConfigLoader: Sendable {
         }
     }
 
-    /// The problems of the file and, where that can be told, those of what it asks for.
-    /// - Parameter loaded: as far as it could be read.
+    /// Adds the problems of the files and accounts that the configuration names, as far as they can be found.
+    /// - Parameter loaded: the configuration, or the part of it that could be read.
     private func withPreparation(
         of loaded: LoadedConfig, _ problems: [ConfigProblem], renewalNotice: Duration = .zero
     ) -> [ConfigProblem] {
@@ -75,7 +71,7 @@ public struct ConfigLoader: Sendable {
         do throws(ConfigProblems) {
             problems += try PreparedConfig(loaded, renewalNotice: renewalNotice).contexts.warnings
         } catch {
-            // A key that has been found wrong already says no more by what follows from it.
+            // Report one error for each key: later ones follow from the first.
             let known = Set(problems.filter { $0.severity == .error }.map(\.key))
             problems += error.problems.filter { !known.contains($0.key) }
         }
@@ -86,13 +82,13 @@ public struct ConfigLoader: Sendable {
         ConfigProblem(
             file: file, position: nil, key: nil,
             message:
-                "holds no key: taken for a file that is still being written; a key with its default, such as worker_threads, makes it whole"
+                "has no keys, so it may be incomplete; to run with the defaults, write one key, such as self_metrics = true in [exporter]"
         )
     }
 
     /// Reads the file, then the files that it names, even when something is wrong with it.
-    /// - Parameter readings: gets what was read of each file, by path.
-    /// - Throws: when there is no configuration to speak of.
+    /// - Parameter readings: gets the contents of each file, by path.
+    /// - Throws: when nothing could be decoded.
     private func read(
         _ readings: inout [String: FileWatcher.Reading]
     ) throws(ConfigProblems) -> (loaded: LoadedConfig, problems: [ConfigProblem], isEmpty: Bool) {
@@ -106,7 +102,7 @@ public struct ConfigLoader: Sendable {
         return try decoder.examine(text(&readings))
     }
 
-    /// What the decoder had read.
+    /// The files that the decoder has read.
     private final class Readings {
         var files: [String: FileWatcher.Reading] = [:]
     }
@@ -124,7 +120,7 @@ public struct ConfigLoader: Sendable {
     }
 }
 
-/// What came of reading the configuration, and what to watch from then on.
+/// The result of reading the configuration, and the files to watch from then on.
 struct ConfigReading: Sendable {
     var result: Result<LoadedConfig, ConfigProblems>
     /// The configuration file and every file that it names, by path, also when something is wrong with them: fixing one triggers a reload.
@@ -138,39 +134,4 @@ extension FileWatcher.Reading {
         case .failure(let error): self = error.isTooLarge ? .unknown : .unreadable
         }
     }
-}
-
-/// Reads the whole of a regular file. Blocks: never call it on an event loop.
-/// - Parameter limit: the largest size in bytes that is read.
-func readFile(_ path: String, limit: Int) throws(FileReadError) -> FileReading {
-    // O_NONBLOCK: opening a FIFO must not wait for a writer.
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-    guard descriptor >= 0 else { throw FileReadError(errnoText(errno)) }
-    defer { close(descriptor) }
-    var status = stat()
-    guard fstat(descriptor, &status) == 0 else { throw FileReadError(errnoText(errno)) }
-    switch status.st_mode & S_IFMT {
-    case S_IFREG: break
-    case S_IFDIR: throw FileReadError("is a directory")
-    default: throw FileReadError("is not a regular file")
-    }
-    var bytes: [UInt8] = []
-    bytes.reserveCapacity(min(Int(status.st_size), limit) + 1)
-    var block = [UInt8](repeating: 0, count: 64 << 10)
-    while true {
-        let count = read(descriptor, &block, block.count)
-        if count < 0 {
-            if errno == EINTR { continue }
-            throw FileReadError(errnoText(errno))
-        }
-        if count == 0 { return FileReading(bytes: bytes, isReadableByOthers: status.st_mode & S_IROTH != 0) }
-        bytes += block[..<count]
-        guard bytes.count <= limit else { throw FileReadError("is larger than \(limit) bytes", isTooLarge: true) }
-    }
-}
-
-/// The system's words for an error number, in lower case: `no such file or directory`.
-func errnoText(_ number: Int32) -> String {
-    guard let text = strerror(number) else { return "error \(number)" }
-    return String(cString: text).lowercased()
 }

@@ -2,12 +2,12 @@ import Logging
 import NIOCore
 import NIOPosix
 import Proxy
+import Synchronization
 import TLS
 
-/// What runs right now: a list of parts, and the threads that they share. All of it is made in `init`, runs from `start` on, and ends in
-/// `stop`.
+/// The running program: a list of parts, and the threads that they share. `init` makes them, `start` runs them, `stop` ends them.
 actor Daemon {
-    /// The addresses bound, by what listens there.
+    /// The addresses of the listeners.
     struct Addresses: Sendable, Equatable {
         /// `HOST:PORT` of each scrape listener, in the order of the configuration.
         var scrape: [String] = []
@@ -22,15 +22,15 @@ actor Daemon {
     /// The configuration that runs.
     private(set) var loaded: LoadedConfig
     let logger: Logger
-    /// What all parts count.
+    /// The counters of all parts.
     let metrics: SelfMetrics
-    /// What the routes ask of the daemon.
+    /// The daemon as the routes see it.
     let lifecycle: DaemonLifecycle
     private let group: MultiThreadedEventLoopGroup
     private let blockingWork: NIOThreadPool
     /// One thread, for pages and lists of many apps: requests for them take no time from scrapes and reloads.
     private let pageThread: NIOThreadPool
-    /// One thread, for checking passwords alone: a flood of wrong ones takes no time from anything else.
+    /// One thread, only for checking passwords: a flood of wrong ones takes no time from anything else.
     private let passwordThread: NIOThreadPool
     private let store: MetricStore
     private let decoding: PushDecoding
@@ -38,14 +38,14 @@ actor Daemon {
     private let listeners: Listeners
     /// In the order of `Part`.
     private let parts: [any Part]
-    /// Beside the contexts, so that clients resume their sessions across a reload.
+    /// Not part of the contexts, so that clients resume their sessions across a reload.
     private let tickets = SessionTickets()
     private let handshakeLimit: HandshakeLimit
-    /// What runs; a reload takes over the contexts whose settings and files have not changed.
+    /// The contexts in force. A reload keeps those whose settings and files have not changed.
     private var contexts: TLSContexts?
     private var isStopping = false
 
-    /// Makes what needs no port: store, threads, routes, parts.
+    /// Makes everything that needs no port: store, threads, routes, parts.
     /// - Parameter inherited: sockets that the service manager has passed.
     init(_ loaded: LoadedConfig, inherited: InheritedSockets = .none, logger: Logger) {
         let config = loaded.config
@@ -106,7 +106,7 @@ actor Daemon {
     }
 
     /// Opens every listener and begins to poll. Everything that can fail happens before a connection is accepted.
-    /// - Throws: every problem found; nothing is left open then.
+    /// - Throws: every problem found. Everything is closed then.
     @discardableResult
     func start() async throws(ConfigProblems) -> Addresses {
         for warning in loaded.warnings { logger.log(warning) }
@@ -126,9 +126,9 @@ actor Daemon {
         return addresses
     }
 
-    /// Runs another configuration in place of this one, or, when that is not possible, this one as before. One reload at a time.
-    /// - Returns: what was done; empty when nothing differs.
-    /// - Throws: every problem found; nothing has changed then.
+    /// Puts another configuration in force, or changes nothing and throws. One reload at a time.
+    /// - Returns: the changes; empty when nothing differs.
+    /// - Throws: every problem found.
     @discardableResult
     func reload(to new: LoadedConfig) async throws(ConfigProblems) -> ReloadPlan {
         let plan = ReloadPlan(from: loaded, to: new)
@@ -142,7 +142,7 @@ actor Daemon {
         return plan
     }
 
-    /// Accepts nothing new, lets what is in flight finish within `shutdown_timeout`, and ends every thread.
+    /// Closes the listeners, lets exchanges in flight finish within `shutdown_timeout`, and ends every thread.
     func stop() async {
         isStopping = true
         lifecycle.stopBegins()
@@ -181,7 +181,7 @@ actor Daemon {
         }
     }
 
-    /// Why nothing is reloaded during a stop and after it.
+    /// The error of a reload during a stop or after it.
     static func stopping(_ file: String) -> ConfigProblems {
         ConfigProblems([ConfigProblem(file: file, position: nil, key: nil, message: "exporter-proxy is stopping")])
     }
@@ -226,7 +226,7 @@ actor Daemon {
         for warning in prepared.new.contexts.warnings { logger.log(warning) }
         for part in prepared.parts.reversed() { part.commit() }
         contexts = prepared.new.contexts
-        // The threads are those of the start: a later reload compares with what runs.
+        // The number of threads stays that of the start, and a later reload must compare with it.
         let threads = loaded.config.exporter.workerThreads
         loaded = prepared.new.loaded
         loaded.config.exporter.workerThreads = threads
@@ -275,4 +275,71 @@ extension StoreLimits {
         self.init(
             maxApps: config.receiver.maxApps, maxTotalSize: config.receiver.maxTotalSize, expireAfter: config.exporter.expireAfter)
     }
+}
+
+/// The daemon as the routes see it. It is made before the daemon and the reloader, which set its state.
+final class DaemonLifecycle: Lifecycle {
+    private enum Phase {
+        case starting, listening, stopping
+    }
+
+    private struct State {
+        var phase = Phase.starting
+        var isEnabled = false
+        var listeners: [ShownListener] = []
+        var reloader: Reloader?
+    }
+
+    private let state = Mutex(State())
+    private let startTime: Timestamp
+    private let reloads: ReloadMetrics
+    private let logger: Logger?
+    private let hasPolledAll: @Sendable () -> Bool
+
+    /// - Parameters:
+    ///   - startTime: of the program.
+    ///   - reloads: have the result of the last one.
+    ///   - logger: gets a line for each request that changes something.
+    ///   - hasPolledAll: whether the first poll of each target has ended once.
+    init(startTime: Timestamp, reloads: ReloadMetrics, logger: Logger? = nil, hasPolledAll: @escaping @Sendable () -> Bool) {
+        self.startTime = startTime
+        self.reloads = reloads
+        self.logger = logger
+        self.hasPolledAll = hasPolledAll
+    }
+
+    var isReady: Bool { state.withLock { $0.phase } == .listening && hasPolledAll() }
+
+    var isEnabled: Bool { state.withLock { $0.isEnabled } }
+
+    var status: DaemonStatus {
+        let listeners = state.withLock { $0.listeners }
+        // Each listener has a lock of its own: never take one within the other.
+        return DaemonStatus(startTime: startTime, listeners: listeners.map(\.status), lastReload: reloads.now.last)
+    }
+
+    func reload() async -> ReloadResult {
+        guard let reloader = state.withLock({ $0.reloader }) else { return .failure(reason: "exporter-proxy is starting") }
+        return await reloader.reload(because: .request)
+    }
+
+    /// Every change is logged: `LogLimiter` does not apply.
+    func log(_ change: RequestedChange) {
+        logger?.info(
+            "change requested",
+            metadata: [LogKey.request: "\(change.request)", LogKey.status: "\(change.status)", LogKey.peer: "\(change.peer)"])
+    }
+
+    /// `POST /-/reload` asks this reloader from now on.
+    func setReloader(_ reloader: Reloader) { state.withLock { $0.reloader = reloader } }
+
+    /// Replaces the listeners that are shown.
+    func show(_ listeners: [ShownListener]) { state.withLock { $0.listeners = listeners } }
+
+    /// Whether `POST /-/reload` and the like are allowed from now on.
+    func setEnabled(_ isEnabled: Bool) { state.withLock { $0.isEnabled = isEnabled } }
+
+    func listenersAreUp() { state.withLock { $0.phase = .listening } }
+
+    func stopBegins() { state.withLock { $0.phase = .stopping } }
 }

@@ -1,10 +1,10 @@
 import NIOCore
 import Synchronization
 
-/// Measures how late event loops do what is due (`exporter_proxy_event_loop_lag_seconds`). A timer on each loop fires five times a
-/// second; the time by which it fires too late is what everything else on that loop had to wait too.
+/// Measures how late event loops run their timers (`exporter_proxy_event_loop_lag_seconds`). A timer on each loop fires five times a
+/// second. If it fires late, everything else on that loop has waited as long.
 final class EventLoopLag: Sendable {
-    /// How often each loop is looked at: often enough to notice a stall of a quarter of a second, rare enough to cost nothing.
+    /// How often the timers fire: often enough to notice a stall of a quarter of a second, at a cost that is too small to measure.
     static let period = TimeAmount.milliseconds(200)
 
     private let probes: [LagProbe]
@@ -16,8 +16,8 @@ final class EventLoopLag: Sendable {
         for probe in probes { probe.start() }
     }
 
-    /// The longest delay of any of the loops in the last minute. A loop that is stuck at this moment counts by how long it has been.
-    /// From any thread.
+    /// The longest delay of any loop in the last minute. For a loop that is stuck now, the time so far counts. May be called from any
+    /// thread.
     func longest(at now: NIODeadline = .now()) -> TimeAmount {
         probes.map { $0.longest(at: now) }.max() ?? .zero
     }
@@ -65,13 +65,13 @@ private final class LagProbe: NIOScheduledCallbackHandler, Sendable {
     }
 }
 
-/// The largest of the values that were recorded in the last minute, give or take a tenth of it.
+/// The largest of the values that were recorded in the last minute, accurate to six seconds.
 struct RecentMaximum {
     private static let slotNanoseconds: UInt64 = 6_000_000_000
     private static let slotCount = 11
 
     private struct Slot {
-        /// Counts slots since the clock's zero; a slot of another round is as good as empty.
+        /// Counts slots since the clock's zero. A slot with an old number counts as empty.
         var number: UInt64 = 0
         var value = TimeAmount.zero
     }

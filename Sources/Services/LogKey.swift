@@ -1,4 +1,3 @@
-import ConfigWatch
 public import Logging
 public import Proxy
 
@@ -14,13 +13,13 @@ enum LogKey {
     static let app = "app"
     /// A series: its name and labels.
     static let series = "series"
-    /// What went wrong, in words.
+    /// The text of an error.
     static let error = "error"
     /// The fixed word for why a message or a handshake failed, as in the self-metrics.
     static let reason = "reason"
     /// The dotted key of the configuration that a line is about.
     static let key = "key"
-    /// What made the configuration be read again.
+    /// The event that caused a reload.
     static let trigger = "trigger"
     /// How many of something.
     static let count = "count"
@@ -30,7 +29,7 @@ enum LogKey {
     static let unit = "unit"
     /// A file or folder.
     static let file = "file"
-    /// A limit in force, under its configuration key's value.
+    /// The limit of open connections.
     static let limit = "limit"
     /// What a listener is: `scrape`, `tcp`, `unix` or `http`.
     static let kind = "kind"
@@ -51,7 +50,7 @@ enum LogKey {
 }
 
 extension ConfigProblem {
-    /// How loud it is in a log.
+    /// The level at which it is logged.
     public var logLevel: Logger.Level {
         switch severity {
         case .error: .error
@@ -59,42 +58,11 @@ extension ConfigProblem {
         }
     }
 
-    /// What a log says beside its words.
+    /// The metadata of its log line: the key, if there is one.
     public var logMetadata: Logger.Metadata { key.map { [LogKey.key: "\($0)"] } ?? [:] }
 }
 
 extension Logger {
-    /// One line for a problem: its place and words, and its key.
+    /// Writes one line for a problem: its position and message, and its key as metadata.
     func log(_ problem: ConfigProblem) { log(level: problem.logLevel, "\(problem)", metadata: problem.logMetadata) }
-}
-
-/// Changes of the watched files, one after another, for the reloader.
-struct ConfigChanges: Sendable {
-    /// Changed paths; changes that were not taken yet are replaced by the last one.
-    let changes: AsyncStream<Set<String>>
-    /// `nil` when there is no thread or descriptor to be had.
-    private let watcher: FileWatcher?
-
-    /// To be made before sockets take the descriptors below 1024, which libinotifytools needs one of.
-    init(logger: Logger) {
-        let (stream, continuation) = AsyncStream.makeStream(of: Set<String>.self, bufferingPolicy: .bufferingNewest(1))
-        changes = stream
-        do throws(WatchError) {
-            watcher = try FileWatcher {
-                logger.notice("\($0)")
-            } onChange: {
-                continuation.yield($0)
-            }
-        } catch {
-            logger.error(
-                "changes of the configuration are not noticed: reload with SIGHUP", metadata: [LogKey.error: "\(error)"])
-            watcher = nil
-        }
-    }
-
-    /// Watches these files from now on, and no others.
-    func watch(_ files: [String: FileWatcher.Reading]) { watcher?.watch(read: files) }
-
-    /// No more changes come. Blocks for a moment.
-    func stop() { watcher?.stop() }
 }

@@ -4,14 +4,14 @@ import NIOPosix
 import Proxy
 import Synchronization
 
-/// Gives memory back to the system after a burst. glibc keeps what is freed in the middle of its heaps for ever: without this, replaced
-/// metrics and what was held for peers that are gone would stay resident.
+/// Returns memory to the system after a burst. glibc keeps memory that is freed in the middle of its heaps: without this, the memory of
+/// replaced metrics and of closed connections would stay resident.
 final class MemoryReturn: Sendable {
-    /// What the program holds, at one moment.
+    /// The memory that the program holds at one moment.
     struct Levels: Sendable {
         /// Bytes of metrics that were freed since start.
         var freed: UInt64 = 0
-        /// For each thing that rises and falls: the most bytes since it was last asked, and the bytes now.
+        /// For each level that rises and falls: the most bytes since the last reading, and the bytes now.
         var held: [(peak: Int, now: Int)] = []
     }
 
@@ -20,7 +20,7 @@ final class MemoryReturn: Sendable {
 
     private let levels: @Sendable () -> Levels
     private let pool: NIOThreadPool
-    /// Guards what is remembered between two looks, and the time of the last walk.
+    /// Guards the levels of the last reading, and the time of the last trim.
     private let bursts = Mutex(Bursts())
 
     /// - Parameter levels: read once a second, on an event loop.
@@ -29,7 +29,7 @@ final class MemoryReturn: Sendable {
         self.pool = pool
     }
 
-    /// Begins to look; ends with the event loop.
+    /// Starts reading the levels once a second, until the event loop ends.
     func start(on eventLoop: any EventLoop) {
         eventLoop.scheduleRepeatedTask(initialDelay: Self.period, delay: Self.period) { [self] _ in look() }
     }
@@ -42,11 +42,11 @@ final class MemoryReturn: Sendable {
             let start = NIODeadline.now()
             malloc_trim(0)
             let end = NIODeadline.now()
-            bursts.withLock { $0.walked(from: start, to: end) }
+            bursts.withLock { $0.trimmed(from: start, to: end) }
         }
     }
 
-    /// Makes glibc give back large blocks, and the free end of each heap, as soon as they are freed. By default it raises both of its
+    /// Makes glibc return large blocks, and the free end of each heap, as soon as they are freed. By default it raises both of its
     /// thresholds to tens of megabytes after the first large block, and `malloc_trim` does not touch the end of the heaps of threads
     /// (mallopt(3)). Called once, before threads start.
     static func configureHeaps() {
@@ -57,24 +57,25 @@ final class MemoryReturn: Sendable {
     /// In bytes: large enough that ordinary pushes and scrapes stay within the heaps.
     private static let largeBlock: CInt = 4 << 20
 
-    /// What one open connection takes beside what is counted for it: its channel, its handlers, a buffer to read into, TLS.
+    /// The memory of one open connection that is not counted elsewhere: its channel, handlers, read buffer, TLS.
     static let connectionBytes = 32 << 10
 }
 
-/// Decides when a walk through the heaps is worth its time.
+/// Decides when to trim the heaps.
 struct Bursts {
-    /// What has to be freed in the meantime.
+    /// The bytes that must have been freed before a trim is worth its time.
     static let worthwhile = 8 << 20
-    /// A walk takes at most one part in so many of a core's time: it locks the heap that it is in.
-    private static let rarity: Int64 = 50
+    /// The shortest pause after a trim, as a multiple of its duration. A trim locks a heap, so all trims together take at most a fiftieth
+    /// of a core's time.
+    private static let minimumPauseFactor: Int64 = 50
 
     private var returned: UInt64 = 0
-    /// The most of each level since the last walk.
+    /// The peak of each level since the last trim.
     private var peaks: [Int] = []
     private var next = NIODeadline.uptimeNanoseconds(0)
-    private var isWalking = false
+    private var isTrimming = false
 
-    /// Whether to walk now. When it says yes, `walked` has to follow.
+    /// Whether to trim now. If so, the caller must call `trimmed` afterwards.
     mutating func isWorthwhile(_ levels: MemoryReturn.Levels, at now: NIODeadline) -> Bool {
         if peaks.count < levels.held.count { peaks += Array(repeating: 0, count: levels.held.count - peaks.count) }
         var fallen = Int(clamping: levels.freed - min(returned, levels.freed))
@@ -82,15 +83,15 @@ struct Bursts {
             peaks[index] = max(peaks[index], level.peak)
             fallen += max(peaks[index] - level.now, 0)
         }
-        guard !isWalking, now >= next, fallen >= Self.worthwhile else { return false }
+        guard !isTrimming, now >= next, fallen >= Self.worthwhile else { return false }
         returned = levels.freed
         for (index, level) in levels.held.enumerated() { peaks[index] = level.now }
-        isWalking = true
+        isTrimming = true
         return true
     }
 
-    mutating func walked(from start: NIODeadline, to end: NIODeadline) {
-        isWalking = false
-        next = end + .nanoseconds((end - start).nanoseconds * Self.rarity)
+    mutating func trimmed(from start: NIODeadline, to end: NIODeadline) {
+        isTrimming = false
+        next = end + .nanoseconds((end - start).nanoseconds * Self.minimumPauseFactor)
     }
 }

@@ -1,4 +1,3 @@
-import Glibc
 import Logging
 import NIOCore
 import NIOPosix
@@ -7,11 +6,11 @@ import Synchronization
 
 /// Runs a `MetricsChecker` on a thread of its own, for at most a tenth of one core, and logs what it finds.
 final class MetricsChecks: Part {
-    /// How often it is looked whether something has changed.
+    /// How often the checker looks for changes in the store.
     private static let period = Duration.milliseconds(200)
-    /// Of the time that passes, checks may take one part in so many.
+    /// The checks take at most the tenth part of a core's time.
     private static let share = 10
-    /// Time on the processor that may be saved up for the next changes, in nanoseconds.
+    /// The most unused processor time that is kept for later changes, in nanoseconds.
     private static let maxCredit = 100_000_000
 
     private let checker: MetricsChecker
@@ -61,38 +60,30 @@ final class MetricsChecks: Part {
             let now = ContinuousClock.now
             credit = min(Self.maxCredit, credit + nanoseconds(now - last) / Self.share) - spent
             last = now
-            // A single large text may take more than there was: the time that it took too much is waited for.
+            // The check of one large text may take more than the credit. Then the next round waits until the debt is paid.
             try? await Task.sleep(for: max(Self.period, .nanoseconds(-credit * Self.share)))
         }
         try? await thread.shutdownGracefully()
     }
 
-    /// Does what is due until it has taken this much time on the processor.
-    /// - Returns: the time taken, in nanoseconds.
+    /// Runs checks that are due until they have taken `credit` of processor time.
+    /// - Returns: the processor time taken, in nanoseconds.
     private func round(atMost credit: Int) -> Int {
-        // On Linux this is the thread's own priority, setpriority(2): all others come first.
-        _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
-        let begin = Self.threadTime()
+        ThreadPriority.lower()
+        let start = SystemClock.threadTime()
         let now = SystemClock.now().instant
         checker.collect(at: now)
         while !Task.isCancelled {
             guard case .done(let event) = checker.next(at: now) else { break }
             if let event { log(event) }
-            if Self.threadTime() - begin >= credit { break }
+            if SystemClock.threadTime() - start >= credit { break }
         }
-        return Self.threadTime() - begin
+        return SystemClock.threadTime() - start
     }
 
     private func nanoseconds(_ duration: Duration) -> Int {
         let (seconds, attoseconds) = duration.components
         return Int(seconds) * 1_000_000_000 + Int(attoseconds / 1_000_000_000)
-    }
-
-    /// Time that this thread has spent on the processor, in nanoseconds.
-    private static func threadTime() -> Int {
-        var time = timespec()
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-        return time.tv_sec * 1_000_000_000 + time.tv_nsec
     }
 
     private func log(_ event: MetricsChecker.Event) {

@@ -1,14 +1,14 @@
 import Proxy
 import TLS
 
-/// A configuration with everything that can be made of it before anything is opened. A start, a reload and `check` find the same problems by
-/// it.
+/// A configuration, and everything that can be made from it before anything is opened. A start, a reload and `check` use it, so they find
+/// the same problems.
 struct PreparedConfig: Sendable {
     let loaded: LoadedConfig
     let contexts: TLSContexts
     /// In the order of the configuration.
     let targets: [PolledTarget]
-    /// Whose the names of apps are.
+    /// Which senders may use which app names.
     let owners: Owners
 
     var config: Config { loaded.config }
@@ -16,9 +16,9 @@ struct PreparedConfig: Sendable {
     /// Reads no file but the system's certificate authorities, users and groups. Blocks: never call it on an event loop.
     /// - Parameters:
     ///   - tickets: the keys of session tickets, kept across reloads.
-    ///   - handshakeLimit: what all TLS handshakes may hold together, kept across reloads.
-    ///   - previous: what runs; its contexts are taken over where neither settings nor files have changed.
-    ///   - renewalNotice: how long before its end a certificate is warned about.
+    ///   - handshakeLimit: the limit of the memory of all TLS handshakes, kept across reloads.
+    ///   - previous: the contexts in force. Those whose settings and files have not changed are kept.
+    ///   - renewalNotice: certificates that expire within this time get a warning.
     /// - Throws: every problem found, each with the key and line at fault, warnings among them.
     init(
         _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), handshakeLimit: HandshakeLimit? = nil,
@@ -89,7 +89,7 @@ extension Transport {
 }
 
 extension LoadedConfig {
-    /// Why a receiver cannot listen, at the key at fault: `key`, unless the error knows a better one.
+    /// Why a receiver cannot listen. The problem has the key of the error, or else `key`.
     func problem(ofReceiver error: ListenError, key: String) -> ConfigProblem {
         let key = error.key.map { "receiver.\($0)" } ?? key
         return origin.problem(key, "\(key): \(error)")

@@ -2,9 +2,9 @@ import ConfigWatch
 import Logging
 import Proxy
 
-/// Why a reload is asked for, as the log says it.
+/// The cause of a reload, for the log.
 enum ReloadTrigger: Equatable, Sendable, CustomStringConvertible {
-    /// A watched file has other bytes.
+    /// The bytes of these watched files have changed.
     case change(of: Set<String>)
     case signal
     case request
@@ -18,36 +18,36 @@ enum ReloadTrigger: Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// What a `Reloader` reads, and what it applies it to.
+/// The program that a `Reloader` reloads.
 protocol Reloadable: Sendable {
     /// A reload begins. One of `ended` follows, unless the program stops.
     func begins() async
-    /// The reload has ended, well or not, and its result is known to the metrics.
+    /// The reload has succeeded or failed, and the metrics have its result.
     func ended() async
-    /// The configuration and all that it names, as they are now.
+    /// Reads the configuration and all files that it names.
     func read() async -> ConfigReading
-    /// All or nothing.
+    /// Puts the configuration in force as a whole, or changes nothing and throws.
     func apply(_ loaded: LoadedConfig) async throws(ConfigProblems) -> ReloadPlan
-    /// Watches what was read last, whatever became of it.
+    /// Watches the files that were read last, also after a failed reload.
     func watch(_ files: [String: FileWatcher.Reading])
 }
 
-/// Every trigger ends here: one reload at a time. All callers that ask while one runs share the next one.
+/// Runs one reload at a time. All triggers that come while one runs share the next one.
 actor Reloader {
     private let program: any Reloadable
     private let metrics: ReloadMetrics
     private let clock: @Sendable () -> Timestamp
     private let logger: Logger
     private var running: Task<ReloadResult, Never>?
-    /// Asked for while another runs, and not begun.
+    /// The reload that was requested while another runs, and has not begun.
     private var next: Task<ReloadResult, Never>?
-    /// Why the next one is asked for.
+    /// The causes of the next one.
     private var triggers: [ReloadTrigger] = []
     /// The part of a reload that changes what runs.
     private var applying: Task<Result<ReloadPlan, ConfigProblems>, Never>?
     private var isStopped = false
 
-    /// - Parameter metrics: hear how each one went, for `/metrics` and `/apps`.
+    /// - Parameter metrics: count each reload and keep its result, for `/metrics` and `/apps`.
     init(
         _ program: any Reloadable, metrics: ReloadMetrics, clock: @escaping @Sendable () -> Timestamp = SystemClock.time, logger: Logger
     ) {
@@ -72,7 +72,7 @@ actor Reloader {
         return await task.value
     }
 
-    /// Applies nothing more, and waits for what is being applied; a reading that takes its time holds up no stop.
+    /// Applies no further configuration, and waits for the one that is being applied. It does not wait for a slow reading.
     func stop() async {
         isStopped = true
         _ = await applying?.value
@@ -100,7 +100,7 @@ actor Reloader {
             applying = nil
         case .failure(let problems): result = .failure(problems)
         }
-        // Last: what changed since it was read is noticed now.
+        // Last, because it reports changes since the files were read.
         program.watch(reading.files)
         switch result {
         case .success(let plan):
@@ -112,7 +112,7 @@ actor Reloader {
             metrics.failed(problems.description, at: clock())
             if !isStopped { await program.ended() }
             for problem in problems.problems { logger.log(problem) }
-            logger.error("configuration not reloaded: what ran before still runs", metadata: [LogKey.trigger: "\(trigger)"])
+            logger.error("configuration not reloaded: the previous one stays in force", metadata: [LogKey.trigger: "\(trigger)"])
             return .failure(reason: problems.description)
         }
     }
@@ -125,7 +125,7 @@ actor Reloader {
         }
         var metadata: Logger.Metadata = [LogKey.trigger: "\(trigger)"]
         if plan.isEmpty {
-            logger.info("configuration read again: nothing to do", metadata: metadata)
+            logger.info("configuration read again: no changes", metadata: metadata)
         } else {
             metadata[LogKey.duration] = "\(took.components.seconds * 1000 + took.components.attoseconds / 1_000_000_000_000_000)ms"
             logger.info("configuration reloaded", metadata: metadata)

@@ -14,23 +14,23 @@ public func serve(configFile: String, logger: Logger) async throws {
     let inherited = InheritedSockets.take()
     for warning in inherited.warnings { logger.warning("\(warning)") }
     let notifier = ServiceNotifier.take(logger: logger)
-    // A peer that is gone must be an error of one write, not the end of the process.
+    // Writing to a closed connection must fail with an error, not end the process.
     signal(SIGPIPE, SIG_IGN)
-    // Until it is trapped; what has changed by then is noticed anyway.
+    // Ignored until the handler is installed. The watcher finds changes from before that.
     signal(SIGHUP, SIG_IGN)
     let changes = ConfigChanges(logger: logger)
     defer { changes.stop() }
     let loader = ConfigLoader(file: configFile)
     let reading = loader.read()
     let loaded = try reading.result.get()
-    // After the watcher, whose descriptor must be a small one.
+    // After the watcher, whose descriptor must be below 1024.
     if OpenFileLimit.raise() == nil { logger.warning("cannot raise the limit of open files") }
     let daemon = Daemon(loaded, inherited: inherited, logger: logger)
     let reloader = Reloader(
         ReloadableDaemon(daemon: daemon, loader: loader, changes: changes, notifier: notifier), metrics: daemon.metrics.reloads,
         logger: logger)
     daemon.lifecycle.setReloader(reloader)
-    // From here on a signal waits until it is taken below.
+    // From here on signals are queued until the loop below takes them.
     let signals = try Signals([SIGTERM, SIGINT, SIGHUP])
     logger.info("starting", metadata: [LogKey.version: "\(ProgramVersion.current)", LogKey.file: "\(loaded.origin.file)"])
     do throws(ConfigProblems) {
@@ -41,14 +41,14 @@ public func serve(configFile: String, logger: Logger) async throws {
         throw error
     }
     await notifier.ready(daemon.status)
-    let telling = Task {
-        await notifier.keepTelling {
+    let reports = Task {
+        await notifier.reportUntilCancelled {
             await daemon.eventLoopsAnswer()
         } status: {
             await daemon.status
         }
     }
-    // What has changed since it was read is noticed now.
+    // Reports changes since the files were read.
     changes.watch(reading.files)
     // A stop does not wait for a reload: each has a task of its own.
     let watching = Task {
@@ -63,14 +63,14 @@ public func serve(configFile: String, logger: Logger) async throws {
     await reloader.stop()
     await notifier.stopping()
     await daemon.stop()
-    telling.cancel()
-    await telling.value
+    reports.cancel()
+    await reports.value
     await notifier.stop()
     await signals.stop()
     logger.info("stopped")
 }
 
-/// Reads with the loader, off the event loops, and runs what it reads on the daemon.
+/// Reads with the loader, on a thread of the daemon, and applies the configuration to the daemon.
 private struct ReloadableDaemon: Reloadable {
     let daemon: Daemon
     let loader: ConfigLoader
@@ -83,7 +83,7 @@ private struct ReloadableDaemon: Reloadable {
 
     func read() async -> ConfigReading {
         do {
-            return try await daemon.runBlocking { loader.read(again: true) }
+            return try await daemon.runBlocking { loader.read(isReload: true) }
         } catch {
             // The threads have ended: the daemon has stopped.
             return ConfigReading(result: .failure(Daemon.stopping(loader.file)), files: [:])
@@ -95,6 +95,37 @@ private struct ReloadableDaemon: Reloadable {
     func watch(_ files: [String: FileWatcher.Reading]) { changes.watch(files) }
 }
 
+/// Changes of the watched files, in order, for the reloader.
+struct ConfigChanges: Sendable {
+    /// Sets of changed paths. A newer set replaces one that was not taken yet: each reload reads all files.
+    let changes: AsyncStream<Set<String>>
+    /// `nil` if the system has no thread or descriptor for it.
+    private let watcher: FileWatcher?
+
+    /// Call it before sockets take the descriptors below 1024: libinotifytools needs one of them.
+    init(logger: Logger) {
+        let (stream, continuation) = AsyncStream.makeStream(of: Set<String>.self, bufferingPolicy: .bufferingNewest(1))
+        changes = stream
+        do throws(WatchError) {
+            watcher = try FileWatcher {
+                logger.notice("\($0)")
+            } onChange: {
+                continuation.yield($0)
+            }
+        } catch {
+            logger.error(
+                "changes of the configuration are not noticed: reload with SIGHUP", metadata: [LogKey.error: "\(error)"])
+            watcher = nil
+        }
+    }
+
+    /// Watches these files from now on, and no others.
+    func watch(_ files: [String: FileWatcher.Reading]) { watcher?.watch(read: files) }
+
+    /// No more changes come. Blocks for a moment.
+    func stop() { watcher?.stop() }
+}
+
 /// Signals that the process handles instead of ending or ignoring them, in the order in which they come. One instance per process.
 ///
 /// A handler writes each number into a pipe, and a thread of its own reads it.
@@ -102,10 +133,10 @@ struct Signals: Sendable {
     let received: AsyncStream<CInt>
     private let thread = NIOThreadPool(numberOfThreads: 1)
 
-    /// - Throws: when there is no descriptor to be had.
+    /// - Throws: when the system has no descriptor for it.
     init(_ numbers: [CInt]) throws(SignalError) {
         let descriptor = csignals_trap(numbers, CInt(numbers.count))
-        guard descriptor >= 0 else { throw SignalError(reason: errorText(errno)) }
+        guard descriptor >= 0 else { throw SignalError(reason: SystemError.text(errno)) }
         let (stream, continuation) = AsyncStream.makeStream(of: CInt.self)
         received = stream
         thread.start()

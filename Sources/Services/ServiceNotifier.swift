@@ -5,38 +5,38 @@ import Proxy
 
 /// Reports the state of the program to the service manager (sd_notify(3)). Without `NOTIFY_SOCKET`, nothing is sent.
 ///
-/// A socket that is gone, or that takes nothing for a while, does no harm: the message is lost.
+/// If the socket is gone, or full for two seconds, the message is lost.
 final class ServiceNotifier: Sendable {
     /// Where messages go; `nil` when none are sent.
-    private let address: NotifyAddress?
+    private let address: UnixAddress?
     private let descriptor: CInt
-    /// Sends one message after another: a full socket is waited for.
+    /// Sends the messages in order, because sending to a full socket blocks.
     private let thread = NIOThreadPool(numberOfThreads: 1)
     /// The time between two messages to the watchdog; `nil` without one.
     private let watchdogPeriod: Duration?
     private let logger: Logger
 
-    /// How often the text of the status is compared with what was sent.
+    /// How often the status is compared with the last one that was sent.
     private static let statusPeriod = Duration.seconds(10)
-    /// How long a full socket is waited for, in seconds.
+    /// The longest wait for a full socket, in seconds.
     private static let sendTimeout = 2
 
-    /// Takes what the environment says, and removes the variables. Called once, before other threads read the environment.
+    /// Reads the environment variables and removes them. Called once, before other threads read the environment.
     static func take(logger: Logger) -> ServiceNotifier {
         let names = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
         let values = names.map { getenv($0).map { String(cString: $0) } }
         for name in names { unsetenv(name) }
-        var address: NotifyAddress?
+        var address: UnixAddress?
         if let socket = values[0], !socket.isEmpty {
-            address = NotifyAddress(socket)
+            address = UnixAddress(notifySocket: socket)
             if address == nil {
-                logger.warning("NOTIFY_SOCKET is neither a path nor an abstract socket: the service manager is not told anything")
+                logger.warning("NOTIFY_SOCKET is neither a path nor an abstract socket: no messages are sent to the service manager")
             }
         }
         return ServiceNotifier(address, watchdog: WatchdogTime(microseconds: values[1], process: values[2]), logger: logger)
     }
 
-    init(_ address: NotifyAddress?, watchdog: WatchdogTime?, logger: Logger) {
+    init(_ address: UnixAddress?, watchdog: WatchdogTime?, logger: Logger) {
         descriptor = address == nil ? -1 : socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         self.address = descriptor < 0 ? nil : address
         watchdogPeriod = address == nil ? nil : watchdog.map { $0.time / 2 }
@@ -56,9 +56,7 @@ final class ServiceNotifier: Sendable {
 
     /// A reload begins.
     func reloading() async {
-        var now = timespec()
-        clock_gettime(CLOCK_MONOTONIC, &now)
-        await send("RELOADING=1\nMONOTONIC_USEC=\(now.tv_sec * 1_000_000 + now.tv_nsec / 1000)\nSTATUS=reloading the configuration")
+        await send("RELOADING=1\nMONOTONIC_USEC=\(SystemClock.monotonic() / 1000)\nSTATUS=reloading the configuration")
     }
 
     /// A stop begins.
@@ -72,11 +70,12 @@ final class ServiceNotifier: Sendable {
             let sent = message.withUTF8 { bytes in
                 address.withSocketAddress { sendto(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL), $0, $1) }
             }
-            if sent < 0 { logger.debug("the service manager takes no message", metadata: [LogKey.error: "\(errorText(errno))"]) }
+            guard sent < 0 else { return }
+            logger.debug("cannot send a message to the service manager", metadata: [LogKey.error: "\(SystemError.text(errno))"])
         }
     }
 
-    /// A status is one line: what follows a newline would be another message.
+    /// The status as one line: a newline would begin another assignment.
     private static func line(_ text: String) -> String { PrintableText(text).text }
 
     // MARK: - Watchdog
@@ -85,7 +84,8 @@ final class ServiceNotifier: Sendable {
     /// - Parameters:
     ///   - eventLoopsAnswer: returns when each of them has answered; false when they have ended.
     ///   - status: the text now.
-    func keepTelling(eventLoopsAnswer: @escaping @Sendable () async -> Bool, status: @escaping @Sendable () async -> String) async {
+    func reportUntilCancelled(eventLoopsAnswer: @escaping @Sendable () async -> Bool, status: @escaping @Sendable () async -> String) async
+    {
         guard address != nil else { return }
         await withTaskGroup(of: Void.self) { group in
             if let period = watchdogPeriod {
@@ -100,11 +100,11 @@ final class ServiceNotifier: Sendable {
                 }
             }
             group.addTask {
-                var told = await status()
+                var sent = await status()
                 while (try? await Task.sleep(for: Self.statusPeriod)) != nil {
                     let now = await status()
-                    if now != told { await self.send("STATUS=\(Self.line(now))") }
-                    told = now
+                    if now != sent { await self.send("STATUS=\(Self.line(now))") }
+                    sent = now
                 }
             }
         }
@@ -116,33 +116,16 @@ final class ServiceNotifier: Sendable {
     }
 }
 
-/// Where the service manager receives messages: a path, or a name in the kernel's own table (unix(7), "abstract").
-struct NotifyAddress: Equatable, Sendable {
-    /// `sun_path`: a path, or 0 and the name.
-    private let path: [UInt8]
-
-    /// `sun_path` has 108 bytes.
-    private static let maxLength = 108
-
+extension UnixAddress {
+    /// Where the service manager receives messages: a path, or `@` and an abstract name.
     /// - Parameter text: the value of `NOTIFY_SOCKET`.
-    init?(_ text: String) {
-        var bytes = Array(text.utf8)
-        guard bytes.count > 1, bytes.count < Self.maxLength, !bytes.contains(0) else { return nil }
-        switch bytes[0] {
-        case UInt8(ascii: "/"): bytes.append(0)
-        case UInt8(ascii: "@"): bytes[0] = 0
+    init?(notifySocket text: String) {
+        let bytes = text.utf8
+        guard bytes.count > 1, bytes.count <= Self.maxPathLength, !bytes.contains(0) else { return nil }
+        switch bytes.first {
+        case UInt8(ascii: "/"): self.init(path: text)
+        case UInt8(ascii: "@"): self.init(abstract: bytes.dropFirst())
         default: return nil
-        }
-        path = bytes
-    }
-
-    func withSocketAddress<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
-        let length = MemoryLayout<sa_family_t>.size + path.count
-        return withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(length)) }
         }
     }
 }

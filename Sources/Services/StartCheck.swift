@@ -1,8 +1,8 @@
 import Glibc
 import Proxy
 
-/// What a start would fail at now, beyond what the configuration and its files say. Disturbs no program that runs: an address is bound for a
-/// moment and never listened on, no file is made.
+/// Finds what would make a start fail now, although the configuration and its files are right. It does not disturb running programs: an
+/// address is bound for a moment without listening, and no file is made.
 enum StartCheck {
     /// Blocks.
     static func problems(with loaded: LoadedConfig) -> [ConfigProblem] {
@@ -20,9 +20,9 @@ enum StartCheck {
         } catch {
             guard error.isAddressInUse else { return [loaded.problem(of: listener, error)] }
             switch PortHolder.find(port: address.port) {
-            // The running daemon, most likely of this very configuration.
+            // Most likely the running daemon of this configuration.
             case .exporterProxy: return []
-            // Most likely the socket unit of this very configuration; whether it is, only a start shows.
+            // Most likely the socket unit of this configuration. Only a start can find out.
             case .process("systemd", 1): return []
             case .process(let name, let id):
                 let reason = ListenError("\(address)", "address already in use by \(name) (process \(id))")
@@ -44,8 +44,8 @@ enum StartCheck {
         guard let socket = loaded.config.receiver.unixSocket else { return [] }
         let key = "receiver.receiver_unix_socket"
         let path = socket.path
-        let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        // With the rights that bind(2) will have: those of the effective user.
+        let folder = FilePath(path).folder
+        // bind(2) has the rights of the effective user.
         if faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0, errno == EACCES || errno == EROFS {
             let reason =
                 errno == EROFS
@@ -58,7 +58,7 @@ enum StartCheck {
 
 /// The process that listens on a TCP port.
 enum PortHolder: Equatable {
-    /// A process of this very program.
+    /// A process of this program.
     case exporterProxy
     case process(name: String, id: Int)
 

@@ -1,28 +1,28 @@
 import Proxy
 import TLS
 
-/// Every TLS context that one configuration asks for. Only this type makes contexts of TLS settings and file contents.
+/// Every TLS context of one configuration. Only this type makes contexts from TLS settings and file contents.
 struct TLSContexts: Sendable {
-    /// Of the scrape listeners; `nil` when they speak plain HTTP alone.
+    /// Of the scrape listeners; `nil` when they speak plain HTTP only.
     let scrape: TLSContext?
     /// Of the receivers on TCP.
     let receiver: TLSContext?
     /// Of each target, in the order of the configuration's targets.
     let targets: [TargetTLS?]
-    /// Problems with certificates that stop nothing, such as one that has expired.
+    /// Problems that do not prevent a start, such as a certificate that has expired.
     let warnings: [ConfigProblem]
 
-    /// What a later configuration takes over where neither settings nor files have changed.
+    /// A later configuration keeps those whose settings and files have not changed.
     private let servers: [TLSServerSettings: TLSContext]
     private let clients: ClientContexts.Made
 
-    /// Makes the contexts, of contents that are read already. Reads no file but the system's certificate authorities. The context of a target
-    /// that needs none until a redirect leads to `https`, and in which nothing can be wrong, is made then. Blocks.
+    /// Makes the contexts from contents that were read before. Reads no file but the system's certificate authorities. A client's context
+    /// that only a redirect to `https` may need, and whose settings cannot be wrong, is made at that redirect. Blocks.
     /// - Parameters:
     ///   - tickets: the keys of session tickets, kept across reloads.
-    ///   - handshakeLimit: what all handshakes may hold together, kept across reloads.
-    ///   - previous: what runs; its contexts are taken over where nothing has changed.
-    ///   - times: what certificates are judged by.
+    ///   - handshakeLimit: the limit of the memory of all handshakes, kept across reloads.
+    ///   - previous: the contexts in force. Those whose settings and files have not changed are kept.
+    ///   - times: the times with which the dates of certificates are compared.
     /// - Throws: every problem found, each with the key and line of the file at fault.
     init(
         _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), handshakeLimit: HandshakeLimit? = nil,
@@ -48,7 +48,7 @@ private struct ServerContexts {
     let tickets: SessionTickets
     let handshakeLimit: HandshakeLimit?
     let previous: [TLSServerSettings: TLSContext]
-    /// What certificates are judged by.
+    /// The times with which the dates of certificates are compared.
     let times: CertificateTimes
     /// Errors and warnings.
     private(set) var problems: [ConfigProblem] = []
@@ -83,7 +83,7 @@ private struct ServerContexts {
             settings.cipherSuites = []
             settings.curves = []
         }
-        // This problem is reported already, at the type that needs them.
+        // The decoder has reported this problem at `client_auth_type`.
         if settings.clientAuthentication.verifies, settings.clientAuthorities == nil { settings.clientAuthentication = .none }
         do throws(TLSSettingsError) {
             let context: TLSContext
@@ -131,12 +131,12 @@ private struct ServerContexts {
         if context.lacksTLS12Suite {
             warn(
                 "\(table).cipher_suites",
-                "none of them fits the kind of key that the certificate has, so that clients without TLS 1.3 are refused")
+                "none of them fits the certificate's kind of key: clients without TLS 1.3 are refused")
         }
         if let end = context.revocationsEnd, end <= times.now.seconds, let path = config.clients.crlFile?.path {
             warn(
                 "\(table).client_crl_file",
-                "\(path): a list is out of date since \(dateText(end)): every client is refused until it is renewed")
+                "\(path): a revocation list expired on \(dateText(end)): clients are refused until it is renewed")
         }
     }
 
@@ -163,7 +163,7 @@ extension HandshakeLimit {
         func release(_ bytes: Int) { budget.release(bytes) }
     }
 
-    /// Counts handshakes among what is held for peers.
+    /// Counts the memory of handshakes in `exporter_proxy_held_bytes`.
     convenience init(_ held: HeldBytes) {
         self.init(Handshaking(budget: held[.handshaking]))
     }
@@ -190,15 +190,15 @@ extension ClientAuthentication {
     }
 }
 
-/// What certificates are judged by.
+/// The times with which the dates of certificates are compared.
 struct CertificateTimes: Sendable {
     var now = SystemClock.time()
-    /// How long before its end a certificate is a problem.
+    /// A certificate that expires within this time is a problem.
     var renewalNotice = Duration.zero
 }
 
 extension TLSContext {
-    /// Problems with the chain of certificates that stop nothing: peers refuse it, now or later.
+    /// Problems with the chain that do not prevent a start: peers refuse it, now or later.
     func problemsOfChain(at times: CertificateTimes) -> [String] {
         var problems: [String] = []
         for (index, certificate) in chain.enumerated() {
@@ -227,6 +227,13 @@ func dateText(_ epochSeconds: Int64) -> String {
 }
 
 extension Timestamp {
+    /// `nil` outside the years 1677 to 2262.
+    init?(seconds: Int64) {
+        let (nanoseconds, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        guard !overflow else { return nil }
+        self.init(nanoseconds: nanoseconds)
+    }
+
     /// Whole seconds since 1970-01-01 UTC.
     var seconds: Int64 { nanoseconds / 1_000_000_000 }
 }

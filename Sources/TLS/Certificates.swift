@@ -1,7 +1,7 @@
 import COpenSSL
 import Glibc
 
-/// The facts of a certificate that operators ask for.
+/// The fields of a certificate for logs, metrics and warnings.
 public struct TLSCertificate: Equatable, Sendable {
     /// The subject as RFC 4514 writes it, such as `CN=exporter,O=Example`; empty when the certificate has none.
     public var subject: String
@@ -31,7 +31,7 @@ final class X509Certificate {
             notBefore: Self.epochSeconds(X509_get0_notBefore(pointer)), notAfter: Self.epochSeconds(X509_get0_notAfter(pointer)))
     }
 
-    /// Why OpenSSL refused it, and what it needs instead; empties the error queue.
+    /// Why OpenSSL refused it, and what it requires. Empties the error queue.
     func refusal() -> String {
         let reason = OpenSSLErrorQueue.first
         let bits = EVP_PKEY_get_bits(X509_get0_pubkey(pointer))

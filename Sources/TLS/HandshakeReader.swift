@@ -29,7 +29,8 @@ struct HandshakeReader {
         case alert(TLSAlert, TLSHandshakeFailure, reason: String)
     }
 
-    /// The longest message of a client, in bytes without its header. A ClientHello with the key shares of today's post-quantum groups has 1.5 to 4 KiB.
+    /// The longest message of a client, in bytes without its header. A ClientHello with the key shares of today's post-quantum groups has
+    /// 1.5 to 4 KiB.
     static let maxMessage = 16 * 1024
     /// The longest Certificate message of a client, and the longest message of a server, in bytes.
     static let maxCertificateMessage = (client: 32 * 1024, server: 64 * 1024)
@@ -209,7 +210,7 @@ private struct Record {
 
     /// Why a server without a ClientHello refuses this record.
     var refusalBeforeHello: HandshakeReader.Refusal? {
-        guard kind == Self.handshake else { return .unexpected("the first record is no handshake record") }
+        guard kind == Self.handshake else { return .unexpected("the first record is not a handshake record") }
         guard majorVersion == 3 else { return .notTLS }
         guard length <= Self.maxPlaintext else {
             return .alert(.recordOverflow, .protocolError, reason: "a record announces \(length) bytes")

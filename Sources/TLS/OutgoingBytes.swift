@@ -82,7 +82,7 @@ final class EncryptingOutput {
         return true
     }
 
-    /// One promise that completes all of them; they are for the same ciphertext.
+    /// Returns one promise that completes all of them. All are for the same ciphertext.
     private func joined(_ promises: [EventLoopPromise<Void>]) -> EventLoopPromise<Void>? {
         guard let first = promises.first else { return nil }
         for promise in promises.dropFirst() { first.futureResult.cascade(to: promise) }
@@ -99,7 +99,7 @@ final class EncryptingOutput {
 
     func announceWritability(_ context: ChannelHandlerContext) {
         let isWritable = context.channel.isWritable
-        // A handler that looked during the run may have seen false, which was never announced, and waits for true.
+        // During the run a handler may have read `isWritable` as false, without an announcement. It waits for the announcement of true.
         guard isWritable != announcedWritability || (missedWritabilityChange && isWritable) else { return }
         missedWritabilityChange = false
         announcedWritability = isWritable
@@ -119,13 +119,13 @@ struct PlaintextQueue {
     }
 
     private var writes = CircularBuffer<Write>()
-    /// How many of `writes`, from the front, may leave.
+    /// How many of `writes`, from the front, are flushed.
     private var flushedWrites = 0
-    /// The bytes in all writes, and in those that may leave.
+    /// The bytes in all writes, and in the flushed ones.
     private(set) var bytes = 0
     private(set) var flushedBytes = 0
 
-    /// Whether something may leave, if only the promise of an empty write.
+    /// Whether a flushed write is queued. It may be an empty one with a promise.
     var hasFlushed: Bool {
         flushedWrites > 0
     }

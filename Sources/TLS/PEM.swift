@@ -183,7 +183,7 @@ final class PrivateKey {
         EVP_PKEY_free(pointer)
     }
 
-    /// Why a key could not be read, guessed from the kind of file.
+    /// Why a key could not be read. The kind of file decides which reason is likely.
     private static func reason(_ pem: [UInt8]) -> String {
         let labels = PEM.labels(of: pem)
         guard let label = labels.first(where: { $0.hasSuffix("PRIVATE KEY") }) else {

@@ -3,7 +3,7 @@ import NIOCore
 
 /// One `SSL*` on memory buffers. Every call returns its result as a Swift value. It knows no channel. Only one thread at a time may use it.
 final class TLSConnection {
-    /// Which side of the handshake to play.
+    /// The side of the connection.
     enum Role {
         case server
         case client(hostname: String)
@@ -33,7 +33,7 @@ final class TLSConnection {
 
     let ssl: OpaquePointer
     private let transport: BufferBIO
-    // Keeps what OpenSSL's callbacks use for as long as they may be called.
+    // Kept, because OpenSSL's callbacks use it.
     private let context: TLSContext
     /// The name that the peer's certificate must be for; empty for a server.
     let expectedName: String
@@ -223,7 +223,7 @@ final class TLSConnection {
 }
 
 /// The transport that OpenSSL reads from and writes to: two `ByteBuffer`s in memory.
-/// Owns one reference of its `BIO`; the `SSL` holds others and must be freed while this object lives.
+/// Owns one reference to its `BIO`. The `SSL` holds others, and must be freed before this object.
 final class BufferBIO {
     /// Ciphertext that OpenSSL has not read yet. OpenSSL keeps the beginning of a record itself, so this is empty whenever it wants more.
     private var inbound = ByteBuffer()

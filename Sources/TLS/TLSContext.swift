@@ -218,14 +218,16 @@ final class ContextBuilder {
                 throw .invalidClientAuthorities(OpenSSLErrorQueue.takeReason())
             }
         }
-        let lists = try settings.clientRevocations.map { pem throws(TLSSettingsError) in try heed(revocations: pem, of: authorities ?? []) }
+        let lists = try settings.clientRevocations.map { pem throws(TLSSettingsError) in try check(revocations: pem, of: authorities ?? [])
+        }
         let policy = ClientPolicy(
             authentication: kind, allowedNames: settings.allowedClientNames, revocationsEnd: lists?.compactMap(\.nextUpdate).min())
         SSL_CTX_set_cert_verify_callback(pointer, ClientPolicy.judge, Unmanaged.passUnretained(policy).toOpaque())
         return policy
     }
 
-    private func heed(revocations pem: [UInt8], of authorities: [X509Certificate]) throws(TLSSettingsError) -> [RevocationList] {
+    /// Makes the context check certificates against revocation lists.
+    private func check(revocations pem: [UInt8], of authorities: [X509Certificate]) throws(TLSSettingsError) -> [RevocationList] {
         let lists: [RevocationList]
         do {
             lists = try PEM.revocationLists(in: pem)

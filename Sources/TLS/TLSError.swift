@@ -259,7 +259,7 @@ enum OpenSSLErrorQueue {
         ERR_clear_error()
     }
 
-    /// The error that came first, which is the cause of those behind it; 0 when there is none.
+    /// The first error, which has caused the later ones; 0 without an error.
     static var first: UInt {
         ERR_peek_error()
     }
@@ -269,7 +269,7 @@ enum OpenSSLErrorQueue {
         ERR_GET_LIB(first) != ERR_LIB_SSL && ERR_GET_LIB(last) == ERR_LIB_SSL ? last : first
     }
 
-    /// The last error, which shows where a reader stopped; 0 when there is none.
+    /// The last error, which shows where a reader stopped; 0 without an error.
     static var last: UInt {
         ERR_peek_last_error()
     }

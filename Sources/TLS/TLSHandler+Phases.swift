@@ -1,12 +1,12 @@
 public import NIOCore
 import NIOTLS
 
-/// What a handshake in progress holds.
+/// The memory of a handshake in progress.
 struct HandshakeUnderWay {
     var reader: HandshakeReader
     /// The place among the server's handshakes, from the first byte on.
     var ticket: HandshakeLimit.Ticket?
-    /// What is reserved for it, in bytes.
+    /// The bytes that are reserved for it.
     var reserved = 0
 }
 
@@ -39,7 +39,7 @@ extension TLSHandler {
         return false
     }
 
-    /// Releases what the handshake holds.
+    /// Releases the memory of the handshake.
     func endHandshake() {
         guard let ended = handshake else { return }
         handshake = nil
@@ -102,7 +102,7 @@ extension TLSHandler {
         }
     }
 
-    /// Reserves what the handshake holds now.
+    /// Reserves the memory of the handshake.
     /// - Parameter connectionCost: for a connection that is about to be made.
     /// - Returns: whether there is room for it.
     private func hold(_ context: ChannelHandlerContext, with connectionCost: Int? = nil) -> Bool {
@@ -137,7 +137,7 @@ extension TLSHandler {
 }
 
 extension TLSConnection {
-    /// What a connection holds during its handshake, in bytes.
+    /// The memory of a connection during its handshake, in bytes.
     static func handshakeCost(of role: Role, _ context: TLSContext) -> Int {
         let certificate = HandshakeLimit.certificateCost
         return HandshakeLimit.connectionCost + (role.isServer ? context.verifiesPeer ? certificate.client : 0 : certificate.server)
@@ -243,7 +243,7 @@ extension TLSHandler {
             closeOutputPromise = nil
             limitClose(context)
             let sent = send(takeCiphertext(), context)
-            // Between the two for the reason given in `fail`.
+            // After the write and before the close, for the reason given in `fail`.
             if peerHasEnded { context.fireUserInboundEventTriggered(TLSUserEvent.shutdownCompleted) }
             sent.assumeIsolated().whenComplete { [self] _ in
                 self.context?.close(promise: nil)
@@ -253,14 +253,14 @@ extension TLSHandler {
 
     /// Sends OpenSSL's alert to the peer, reports the error to the application, closes.
     /// - Parameters:
-    ///   - failure: when it is the handshake that failed.
-    ///   - alert: an alert in place of OpenSSL's.
+    ///   - failure: given if the handshake failed.
+    ///   - alert: replaces OpenSSL's alert.
     func fail(
         _ error: TLSError, _ context: ChannelHandlerContext, _ failure: TLSHandshakeFailure? = nil, sending alert: ByteBuffer? = nil
     ) {
         let isHandshaking = machine.isHandshaking
         let alert = alert ?? takeCiphertext()
-        // A client does not linger: its owner waits for the end.
+        // A client closes at once, because its owner waits for the end.
         let lingers = role.isServer && alert.readableBytes > 0
         guard machine.fail(discarding: lingers ? Self.lingerBytes : nil) else { return }
         endHandshake()
@@ -303,7 +303,7 @@ extension TLSHandler {
         context.read()
     }
 
-    /// Closes for good when the peer has taken nothing of what is queued for `closeTimeout`.
+    /// Closes the transport if the peer has taken no queued byte for `closeTimeout`.
     private func limitClose(_ context: ChannelHandlerContext) {
         let queued = output.queue.bytes
         setTimer(closeTimeout, context) { handler, context in

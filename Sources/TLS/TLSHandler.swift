@@ -37,7 +37,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     var machine = TLSStateMachine()
     /// A server has one from the first complete ClientHello on.
     var connection: TLSConnection?
-    /// What the handshake holds; `nil` before it starts and after it has ended.
+    /// The memory of the handshake; `nil` before it starts and after it has ended.
     var handshake: HandshakeUnderWay?
     let output = EncryptingOutput()
     /// For callbacks that come later; `nil` once the handler has left the pipeline.
@@ -58,9 +58,10 @@ public final class TLSHandler: ChannelDuplexHandler {
     /// Accepts a handshake.
     /// - Parameters:
     ///   - handshakeTimeout: after it, an unfinished handshake fails with `TLSError.handshakeTimeout`; `nil` waits for ever.
-    ///   - closeTimeout: how long a peer may take nothing of what is queued when the connection is being closed.
+    ///   - closeTimeout: the longest time in which a peer may take no queued byte while the connection is being closed.
     ///   - plainHTTPResponse: the complete plain HTTP response for a client without TLS; without it the connection ends silently.
-    ///   - onHandshake: called on the event loop once the handshake has ended, with `nil` when it succeeded; before the pipeline is told.
+    ///   - onHandshake: called on the event loop once the handshake has ended, with `nil` if it succeeded. The event in the pipeline
+    ///     follows.
     public init(
         server context: TLSContext, handshakeTimeout: TimeAmount? = nil, closeTimeout: TimeAmount = .seconds(30),
         plainHTTPResponse: ByteBuffer? = nil,
@@ -78,7 +79,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     /// - Parameters:
     ///   - hostname: what to send as SNI (a DNS name only) and to verify the certificate for (DNS name or IP address).
     ///   - handshakeTimeout: after it, an unfinished handshake fails with `TLSError.handshakeTimeout`; `nil` waits for ever.
-    ///   - closeTimeout: how long a peer may take nothing of what is queued when the connection is being closed.
+    ///   - closeTimeout: the longest time in which a peer may take no queued byte while the connection is being closed.
     public init(
         client context: TLSContext, hostname: String, handshakeTimeout: TimeAmount? = nil, closeTimeout: TimeAmount = .seconds(30)
     ) {
@@ -129,7 +130,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         startHandshake(context)
     }
 
-    /// Frees what OpenSSL holds and completes all promises.
+    /// Frees OpenSSL's memory and completes all promises.
     private func release(failingWritesWith error: any Error) {
         timer?.cancel()
         timer = nil
@@ -156,7 +157,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         advance(context)
     }
 
-    /// Reads on if the application's read has received nothing yet.
+    /// Reads again if the application's read has received nothing yet.
     public func channelReadComplete(context: ChannelHandlerContext) {
         context.fireChannelReadComplete()
         if machine.isHandshaking || (owesRead && machine.deliversInput) || machine.isLingering { context.read() }
@@ -186,7 +187,7 @@ public final class TLSHandler: ChannelDuplexHandler {
     }
 
     func advance(_ context: ChannelHandlerContext) {
-        // An outer call reads what an inner call, from a handler above, has added.
+        // A handler above may cause an inner call. The outer call reads the bytes that it has added.
         guard !isReading else { return }
         isReading = true
         defer { isReading = false }

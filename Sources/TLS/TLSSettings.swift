@@ -14,7 +14,7 @@ public struct TLSServerSettings: Hashable, Sendable {
     public var maxVersion: TLSProtocolVersion
     /// In order of preference, with the names of Go or OpenSSL. The suites of one version replace only the defaults of that version.
     public var cipherSuites: [String]
-    /// Whether the server's order counts, or the client's.
+    /// Whether the server's order decides, or the client's.
     public var prefersOwnCipherSuites: Bool
     /// Groups for key exchange in order of preference, by the names of Go or OpenSSL; empty takes the defaults.
     public var curves: [String]
@@ -287,7 +287,7 @@ extension UInt8 {
 
 /// The application protocols of one side, in order of preference (ALPN, RFC 7301).
 final class OfferedProtocols: Sendable {
-    /// Each name behind its length, one after another.
+    /// Each name, preceded by its length.
     let wireFormat: [UInt8]
     private let names: [[UInt8]]
 
@@ -304,7 +304,7 @@ final class OfferedProtocols: Sendable {
 
     /// Picks the first of our protocols that the client offers too.
     /// - Parameter clientList: the client's list in wire format.
-    /// - Returns: where the name lies in `clientList`; `nil` without a common protocol.
+    /// - Returns: the range of the name in `clientList`; `nil` without a common protocol.
     func choose(from clientList: UnsafeBufferPointer<UInt8>) -> Range<Int>? {
         for name in names {
             var position = 0

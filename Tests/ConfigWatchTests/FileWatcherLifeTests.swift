@@ -203,7 +203,7 @@ struct FileWatcherLifeTests {
             Issue.record("not \(reports.notices)")
             return
         }
-        #expect(reason == "no inotify instance: Function not implemented")
+        #expect(reason == "no inotify instance: function not implemented")
         let shared = try Means.inotify.watcher(reports)
         defer { shared.stop() }
         #expect(throws: InotifyError.inUse) { try Inotify() }

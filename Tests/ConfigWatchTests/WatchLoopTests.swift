@@ -125,7 +125,7 @@ struct WatchLoopTests {
         #expect(await eventually { thread.counters.current.looks == 1 })
         kernel.happen(.overflow)
         #expect(await eventually { thread.counters.current.looks == 2 })
-        #expect(reports.notices == [.notWatched(path: "/etc", reason: "Permission denied")])
+        #expect(reports.notices == [.notWatched(path: "/etc", reason: "permission denied")])
         kernel.state.withLock { $0.refused = ["/etc": ENOSPC] }
         kernel.happen(.overflow)
         #expect(await eventually { reports.notices.count == 2 })

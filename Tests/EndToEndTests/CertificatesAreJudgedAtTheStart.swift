@@ -120,7 +120,8 @@ func namesAndLists() async throws {
         try folder.write("ca.crl", ca.revocationList(validity: .expired))
     }
     #expect(lists.succeeded)
-    #expect(lists.errors.contains("config.toml:8:19: warning: ") && lists.errors.contains("out of date since 20"), "\(lists.errors)")
+    #expect(
+        lists.errors.contains("config.toml:8:19: warning: ") && lists.errors.contains("a revocation list expired on 20"), "\(lists.errors)")
 }
 
 @Test("authorities that are missing are told once, at the type that needs them")

@@ -302,7 +302,7 @@ extension ProxyProcess {
                         input: Array("a 1".utf8), workingFolder: proxy.folder.path)
                     #expect(result.status == .exited(1), "\(address)")
                     #expect(
-                        result.errors.contains("HTTP is spoken there") && result.errors.contains("receiver_tcp_socket"), "\(result.errors)")
+                        result.errors.contains("the port speaks HTTP") && result.errors.contains("receiver_tcp_socket"), "\(result.errors)")
                 }
             }
         }

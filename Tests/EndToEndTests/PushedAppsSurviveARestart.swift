@@ -244,7 +244,7 @@ func aFullDisk() async throws {
             try await wait(for: "the failure") {
                 try await curl("http://\(scrape)/metrics/self").body.contains("\nexporter_proxy_state_last_write_successful 0\n")
             }
-            #expect(program.errors.contains("warning the state file cannot be written") && program.errors.contains("no space left"))
+            #expect(program.errors.contains("warning cannot write the state file") && program.errors.contains("no space left"))
             #expect(try await curl("http://\(scrape)/metrics?app=large").status == 200)
             // What fits is written again.
             #expect(try await it.push(#"{"large": "x 1"}"#) == "")

@@ -22,7 +22,7 @@ struct MemoryReturnTests {
         var bursts = Bursts()
         #expect(!isWorthwhile(&bursts, levels(freed: Self.worthwhile - 1), at: start))
         #expect(isWorthwhile(&bursts, levels(freed: Self.worthwhile), at: start))
-        bursts.walked(from: start, to: start)
+        bursts.trimmed(from: start, to: start)
         #expect(!isWorthwhile(&bursts, levels(freed: Self.worthwhile), at: start))
         #expect(isWorthwhile(&bursts, levels(freed: 2 * Self.worthwhile), at: start))
     }
@@ -33,7 +33,7 @@ struct MemoryReturnTests {
         #expect(!isWorthwhile(&bursts, levels((peak: 3 * Self.worthwhile, now: 3 * Self.worthwhile)), at: start))
         #expect(!isWorthwhile(&bursts, levels((peak: 3 * Self.worthwhile, now: 2 * Self.worthwhile + 1)), at: start))
         #expect(isWorthwhile(&bursts, levels((peak: 2 * Self.worthwhile, now: Self.worthwhile)), at: start))
-        bursts.walked(from: start, to: start)
+        bursts.trimmed(from: start, to: start)
         #expect(!isWorthwhile(&bursts, levels((peak: Self.worthwhile, now: 1)), at: start))
         #expect(isWorthwhile(&bursts, levels((peak: 1, now: 0)), at: start))
     }
@@ -42,7 +42,7 @@ struct MemoryReturnTests {
     func betweenLooks() {
         var bursts = Bursts()
         #expect(isWorthwhile(&bursts, levels((peak: Self.worthwhile, now: 0)), at: start))
-        bursts.walked(from: start, to: start)
+        bursts.trimmed(from: start, to: start)
         let half = Self.worthwhile / 2
         #expect(!isWorthwhile(&bursts, levels((peak: half, now: 0), (peak: half - 1, now: 0)), at: start))
         #expect(isWorthwhile(&bursts, levels(freed: 1, (peak: half, now: 0), (peak: half - 1, now: 0)), at: start))
@@ -53,7 +53,7 @@ struct MemoryReturnTests {
         var bursts = Bursts()
         #expect(isWorthwhile(&bursts, levels(freed: Self.worthwhile), at: start))
         #expect(!isWorthwhile(&bursts, levels(freed: 3 * Self.worthwhile), at: start + .seconds(9)))
-        bursts.walked(from: start, to: start + .milliseconds(100))
+        bursts.trimmed(from: start, to: start + .milliseconds(100))
         #expect(!isWorthwhile(&bursts, levels(freed: 3 * Self.worthwhile), at: start + .milliseconds(5_099)))
         #expect(isWorthwhile(&bursts, levels(freed: 3 * Self.worthwhile), at: start + .milliseconds(5_100)))
     }

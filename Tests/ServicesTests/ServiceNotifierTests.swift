@@ -12,7 +12,7 @@ struct ServiceNotifierTests {
     private final class Manager: Sendable {
         let descriptor: CInt
 
-        init(_ address: NotifyAddress) throws {
+        init(_ address: UnixAddress) throws {
             descriptor = socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
             try #require(address.withSocketAddress { bind(descriptor, $0, $1) } == 0)
         }
@@ -29,16 +29,16 @@ struct ServiceNotifierTests {
         }
     }
 
-    private func notifier(_ address: NotifyAddress?, watchdog: WatchdogTime? = nil) -> ServiceNotifier {
+    private func notifier(_ address: UnixAddress?, watchdog: WatchdogTime? = nil) -> ServiceNotifier {
         ServiceNotifier(address, watchdog: watchdog, logger: Logger(label: "test"))
     }
 
     @Test("addresses are paths and abstract names, and nothing else")
     func addresses() {
         for text in ["", "/", "@", "relative", "vsock:2:1", "/a\0b", "/" + String(repeating: "x", count: 107)] {
-            #expect(NotifyAddress(text) == nil, "\(text)")
+            #expect(UnixAddress(notifySocket: text) == nil, "\(text)")
         }
-        #expect(NotifyAddress("/" + String(repeating: "x", count: 106)) != nil)
+        #expect(UnixAddress(notifySocket: "/" + String(repeating: "x", count: 106)) != nil)
     }
 
     @Test("the watchdog's time is for this process, or for any")
@@ -52,7 +52,7 @@ struct ServiceNotifierTests {
     @Test("messages arrive one datagram each, at a path and at an abstract name", arguments: [false, true])
     func messages(isAbstract: Bool) async throws {
         try await withTemporaryFolder { folder in
-            let address = try #require(NotifyAddress(isAbstract ? "@\(folder.path)" : folder.path("notify")))
+            let address = try #require(UnixAddress(notifySocket: isAbstract ? "@\(folder.path)" : folder.path("notify")))
             let manager = try Manager(address)
             let notifier = notifier(address)
             await notifier.ready("2 apps\nWATCHDOG=trigger")
@@ -70,12 +70,12 @@ struct ServiceNotifierTests {
     @Test("signs of life come while every event loop answers, and stop while one does not")
     func watchdog() async throws {
         try await withTemporaryFolder { folder in
-            let address = try #require(NotifyAddress(folder.path("notify")))
+            let address = try #require(UnixAddress(notifySocket: folder.path("notify")))
             let manager = try Manager(address)
             let notifier = notifier(address, watchdog: WatchdogTime(microseconds: "2000", process: nil))
             let answers = Atomic(3)
             let task = Task {
-                await notifier.keepTelling {
+                await notifier.reportUntilCancelled {
                     guard answers.subtract(1, ordering: .relaxed).newValue < 0 else { return true }
                     // Stuck, until the test ends.
                     while (try? await Task.sleep(for: .milliseconds(1))) != nil {}
@@ -96,12 +96,12 @@ struct ServiceNotifierTests {
 
     @Test("a socket that is gone does no harm")
     func gone() async throws {
-        let gone = notifier(NotifyAddress("/nonexistent/notify"))
+        let gone = notifier(UnixAddress(notifySocket: "/nonexistent/notify"))
         await gone.ready("x")
         await gone.stop()
         let none = notifier(nil)
         await none.ready("x")
-        await none.keepTelling {
+        await none.reportUntilCancelled {
             true
         } status: {
             ""

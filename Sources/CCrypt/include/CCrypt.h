@@ -4,7 +4,7 @@
 
 #include <stdbool.h>
 
-// Whether `password` gives `hash` (crypt(5)). Takes as long as the hash says; touches no shared state. False without memory too.
+// Whether `password` gives `hash` (crypt(5)). Takes as long as the cost in the hash demands. Uses no shared state. Also false without memory.
 bool ccrypt_matches(const char *password, const char *hash);
 
 #endif

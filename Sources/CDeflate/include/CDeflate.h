@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// Room that a deflate segment of `length` bytes needs at most.
+// The largest size of the deflate segment of `length` bytes.
 size_t cdeflate_capacity(size_t length);
 
 // Makes segments; NULL without memory. Not for two threads at once.
@@ -19,13 +19,13 @@ void cdeflate_deflater_destroy(cdeflate_deflater *deflater);
 size_t cdeflate_segment(
     cdeflate_deflater *deflater, const uint8_t *input, size_t length, uint8_t *output, size_t capacity);
 
-// The same by zlib alone, for machines without ISA-L.
+// The same with zlib, for machines without ISA-L.
 size_t cdeflate_segment_zlib(const uint8_t *input, size_t length, uint8_t *output, size_t capacity);
 
 // CRC-32 of gzip (RFC 1952 §8), continued from `crc`; 0 begins one.
 uint32_t cdeflate_crc32(uint32_t crc, const uint8_t *bytes, size_t length);
 
-// What `cdeflate_crc32_append` needs to know of an appended part: it depends on the part's length alone.
+// The operator that `cdeflate_crc32_append` needs for an appended part of this length.
 uint32_t cdeflate_crc32_operator(uint64_t length);
 
 // The CRC of two parts one after another.
@@ -39,18 +39,18 @@ void cdeflate_inflater_destroy(cdeflate_inflater *inflater);
 typedef enum {
     // All input is used, or the output is full.
     cdeflate_more,
-    // A member has ended, its CRC and length right.
+    // A member has ended. Its CRC and length are right.
     cdeflate_member_end,
     cdeflate_corrupt,
     cdeflate_no_memory,
 } cdeflate_status;
 
-// Takes from the input, writes to the output; `*used` and `*written` tell how much.
+// Reads input and writes output; `*used` and `*written` get the numbers of bytes.
 cdeflate_status cdeflate_inflate(
     cdeflate_inflater *inflater, const uint8_t *input, size_t length, size_t *used, uint8_t *output, size_t capacity,
     size_t *written);
 
-// Makes it ready for another member.
+// Prepares it for another member.
 void cdeflate_inflater_reset(cdeflate_inflater *inflater);
 
 #endif

@@ -2,7 +2,7 @@
 #define CFILES_H
 #include <sys/types.h>
 
-// What Linux offers for files that are named by descriptors; Swift's Glibc module leaves it out.
+// Linux calls for files that are named by descriptors. Swift's Glibc module does not have them.
 // All return -1 and set errno when they fail.
 
 // A descriptor that only names a folder (O_PATH).
@@ -13,7 +13,7 @@ int cfiles_open_entry(int folder, const char *name);
 int cfiles_set_owner(int entry, uid_t user, gid_t group);
 // Changes the mode of what the descriptor names.
 int cfiles_set_mode(int entry, mode_t mode);
-// Renames within a folder, unless something has the new name.
+// Renames within a folder, unless the new name exists.
 int cfiles_move(int folder, const char *from, const char *to);
 // Exchanges two entries of a folder in one step.
 int cfiles_exchange(int folder, const char *one, const char *other);

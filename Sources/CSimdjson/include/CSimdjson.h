@@ -19,15 +19,15 @@ typedef struct {
     bool escaped;
     // A `\u` may have been seen: only then can a string hold a NUL or a lone surrogate.
     bool saw_unicode_escape;
-    // Quotes that begin or end a string, and, outside of strings, colons, and commas and opening brackets: what the object takes
-    // to parse. Those that follow the object in its last 64 bytes are counted too.
+    // Quotes that begin or end a string, and, outside of strings, colons, commas and opening brackets: they determine the memory of parsing.
+    // Those in the same block of 64 bytes after the object are counted too.
     uint64_t quotes;
     uint64_t colons;
     uint64_t separators;
 } csimdjson_scanner;
 
 // Looks at each byte once. Returns how many bytes belong to the object; `*complete` tells whether it ends with them.
-// The first byte of an object must be its opening brace. Brackets are counted, not matched: the parser judges them.
+// The first byte of an object must be its opening brace. Brackets are counted, not matched: the parser checks them.
 size_t csimdjson_scan(csimdjson_scanner *scanner, const uint8_t *bytes, size_t length, bool *complete);
 
 // Whether the bytes may hold a `\u` escape: never false when there is one, seldom true when there is none.
@@ -43,7 +43,7 @@ typedef enum {
 typedef enum {
     csimdjson_value_string,
     csimdjson_value_array,
-    // What is refused: the value itself, or an element of the array.
+    // The value, or an element of the array, has a wrong type.
     csimdjson_value_wrong,
 } csimdjson_value;
 
@@ -71,7 +71,7 @@ csimdjson_parser *csimdjson_new_parser(void);
 void csimdjson_free_parser(csimdjson_parser *parser);
 
 // Parses one object. `readable` bytes may be read from `bytes` (not only `length`); when that leaves no room for
-// simdjson's padding, it parses a copy. `*error` gets simdjson's words.
+// simdjson's padding, it parses a copy. `*error` gets simdjson's message.
 csimdjson_status csimdjson_parse(
     csimdjson_parser *parser, const uint8_t *bytes, size_t length, size_t readable, const char **error);
 

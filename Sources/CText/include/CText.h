@@ -1,4 +1,4 @@
-// One look at text from outside, and the copy of it that is kept, in the same pass over its bytes.
+// Checks text from outside and copies it, in one pass over its bytes.
 #ifndef CText_H
 #define CText_H
 
@@ -8,13 +8,13 @@
 
 #include "CTextScan.h"
 
-// What was seen. Only text that is not ASCII can be anything but UTF-8.
+// What was found. ASCII is always valid UTF-8, so only other text must be validated.
 enum {
     ctext_not_ascii = 1,
     ctext_nul = 2,
 };
 
-// Looks at `length` bytes; returns what was seen.
+// Checks `length` bytes; returns what was found.
 unsigned ctext_look(const uint8_t *bytes, size_t length);
 
 // The same, and copies them to `destination`, which does not overlap.

@@ -7,13 +7,13 @@ import Proxy
 import Synchronization
 import TLS
 
-/// One HTTP/1 connection: carries out what its `ServerConnection` decides.
+/// One HTTP/1 connection. It carries out the actions of its `ServerConnection`.
 final class HTTPServerHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = Never
     typealias OutboundOut = ByteBuffer
 
-    /// The channel's own buffer: enough pieces for a good `writev`, little enough for thousands of slow readers.
+    /// The limits of the channel's own buffer: enough pieces for one `writev`, and little memory for thousands of slow readers.
     static let waterMark = ChannelOptions.Types.WriteBufferWaterMark(low: 128 << 10, high: OutgoingResponse.channelWindow)
 
     private let parts: HTTPServerParts
@@ -24,9 +24,9 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     private var timer: DeadlineTimer?
     /// Guards against re-entry: a flush calls `channelWritabilityChanged` before it returns.
     private var isActing = false
-    /// Bytes that are counted in the budget of what is being read.
+    /// Bytes of this connection that are counted in the budget for reading.
     private var countedReading = 0
-    /// The response that is counted among those of slow readers.
+    /// The response of this connection that `SlowReaders` counts.
     private var slowAnswer: SlowReaders.Answer?
 
     init(_ connection: ServerConnection, exchange: any HTTPExchange, parts: HTTPServerParts, handshakeTimeout: TimeAmount?) {
@@ -39,7 +39,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     /// Options of a channel that speaks HTTP. Called on its event loop.
     /// - Parameters:
     ///   - allocator: of the buffers that are read into.
-    ///   - reads: how many reads follow each other before it is the turn of others.
+    ///   - reads: the number of reads before other connections have their turn.
     static func setOptions(of channel: any Channel, allocator: any RecvByteBufferAllocator, reads: UInt) throws {
         // A client may end its side after the request and still wait for the answer.
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
@@ -96,7 +96,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if case TLSError.truncated? = error as? TLSError {
-            // The requests before are complete: their answers may still be read.
+            // The requests before are complete, and the client may still read the answers.
             connection.inputEnded()
         } else {
             parts.log.failed(error, peer: context.channel)
@@ -156,7 +156,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .cut(let reason):
             parts.log.write(.info, "\(reason.words)", peer: context.channel)
             parts.shared.cutReaders.count(reason)
-            // A close alone would wait for the reader to take what TLS has queued.
+            // `close` would wait until the reader has taken the bytes that TLS has queued.
             context.abort()
         }
     }
@@ -204,10 +204,10 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         context.write(wrapOutboundOut(bytes), promise: promise)
     }
 
-    // MARK: - What is held
+    // MARK: - Memory
 
-    /// Counts what this connection holds.
-    /// - Returns: whether there is room for it; if not, the connection has more to do.
+    /// Counts the memory of this connection.
+    /// - Returns: whether the budget has room for it. If not, the connection has new actions.
     @discardableResult
     private func count(_ context: ChannelHandlerContext) -> Bool {
         countSlowAnswer(context)
@@ -264,7 +264,7 @@ extension WriteProgress {
         (channel as? any SocketOptionProvider)?
             .unsafeGetSocketOption(level: .tcp, name: NIOBSDSocket.Option(rawValue: TCP_INFO))
             .assumeIsolated()
-            // On the channel's own event loop the answer is there at once.
+            // The future has its result at once, because this is the channel's event loop.
             .whenSuccess { (info: TCPInfo) in acknowledged = info.bytesAcknowledged }
         self.init(buffered: (try? channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0, acknowledged: acknowledged)
     }
@@ -273,17 +273,17 @@ extension WriteProgress {
 /// The beginning of `struct tcp_info` (linux/tcp.h). Glibc's own is older and ends before `tcpi_bytes_acked`.
 private struct TCPInfo: Sendable {
     /// 8 one-byte fields, 24 of four bytes, and the two pacing rates.
-    private var before: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
-    private var more: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
+    private var skippedFirst: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0, 0)
+    private var skippedNext: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
     var bytesAcknowledged: UInt64 = 0
 }
 
 /// Makes the answers to one connection's requests, one exchange after another. Called on the connection's event loop.
 protocol HTTPExchange: AnyObject {
-    /// A request begins.
+    /// The head of a request has been read.
     func begin(_ head: RequestHead, on eventLoop: any EventLoop) -> HTTPBeginning
     /// The next piece of the body.
-    /// - Returns: the answer, if it does not depend on the rest; then that is not read, and the connection ends.
+    /// - Returns: the answer, if it does not depend on the rest. The rest is not read then, and the connection ends.
     func take(_ piece: ByteBuffer) -> Response?
     /// The request is complete.
     func end(on eventLoop: any EventLoop) -> Answer
@@ -291,7 +291,7 @@ protocol HTTPExchange: AnyObject {
     func refuse(_ error: RequestError) -> Response
     /// This answer is about to be sent.
     func willSend(_ response: Response)
-    /// The connection has ended, maybe within an exchange.
+    /// The connection has ended, perhaps during an exchange.
     func ended()
 }
 
@@ -299,24 +299,24 @@ extension HTTPExchange {
     func ended() {}
 }
 
-/// What becomes of a request after its head.
+/// What to do after the head of a request.
 enum HTTPBeginning {
-    /// Its body is read.
+    /// Read the body.
     case body
-    /// Its answer does not depend on the body: that is not read, and the connection ends.
+    /// Send this answer, which does not depend on the body. The body is not read, and the connection ends.
     case answer(Response)
-    /// The body is not read before this has come: the answer, or `nil` when the body is to be read. It belongs to the connection's event
-    /// loop and never fails.
+    /// Wait for this future before reading the body. Its value is the answer, or `nil` to read the body. It belongs to the connection's
+    /// event loop and never fails.
     case wait(EventLoopFuture<Response?>)
 }
 
 /// What the connections of one listener share.
 struct HTTPServerParts: Sendable {
-    /// What those of all listeners share.
+    /// What the connections of all listeners share.
     struct Shared: Sendable {
         var date: DateText
         var turns: EventLoopTurns.OfGroup
-        /// Bytes that were read and are not consumed.
+        /// Counts bytes that were read and are not consumed.
         var reading: ByteBudget
         var slowReaders: SlowReaders
         var cutReaders: CutReaderMetrics

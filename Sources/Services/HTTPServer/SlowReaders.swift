@@ -3,20 +3,20 @@ import NIOCore
 import Proxy
 import Synchronization
 
-/// The responses that their readers have not taken at once, of all connections: counts what they hold beyond what is stored, and cuts the
-/// slowest readers when that is more than `max_held_size`.
+/// The responses of all connections that their readers have not taken at once. Counts the memory that they hold beyond the store, and cuts
+/// the slowest readers when that is more than `max_held_size`.
 final class SlowReaders: Sendable {
     /// One response, until its reader has taken it. Its methods may be called from any thread.
     final class Answer: Sendable {
         fileprivate struct Held {
-            /// The memory of each piece that had not been taken at first, and its lease if it is shared.
+            /// The memory of each piece that was not taken at once, and its lease if it is shared.
             let pieces: [(bytes: Int, lease: PieceLease?)]
-            /// The place of the first of them in the response.
+            /// The index of the first of them in the response.
             let first: Int
             /// How many of them are released.
             var released = 0
             /// Encrypted bytes that wait in the channel.
-            var encrypted: Int
+            let encrypted: Int
             /// Bytes that the reader has taken.
             var takenBytes = 0
             var isCut = false
@@ -32,7 +32,7 @@ final class SlowReaders: Sendable {
                 return change
             }
 
-            /// What would be freed if the reader went, as long as it shares none of it.
+            /// The bytes that are freed when this connection is closed, if no other connection holds the same pieces.
             var bytes: Int { pieces[released...].reduce(encrypted) { $0 + ($1.lease?.isRetired ?? true ? $1.bytes : 0) } }
         }
 
@@ -45,7 +45,7 @@ final class SlowReaders: Sendable {
             self.cut = cut
         }
 
-        /// How fast the reader takes it, in bytes a second, and what it holds.
+        /// The reader's speed in bytes a second, and the memory that the response holds.
         fileprivate func state(at now: NIODeadline) -> (speed: Double, bytes: Int) {
             held.withLock { (Double($0.takenBytes) / max(Double((now - start).nanoseconds) / 1e9, 1e-3), $0.bytes) }
         }
@@ -61,15 +61,15 @@ final class SlowReaders: Sendable {
     private static let smallSize = 64 << 10
 
     private let budget: ByteBudget
-    /// Guards the responses that are on their way.
+    /// Guards the responses.
     private let state = Mutex(State())
 
-    /// - Parameter budget: counts the bytes, and says how many may be held.
+    /// - Parameter budget: counts the bytes, and has their limit.
     init(budget: ByteBudget) { self.budget = budget }
 
     /// A response was not taken at once.
     /// - Parameters:
-    ///   - isEncrypted: whether the channel holds a copy of what it was handed.
+    ///   - isEncrypted: whether the channel holds an encrypted copy of the bytes that it was given.
     ///   - cut: ends its connection; called on the event loop.
     func add(_ response: OutgoingResponse, isEncrypted: Bool, on eventLoop: any EventLoop, cut: @escaping @Sendable () -> Void) -> Answer {
         let encrypted = isEncrypted ? response.inChannel : 0
@@ -106,8 +106,8 @@ final class SlowReaders: Sendable {
         if bytes > 0 { budget.add(bytes) } else { budget.release(-bytes) }
     }
 
-    /// Cuts the slowest of the readers that hold something, until what they hold is enough to get below the limit. What readers share is
-    /// freed with the last of them only: when all that are cut have ended, more follow if there is still too much.
+    /// Cuts the slowest readers until they hold enough to get below the limit. A shared piece is freed only with its last reader, so
+    /// another round follows when all cut connections have ended and there is still too much.
     func enforce() {
         guard budget.used > budget.limit.bytes else { return }
         let now = NIODeadline.now()

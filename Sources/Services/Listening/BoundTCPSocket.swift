@@ -2,14 +2,12 @@ import Glibc
 import NIOCore
 import Proxy
 
-/// A TCP socket that has its address but does not listen: no connection can be waiting on it, so it can be closed at any time.
+/// A TCP socket that has an address but does not listen. No connection can wait in it, so it can be closed at any time.
 struct BoundTCPSocket: Sendable {
     /// The owner of this value closes it, or hands it to a channel.
     let descriptor: CInt
-    /// The one that the system picked, when port 0 was asked for.
+    /// For port 0, the port that the system picked.
     let port: UInt16
-
-    private let address: ListenAddress
 
     /// - Parameters:
     ///   - v6Only: whether `[::]` leaves IPv4 to a listener beside it.
@@ -33,19 +31,7 @@ struct BoundTCPSocket: Sendable {
             close(descriptor)
             throw ListenError("\(address)", errno: error, port: address.port)
         }
-        return BoundTCPSocket(descriptor: descriptor, port: port, address: address)
-    }
-
-    /// A second descriptor of a socket that the service manager has passed: closing it leaves the socket as it is.
-    static func duplicate(_ inherited: InheritedSockets.Socket) throws(ListenError) -> CInt {
-        let descriptor = fcntl(inherited.descriptor, F_DUPFD_CLOEXEC, 3)
-        guard descriptor >= 0 else { throw ListenError("\(inherited)", errorText(errno)) }
-        return descriptor
-    }
-
-    /// The kernel completes connections from now on.
-    func listen(backlog: Int32) throws(ListenError) {
-        guard Glibc.listen(descriptor, backlog) == 0 else { throw ListenError("\(address)", errno: errno, port: address.port) }
+        return BoundTCPSocket(descriptor: descriptor, port: port)
     }
 
     /// Whether another socket of this user that shares too may bind an overlapping address (socket(7), `SO_REUSEPORT`).
@@ -71,21 +57,21 @@ struct BoundTCPSocket: Sendable {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(descriptor, $0, &length) }
         }
         guard result == 0 else { return nil }
-        // The port stands behind the family in both kinds of address, in network order (ip(7), ipv6(7)).
+        // In both kinds of address the port follows the family, in network order (ip(7), ipv6(7)).
         return withUnsafeBytes(of: storage) { UInt16(bigEndian: $0.load(fromByteOffset: MemoryLayout<sa_family_t>.size, as: UInt16.self)) }
     }
 }
 
-/// Why an address cannot be listened on; says what to do about it.
+/// Why a listener cannot use its address, and what to do about it.
 struct ListenError: Error, Equatable, CustomStringConvertible, Sendable {
     /// The address or socket path, as configured.
     let address: String
     /// What is wrong, without the address.
     let reason: String
-    /// The key at fault in the receiver's table, where it is another than the address: `unix_socket_user`.
+    /// The key at fault in the receiver's table, if it is not that of the address: `unix_socket_user`.
     let key: String?
 
-    /// Whether another socket has the address.
+    /// Whether another socket uses the address.
     private(set) var isAddressInUse = false
 
     /// For the operator: `cannot listen on 127.0.0.1:80: permission denied …`.
@@ -97,7 +83,7 @@ struct ListenError: Error, Equatable, CustomStringConvertible, Sendable {
         self.key = key
     }
 
-    /// - Parameter errno: what `bind(2)` or `listen(2)` of a TCP socket failed with.
+    /// - Parameter errno: the error of bind(2) or listen(2) for a TCP socket.
     init(_ address: String, errno: CInt, port: UInt16) {
         let reason =
             switch errno {
@@ -106,18 +92,9 @@ struct ListenError: Error, Equatable, CustomStringConvertible, Sendable {
             case EADDRNOTAVAIL: "cannot assign requested address; no interface of this machine has it"
             case EAFNOSUPPORT: "this machine does not support the address family"
             case EMFILE, ENFILE: "too many open files"
-            default: errorText(errno)
+            default: SystemError.text(errno)
             }
         self.init(address, reason)
         isAddressInUse = errno == EADDRINUSE
     }
-}
-
-/// The system's words for an `errno`, in lower case as all our errors are.
-func errorText(_ errno: CInt) -> String {
-    var buffer = [CChar](repeating: 0, count: 256)
-    // The XSI variant fills the buffer, the GNU one may return text of its own: Swift sees the former.
-    guard strerror_r(errno, &buffer, buffer.count) == 0 else { return "error \(errno)" }
-    let text = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
-    return text.prefix(1).lowercased() + text.dropFirst()
 }

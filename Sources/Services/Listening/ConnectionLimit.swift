@@ -4,12 +4,12 @@ import NIOCore
 import Proxy
 import Synchronization
 
-/// How many connections are open, and how many may be; one for each receiving listener, one for all scrape listeners together.
+/// Counts open connections and limits them: one object for each receiver, one for all scrape listeners together.
 final class ConnectionLimit: Sendable {
     private struct State {
         var open = 0
         var limit: Int
-        /// A listener that waits for room.
+        /// Wakes the listener that waits for room.
         var wake: (@Sendable () -> Void)?
 
         /// The listener to wake, once there is room again.
@@ -20,7 +20,7 @@ final class ConnectionLimit: Sendable {
         }
     }
 
-    /// Guards the count, the limit and who waits.
+    /// Guards the count, the limit and the waiting listener.
     private let state: Mutex<State>
 
     /// - Parameter limit: at least one.
@@ -30,6 +30,9 @@ final class ConnectionLimit: Sendable {
 
     /// Connections open now.
     var open: Int { state.withLock { $0.open } }
+
+    /// The limit in force.
+    var limit: Int { state.withLock { $0.limit } }
 
     /// Applies from now on; connections beyond a lowered limit stay open.
     func set(_ limit: Int) {
@@ -50,7 +53,7 @@ final class ConnectionLimit: Sendable {
         }
     }
 
-    /// Counts one more, whatever the limit says.
+    /// Counts one more, also beyond the limit.
     func take() { state.withLock { $0.open += 1 } }
 
     /// Counts one more if the limit allows it.
@@ -85,9 +88,9 @@ enum ConnectionLimitPolicy: Sendable {
 
 /// Issues every `accept` of a listening channel: none before the start, none beyond the limit, and none for a while after one has failed.
 ///
-/// NIO keeps a listening socket readable after `accept` has failed: a `read` is still pending, so it asks no handler before it fails again at
-/// once. Only switching `autoRead` off takes the socket out of the selector. So this handler, which knows whether more may be accepted, is
-/// also the one that pauses.
+/// NIO keeps a listening socket readable after `accept` has failed: a `read` is still pending, so it asks no handler before it fails again
+/// at once. Only switching `autoRead` off takes the socket out of the selector. So this handler, which knows whether more may be accepted,
+/// is also the one that pauses.
 final class ConnectionLimitHandler: ChannelDuplexHandler {
     typealias InboundIn = any Channel
     typealias InboundOut = any Channel
@@ -95,7 +98,7 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
 
     /// Connections accepted before the event loop turns to others.
     private static let batch = 16
-    /// How long nothing is accepted after a failure, such as having no descriptor left.
+    /// The pause after a failed `accept`, such as one without a free descriptor.
     static let pause = TimeAmount.milliseconds(200)
 
     private enum State {
@@ -120,7 +123,7 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     /// `maxMessagesPerRead` as it stands.
     private var currentBatch = 0
 
-    /// - Parameter connections: takes every connection at once: one that was accepted just before the listener closes is drained too.
+    /// - Parameter connections: gets every connection at once, so that one that is accepted just before the listener closes is drained too.
     init(limit: ConnectionLimit, policy: ConnectionLimitPolicy, metrics: ListenerMetrics, connections: OpenConnections, logger: Logger) {
         self.limit = limit
         self.policy = policy
@@ -161,7 +164,7 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
             guard limit.takeIfAllowed() else {
                 metrics.rejectedConnections.increment()
                 if let suppressed = refusals.admit() {
-                    var metadata: Logger.Metadata = [LogKey.limit: "\(limit.open)"]
+                    var metadata: Logger.Metadata = [LogKey.limit: "\(limit.limit)"]
                     if let peer = connection.remoteAddress?.hostAndPort { metadata[LogKey.peer] = "\(peer)" }
                     if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
                     logger.warning("connection closed at once: the limit of open connections is reached", metadata: metadata)
@@ -176,10 +179,10 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         guard let error = error as? IOError else { return context.fireErrorCaught(error) }
-        // The peer was gone before the connection was accepted (accept(2)): the next one may be fine.
+        // The peer has closed the connection before it was accepted (accept(2)). The next one may be fine.
         guard error.errnoCode != ECONNABORTED else { return }
         if failures.admit() != nil {
-            logger.error("cannot accept connections", metadata: [LogKey.error: "\(errorText(error.errnoCode))"])
+            logger.error("cannot accept connections", metadata: [LogKey.error: "\(SystemError.text(error.errnoCode))"])
         }
         pause(context)
     }

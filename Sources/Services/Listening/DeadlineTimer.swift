@@ -1,10 +1,10 @@
 import NIOCore
 
-/// One deadline of one connection or target, moved as often as wanted: moving it later, as nearly every read does, only writes a field.
-/// The scheduled callback finds out on its own whether the time has really come. Belongs to one event loop.
+/// One deadline of one connection or target. Nearly every read moves it later, and that only writes a field: the scheduled callback checks
+/// whether the deadline has passed. Belongs to one event loop.
 final class DeadlineTimer: NIOScheduledCallbackHandler {
     private let eventLoop: any EventLoop
-    /// `nil` while nothing is awaited.
+    /// `nil` without a deadline.
     private var deadline: NIODeadline?
     private var scheduled: (callback: NIOScheduledCallback, at: NIODeadline)?
     private var onExpiry: (() -> Void)?
@@ -22,7 +22,7 @@ final class DeadlineTimer: NIOScheduledCallbackHandler {
     func set(_ deadline: NIODeadline) {
         guard onExpiry != nil else { return }
         self.deadline = deadline
-        // A callback that comes too early looks again; only one that would come too late has to go.
+        // A callback that comes too early schedules another one. Only one that would come too late is cancelled.
         if let scheduled {
             if scheduled.at <= deadline { return }
             scheduled.callback.cancel()
@@ -30,10 +30,10 @@ final class DeadlineTimer: NIOScheduledCallbackHandler {
         schedule(at: deadline)
     }
 
-    /// Awaits nothing, until `set` is called again.
+    /// Removes the deadline, until `set` is called again.
     func clear() { deadline = nil }
 
-    /// For the end of the connection: nothing is kept alive, nothing will be called.
+    /// Ends the timer and releases `onExpiry`, which is not called any more.
     func stop() {
         deadline = nil
         onExpiry = nil
@@ -53,7 +53,7 @@ final class DeadlineTimer: NIOScheduledCallbackHandler {
     }
 
     private func schedule(at deadline: NIODeadline) {
-        // It fails only on a loop that is shut down, and then no connection is left to be timed.
+        // It fails only on a loop that is shut down, when no connection is left.
         guard let callback = try? eventLoop.assumeIsolated().scheduleCallback(at: deadline, handler: self) else { return }
         scheduled = (callback, deadline)
     }

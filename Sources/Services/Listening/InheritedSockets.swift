@@ -21,7 +21,7 @@ struct InheritedSockets: Sendable {
     }
 
     private(set) var sockets: [Socket] = []
-    /// What was wrong with the variables.
+    /// Problems with the environment variables, for the log.
     private(set) var warnings: [String] = []
 
     /// No sockets.
@@ -31,7 +31,7 @@ struct InheritedSockets: Sendable {
 
     /// The first descriptor that is passed.
     private static let first: CInt = 3
-    /// More than any unit passes.
+    /// The highest number of sockets that is taken. No unit passes as many.
     private static let most = 1024
 
     /// Takes the sockets that the environment announces for this process, and removes the variables. Called once, before other threads read
@@ -45,7 +45,7 @@ struct InheritedSockets: Sendable {
 
     /// - Parameters: the values of `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES`.
     init(process: String?, count: String?, names: String?, first: CInt = first) {
-        // Passed to another process, which this one has the environment of.
+        // Other processes inherit the environment too. The sockets are only for the process with this number.
         guard let process, let count, let id = pid_t(process), id == getpid() else { return }
         guard let number = Int(count), (0...Self.most).contains(number) else {
             warnings.append("LISTEN_FDS is not a number of sockets: \(PrintableText(count).text)")
@@ -60,8 +60,8 @@ struct InheritedSockets: Sendable {
             }
             var status = stat()
             guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else {
-                // Not closed: where the variables are wrong it is one of the program's own.
-                warnings.append("LISTEN_FDS announces \(number) sockets, but descriptor \(descriptor) is none")
+                // Do not close it: if the variables are wrong, the descriptor is one of the program's own.
+                warnings.append("LISTEN_FDS announces \(number) sockets, but descriptor \(descriptor) is not a socket")
                 continue
             }
             _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC)
@@ -104,19 +104,26 @@ struct InheritedSockets: Sendable {
         return unused
     }
 
-    /// The path by which the kernel and this program name the same file, without symbolic links: systemd makes `/run` of `/var/run`.
+    /// The path without symbolic links. systemd turns `/var/run` into `/run`, so only such paths can be compared.
     fileprivate static func withoutLinks(_ path: String) -> String {
         if let resolved = realpath(path, nil) {
             defer { free(resolved) }
             return String(cString: resolved)
         }
-        let slash = path.lastIndex(of: "/")
-        let folder = slash.map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
-        let name = slash.map { path[path.index(after: $0)...] } ?? path[...]
-        guard let resolved = realpath(folder, nil) else { return path }
+        let parts = FilePath(path)
+        guard let resolved = realpath(parts.folder, nil) else { return path }
         defer { free(resolved) }
-        let text = String(cString: resolved)
-        return text == "/" ? "/\(name)" : "\(text)/\(name)"
+        let folder = String(cString: resolved)
+        return folder == "/" ? "/\(parts.name)" : "\(folder)/\(parts.name)"
+    }
+}
+
+extension InheritedSockets.Socket {
+    /// A second descriptor of this socket. To close it leaves the socket open.
+    func duplicate() throws(ListenError) -> CInt {
+        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+        guard copy >= 0 else { throw ListenError("\(self)", SystemError.text(errno)) }
+        return copy
     }
 }
 

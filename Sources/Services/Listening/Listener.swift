@@ -18,7 +18,7 @@ final class Listener: Sendable {
     private enum Socket {
         /// Connections are refused.
         case bound(descriptor: CInt)
-        /// The channel owns the descriptor, which is kept for socket options that a reload needs.
+        /// The channel owns the descriptor. It is kept for the socket options that a reload sets.
         case listening(any Channel, descriptor: CInt, isStarted: Bool)
         case closed
     }
@@ -38,13 +38,13 @@ final class Listener: Sendable {
     /// Guards the steps. Held for system calls that do not wait.
     private let state: Mutex<State>
     private let setup: Setup
-    /// What the Unix socket was made by; `nil` for TCP, and where the socket was passed.
+    /// The configuration of the Unix socket; `nil` for TCP and for an inherited socket.
     private let unix: UnixSocketConfig?
-    /// Whether the service manager has passed the socket, which goes on without this listener.
+    /// Whether the service manager has passed the socket. It stays open without this listener.
     private let isInherited: Bool
     private let logger: Logger
     private let connections = OpenConnections()
-    /// What is counted here, until the listener is dropped.
+    /// The listener's counters. They are removed when the listener is dropped.
     let metrics: ListenerMetrics
 
     private init(
@@ -70,7 +70,7 @@ final class Listener: Sendable {
         state.withLock { if case .published(let file) = $0.file { file } else { nil } }
     }
 
-    /// Accepts connections from now on; those that came since `listen` have waited.
+    /// Accepts connections from now on, and those that have waited since `listen`.
     func start() {
         let channel: (any Channel)? = state.withLock { state in
             guard case .listening(let channel, let descriptor, false) = state.socket else { return nil }
@@ -80,8 +80,9 @@ final class Listener: Sendable {
         channel?.pipeline.fireUserInboundEventTriggered(StartAcceptingEvent())
     }
 
-    /// Stops listening, lets what is in flight finish, and closes what is left at the deadline. May be called again with another deadline.
-    /// - Returns: how many connections had to be cut.
+    /// Stops listening, lets exchanges in flight finish, and aborts the remaining connections at the deadline. May be called again with
+    /// another deadline.
+    /// - Returns: how many connections were aborted.
     @discardableResult
     func drain(within time: Duration) async -> Int {
         await stopListening(within: time)
@@ -90,12 +91,12 @@ final class Listener: Sendable {
         let deadline = eventLoop.scheduleTask(in: TimeAmount(time)) { [connections] in connections.closeAll() }
         try? await emptied.get()
         deadline.cancel()
-        // A deadline that passed has its count; one that was cancelled cut nothing.
+        // Throws if the deadline was cancelled. Then no connection was aborted.
         return (try? await deadline.futureResult.get()) ?? 0
     }
 
-    /// Replaces the settings of connections accepted from now on, and lets those made before finish their exchange and end.
-    /// - Parameter time: what that exchange may last.
+    /// Replaces the settings of connections accepted from now on. Older connections finish their exchange and end.
+    /// - Parameter time: the longest that this exchange may last.
     func changeAccess(within time: Duration = longestLastExchange, _ replaceSettings: () -> Void) {
         let generation = connections.changeAccess(replaceSettings)
         setup.group.any().scheduleTask(in: TimeAmount(time)) { [connections] in _ = connections.closeAll(before: generation) }
@@ -107,14 +108,14 @@ final class Listener: Sendable {
             switch state.socket {
             case .bound(let descriptor): BoundTCPSocket.setSharesPort(shares, of: descriptor)
             case .listening(let channel, let descriptor, _):
-                // Only a channel that is open still owns the descriptor; it is closed by `stopListening` alone, which takes the state first.
+                // Only an open channel still owns the descriptor. Only `stopListening` closes it, and it takes the state before.
                 if channel.isActive { BoundTCPSocket.setSharesPort(shares, of: descriptor) }
             case .closed: break
             }
         }
     }
 
-    /// Removes the file of a Unix socket, so that clients find it no more; what waits in the socket is still accepted.
+    /// Removes the file of a Unix socket, so that no further client finds it. Connections that wait in the socket are still accepted.
     func removeFile() {
         let file = state.withLock { state in
             defer { state.file = .none }
@@ -135,7 +136,7 @@ final class Listener: Sendable {
         }
         switch socket {
         case .bound(let descriptor): close(descriptor)
-        // What waits in it is for the next listener, or the next program.
+        // Connections that wait in it are for the next listener, or the next program.
         case .listening(let channel, _, _) where isInherited: try? await channel.close()
         case .listening(let channel, let descriptor, true):
             await closeOnceEmpty(channel, descriptor, within: min(time, Self.longestAccepting))
@@ -144,7 +145,7 @@ final class Listener: Sendable {
         }
     }
 
-    /// Connections that wait to be accepted must not be reset, as the kernel would do when the socket is closed.
+    /// Accepts all waiting connections before it closes the channel, because the kernel resets them when the socket is closed.
     private func closeOnceEmpty(_ channel: any Channel, _ descriptor: CInt, within time: Duration) async {
         let eventLoop = channel.eventLoop
         let closed = eventLoop.makePromise(of: Void.self)
@@ -165,7 +166,7 @@ extension Listener {
     /// Given a connection's channel, fills its pipeline; throwing closes it.
     typealias SetUpConnection = @Sendable (any Channel) throws -> Void
 
-    /// What every listener has, whatever its address.
+    /// The parts of a listener that do not depend on its address.
     struct Setup: Sendable {
         var group: any EventLoopGroup
         var limit: ConnectionLimit
@@ -176,7 +177,8 @@ extension Listener {
         /// Makes the handler that reads from each accepted connection before it has a pipeline, and may end it.
         var firstRead:
             (@Sendable (_ metrics: ListenerMetrics, _ connections: OpenConnections, _ logger: Logger) -> any ChannelInboundHandler)?
-        /// Given the listener's name: what reads the settings in force for each new connection, on its event loop.
+        /// Given the listener's metrics and logger, returns a closure that reads the settings in force for each new connection, on its
+        /// event loop.
         var connection: @Sendable (_ metrics: ListenerMetrics, _ logger: Logger) -> @Sendable () -> SetUpConnection
 
         fileprivate func logger(for name: String) -> Logger {
@@ -186,11 +188,11 @@ extension Listener {
         }
     }
 
-    /// Connections that the kernel completes and keeps for us; Linux's own default for the most that it allows.
+    /// The length of the accept queue: Linux's default for its upper limit, `net.core.somaxconn`.
     private static let backlog: Int32 = 4096
-    /// How long a listener that closes goes on accepting what waits, while more comes all the time.
+    /// How long a closing listener accepts waiting connections if new ones come all the time.
     private static let longestAccepting = Duration.seconds(1)
-    /// What an exchange may last after access was changed. Without it a slow peer would keep its old rights.
+    /// The longest exchange after a change of access. Without this limit a slow peer would keep its old rights.
     static let longestLastExchange = Duration.seconds(60)
 
     /// Binds a TCP socket; clients cannot connect yet.
@@ -202,7 +204,7 @@ extension Listener {
         _ address: ListenAddress, v6Only: Bool = false, sharesPort: Bool = false, inherited: InheritedSockets.Socket? = nil, setup: Setup
     ) throws(ListenError) -> Listener {
         if let inherited {
-            let descriptor = try BoundTCPSocket.duplicate(inherited)
+            let descriptor = try inherited.duplicate()
             return Listener(
                 name: address.description, port: address.port, socket: .bound(descriptor: descriptor), file: .none, isInherited: true,
                 setup: setup)
@@ -220,7 +222,7 @@ extension Listener {
         _ config: UnixSocketConfig, replacing ours: [UnixSocketFile] = [], inherited: InheritedSockets.Socket? = nil, setup: Setup
     ) throws(ListenError) -> Listener {
         if let inherited {
-            let descriptor = try BoundTCPSocket.duplicate(inherited)
+            let descriptor = try inherited.duplicate()
             return Listener(
                 name: config.path, port: nil, socket: .bound(descriptor: descriptor), file: .none, isInherited: true, setup: setup)
         }
@@ -230,7 +232,7 @@ extension Listener {
             setup: setup)
     }
 
-    /// Makes the file of a Unix socket again when it has vanished, with a new socket behind it: the old socket cannot get a name again.
+    /// If the file of the Unix socket has vanished, makes a new socket and its file: the old socket cannot get a name again.
     /// Blocks: never call it on an event loop.
     /// - Returns: the new socket, for `replaceSocket`; `nil` when nothing has vanished.
     func bindLostFile() throws(ListenError) -> UnixSocketFile.Pending? {
@@ -241,7 +243,7 @@ extension Listener {
     /// Accepts connections on another socket in place of the old one. Connections stay.
     func replaceSocket(by pending: UnixSocketFile.Pending) async throws(ListenError) {
         guard Glibc.listen(pending.descriptor, Self.backlog) == 0 else {
-            let reason = errorText(errno)
+            let reason = SystemError.text(errno)
             pending.abandon()
             close(pending.descriptor)
             throw ListenError(name, reason)
@@ -250,10 +252,11 @@ extension Listener {
         do {
             channel = try await bootstrap.withBoundSocket(pending.descriptor).get()
         } catch {
-            // The channel has closed what it was given.
+            // NIO has closed the descriptor.
             pending.abandon()
             throw ListenError(name, "\(error)")
         }
+        // NIO has called listen(2) again, with its own, shorter queue.
         _ = Glibc.listen(pending.descriptor, Self.backlog)
         let published = try pending.publish()
         let old: (channel: any Channel, descriptor: CInt)? = state.withLock { state in
@@ -277,21 +280,21 @@ extension Listener {
         let descriptor: CInt? = state.withLock { if case .bound(let descriptor) = $0.socket { descriptor } else { nil } }
         guard let descriptor else { return }
         guard Glibc.listen(descriptor, Self.backlog) == 0 else {
-            throw port.map { ListenError(name, errno: errno, port: $0) } ?? ListenError(name, errorText(errno))
+            throw port.map { ListenError(name, errno: errno, port: $0) } ?? ListenError(name, SystemError.text(errno))
         }
         do {
             let channel = try await bootstrap.withBoundSocket(descriptor).get()
-            // It has listened again with a shorter queue of its own.
+            // NIO has called listen(2) again, with its own, shorter queue.
             _ = Glibc.listen(descriptor, Self.backlog)
             state.withLock { $0.socket = .listening(channel, descriptor: descriptor, isStarted: false) }
         } catch {
-            // The channel has closed what it was given.
+            // NIO has closed the descriptor.
             state.withLock { $0.socket = .closed }
             throw ListenError(name, "\(error)")
         }
     }
 
-    /// Moves a Unix socket to where clients look for it, over a stale one or one that this replaces, in one step.
+    /// Moves a Unix socket to its configured path, in one step. It replaces a stale socket, or that of a running listener.
     func publish() throws(ListenError) {
         try state.withLock { state throws(ListenError) in
             guard case .pending(let pending) = state.file else { return }

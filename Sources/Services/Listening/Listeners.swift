@@ -9,9 +9,37 @@ import TLS
 protocol ServedListener: Sendable {
     var listener: Listener { get }
 
-    /// Settings for connections accepted from now on. If `plan` changes the access rules, open connections end after their current exchange.
+    /// Settings for connections accepted from now on. If `plan` changes the access rules, open connections end after their current
+    /// exchange.
     /// - Parameter maxConnections: of this listener alone, if it has a limit of its own.
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int)
+}
+
+/// The settings in force: one immutable value. A reload replaces it; each new connection reads it once.
+final class SettingsInForce<Value: Sendable>: Sendable {
+    /// Guards the value, which is replaced whole.
+    private let value: Mutex<Value>
+
+    init(_ value: Value) { self.value = Mutex(value) }
+
+    var now: Value { value.withLock { $0 } }
+
+    func replace(with new: Value) { value.withLock { $0 = new } }
+}
+
+extension Listener {
+    /// Replaces the settings of connections accepted from now on.
+    /// - Parameters:
+    ///   - transport: that of the new settings.
+    ///   - accessChanged: whether open connections end after their current exchange.
+    func update<Value>(_ settings: SettingsInForce<Value>, to new: Value, _ transport: Transport, accessChanged: Bool) {
+        if accessChanged {
+            changeAccess { settings.replace(with: new) }
+        } else {
+            settings.replace(with: new)
+        }
+        metrics.show(transport)
+    }
 }
 
 /// The listeners of the configuration: opens, updates and closes them, and keeps the files of Unix sockets in place.
@@ -26,10 +54,10 @@ final class Listeners: Part {
     private struct State {
         /// In the order of the configuration.
         var running: [Running] = []
-        /// Closed, with connections that have not all ended.
+        /// Closed listeners that still have open connections.
         var draining: [ObjectIdentifier: Listener] = [:]
         var inherited: InheritedSockets
-        /// Whether the sockets that no listener uses are closed.
+        /// Whether unused inherited sockets have been closed.
         var hasStarted = false
         var isRestoringSocketFiles = false
         /// Unix sockets whose files have vanished and could not be made again: reported once.
@@ -46,16 +74,16 @@ final class Listeners: Part {
     private let eventLoops: Int
     private let blockingWork: NIOThreadPool
     private let logger: Logger
-    /// Guards which listeners there are.
+    /// Guards the lists of listeners and inherited sockets.
     private let state: Mutex<State>
 
     /// - Parameters:
-    ///   - inherited: are used for the addresses that they are bound to.
-    ///   - intake: takes what the receivers receive, which `decoding` has decoded.
-    ///   - http: what HTTP receivers need.
+    ///   - inherited: sockets that are used for the addresses that they are bound to.
+    ///   - intake: takes the pushes that `decoding` has decoded.
+    ///   - http: the parts that HTTP receivers share.
     ///   - lifecycle: shows the listeners.
     ///   - eventLoops: how many `group` has.
-    ///   - blockingWork: looks after the files of Unix sockets.
+    ///   - blockingWork: runs system calls on the files of Unix sockets.
     init(
         inherited: InheritedSockets, server: ScrapeServer, intake: Intake, metrics: SelfMetrics, decoding: PushDecoding,
         http: HTTPReceiver.Shared, lifecycle: DaemonLifecycle, group: MultiThreadedEventLoopGroup, eventLoops: Int,
@@ -91,17 +119,17 @@ final class Listeners: Part {
 
     // MARK: - Everything that can fail
 
-    /// What is bound does not listen before all is bound, and no socket's file is replaced before all listen: no connection is taken by a
-    /// listener that is then given up.
+    /// First all sockets are bound, then all listen, then socket files are replaced. So no connection comes to a listener that is then
+    /// abandoned.
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
         let (running, inherited, closed) = state.withLock { state in
-            // What fits no listener of the start would be in the way of others.
+            // A socket that no listener uses could keep another listener from binding its address.
             let closed = state.hasStarted ? [] : state.inherited.close(exceptFor: new.config.listeners)
             state.hasStarted = true
             return (state.running, state.inherited, closed)
         }
-        for warning in closed {
-            logger.warning("socket of the service manager fits no configured address and is closed", metadata: about(warning))
+        for socket in closed {
+            logger.warning("closed an inherited socket: no configured address uses it", metadata: about(socket))
         }
         let budget = DescriptorBudget(new.config, eventLoops: eventLoops)
         let sharing = running.filter { $0.mayOverlap(plan.opens) }
@@ -181,7 +209,7 @@ final class Listeners: Part {
 
     // MARK: - What cannot fail
 
-    /// Those that stay, and those that close.
+    /// Divides the listeners into those that stay and those that close.
     private static func divide(_ running: [Running], closes: [ListenerIdentity]) -> (kept: [Running], closing: [Running]) {
         var closes = closes
         var kept: [Running] = []
@@ -216,7 +244,7 @@ final class Listeners: Part {
         }
     }
 
-    /// Accepts nothing new, and lets what is in flight finish.
+    /// Closes all listeners, and lets exchanges in flight finish.
     func stop(within time: Duration) async -> Int {
         let listeners = state.withLock { state in
             defer { state.running = [] }
@@ -279,7 +307,7 @@ final class Listeners: Part {
 }
 
 extension Listeners.Running {
-    /// Whether it holds a TCP address that overlaps one of these, or might: sharing a port without need does no harm.
+    /// Whether its TCP address may overlap one of these. Only ports are compared: sharing a port without need does no harm.
     fileprivate func mayOverlap(_ identities: [ListenerIdentity]) -> Bool {
         guard let port = listener.port else { return false }
         return identities.contains { $0.port == port }
@@ -304,7 +332,7 @@ extension LoadedConfig {
 }
 
 extension ListenerIdentity {
-    /// The port asked for; `nil` for a Unix socket, and where the system picks one.
+    /// The configured port; `nil` for a Unix socket, and if the system picks one.
     fileprivate var port: UInt16? { address.flatMap { $0.port == 0 ? nil : $0.port } }
 
     fileprivate var kind: DaemonStatus.Listener.Kind {
@@ -324,7 +352,7 @@ extension ListenerIdentity {
         }
     }
 
-    /// `nil` for a listener that takes no messages, and for one whose requests say what they are.
+    /// `nil` for a scrape listener, and for the HTTP receiver, whose requests name their format.
     fileprivate func format(_ config: Config) -> PushFormat? {
         switch self {
         case .scrape, .http: nil
@@ -333,7 +361,7 @@ extension ListenerIdentity {
     }
 }
 
-/// A listener as `/apps` shows it: what the configuration made of it, and the connections that it has at the moment.
+/// A listener as `/apps` shows it: its configuration, and the number of its open connections.
 struct ShownListener: Sendable {
     private let listener: Listener
     private let kind: DaemonStatus.Listener.Kind
@@ -360,14 +388,5 @@ struct ShownListener: Sendable {
         DaemonStatus.Listener(
             name: listener.name, kind: kind, format: format, tls: tls.word, openConnections: listener.openConnections,
             certificateEnd: context?.certificate.flatMap { Timestamp(seconds: $0.notAfter) })
-    }
-}
-
-extension Timestamp {
-    /// `nil` beyond the year 2262, which is as good as never.
-    fileprivate init?(seconds: Int64) {
-        let (nanoseconds, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        guard !overflow else { return nil }
-        self.init(nanoseconds: nanoseconds)
     }
 }

@@ -2,31 +2,35 @@ import NIOCore
 import Synchronization
 import TLS
 
-/// The connections of one listener that are open now, so that they can be drained.
+/// The open connections of one listener. A stop or a reload asks them to finish, and closes the rest at the deadline.
+///
+/// A connection passes through these methods: `begin` (`FirstReadHandler` reads the settings), `keep` (it has read from the connection),
+/// `insert` (the connection was accepted), `setUp` (its pipeline is made), `remove` (it has ended). Listeners without a `FirstReadHandler`
+/// begin with `insert`. With TLS, `keep` is left out.
 final class OpenConnections: Sendable {
     private struct Connection {
         let channel: any Channel
-        /// How often access had changed when its settings were read; `nil` before that.
+        /// The number of changes of access before its settings were read; `nil` until then.
         var generation: Int?
-        /// How its pipeline is made, where something was read from it before it has one.
+        /// Makes its pipeline. Set when `FirstReadHandler` has read from the connection.
         var setUp: Listener.SetUpConnection?
     }
 
     private struct State {
         var connections: [ObjectIdentifier: Connection] = [:]
-        /// Why connections finish and close from now on.
+        /// Why all connections are to finish and close; `nil` before a drain.
         var draining: ConnectionDrainEvent?
         var emptied: [EventLoopPromise<Void>] = []
         /// Counts the changes of access.
         var generation = 0
     }
 
-    /// Guards the set, and which settings its members began with.
+    /// Guards the connections, and the number of changes of access.
     private let state = Mutex(State())
 
     var count: Int { state.withLock { $0.connections.count } }
 
-    /// A connection was accepted; nothing has been read of the settings for it, unless it has begun already.
+    /// Adds an accepted connection. `setUp` reads its settings later, unless `begin` was called before.
     func insert(_ channel: any Channel) {
         state.withLock { state in
             let id = ObjectIdentifier(channel)
@@ -34,7 +38,7 @@ final class OpenConnections: Sendable {
         }
     }
 
-    /// The settings that a new connection begins with, read so that it is either before a change of access and ends with it, or after it.
+    /// Reads the settings of a new connection. A change of access happens either before that, or ends the connection.
     func begin<Settings>(_ channel: any Channel, with settings: () throws -> Settings) rethrows -> Settings {
         try state.withLock { state in
             state.connections[ObjectIdentifier(channel), default: Connection(channel: channel)].generation = state.generation
@@ -42,13 +46,13 @@ final class OpenConnections: Sendable {
         }
     }
 
-    /// The pipeline of a connection that has begun is made so.
+    /// Keeps how to make the pipeline of a connection for which `begin` was called.
     func keep(_ setUp: @escaping Listener.SetUpConnection, for channel: any Channel) {
         state.withLock { $0.connections[ObjectIdentifier(channel)]?.setUp = setUp }
     }
 
-    /// How to make the pipeline of a connection: as was kept for it, or with settings that are read now.
-    /// - Returns: and why the connection is to end soon, if it is.
+    /// Returns the function that makes the pipeline of a connection: the one that was kept, or one with the settings in force.
+    /// - Returns: the function, and the drain event that the connection gets at once, if any.
     func setUp(
         _ channel: any Channel, with settings: () throws -> Listener.SetUpConnection
     ) rethrows -> (setUp: Listener.SetUpConnection, drain: ConnectionDrainEvent?) {
@@ -75,8 +79,8 @@ final class OpenConnections: Sendable {
         for promise in emptied { promise.succeed() }
     }
 
-    /// Changes the settings, and asks every connection that began with others to finish its exchange and close.
-    /// - Returns: the generation before which connections are to end.
+    /// Changes the settings, and asks every connection with older ones to finish its exchange and close.
+    /// - Returns: the generation that `closeAll` takes.
     func changeAccess(_ replaceSettings: () -> Void) -> Int {
         let (generation, before) = state.withLock { state in
             replaceSettings()
@@ -87,9 +91,9 @@ final class OpenConnections: Sendable {
         return generation
     }
 
-    /// Asks all to finish, those too that are still being accepted.
-    /// - Parameter event: why.
-    /// - Returns: ends when the last one has closed.
+    /// Asks all connections to finish, and those that are accepted from now on.
+    /// - Parameter event: the reason.
+    /// - Returns: a future that succeeds when the last one has closed.
     func drainForGood(_ event: ConnectionDrainEvent = .listenerCloses, on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
         let promise = eventLoop.makePromise(of: Void.self)
         let channels = state.withLock { state in
@@ -102,51 +106,44 @@ final class OpenConnections: Sendable {
         return promise.futureResult
     }
 
-    /// Closes all that are left, whatever they do.
-    /// - Parameter generation: only those that began before it.
-    /// - Returns: how many there were.
-    func closeAll(before generation: Int = .max) -> Int {
+    /// Aborts connections, whatever they do.
+    /// - Parameter generation: only those whose settings were read before this one; `nil` means all.
+    /// - Returns: how many they were.
+    func closeAll(before generation: Int? = nil) -> Int {
         let channels = state.withLock { state in
-            state.connections.values.filter { $0.generation ?? (.max - 1) < generation }.map(\.channel)
+            state.connections.values.filter { connection in
+                guard let generation else { return true }
+                // A connection whose settings were not read yet will read the new ones.
+                return connection.generation.map { $0 < generation } ?? false
+            }.map(\.channel)
         }
         for channel in channels { channel.abort() }
         return channels.count
     }
 }
 
-/// Fired into a connection's pipeline: finish the exchange in flight, then close.
-/// Every inner pipeline must heed it; at the deadline the connection is closed hard.
+/// Fired into a connection's pipeline: finish the exchange in flight, then close. Every inner pipeline must handle it. At the deadline the
+/// connection is aborted.
 enum ConnectionDrainEvent: Sendable {
-    /// The listener closes. A request that was sent just now may still be on its way, and a new connection is about to send one:
-    /// it is waited for, a little.
+    /// The listener closes. A connection waits a short time for a request: one may be on its way, or a new client may be about to send it.
     case listenerCloses
-    /// The listener closes, and its socket goes on with the next program, to which clients connect without a gap. A connection that has sent
-    /// nothing yet is an exchange in flight: no client is cut off because it connected a moment too early.
+    /// The listener closes, and the next program uses its socket, so that clients can connect all the time. A connection that has sent
+    /// nothing yet counts as an exchange in flight: otherwise clients that connect a moment too early would be cut off.
     case socketGoesOn
-    /// The rules of access have changed since the connection was made: only what had come by then is answered.
+    /// The rules of access have changed since the connection was made. Only requests that have arrived already are answered.
     case accessChanged
 
+    /// Longer than any drain: the deadline of the drain comes first.
+    private static let untilDeadline = TimeAmount.hours(24)
+
     /// How long a connection without an exchange in flight is kept.
-    /// - Parameter isNew: whether it has had none at all.
+    /// - Parameter isNew: whether it has had no exchange at all.
     func pause(isNew: Bool) -> TimeAmount {
         switch self {
-        // Enough for what the kernel holds already to be read.
+        // Enough time to read the bytes that the kernel has already.
         case .accessChanged: .milliseconds(1)
         case .listenerCloses: isNew ? .seconds(1) : .milliseconds(50)
-        // The deadline of the drain comes first.
-        case .socketGoesOn: isNew ? .hours(24) : .milliseconds(50)
+        case .socketGoesOn: isNew ? Self.untilDeadline : .milliseconds(50)
         }
     }
-}
-
-/// The settings in force: one immutable value, replaced whole by a reload, read once by each new connection.
-final class SettingsInForce<Value: Sendable>: Sendable {
-    /// Guards the value, which is replaced whole.
-    private let value: Mutex<Value>
-
-    init(_ value: Value) { self.value = Mutex(value) }
-
-    var now: Value { value.withLock { $0 } }
-
-    func replace(with new: Value) { value.withLock { $0 = new } }
 }

@@ -2,13 +2,13 @@ import NIOCore
 import Proxy
 import TLS
 
-/// How the connections of a listener are carried.
+/// Whether the connections of a listener use TLS.
 enum Transport: Sendable {
     /// Plain text only.
     case off
     /// TLS only.
     case required(TLSContext)
-    /// TLS and plain text on one port, told apart by the first bytes.
+    /// TLS and plain text on one port, distinguished by the first bytes.
     case optional(TLSContext)
 
     /// `nil` without TLS.
@@ -27,15 +27,15 @@ extension ListenerMetrics {
     }
 }
 
-/// Adds TLS, or nothing, or a look at the first bytes, in front of any inner pipeline. Neither side knows the other.
+/// Adds TLS, or nothing, or a check of the first bytes, in front of any inner pipeline. Neither side knows the other.
 struct TransportPipeline: Sendable {
     /// The protocol inside, as far as the transport must know it.
     enum Inside: Sendable {
         case http
         case push
 
-        /// How a TLS connection begins, and no plain one: a handshake record (RFC 8446 §5.1).
-        /// A Cap'n Proto message of 23 segments begins with 16 too, and its second byte is zero; no HTTP method begins with either.
+        /// The first bytes of a TLS connection, which no plain one has: a handshake record (RFC 8446 §5.1).
+        /// A Cap'n Proto message of 23 segments begins with 0x16 too, but its second byte is zero. No HTTP method begins so.
         var tlsBegins: [UInt8] {
             switch self {
             case .http: [0x16]
@@ -46,25 +46,25 @@ struct TransportPipeline: Sendable {
 
     var transport: Transport
     var inside: Inside
-    /// What the answer to plain HTTP begins with where TLS is required.
+    /// The beginning of the answer to plain HTTP where TLS is required.
     var plainHTTPPrefix = ""
     /// For the TLS handshake.
     var handshakeTimeout: TimeAmount
     /// For the first bytes, where they decide between TLS and plain text.
     var firstByteTimeout: TimeAmount
-    /// Called with how each handshake ended.
+    /// Called at the end of each handshake.
     var onHandshake: @Sendable (_ failure: TLSHandshakeFailure?, _ channel: any Channel) -> Void
-    /// How long a TLS peer may take none of the bytes that are left when the connection is closed.
+    /// The longest time in which a TLS peer may take no byte while the connection is being closed.
     var closeTimeout: TimeAmount
 
-    /// - Parameter inner: adds the inner handlers at the end of the pipeline; called on the event loop, at once or when the first bytes have come.
-    ///   Where TLS is required, `isTLS` can still be false inside a receiver, which must refuse then.
+    /// - Parameter inner: adds the inner handlers at the end of the pipeline; called on the event loop, at once or when the first bytes
+    ///   have come. Where TLS is required, `isTLS` can still be false inside a receiver. The receiver must refuse then.
     func install(on channel: any Channel, inner: @escaping (_ channel: any Channel, _ isTLS: Bool) throws -> Void) throws {
         switch transport {
         case .off:
             try inner(channel, false)
         case .required(let context) where inside == .push:
-            // A sender without TLS would take a silent end for success: the inner handler answers it.
+            // A sender without TLS would take a silent end for success, so the inner handler answers it.
             try addFirstByteHandler(context, timeout: handshakeTimeout, to: channel, inner: inner)
         case .required(let context):
             try addTLS(context, answersPlainHTTP: true, to: channel)
@@ -99,20 +99,27 @@ struct TransportPipeline: Sendable {
     private static let plainHTTPAnswer = plainHTTPAnswer("")
 
     private static func plainHTTPAnswer(_ prefix: String) -> ByteBuffer {
-        let text = "\(prefix)this port speaks HTTPS; use https://\n"
-        return ByteBuffer(
-            string: """
-                HTTP/1.1 400 Bad Request\r
-                Content-Type: text/plain; charset=utf-8\r
-                Content-Length: \(text.utf8.count)\r
-                Connection: close\r
-                \r
-                \(text)
-                """)
+        ByteBuffer(string: PlainHTTPAnswer.badRequest("\(prefix)this port speaks HTTPS; use https://\n"))
     }
 }
 
-/// Tells TLS from plain text by the first bytes of a connection, builds the pipeline that fits, hands it the bytes, and leaves.
+/// Answers to a client that speaks plain HTTP on a port for another protocol.
+enum PlainHTTPAnswer {
+    /// A whole response with the status 400. The connection ends after it.
+    /// - Parameter text: its body.
+    static func badRequest(_ text: String) -> String {
+        """
+        HTTP/1.1 400 Bad Request\r
+        Content-Type: text/plain; charset=utf-8\r
+        Content-Length: \(text.utf8.count)\r
+        Connection: close\r
+        \r
+        \(text)
+        """
+    }
+}
+
+/// Distinguishes TLS from plain text by the first bytes of a connection, makes the pipeline for it, passes on the bytes, and leaves.
 final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -127,8 +134,8 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     /// - Parameters:
     ///   - tlsBegins: the bytes that a TLS connection begins with.
-    ///   - timeout: a connection that has not sent as many by then is closed.
-    ///   - build: adds the handlers that fit behind this one; throwing closes the connection.
+    ///   - timeout: a connection that has sent fewer bytes by then is closed.
+    ///   - build: adds the handlers after this one. If it throws, the connection is closed.
     init(tlsBegins: [UInt8], timeout: TimeAmount, build: @escaping (_ isTLS: Bool) throws -> Void) {
         self.tlsBegins = tlsBegins
         self.timeout = timeout
@@ -147,7 +154,7 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
         build = nil
     }
 
-    /// Held back until the other handlers are there.
+    /// Passed on by `decide`, when the other handlers are there.
     func channelActive(context: ChannelHandlerContext) {
         timer?.set(timeout)
     }
@@ -161,7 +168,7 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
         } else if !tlsBegins.starts(with: beginning) {
             decide(isTLS: false, context)
         } else {
-            // The network's buffer is much larger than these bytes.
+            // A copy, because the read buffer is much larger than these bytes.
             seen = ByteBuffer(buffer: seen)
         }
     }
@@ -169,7 +176,7 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
         case ChannelEvent.inputClosed where seen.readableBytes > 0:
-            // Too short for TLS. Whether it is too short for the other protocol is decided there.
+            // Too short for TLS. The inner handler decides whether it is complete.
             decide(isTLS: false, context, then: event)
         case ChannelEvent.inputClosed:
             context.close(promise: nil)

@@ -2,14 +2,14 @@ import CFiles
 import Glibc
 import Proxy
 
-/// Which file it is, whatever it is called.
+/// Identifies a file, whatever its name.
 struct FileIdentity: Equatable, Sendable {
     let device: UInt64
     let inode: UInt64
 }
 
 extension UnixSocketFile {
-    /// A folder, open: the same one whatever happens to its path.
+    /// An open folder. It stays the same one if its path changes.
     final class Folder: Sendable {
         let path: String
         let descriptor: CInt
@@ -24,39 +24,34 @@ extension UnixSocketFile {
         /// - Parameter file: the path of a file, which need not be there.
         /// - Returns: its folder, and its name in it.
         static func open(of file: String) throws(ListenError) -> (folder: Folder, name: String) {
-            let path = path(of: file)
+            let parts = FilePath(file)
+            let path = parts.folder
             let descriptor = cfiles_open_folder(path)
             guard descriptor >= 0 else {
                 switch errno {
                 case ENOENT: throw ListenError(file, "the folder \(path) does not exist")
                 case ENOTDIR: throw ListenError(file, "\(path) is not a folder")
-                case let error: throw ListenError(file, "cannot open the folder \(path): \(errorText(error))")
+                case let error: throw ListenError(file, "cannot open the folder \(path): \(SystemError.text(error))")
                 }
             }
-            let name = file.utf8.lastIndex(of: UInt8(ascii: "/")).map { String(file[file.utf8.index(after: $0)...]) } ?? file
-            return (Folder(path: path, descriptor: descriptor), name)
+            return (Folder(path: path, descriptor: descriptor), parts.name)
         }
 
-        static func path(of file: String) -> String {
-            guard let slash = file.utf8.lastIndex(of: UInt8(ascii: "/")) else { return "." }
-            return slash == file.utf8.startIndex ? "/" : String(file[..<slash])
-        }
-
-        /// - Returns: `nil` with an `errno` when it cannot be opened.
+        /// - Returns: `nil`, and sets `errno`, if it cannot be opened.
         func entry(_ name: String) -> Entry? { Entry(cfiles_open_entry(descriptor, name)) }
 
         /// A path to an entry of this very folder, of a length that always fits a socket's address.
         func path(to name: String) -> String { "/proc/self/fd/\(descriptor)/\(name)" }
 
-        /// Removes an entry, unless it is another file than expected. What stands there instead keeps its name.
-        /// - Returns: whether it was removed; otherwise there is an `errno`.
+        /// Removes an entry, unless another file has its name.
+        /// - Returns: whether it was removed. If not, `errno` is set.
         @discardableResult
         func remove(_ name: String, ifItIs identity: FileIdentity) -> Bool {
             guard entry(name)?.identity == identity else {
                 errno = ENOENT
                 return false
             }
-            // It may be replaced at any moment: moved aside it can be looked at and removed as one.
+            // Another process may replace the entry at any moment. Under a new name it can be checked and then removed.
             let aside = Self.temporaryName()
             guard cfiles_move(descriptor, name, aside) == 0 else { return false }
             guard entry(aside)?.identity == identity else {
@@ -71,9 +66,9 @@ extension UnixSocketFile {
         static func temporaryName() -> String { ".exporter-proxy-\(String(UInt64.random(in: .min ... .max), radix: 36))" }
     }
 
-    /// One file, open by name only: the same one whatever happens to its path.
+    /// One file, opened with O_PATH. It stays the same one if its path changes.
     final class Entry {
-        /// The mode of a socket that was just bound: no file of another origin has it.
+        /// The mode of a socket that was just bound. Other files do not have it.
         static let mark: mode_t = 0o1000
 
         let descriptor: CInt
@@ -124,15 +119,15 @@ extension UnixSocketFile {
             if user != nil || group != nil {
                 // (uid_t)-1 leaves the user, (gid_t)-1 the group as it is (chown(2)).
                 guard cfiles_set_owner(file.descriptor, user ?? .max, group ?? .max) == 0 else {
-                    let why = errno == EPERM ? "only root may do that, or a member of the group" : errorText(errno)
+                    let why = errno == EPERM ? "only root may do that, or a member of the group" : SystemError.text(errno)
                     throw ListenError(
                         address, "cannot give the socket to \(description): \(why)",
                         key: user != nil ? "unix_socket_user" : "unix_socket_group")
                 }
             }
-            // After the owner, whose change may clear bits of the mode. The umask does not count here.
+            // After the owner, because a change of owner may clear bits of the mode. The umask does not apply here.
             guard cfiles_set_mode(file.descriptor, mode_t(mode)) == 0 else {
-                throw ListenError(address, "cannot set the mode of the socket: \(errorText(errno))")
+                throw ListenError(address, "cannot set the mode of the socket: \(SystemError.text(errno))")
             }
         }
 

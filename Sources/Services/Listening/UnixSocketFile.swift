@@ -5,8 +5,7 @@ import Proxy
 /// The file of a Unix socket that this process has made: its owner, its mode, and its removal while it is still the same file.
 ///
 /// The folder may belong to another user, who can rename, remove and replace everything in it at any moment. So the folder is opened once,
-/// and everything happens on descriptors: no owner or mode is changed through a path, and nothing that came in the meantime is replaced or
-/// removed.
+/// and all calls use descriptors: no owner or mode is changed through a path, and a file that appears meanwhile is not replaced or removed.
 struct UnixSocketFile: Sendable {
     let path: String
     private let folder: Folder
@@ -16,13 +15,13 @@ struct UnixSocketFile: Sendable {
     /// Removes the file, unless another one has taken its place.
     func remove() { folder.remove(name, ifItIs: identity) }
 
-    /// Whether nothing stands at the path any more. Blocks.
+    /// Whether no file is at the path any more. Blocks.
     var isGone: Bool {
         var status = stat()
         return lstat(path, &status) != 0 && (errno == ENOENT || errno == ENOTDIR)
     }
 
-    /// What is wrong that can be told without touching the file system: user, group, and the length of the path.
+    /// Errors that can be found without the file system: user, group, and the length of the path.
     static func faults(in config: UnixSocketConfig) -> [ListenError] {
         var user = config
         user.group = .current
@@ -44,7 +43,8 @@ struct UnixSocketFile: Sendable {
         }
     }
 
-    /// What a start would fail at now, but perhaps not later: a folder that a service manager makes, a file of another kind.
+    /// Problems that would make a start fail now, but perhaps not later: a missing folder that a service manager makes, a file of another
+    /// kind.
     static func warnings(_ loaded: LoadedConfig) -> [ConfigProblem] {
         guard let socket = loaded.config.receiver.unixSocket else { return [] }
         do throws(ListenError) {
@@ -59,9 +59,9 @@ struct UnixSocketFile: Sendable {
 
     /// Makes a bound socket with its owner and mode. Clients cannot connect before it listens.
     ///
-    /// Where nothing stands at the path the socket is bound there, so that `ss` shows the path. Where the file of a running listener stands
-    /// the socket is bound beside it, so that no client finds the path empty.
-    /// - Parameter ours: files of running listeners, which may be there and are to be replaced.
+    /// If the path is free, the socket is bound there, so that `ss` shows the path. If the file of a running listener is there, the socket
+    /// is bound beside it, so that no client finds the path empty.
+    /// - Parameter ours: files of running listeners. The new socket may replace one of them.
     static func bind(_ config: UnixSocketConfig, replacing ours: [UnixSocketFile] = []) throws(ListenError) -> Pending {
         try requireUsable(config.path)
         let owner = try Owner(config)
@@ -71,7 +71,7 @@ struct UnixSocketFile: Sendable {
         if let standing, replaced == nil { try removeStale(standing, name, in: folder, config.path) }
 
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
-        guard descriptor >= 0 else { throw ListenError(config.path, errorText(errno)) }
+        guard descriptor >= 0 else { throw ListenError(config.path, SystemError.text(errno)) }
         do throws(ListenError) {
             let boundName = replaced == nil ? name : Folder.temporaryName()
             let address = replaced == nil ? config.path : folder.path(to: boundName)
@@ -98,13 +98,13 @@ struct UnixSocketFile: Sendable {
         fileprivate let path: String
         fileprivate let folder: Folder
         fileprivate let name: String
-        /// Where the socket was bound: `name`, or a name beside it.
+        /// The name under which the socket was bound: `name`, or a temporary one.
         fileprivate let boundName: String
         fileprivate let identity: FileIdentity
         /// The file that is to be replaced.
         fileprivate let replaced: FileIdentity?
 
-        /// Puts the file where clients look for it; takes the place of the file that it replaces in one step.
+        /// Moves the file to the configured path. It replaces the old file in one step.
         func publish() throws(ListenError) -> UnixSocketFile {
             let file = UnixSocketFile(path: path, folder: folder, name: name, identity: identity)
             guard folder.entry(boundName)?.identity == identity else { throw ListenError(path, "the socket file has vanished") }
@@ -112,7 +112,7 @@ struct UnixSocketFile: Sendable {
             guard cfiles_exchange(folder.descriptor, boundName, name) == 0 else {
                 // The old file has vanished: there is nothing to replace.
                 guard errno == ENOENT, cfiles_move(folder.descriptor, boundName, name) == 0 else {
-                    throw ListenError(path, errorText(errno))
+                    throw ListenError(path, SystemError.text(errno))
                 }
                 return file
             }
@@ -131,9 +131,9 @@ struct UnixSocketFile: Sendable {
     private static func bind(
         _ descriptor: CInt, to address: String, name: String, in folder: Folder, _ path: String
     ) throws(ListenError) -> Entry {
-        // bind(2) gives the file the mode of the socket, less the umask. So this mode tells the file from any other.
+        // bind(2) gives the file the mode of the socket, less the umask. No other file has this mode.
         let isMarked = fchmod(descriptor, Entry.mark) == 0
-        guard withSocketAddress(address, { Glibc.bind(descriptor, $0, $1) }) == 0 else {
+        guard UnixAddress(path: address).withSocketAddress({ Glibc.bind(descriptor, $0, $1) }) == 0 else {
             throw ListenError(path, bindFailure(errno, path: path))
         }
         guard let file = folder.entry(name), file.isSocket, file.user == geteuid(), !isMarked || file.isMarked else {
@@ -142,29 +142,29 @@ struct UnixSocketFile: Sendable {
         return file
     }
 
-    // MARK: - What is there already
+    // MARK: - Existing files
 
-    /// - Returns: the socket that is there; `nil` when nothing is.
+    /// - Returns: the socket that is there; `nil` without a file.
     private static func socketOrNothing(_ name: String, in folder: Folder, _ path: String) throws(ListenError) -> Entry? {
         guard let entry = folder.entry(name) else {
             if errno == ENOENT { return nil }
-            throw ListenError(path, errorText(errno))
+            throw ListenError(path, SystemError.text(errno))
         }
         guard entry.isSocket else { throw ListenError(path, "a file is there that is not a socket; it is left alone") }
         return entry
     }
 
-    /// Removes a socket that a killed process has left behind.
+    /// Removes the socket file of a process that was killed.
     private static func removeStale(_ entry: Entry, _ name: String, in folder: Folder, _ path: String) throws(ListenError) {
         switch probe(entry) {
         case ECONNREFUSED, ENOENT: break
         case 0, EAGAIN: throw ListenError(path, "another process is listening on it")
         case EPROTOTYPE: throw ListenError(path, "it is a socket of another type; it is left alone")
         case EACCES: throw ListenError(path, "a socket is there that this user may not connect to; it is left alone")
-        case let error: throw ListenError(path, "cannot tell whether another process is listening on it: \(errorText(error))")
+        case let error: throw ListenError(path, "cannot tell whether another process is listening on it: \(SystemError.text(error))")
         }
         guard folder.remove(name, ifItIs: entry.identity) else {
-            throw ListenError(path, "cannot remove the socket that is there: \(errorText(errno))")
+            throw ListenError(path, "cannot remove the socket that is there: \(SystemError.text(errno))")
         }
     }
 
@@ -174,37 +174,49 @@ struct UnixSocketFile: Sendable {
         let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
         guard descriptor >= 0 else { return errno }
         defer { close(descriptor) }
-        return withSocketAddress("/proc/self/fd/\(entry.descriptor)") { connect(descriptor, $0, $1) } == 0 ? 0 : errno
+        let address = UnixAddress(path: "/proc/self/fd/\(entry.descriptor)")
+        return address.withSocketAddress { connect(descriptor, $0, $1) } == 0 ? 0 : errno
     }
 
     // MARK: - Paths
 
-    /// `sun_path` has 108 bytes, with the final NUL (unix(7)).
-    private static let maxPathLength = 107
-
     private static func requireUsable(_ path: String) throws(ListenError) {
         guard !path.isEmpty, !path.utf8.contains(0), path.utf8.last != UInt8(ascii: "/") else { throw ListenError(path, "not a path") }
-        guard path.utf8.count <= maxPathLength else {
-            throw ListenError(path, "the path is too long for a Unix socket (at most \(maxPathLength) bytes)")
-        }
-    }
-
-    private static func withSocketAddress(_ path: String, _ body: (UnsafePointer<sockaddr>, socklen_t) -> CInt) -> CInt {
-        var address = sockaddr_un()
-        address.sun_family = sa_family_t(AF_UNIX)
-        // `requireUsable` has checked the length; the rest of `sun_path` stays zero.
-        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path.utf8.prefix(maxPathLength)) }
-        return withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(MemoryLayout<sockaddr_un>.size)) }
+        guard path.utf8.count <= UnixAddress.maxPathLength else {
+            throw ListenError(path, "the path is too long for a Unix socket (at most \(UnixAddress.maxPathLength) bytes)")
         }
     }
 
     private static func bindFailure(_ errno: CInt, path: String) -> String {
         switch errno {
-        case EACCES, EPERM: "permission denied: this user may not create files in \(Folder.path(of: path))"
-        case EROFS: "\(Folder.path(of: path)) is on a read-only file system"
+        case EACCES, EPERM: "permission denied: this user may not create files in \(FilePath(path).folder)"
+        case EROFS: "\(FilePath(path).folder) is on a read-only file system"
         case EADDRINUSE: "another file came there in the meantime; it is left alone"
-        default: errorText(errno)
+        default: SystemError.text(errno)
+        }
+    }
+}
+
+/// The address of a Unix socket (unix(7)).
+struct UnixAddress: Equatable, Sendable {
+    /// `sun_path` has 108 bytes, with the final NUL.
+    static let maxPathLength = 107
+
+    private let path: [UInt8]
+
+    /// - Parameter path: a longer one than `maxPathLength` is cut.
+    init(path: String) { self.path = path.utf8.prefix(Self.maxPathLength) + [0] }
+
+    /// A name in the kernel's own table, which is not a file. A longer one than `maxPathLength` is cut.
+    init(abstract name: some Sequence<UInt8>) { path = [0] + name.prefix(Self.maxPathLength) }
+
+    func withSocketAddress<Result>(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Result) -> Result {
+        var address = sockaddr_un()
+        address.sun_family = sa_family_t(AF_UNIX)
+        withUnsafeMutableBytes(of: &address.sun_path) { $0.copyBytes(from: path) }
+        let length = MemoryLayout<sa_family_t>.size + path.count
+        return withUnsafePointer(to: &address) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { body($0, socklen_t(length)) }
         }
     }
 }

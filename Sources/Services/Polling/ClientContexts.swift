@@ -29,7 +29,7 @@ final class ClientContext: Sendable {
         state = Mutex(.settings(settings))
     }
 
-    /// The context, if it is made and not being made. Never blocks.
+    /// The context, if it has been made. Never blocks.
     var made: TLSContext? {
         let made: TLSContext?? = state.withLockIfAvailable { if case .made(let context) = $0 { context } else { nil } }
         return made ?? nil
@@ -53,7 +53,7 @@ final class ClientContext: Sendable {
 
 /// Makes the contexts of targets; those of equal settings share one.
 struct ClientContexts {
-    /// What was made, for a later configuration to take over.
+    /// The contexts that were made. A later configuration takes them over.
     struct Made: Sendable {
         var authorities = SystemAuthorities()
         var contexts: [TLSClientSettings: ClientContext] = [:]
@@ -64,7 +64,7 @@ struct ClientContexts {
     private let times: CertificateTimes
     private let previous: Made
     private(set) var made: Made
-    /// Whether the settings that must be right are. Each is checked once, so that each problem is reported once.
+    /// The results of checks, by settings. Each settings value is checked once, so each problem is reported once.
     private var checked: [TLSClientSettings: Bool] = [:]
 
     /// - Parameter previous: its contexts are taken over where neither settings nor files have changed.

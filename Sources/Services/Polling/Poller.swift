@@ -5,14 +5,14 @@ import Synchronization
 
 /// The set of target loops. Every method may be called from any thread.
 final class Poller: Part {
-    /// A running loop and where it lives.
+    /// A running loop and its event loop.
     private struct Running {
         let place: Place
         let loop: NIOLoopBoundBox<TargetLoop?>
 
         private var eventLoop: any EventLoop { place.eventLoop }
 
-        /// Ends the loop, after whatever was begun on its event loop before.
+        /// Ends the loop, after earlier calls on its event loop.
         @discardableResult
         func stop() -> EventLoopFuture<Void> {
             eventLoop.flatSubmit { [loop, eventLoop] in
@@ -26,7 +26,7 @@ final class Poller: Part {
         }
     }
 
-    /// An event loop, and what its target loops share.
+    /// An event loop, and the context that its target loops share.
     private struct Place {
         let eventLoop: any EventLoop
         let context: NIOLoopBoundBox<PollingContext?>
@@ -35,15 +35,15 @@ final class Poller: Part {
     private struct State {
         var running: [TargetURL: Running] = [:]
         var places: [ObjectIdentifier: Place] = [:]
-        /// Where the targets of each origin are polled, so that they can share a connection; and how many there are.
+        /// The place and the number of the targets of each origin. They are polled in one place, so that they can share a connection.
         var origins: [TargetURL.Origin: (place: Place, targets: Int)] = [:]
         /// Targets whose first poll has not ended.
         var awaitingFirstPoll: Set<TargetURL> = []
-        /// Whether there was a moment at which no first poll was awaited.
+        /// Whether all first polls had ended at one moment.
         var hasPolledAll = false
         var isShutDown = false
 
-        /// Where a target that is new is polled.
+        /// The place for a new target of this origin.
         mutating func place(for origin: TargetURL.Origin, in group: any EventLoopGroup) -> Place {
             if let (place, targets) = origins[origin] {
                 origins[origin] = (place, targets + 1)
@@ -78,8 +78,8 @@ final class Poller: Part {
     private let state = Mutex(State())
 
     /// - Parameters:
-    ///   - group: where the loops run, dealt out in turn.
-    ///   - intake: takes what the targets answer.
+    ///   - group: the event loops of the target loops.
+    ///   - intake: takes the outcomes of polls.
     init(
         group: any EventLoopGroup, intake: Intake, metrics: SelfMetrics, logger: Logger, resolver: HostResolver = HostResolver()
     ) {
@@ -106,11 +106,11 @@ final class Poller: Part {
         return 0
     }
 
-    /// Whether a body that is plainly HTML or JSON is a failed poll.
+    /// Whether a poll fails if its body is clearly HTML or JSON.
     func setRefusesOtherFormats(_ refuses: Bool) { pool.setRefusesOtherFormats(refuses) }
 
-    /// Whether the first poll of every target of the first configuration has ended, well or not. A target that is added later changes
-    /// nothing.
+    /// Whether the first poll of every target of the first configuration has succeeded or failed. Targets that are added later do not
+    /// count.
     var hasPolledAll: Bool { state.withLock { $0.hasPolledAll } }
 
     /// Stops some targets, renames others and starts others. In the store all of it happens at one moment. Other targets are not disturbed.
@@ -136,7 +136,7 @@ final class Poller: Part {
         for polled in new { start(polled) }
     }
 
-    /// Ends every poll for good; what is stored stays.
+    /// Ends every poll finally. The stored metrics stay.
     /// - Returns: when every connection is closed.
     func shutdown() -> EventLoopFuture<Void> {
         let running = state.withLock { state in
@@ -189,7 +189,7 @@ final class Poller: Part {
     }
 }
 
-/// A target with all that polling it needs. Everything that can fail has succeeded when there is one.
+/// A target with everything that polling it needs. Everything that can fail has succeeded before.
 struct PolledTarget: Sendable {
     let target: Target
     let request: PollRequest
@@ -203,14 +203,14 @@ struct PolledTarget: Sendable {
         self.tls = tls
     }
 
-    /// What a connection to the target's own origin depends on. Targets of one origin share a connection only when this is equal.
+    /// The settings of a connection to the target's own origin. Targets of one origin share a connection only when this is equal.
     struct ConnectionTerms: Equatable {
         fileprivate let context: ObjectIdentifier?
         fileprivate let serverName: String?
         fileprivate let proxy: HTTPProxy?
     }
 
-    /// What a connection to the target's own origin depends on.
+    /// The settings of a connection to the target's own origin.
     var connectionTerms: ConnectionTerms {
         let isHTTPS = target.url.origin.isHTTPS
         return ConnectionTerms(

@@ -3,26 +3,26 @@ import NIOPosix
 import Proxy
 import Synchronization
 
-/// The thread pool of all polls, apart from every other: decodes large bodies and makes TLS contexts, so that neither an event loop nor the
-/// work for a scrape waits for them. Used from any thread.
+/// The thread pool of all polls. It decodes large bodies and makes TLS contexts, so that neither event loops nor the work for scrapes wait
+/// for them. Used from any thread.
 final class PollingPool: Sendable {
-    /// A body on its way through the thread pool.
+    /// A body that waits for a thread or is being decoded.
     final class Job: Sendable {
         private let isCancelled = Atomic(false)
 
-        /// What comes of the body is not recorded, unless that has begun.
+        /// The outcome is not recorded, unless recording has begun.
         func cancel() { isCancelled.store(true, ordering: .relaxed) }
 
         fileprivate var isWanted: Bool { !isCancelled.load(ordering: .relaxed) }
     }
 
-    /// For the bodies of all polls together.
+    /// Counts the bodies of all polls.
     let budget: ByteBudget
     private let pool: NIOThreadPool
     private let refusesOtherFormats = Atomic(true)
     private let isStarted = Mutex(false)
 
-    /// - Parameter threads: bodies that are decoded at once.
+    /// - Parameter threads: the number of bodies that are decoded at the same time.
     init(budget: ByteBudget, threads: Int = 2) {
         self.budget = budget
         self.pool = NIOThreadPool(numberOfThreads: threads)
@@ -30,7 +30,7 @@ final class PollingPool: Sendable {
 
     deinit { pool.shutdownGracefully { _ in } }
 
-    /// Whether what is plainly HTML or JSON is a failure.
+    /// Whether a body that is clearly HTML or JSON is a failure.
     func setRefusesOtherFormats(_ refuses: Bool) { refusesOtherFormats.store(refuses, ordering: .relaxed) }
 
     /// Decodes `body`, at once when it is small, and records the outcome.
@@ -75,7 +75,7 @@ final class PollingPool: Sendable {
         return pool.runIfActive(eventLoop: eventLoop, work)
     }
 
-    /// The threads start with the first work: many programs never have any.
+    /// Starts the threads with the first work: many configurations never have any.
     private func start() {
         isStarted.withLock { isStarted in
             if !isStarted { pool.start() }

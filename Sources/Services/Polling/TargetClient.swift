@@ -1,7 +1,7 @@
 import NIOCore
 import Proxy
 
-/// Fetches one target's metrics, one poll after another. Does what `Poll` says. On its event loop alone.
+/// Fetches one target's metrics, one poll after another. It carries out the actions of `Poll`. Used on its event loop only.
 final class TargetClient {
     private let polled: PolledTarget
     private let terms: PolledTarget.ConnectionTerms
@@ -17,7 +17,7 @@ final class TargetClient {
     private var connection: TargetConnection?
     /// Whether the target's own origin counts this poll.
     private var usesOrigin = false
-    /// Counts requests and polls, so that a connection which opens too late is known as such.
+    /// Counts requests and polls, so that a connection that opens too late is recognized.
     private var attempt = 0
 
     /// - Parameter ended: called once for each `start` that is not cut off by `stop`, on the event loop.
@@ -42,13 +42,13 @@ final class TargetClient {
         perform(poll.start())
     }
 
-    /// The poll has taken its whole time: it ends, and so does its connection.
+    /// The timeout has passed: ends the poll and closes its connection.
     func timeOut() {
         guard let poll else { return }
         let phase = connection?.phase
-        let certain = connection?.close()
+        let knownFailure = connection?.close()
         release(nil)
-        finish(.failure(certain ?? poll.timedOut(after: polled.target.timeout, phase)))
+        finish(.failure(knownFailure ?? poll.timedOut(after: polled.target.timeout, phase)))
     }
 
     /// Closes every connection. A poll under way ends and reports nothing. Do not call any method afterwards.
@@ -117,7 +117,7 @@ final class TargetClient {
         poll?.asks(onKeptConnection: isKept, reaching: connection.reach)
         let answer = PolledAnswer(
             limit: polled.target.bodySizeLimit, followsRedirects: polled.target.followRedirects, budget: connector.pool.budget)
-        // The connection holds this closure until the exchange ends, and this object holds the connection.
+        // Weak, because the connection holds this closure until the exchange ends, and this object holds the connection.
         connection.ask(polled.request.bytes(for: hop), keepsConnection: hop.isTrusted && polled.target.keepAlive, answer: answer) {
             [weak self] result in
             self?.answered(result, on: connection)

@@ -6,13 +6,13 @@ import NIOTLS
 import Proxy
 import TLS
 
-/// One connection to a target: sends a request, reads the response, and is then free for the next. Does what `ClientConnection` says.
-/// On its channel's event loop alone.
+/// One connection to a target: sends a request, reads the response, and is then ready for the next. It carries out the actions of
+/// `ClientConnection`. Used on its channel's event loop only.
 final class TargetConnection: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
-    /// The response being read, and what takes its result.
+    /// The response that is being read, and the closure for its result.
     private struct Exchange {
         var answer: PolledAnswer
         let ended: (PolledAnswer.Result) -> Void
@@ -43,10 +43,10 @@ final class TargetConnection: ChannelInboundHandler {
     /// Whether a request may be sent.
     var isIdle: Bool { machine.phase == .idle && context?.channel.isActive ?? false }
 
-    /// Whether no byte of a response has come since the last request.
+    /// Whether no byte of a response has arrived since the last request.
     var cameNothing: Bool { !machine.hasReceived }
 
-    /// How far the exchange has come.
+    /// The phase of the exchange.
     var phase: PollFailure.Phase {
         switch machine.phase {
         case .opening: .handshake
@@ -71,7 +71,7 @@ final class TargetConnection: ChannelInboundHandler {
     }
 
     /// Closes the connection. An exchange under way ends without its result.
-    /// - Returns: the failure that was already certain, if any.
+    /// - Returns: the failure that was already known, if any.
     @discardableResult
     func close() -> PollFailure? {
         // Closing calls `channelInactive` at once, which must find no exchange.
@@ -140,7 +140,7 @@ final class TargetConnection: ChannelInboundHandler {
     /// - Parameter failure: why; `nil` for the plain end.
     private func end(by failure: PollFailure?) {
         let error = machine.ended(isClean: failure == nil)
-        // The first reason says most.
+        // The first reason is the cause of the later ones.
         self.failure = self.failure ?? failure
         guard let error else { return end(exchange?.answer.complete()) }
         end(exchange?.answer.brokenOff(by: failure ?? PollFailure(error), isFramed: error == .endedWithinBody(isFramed: true)))
@@ -178,12 +178,12 @@ final class TargetConnection: ChannelInboundHandler {
     }
 }
 
-/// Gives a connection a buffer for each read and keeps none between reads: hundreds of targets that are silent most of the time cost no
-/// memory for reading, and a poll takes one large read instead of several small ones.
+/// Allocates a buffer for each read and keeps none between reads. Hundreds of idle connections need no read buffers, and a poll needs one
+/// large read instead of several small ones.
 struct PassingReadBuffers: RecvByteBufferAllocator {
     /// One read for an ordinary body; a larger one takes several.
     private static let readSize = 32 << 10
-    /// What is read from a connection before others have their turn. With more than one the channel would keep buffers for them.
+    /// The reads from one connection before others have their turn. With more than one the channel would keep buffers.
     static let readsAtOnce: UInt = 1
 
     /// The channel keeps the first buffer for good, so that one is small.
@@ -191,7 +191,7 @@ struct PassingReadBuffers: RecvByteBufferAllocator {
 
     mutating func record(actualReadBytes: Int) -> Bool {
         size = Self.readSize
-        // Says that the buffer which the channel holds is not to be taken again.
+        // `true` tells the channel to allocate a new buffer for the next read.
         return true
     }
 
@@ -201,28 +201,28 @@ struct PassingReadBuffers: RecvByteBufferAllocator {
 }
 
 extension PollFailure {
-    /// What an error on an open connection means; `nil` when the connection ended and nothing more is known.
+    /// Translates an error on an open connection; `nil` if the connection ended without a known reason.
     init?(connectionError error: any Error, phase: Phase) {
         switch error {
         case let error as TLSError: self.init(error)
-        case let error as IOError: self = .connectionEnded(phase, reason: SystemError.words(error.errnoCode))
+        case let error as IOError: self = .connectionEnded(phase, reason: SystemError.text(error.errnoCode))
         case let error as ChannelError where error == .eof || error == .alreadyClosed || error == .ioOnClosedChannel: return nil
         default: self = .connectionEnded(phase, reason: "\(error)")
         }
     }
 
-    /// What an error while connecting means.
+    /// Translates an error while connecting.
     init(connectError error: any Error, timeout: Duration) {
         switch error {
         case let error as IOError where error.errnoCode == ECONNREFUSED:
             self = .connectionRefused
         case let error as IOError:
-            self = .couldNotConnect(SystemError.words(error.errnoCode))
+            self = .couldNotConnect(SystemError.text(error.errnoCode))
         case ChannelError.connectTimeout:
             self = .timedOut(after: timeout, .connecting)
         case let error as NIOConnectionError:
-            // One for each address: the last is that of the address which the system prefers least, so the first says more,
-            // but a refusal says that the host is there.
+            // There is one error for each address. The first is that of the preferred address, but a refusal is better: it shows that the
+            // host is up.
             let failures = error.connectionErrors.map { PollFailure(connectError: $0.error, timeout: timeout) }
             if failures.contains(.connectionRefused) {
                 self = .connectionRefused
@@ -250,11 +250,11 @@ extension PollFailure {
 /// No target waits for another: while one polls, the others open connections of their own. A server may serve one connection at a time,
 /// so a connection is kept only when no other is in use, and one that a target cannot use is closed before it opens its own.
 final class KeptConnection<Connection: AnyObject, Terms: Equatable> {
-    /// What a target that begins to poll does.
+    /// What a target does at the start of a poll.
     enum Beginning {
         /// Asks on the kept connection.
         case use(Connection)
-        /// Opens one of its own, after closing that which another target has kept.
+        /// Opens a connection, after closing the one that another target has kept.
         case open(closing: Connection?)
     }
 
@@ -264,21 +264,21 @@ final class KeptConnection<Connection: AnyObject, Terms: Equatable> {
     /// Targets of this origin.
     private var targets = 0
 
-    /// Whether no target has this origin.
+    /// Whether no target has this origin any more.
     var isUnused: Bool { targets == 0 }
 
     /// A target of this origin starts.
     func join() { targets += 1 }
 
     /// A target of this origin has stopped.
-    /// - Returns: the connection to close, when it was the last one.
+    /// - Returns: the connection to close, if it was the last target.
     func leave() -> Connection? {
         targets -= 1
         return targets == 0 ? take() : nil
     }
 
     /// A target begins to poll. `end` must follow.
-    /// - Parameter terms: what the connection must have been opened with; `nil` for one that must be new.
+    /// - Parameter terms: the settings that the connection must have; `nil` if it must be new.
     func begin(_ terms: Terms?) -> Beginning {
         polls += 1
         guard let idle else { return .open(closing: nil) }
@@ -286,8 +286,8 @@ final class KeptConnection<Connection: AnyObject, Terms: Equatable> {
         return idle.terms == terms ? .use(idle.connection) : .open(closing: idle.connection)
     }
 
-    /// A target's poll has no use for its connection any more.
-    /// - Parameter connection: what may be kept; `nil` when there is nothing to keep.
+    /// A target's poll does not need its connection any more.
+    /// - Parameter connection: the connection that may be kept, if any.
     /// - Returns: the connection to close, if it is not kept.
     func end(_ connection: Connection?, _ terms: Terms) -> Connection? {
         polls -= 1
@@ -297,7 +297,7 @@ final class KeptConnection<Connection: AnyObject, Terms: Equatable> {
         return nil
     }
 
-    /// The idle connection, which is not kept any more; for a request that only passes by.
+    /// Removes and returns the idle connection, for a request to an untrusted hop.
     func take() -> Connection? {
         defer { idle = nil }
         return idle?.connection
@@ -334,6 +334,6 @@ final class PollingContext {
         return connection
     }
 
-    /// The idle connection to an origin, if there is one. It is kept no longer.
+    /// Removes and returns the idle connection to an origin, if there is one.
     func takeIdleConnection(to origin: TargetURL.Origin) -> TargetConnection? { origins[origin]?.take() }
 }

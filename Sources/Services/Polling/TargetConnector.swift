@@ -5,8 +5,8 @@ import NIOTLS
 import Proxy
 import TLS
 
-/// Opens connections for one target: looks up names, refuses addresses that a redirect must not lead to, asks a proxy for a tunnel, begins
-/// TLS. On its event loop alone.
+/// Opens connections for one target: looks up names, refuses addresses to which a redirect must not lead, asks a proxy for a tunnel, adds
+/// TLS. Used on its event loop only.
 struct TargetConnector: Sendable {
     typealias Opened = (Result<TargetConnection, PollFailure>) -> Void
 
@@ -21,7 +21,7 @@ struct TargetConnector: Sendable {
     /// Opens a connection for `hop`.
     /// - Parameters:
     ///   - deadline: of the poll.
-    ///   - entered: told what is waited for, as it changes.
+    ///   - entered: called with each new phase.
     ///   - opened: called once, unless the deadline passes. A TLS handshake may still be under way then.
     func open(
         _ hop: RedirectPolicy.Hop, until deadline: NIODeadline, entered: @escaping (PollFailure.Phase) -> Void, opened: @escaping Opened
@@ -169,7 +169,7 @@ struct TargetConnector: Sendable {
     }
 }
 
-/// Asks an HTTP proxy for a tunnel, and leaves the pipeline to the handlers that use it. Does what `ClientTunnel` says.
+/// Asks an HTTP proxy for a tunnel, and then leaves the pipeline to the handlers that use it. It carries out the actions of `ClientTunnel`.
 private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
@@ -183,8 +183,8 @@ private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandle
     private var opened: ((PollFailure?) -> Void)?
 
     /// - Parameters:
-    ///   - deadline: when the tunnel is not open by then, the channel is closed.
-    ///   - opened: called once, with the reason when there is no tunnel.
+    ///   - deadline: if the tunnel is not open by then, the channel is closed.
+    ///   - opened: called once, with the reason if there is no tunnel.
     init(_ request: ByteBuffer, on eventLoop: any EventLoop, until deadline: NIODeadline, opened: @escaping (PollFailure?) -> Void) {
         self.request = request
         self.deadline = deadline
@@ -249,7 +249,7 @@ extension AddressReach {
         }
     }
 
-    /// Of a host that is not looked up here: what an address says, and the name `localhost`.
+    /// The reach of a host that is not looked up here. Only addresses and the name `localhost` are known.
     fileprivate init(host: String) {
         if let address = try? SocketAddress(ipAddress: host, port: 0) {
             self.init(address)

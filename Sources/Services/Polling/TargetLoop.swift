@@ -2,14 +2,15 @@ import Logging
 import NIOCore
 import Proxy
 
-/// Polls one target for as long as it is configured: waits, fetches, records. On its event loop alone; waits for no other loop.
+/// Polls one target for as long as it is configured: waits, fetches, records. Used on its event loop only. It does not wait for other
+/// loops.
 final class TargetLoop {
-    /// Takes an outcome, and how long the poll took; returns what became of it (a full store turns a success into a failure). Called on any
-    /// thread.
+    /// Records an outcome and the duration of the poll. Returns the final outcome: a full store turns a success into a failure. Called on
+    /// any thread.
     typealias Record = @Sendable (PollOutcome, Duration) -> PollOutcome
 
     private enum State {
-        /// The alarm is the begin of the next poll.
+        /// The alarm is the start of the next poll.
         case waiting
         /// The alarm is the poll's deadline.
         case polling
@@ -59,7 +60,7 @@ final class TargetLoop {
         wait(until: schedule.first(from: .now()))
     }
 
-    /// Ends it for good; a poll under way is cut off and not recorded.
+    /// Ends the loop finally. A poll under way is cut off and not recorded.
     /// - Returns: when its connections are closed.
     func stop() -> EventLoopFuture<Void> {
         alarm?.stop()
@@ -71,7 +72,7 @@ final class TargetLoop {
         return client?.stop() ?? eventLoop.makeSucceededVoidFuture()
     }
 
-    /// The app's name from now on; nothing else changes.
+    /// Changes the app's name in the log.
     func rename(to name: AppName) { self.name = name }
 
     private func wait(until moment: NIODeadline) {
@@ -95,7 +96,7 @@ final class TargetLoop {
         case .polling:
             client?.timeOut()
         case .decoding, .stopped:
-            // A body that is complete in time counts, however busy the thread pool is.
+            // A body that was complete in time counts, even if the thread pool is busy.
             break
         }
     }
@@ -148,12 +149,12 @@ extension NIODeadline {
     }
 }
 
-/// Wakes the target loops of one event loop, with a single timer: alarms for the same moment, as `PollSchedule` makes them, cost one
-/// wake-up, and hundreds of targets do not slow down the event loop's other timers. Belongs to its event loop.
+/// Wakes the target loops of one event loop with a single timer. `PollSchedule` lets polls start at the same moments, and alarms of one
+/// moment cost one wake-up. Hundreds of targets do not slow down the event loop's other timers. Belongs to its event loop.
 final class AlarmClock: NIOScheduledCallbackHandler {
     /// One alarm, set again and again.
     final class Alarm {
-        /// `nil` while nothing is awaited. An alarm whose moment has changed stays in the queue, and does not ring.
+        /// `nil` if the alarm is not set. After a change of the moment, the old entry stays in the queue and does not ring.
         fileprivate var moment: NIODeadline?
         fileprivate var ring: (() -> Void)?
 
@@ -162,7 +163,7 @@ final class AlarmClock: NIOScheduledCallbackHandler {
             self.ring = ring
         }
 
-        /// It rings no more, and keeps nothing alive.
+        /// The alarm does not ring again. Releases its closure.
         func stop() {
             moment = nil
             ring = nil
@@ -185,7 +186,7 @@ final class AlarmClock: NIOScheduledCallbackHandler {
         alarm.moment = moment
         if alarms[moment]?.append(alarm) == nil {
             alarms[moment] = [alarm]
-            moments.insert(moment, at: moments.firstIndex(after: moment))
+            moments.insert(moment, at: moments.insertionIndex(of: moment))
         }
         schedule()
     }
@@ -209,15 +210,15 @@ final class AlarmClock: NIOScheduledCallbackHandler {
             if scheduled.at <= first { return }
             scheduled.callback.cancel()
         }
-        // It fails only on a loop that is shut down, and then nothing is left to be polled.
+        // It fails only on a loop that is shut down, when polling has ended.
         guard let callback = try? eventLoop.assumeIsolated().scheduleCallback(at: first, handler: self) else { return }
         scheduled = (callback, first)
     }
 }
 
 extension [NIODeadline] {
-    /// Where `moment` belongs in an array that is in order.
-    fileprivate func firstIndex(after moment: NIODeadline) -> Int {
+    /// Where `moment` belongs in this array, which is in order and does not contain it.
+    fileprivate func insertionIndex(of moment: NIODeadline) -> Int {
         var range = startIndex..<endIndex
         while !range.isEmpty {
             let middle = range.lowerBound + range.count / 2

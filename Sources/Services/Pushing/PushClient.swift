@@ -4,7 +4,7 @@ import NIOPosix
 import Proxy
 import TLS
 
-/// One message over one connection, from the look-up of the host's name to the receiver's last word. On its event loop alone.
+/// Sends one message over one connection, from the lookup of the host's name to the receiver's answer. Used on its event loop only.
 final class PushClient {
     /// A Unix socket whose queue is full refuses at once instead of making the client wait (connect(2)). The client then asks again.
     private static let pauseWhileFull = TimeAmount.milliseconds(20)
@@ -19,9 +19,9 @@ final class PushClient {
     private let eventLoop: any EventLoop
     /// `nil` once it has been called.
     private var ended: ((Result<Void, PushFailure>) -> Void)?
-    /// Until when to try again while nothing listens.
+    /// The end of further attempts while nothing listens.
     private var retriesUntil: NIODeadline
-    /// What is being done, for the words of a timeout.
+    /// The present step, for the text of a timeout.
     private var doing = "connecting"
     private var exchange: PushExchangeHandler?
     private var timer: Scheduled<Void>?
@@ -82,7 +82,7 @@ final class PushClient {
         let (encoder, tls, isHTTP) = (encoder, tls, address.isHTTP)
         return ClientBootstrap(group: eventLoop)
             .connectTimeout(TimeAmount(timeout))
-            // The receiver may end its side first; and what it said must be read all the same.
+            // The receiver may end its side first. Its answer must be read nevertheless.
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelInitializer { channel in
                 channel.eventLoop.makeCompletedFuture {
@@ -126,7 +126,7 @@ final class PushClient {
         }
     }
 
-    /// Whether a receiver may be starting: the port is closed, or the socket's file is not there or belongs to no process.
+    /// Whether a receiver may be starting: the port is closed, or the socket's file is missing or no process listens on it.
     private static func meansNothingListens(_ error: any Error) -> Bool {
         switch error {
         case let error as IOError: [ECONNREFUSED, ENOENT].contains(error.errnoCode)
@@ -135,16 +135,16 @@ final class PushClient {
         }
     }
 
-    /// What an error while connecting means for the address that was given.
+    /// The text for an error while connecting.
     private static func words(_ error: any Error) -> String {
         switch error {
         case let error as IOError where error.errnoCode == ECONNREFUSED:
             "connection refused; is exporter-proxy running, and listening there?"
-        case let error as IOError: "cannot connect: \(SystemError.words(error.errnoCode))"
+        case let error as IOError: "cannot connect: \(SystemError.text(error.errnoCode))"
         case SocketAddressError.unixDomainSocketPathTooLong: "the path is too long for a Unix socket"
         case ChannelError.connectTimeout: "timed out while connecting"
         case let error as NIOConnectionError:
-            // One for each address; a refusal says that the host is there.
+            // There is one error for each address. A refusal is preferred, because it shows that the host is up.
             error.connectionErrors.map { words($0.error) }.max { !$0.hasPrefix("connection refused") && $1.hasPrefix("connection refused") }
                 ?? "timed out while connecting"
         default: "cannot connect: \(error)"

@@ -5,19 +5,19 @@ import NIOTLS
 import Proxy
 import TLS
 
-/// Sends one message, ends its side, and waits for the receiver to end its own: nothing said until then means that all was applied. An HTTP
-/// receiver answers instead. A receiver that refuses early is listened to although sending fails.
+/// Sends one message, ends its side, and waits for the receiver to end its side. If the receiver has sent no line by then, all was applied.
+/// An HTTP receiver sends a response instead. If sending fails, the receiver's error line is still read.
 final class PushExchangeHandler: ChannelInboundHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     /// Why an exchange failed.
     enum Failure: Error {
-        /// The receiver's own words, without `error: `.
+        /// The receiver's error line, without `error: `.
         case refused(String)
         case other(String)
 
-        /// What the command prints: the words of a receiver stand alone, as any other client would show them.
+        /// The command prints a receiver's line without the address, as other clients show it.
         func failure(at address: PushAddress) -> PushFailure {
             switch self {
             case .refused(let reason): PushFailure(reason)
@@ -29,12 +29,12 @@ final class PushExchangeHandler: ChannelInboundHandler {
     private enum State {
         case handshaking
         case sending
-        /// All is sent; the receiver has the last word.
+        /// All is sent. The receiver's answer or end is missing.
         case waiting
         case ended
     }
 
-    /// A line of a receiver is shorter.
+    /// The most bytes of an answer that are kept. A receiver's line is shorter.
     private static let maxAnswer = 16 << 10
 
     private var encoder: PushEncoder
@@ -44,16 +44,16 @@ final class PushExchangeHandler: ChannelInboundHandler {
     private var answer = ByteBuffer()
     /// Reads the answer of an HTTP receiver; `nil` with any other.
     private var response: ResponseDecoder?
-    /// What it has read; the body is in `answer`.
+    /// The head that `response` has read. The body is in `answer`.
     private var head: ResponseHead?
     private var isAnswered = false
-    /// Bytes of the answer that have not been looked at.
+    /// Bytes that `response` has not read yet.
     private var unread = ByteBuffer()
-    /// The first that went wrong; what the receiver said counts for more.
+    /// The first error. An answer of the receiver takes precedence.
     private var error: (any Error)?
     private var context: ChannelHandlerContext?
     private var report: ((Result<Void, Failure>) -> Void)?
-    /// An end that came before `begin`.
+    /// The outcome, if it came before `begin`.
     private var result: Result<Void, Failure>?
 
     /// - Parameter isHTTP: whether the encoder gives an HTTP request.
@@ -63,7 +63,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
         state = awaitsHandshake ? .handshaking : .sending
     }
 
-    /// What is being done, for the words of a timeout.
+    /// The present step, for the text of a timeout.
     var doing: String {
         switch state {
         case .handshaking: "waiting for the TLS handshake"
@@ -79,7 +79,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
         self.report = report
     }
 
-    /// Closes the connection without a word.
+    /// Closes the connection without a report.
     func abandon() {
         report = nil
         state = .ended
@@ -118,7 +118,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
         var bytes = unwrapInboundIn(data)
         if response != nil { return read(&bytes, context) }
         answer.writeBuffer(&bytes)
-        // One line is all that a receiver ever says; it means that nothing more will be taken.
+        // A receiver sends at most one line. After it, the receiver applies nothing more.
         let isLine = answer.readableBytesView.contains(UInt8(ascii: "\n"))
         if isLine || answer.readableBytes >= PushExchangeHandler.maxAnswer { finish(context) }
     }
@@ -150,7 +150,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
     private struct NotHTTP: Error {}
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        // What the receiver said before may still be on its way up; the end of the channel comes after it.
+        // An answer that was received before may still be in the pipeline. `channelInactive` follows it.
         note(error)
         context.close(promise: nil)
     }
@@ -161,7 +161,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
     }
 
     private func send(_ context: ChannelHandlerContext) {
-        // A write may call back, by a change of writability, before it returns.
+        // A write may call `channelWritabilityChanged` before it returns.
         guard case .sending = state, !isSending else { return }
         isSending = true
         defer { isSending = false }
@@ -173,7 +173,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
 
     private func endOutput(_ context: ChannelHandlerContext) {
         state = .waiting
-        // The end of a request is known by its length; not every proxy in between answers a client that has ended its side.
+        // The request has a length, so its end is known. Some proxies do not answer a client that has ended its side.
         if response != nil {
             lastWrite?.assumeIsolated().whenFailure { [self] error in note(error) }
             return
@@ -185,7 +185,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
             case .failure(let error): ended.fail(error)
             }
         }
-        // A peer that has gone already may look like one that has ended its side in good order.
+        // A peer that has closed the connection before may look like one that has ended its side properly.
         ended.futureResult.assumeIsolated().whenFailure { [self] error in note(error) }
     }
 
@@ -193,11 +193,12 @@ final class PushExchangeHandler: ChannelInboundHandler {
         if self.error == nil { self.error = error }
     }
 
-    /// Whether the peer ended its side before ours had come to it, as no receiver does: one that accepts and closes at once.
+    /// Whether the peer ended its side before it received our end. A receiver never does that; a program that accepts and closes at once
+    /// does.
     private static func hasNotReadAll(_ channel: any Channel) -> Bool {
         guard let options = channel as? any SocketOptionProvider else { return false }
         var hasFailed = false
-        // On the channel's own event loop the answers are there at once.
+        // The futures have their results at once, because this is the channel's event loop.
         options.unsafeGetSocketOption(level: .socket, name: .so_error).assumeIsolated()
             .whenSuccess { (error: CInt) in hasFailed = error != 0 }
         guard channel.remoteAddress?.port != nil else { return hasFailed }
@@ -240,7 +241,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
                 return .failure(.other("it answered \(head.status) \(head.reason)\(line.isEmpty ? "" : ": \(line)")"))
             }
             return .failure(.refused(String(line.dropFirst("error: ".count))))
-        case (_, is NotHTTP): return .failure(.other("that is no HTTP receiver (receiver_http_socket): its answer is no HTTP"))
+        case (_, is NotHTTP): return .failure(.other("not an HTTP receiver (receiver_http_socket): its answer is not HTTP"))
         case (_, let error?): return .failure(.other(words(error)))
         case (_, nil): return .failure(.other(words(ChannelError.eof)))
         }
@@ -248,17 +249,17 @@ final class PushExchangeHandler: ChannelInboundHandler {
 
     private static func failure(_ answer: ByteBuffer) -> Failure {
         let bytes = answer.readableBytesView
-        // A TLS record of an alert begins so (RFC 8446 §5.1).
+        // The beginning of an alert in TLS (RFC 8446 §5.1).
         if bytes.starts(with: [0x15, 0x03]) {
-            return .other("TLS is spoken there: write tls:// in place of tcp://, if it is a receiver and no scrape address")
+            return .other("the port speaks TLS: write tls:// instead of tcp:// if it is a receiver, not a scrape address")
         }
         if bytes.starts(with: "HTTP/".utf8) {
             return .other(
-                "HTTP is spoken there, as on a scrape address: give the address of a receiver (receiver_tcp_socket), or write http:// if it is receiver_http_socket"
+                "the port speaks HTTP, like a scrape address: give the address of a receiver (receiver_tcp_socket), or write http:// for receiver_http_socket"
             )
         }
         let line = PrintableText(String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)).text
-        guard line.hasPrefix("error: ") else { return .other("that is no receiver of exporter-proxy; it answered: \(line)") }
+        guard line.hasPrefix("error: ") else { return .other("not a receiver of exporter-proxy; it answered: \(line)") }
         return .refused(String(line.dropFirst("error: ".count)))
     }
 
@@ -272,14 +273,14 @@ final class PushExchangeHandler: ChannelInboundHandler {
         case TLSError.truncated: return "the connection was cut\(isUncertain)"
         case let error as TLSError: return "\(error)"
         case let error as IOError:
-            let reason = SystemError.words(error.errnoCode)
+            let reason = SystemError.text(error.errnoCode)
             return "the connection was lost: \(reason)\(isUncertain); does a receiver of exporter-proxy listen there?"
         default: return "the connection was lost: \(error)\(isUncertain)"
         }
     }
 }
 
-/// The first byte of `struct tcp_info` (tcp(7)), which is all that is asked for; the kernel copies as much as there is room for.
+/// The first byte of `struct tcp_info` (tcp(7)). The kernel copies only as many bytes as fit.
 private struct TCPState: Sendable {
     /// As numbered in the kernel (include/net/tcp_states.h).
     private static let closeWait: UInt8 = 8
@@ -288,6 +289,6 @@ private struct TCPState: Sendable {
 
     var state: UInt8 = 0
 
-    /// Whether the other side had not had our end when it sent its own.
+    /// Whether the peer had not received our end when it sent its own.
     var isOursUnacknowledged: Bool { [Self.closeWait, Self.lastAck, Self.closing].contains(state) }
 }

@@ -9,7 +9,7 @@ import TLS
 /// - Throws: before anything is sent when the input or the TLS files are at fault; otherwise nothing of the message was applied, or,
 ///   after a timeout or a cut connection, that is not known.
 public func push(_ job: PushJob) async throws(PushFailure) {
-    // A receiver that is gone must be an error of one write, not the end of the process.
+    // Writing to a closed connection must fail with an error, not end the process.
     signal(SIGPIPE, SIG_IGN)
     let tls = try PushTLS(job)
     let user = try job.user()
@@ -43,26 +43,26 @@ public func push(_ job: PushJob) async throws(PushFailure) {
 
 /// One use of the `push` command: what goes where.
 public struct PushJob: Sendable {
-    /// Whose metrics they are.
+    /// The app that the metrics belong to.
     public var app: AppName
-    /// What the receiver takes.
+    /// The format that the receiver takes.
     public var format: PushFormat
     /// The receiver.
     public var address: PushAddress
     /// Holds the metrics; `nil` is standard input.
     public var file: String?
-    /// Of an address in TLS; without meaning for others.
+    /// Used for addresses with TLS only.
     public var tls: PushTLSOptions
     /// The user for an HTTP receiver, and the file that holds its password.
     public var credentials: (user: String, passwordFile: String)?
-    /// For connecting, sending and the receiver's last word together; reading the input does not count.
+    /// The limit for connecting, sending and the receiver's answer together. Reading the input does not count.
     public var timeout: Duration
     /// How long to try again while nothing listens at the address.
     public var retryTime: Duration
-    /// Whether metrics are sent that Prometheus would not read.
+    /// Whether to send metrics that Prometheus would not read.
     public var sendsUnchecked: Bool
 
-    /// A push as the command line asks for it.
+    /// A push with the arguments of the command line.
     public init(
         app: AppName, format: PushFormat, address: PushAddress, file: String?, tls: PushTLSOptions = PushTLSOptions(),
         credentials: (user: String, passwordFile: String)? = nil, timeout: Duration, retryTime: Duration = .zero,
@@ -120,11 +120,11 @@ public struct PushTLSOptions: Sendable {
     }
 }
 
-/// Why a push failed, for the person or script that ran it: what is at fault, lower case, no final period.
+/// Why a push failed: one line for the command's error output, in lower case, without a final period.
 public struct PushFailure: Error, Equatable, Sendable, CustomStringConvertible {
     /// One line.
     public let description: String
-    /// What is wrong with the metrics, if they were not sent for that: the lines of `Lint`.
+    /// If the metrics were not sent because they are invalid, the lines of `Lint`.
     public let findings: [String]
 
     init(_ description: String, findings: [String] = []) {
@@ -133,7 +133,7 @@ public struct PushFailure: Error, Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// What `push` sends: a file, a pipe, or standard input.
+/// The input of `push` and `lint`: a file, a pipe, or standard input.
 struct PushInput {
     /// No receiver takes a larger message (`max_message_size`).
     static let maxSize = 1 << 30
@@ -146,7 +146,7 @@ struct PushInput {
     func read() throws(PushFailure) -> ByteBuffer {
         guard let file else { return try read(STDIN_FILENO, name: "standard input") }
         let descriptor = open(file, O_RDONLY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw PushFailure("cannot read \(file): \(errorText(errno))") }
+        guard descriptor >= 0 else { throw PushFailure("cannot read \(file): \(SystemError.text(errno))") }
         defer { close(descriptor) }
         return try read(descriptor, name: file)
     }
@@ -166,7 +166,7 @@ struct PushInput {
             switch failure {
             case 0 where count == 0: return buffer
             case 0, EINTR: continue
-            default: throw PushFailure("cannot read \(name): \(errorText(failure))")
+            default: throw PushFailure("cannot read \(name): \(SystemError.text(failure))")
             }
         }
     }
@@ -214,9 +214,9 @@ struct PushTLS: Sendable {
     }
 }
 
-/// What `lint` says of one file of metrics, and `push` of those that it does not send.
+/// The findings in one file of metrics: `lint` prints them, and `push` if it does not send the file.
 public struct Lint: Sendable {
-    /// `FILE:LINE:COLUMN: error: MESSAGE` for each finding that is kept, and how many more there are.
+    /// `FILE:LINE:COLUMN: error: MESSAGE` for each finding that is kept, and the number of the others.
     public let lines: [String]
     /// Whether Prometheus reads the file.
     public let isValid: Bool

@@ -2,26 +2,26 @@ import Glibc
 import NIOCore
 import Proxy
 
-/// Stands first in a receiver's listening channel and reads from each connection before it has a pipeline. When all that came are whole
-/// messages and the sender has ended its side, the connection is over here: neither a pipeline is made nor the selector asked, which would
-/// cost more than to decode and to store. Any other connection goes on in a `PushHandler`, from where this read has stopped.
+/// The first handler of a receiver's listening channel. It reads from each connection before that has a pipeline. If the sender has ended
+/// its side after complete messages, the connection is closed here. That saves a pipeline and a registration with the selector, which cost
+/// more than decoding and storing. Any other connection continues in a `PushHandler`, where this read has stopped.
 final class FirstReadHandler: ChannelInboundHandler {
     typealias InboundIn = any Channel
     typealias InboundOut = any Channel
 
-    /// The most that is read here of one connection, in bytes, at once and in a second read.
+    /// The most bytes of each of the two reads from a connection.
     static let readSize = 64 << 10
 
     private let destination: PushStream.Destination
     private let decoding: PushDecoding
     private let connections: OpenConnections
     private let settings: () -> ReceiverSettings
-    private let goOn: GoOn
-    /// For one connection after another.
+    private let makePipeline: MakePipeline
+    /// Used for one connection after another.
     private var buffer = ByteBufferAllocator().buffer(capacity: readSize)
 
-    /// Makes the pipeline of a connection whose first read has stopped somewhere.
-    typealias GoOn =
+    /// Makes the pipeline of a connection after its first read; `stop` is why that ended.
+    typealias MakePipeline =
         @Sendable (
             _ channel: any Channel, _ settings: ReceiverSettings, _ stream: PushStream, _ stop: PushStream.Stop
         ) throws -> Void
@@ -29,19 +29,19 @@ final class FirstReadHandler: ChannelInboundHandler {
     /// - Parameter settings: those in force now.
     init(
         _ destination: PushStream.Destination, decoding: PushDecoding, connections: OpenConnections,
-        settings: @escaping () -> ReceiverSettings, goOn: @escaping GoOn
+        settings: @escaping () -> ReceiverSettings, makePipeline: @escaping MakePipeline
     ) {
         self.destination = destination
         self.decoding = decoding
         self.connections = connections
         self.settings = settings
-        self.goOn = goOn
+        self.makePipeline = makePipeline
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let connection = unwrapInboundIn(data)
         let settings = connections.begin(connection, with: settings)
-        // The socket has no other user before the channel is passed on. The cast costs more than the read.
+        // Nothing else uses the socket before the channel is passed on. Cast only plain connections: the cast costs more than the read.
         guard case .off = settings.transport, let socket = connection as? any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>,
             read(socket) > 0
         else { return context.fireChannelRead(data) }
@@ -58,18 +58,18 @@ final class FirstReadHandler: ChannelInboundHandler {
             }
             if count > 0 { stop = apply(to: &stream, connection, context) }
         }
-        connections.keep({ [goOn, stream, stop] in try goOn($0, settings, stream, stop) }, for: connection)
+        connections.keep({ [makePipeline, stream, stop] in try makePipeline($0, settings, stream, stop) }, for: connection)
         context.fireChannelRead(data)
     }
 
-    /// Applies what was read.
+    /// Applies the messages that were read.
     private func apply(to stream: inout PushStream, _ connection: any Channel, _ context: ChannelHandlerContext) -> PushStream.Stop {
         stream.feed(buffer)
         return decoding.turns[context.eventLoop].take { stream.applyComplete(in: $0, of: connection).stop } ?? .turnIsOver
     }
 
     /// Reads once, without waiting, into `buffer`.
-    /// - Returns: how many bytes; 0 when the sender has ended its side, -1 when nothing has come yet or the connection has failed.
+    /// - Returns: the number of bytes; 0 if the sender has ended its side, -1 if nothing has arrived yet or the connection has failed.
     private func read(_ socket: any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>) -> Int {
         buffer.clear()
         var result = -1

@@ -4,8 +4,8 @@ import NIOCore
 import Proxy
 import TLS
 
-/// What a reload can change of an HTTP receiver without touching its socket; each new connection takes what is in force when it is accepted,
-/// and each request the limits that are in force then.
+/// The settings of an HTTP receiver that a reload can change without touching its socket. Each new connection reads those in force, and
+/// each request reads the limits in force.
 struct HTTPReceiverSettings: Sendable {
     var transport: Transport
     /// A larger message is refused; counted uncompressed.
@@ -29,7 +29,7 @@ struct HTTPReceiverSettings: Sendable {
 
 /// A listening TCP socket that takes pushes over HTTP.
 final class HTTPReceiver: ServedListener {
-    /// What all of them share.
+    /// What all HTTP receivers share.
     struct Shared: Sendable {
         let routes: PushRoutes
         let parts: HTTPServerParts.Shared
@@ -39,7 +39,7 @@ final class HTTPReceiver: ServedListener {
         let logger: Logger
     }
 
-    /// What is read on after a refusal: enough for a sender that first writes all of a large message.
+    /// The bytes that are read and dropped after a refusal: enough for a sender that first writes all of a large message.
     private static let lingerBytes = PushStateMachine.lingerBytes
 
     /// The listening socket: its name, its address, its connections.
@@ -83,14 +83,12 @@ final class HTTPReceiver: ServedListener {
         _ channel: any Channel, _ settings: HTTPReceiverSettings, _ parts: HTTPServerParts, _ destination: PushExchange.Destination,
         onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
-        // One read takes an ordinary push whole; a large one is not read in a thousand pieces.
-        let allocator = AdaptiveRecvByteBufferAllocator(minimum: 4 << 10, initial: 32 << 10, maximum: 256 << 10)
-        try HTTPServerHandler.setOptions(of: channel, allocator: allocator, reads: 2)
+        try HTTPServerHandler.setOptions(of: channel, allocator: PushReads.allocator, reads: PushReads.inARow)
         let transport = TransportPipeline(
             transport: settings.transport, inside: .http, plainHTTPPrefix: "error: ", handshakeTimeout: settings.handshakeTimeout,
             firstByteTimeout: settings.timeouts.head, onHandshake: onHandshake, closeTimeout: settings.timeouts.write)
         try transport.install(on: channel) { channel, isTLS in
-            // The size of bodies is for the exchange to judge: it counts uncompressed bytes.
+            // The exchange limits bodies, because it counts uncompressed bytes.
             let connection = ServerConnection(timeouts: settings.timeouts, maxBody: .max, lingerBytes: lingerBytes)
             let handler = HTTPServerHandler(
                 connection, exchange: PushExchange(destination, channel: channel, isTLS: isTLS), parts: parts,
@@ -103,13 +101,8 @@ final class HTTPReceiver: ServedListener {
 extension HTTPReceiver {
     /// As `ServedListener` says; the next request of an open connection gets the new limits of messages.
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
-        let settings = new.httpReceiverSettings
-        if plan.changesReceiverAccess {
-            listener.changeAccess { self.settings.replace(with: settings) }
-        } else {
-            self.settings.replace(with: settings)
-        }
+        let new = new.httpReceiverSettings
+        listener.update(settings, to: new, new.transport, accessChanged: plan.changesReceiverAccess)
         limit.set(maxConnections)
-        listener.metrics.show(settings.transport)
     }
 }

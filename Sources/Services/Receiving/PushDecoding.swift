@@ -26,7 +26,7 @@ final class LargeMessages: Sendable {
 
     private let budget: ByteBudget
     private let pool = NIOThreadPool(numberOfThreads: threads)
-    /// The messages that are being decoded and those that wait.
+    /// Guards the number of messages that are being decoded, and those that wait.
     private let state = Mutex(State())
 
     /// - Parameter budget: counts the memory of decoding. A quarter of it is left for incomplete messages, so that a costly message does

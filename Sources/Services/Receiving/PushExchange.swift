@@ -15,9 +15,9 @@ final class PushExchange: HTTPExchange {
         let metrics: ListenerMetrics
         let log: ConnectionLog
         let largeMessages: LargeMessages
-        /// What incomplete messages may take together.
+        /// The limit of the memory of all incomplete messages.
         let inflight: ByteBudget
-        /// In force now: a kept connection gets new limits with its next request.
+        /// The settings in force: a kept connection gets new limits with its next request.
         let settings: SettingsInForce<HTTPReceiverSettings>
     }
 
@@ -37,11 +37,11 @@ final class PushExchange: HTTPExchange {
     private enum State {
         case idle
         case collecting(Incomplete)
-        /// The body is read past: its answer is certain.
+        /// The body is read and dropped. The answer is already decided.
         case discarding(Response, left: Int)
     }
 
-    /// A body of a request that is refused is read up to this, so that its sender comes to read the answer and the connection can be used on.
+    /// The most bytes of a refused body that are read, so that the sender gets to the answer and the connection stays usable.
     private static let discardable = 1 << 20
 
     private let destination: Destination
@@ -49,7 +49,7 @@ final class PushExchange: HTTPExchange {
     private let isTLS: Bool
     private let peer: Peer
     private var state = State.idle
-    /// The sender of the last request, and what it was made of.
+    /// The sender of the last request, and its user name.
     private var known: (user: String?, sender: Sender)?
 
     /// - Parameter channel: of the connection.
@@ -76,7 +76,7 @@ final class PushExchange: HTTPExchange {
         let beginning = destination.routes.begin(head, request, user: user, on: eventLoop) { user in
             sender(user)
         } refused: { rejection, sender in
-            // A client may ask first whether a password is wanted: that is not worth a line.
+            // Do not log a request without credentials: many clients send them only after a 401.
             if rejection == .unauthorized, request.authorization == nil, request.origin == nil, request.fetchSite == nil {
                 destination.metrics.countRejected(rejection)
             } else {
@@ -106,7 +106,7 @@ final class PushExchange: HTTPExchange {
         }
     }
 
-    /// An answer that does not depend on the body: given at once where the client waits for it, or the body is long.
+    /// Sends an answer that does not depend on the body: at once if the client waits for it or the body is long, otherwise after the body.
     private func answered(_ response: Response, _ head: RequestHead) -> HTTPBeginning {
         if head.expectsContinue { return .answer(response) }
         if case .length(let length) = head.framing, length > Self.discardable { return .answer(response) }
@@ -186,7 +186,7 @@ final class PushExchange: HTTPExchange {
         state = .idle
     }
 
-    // MARK: - Who and how many
+    // MARK: - Senders and counts
 
     private func sender(_ user: String?) -> Sender {
         if let known, known.user == user { return known.sender }
@@ -221,7 +221,7 @@ private final class PendingAnswer: Sendable {
     init(_ promise: EventLoopPromise<(Response, Rejection?)>) { self.promise = promise }
 
     deinit {
-        // On the event loop this would overtake an answer that is on its way there.
+        // After `succeed`, the result may still be on its way to the event loop, and a failure could overtake it.
         if !isGiven.load(ordering: .acquiring) { promise.fail(ChannelError.ioOnClosedChannel) }
     }
 

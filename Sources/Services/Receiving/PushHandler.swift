@@ -3,28 +3,28 @@ import NIOCore
 import Proxy
 import TLS
 
-/// Carries out what `PushStateMachine` decides for one connection. Success is silent; a refusal is one line, then the end.
+/// Carries out the actions of `PushStateMachine` for one connection. It answers nothing on success, and one line on a refusal.
 final class PushHandler: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = ByteBuffer
     typealias OutboundOut = ByteBuffer
 
     /// What the receiver's connections share.
-    struct Surroundings: Sendable {
+    struct Shared: Sendable {
         let decoding: PushDecoding
-        /// What incomplete messages may take together.
+        /// The limit of the memory of all incomplete messages.
         let inflight: ByteBudget
         let log: ConnectionLog
     }
 
-    private let surroundings: Surroundings
+    private let shared: Shared
     private let times: PushStateMachine.Times
     private var machine: PushStateMachine
-    /// `nil` once a message was refused, or the connection has ended: what it holds is freed then.
+    /// `nil` after a refusal or the end of the connection, to free its memory.
     private var stream: PushStream?
     /// Why the first read stopped, until the connection is active.
-    private var begun: PushStream.Stop?
-    /// The message that is about to be decoded elsewhere, and the size of the one that is.
+    private var firstStop: PushStream.Stop?
+    /// The message that will be decoded on another thread, and the size of the one that is being decoded there.
     private var large: UndecodedPush?
     private var largeSize = 0
     /// Bytes that this connection has reserved.
@@ -33,17 +33,17 @@ final class PushHandler: ChannelDuplexHandler {
     private var isReadHeld = false
     private var turns: EventLoopTurns?
     private var timer: DeadlineTimer?
-    /// There from the first event on until nothing is left to decode.
+    /// Set in `handlerAdded`. Kept after the connection has ended, for messages that are still decoded.
     private var channel: (any Channel)?
     /// `nil` once the connection is gone; its complete messages are applied nevertheless.
     private var context: ChannelHandlerContext?
 
-    /// - Parameter begun: where the first read of the connection stopped, if there was one.
-    init(_ stream: PushStream, _ surroundings: Surroundings, times: PushStateMachine.Times, begun: PushStream.Stop? = nil) {
+    /// - Parameter firstStop: why the first read of the connection stopped, if `FirstReadHandler` made one.
+    init(_ stream: PushStream, _ shared: Shared, times: PushStateMachine.Times, firstStop: PushStream.Stop? = nil) {
         self.stream = stream
-        self.surroundings = surroundings
+        self.shared = shared
         self.times = times
-        self.begun = begun
+        self.firstStop = firstStop
         machine = PushStateMachine(times: times, at: .now())
     }
 
@@ -52,7 +52,7 @@ final class PushHandler: ChannelDuplexHandler {
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         channel = context.channel
-        turns = surroundings.decoding.turns[context.eventLoop]
+        turns = shared.decoding.turns[context.eventLoop]
         timer = DeadlineTimer(eventLoop: context.eventLoop) { [unowned self] in perform(machine.deadlinePassed(at: now)) }
         machine = PushStateMachine(times: times, at: now)
         if context.channel.isActive { start() }
@@ -69,7 +69,7 @@ final class PushHandler: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let bytes = unwrapInboundIn(data)
-        // While the connection is there to be asked: its messages may be decoded after its end.
+        // Determine the sender now: messages may be decoded after the connection has ended.
         _ = stream?.sender(of: context.channel)
         switch machine.received(bytes.readableBytes, at: now) {
         case .decode:
@@ -86,7 +86,7 @@ final class PushHandler: ChannelDuplexHandler {
     func channelReadComplete(context: ChannelHandlerContext) {
         let action = machine.readCompleted()
         if action == .close {
-            // Not now: at the end of the peer's side SwiftNIO goes on with the channel after this call, and takes it for open.
+            // Close later. When the peer has ended its side, SwiftNIO still uses the channel after this call, and assumes that it is open.
             context.eventLoop.assumeIsolated().execute { [self] in perform(action) }
         } else {
             perform(action)
@@ -110,10 +110,10 @@ final class PushHandler: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if case TLSError.truncated? = error as? TLSError {
-            // Every complete message stays applied; whether the last one is whole the decoder knows.
+            // Every complete message stays applied. The decoder finds out whether the last one is complete.
             perform(machine.inputClosed())
         } else {
-            surroundings.log.failed(error, peer: context.channel)
+            shared.log.failed(error, peer: context.channel)
             perform(machine.failed())
         }
     }
@@ -126,10 +126,10 @@ final class PushHandler: ChannelDuplexHandler {
     private var now: NIODeadline { channel?.eventLoop.now ?? .now() }
 
     private func start() {
-        guard let begun else { return perform(.none) }
-        self.begun = nil
+        guard let firstStop else { return perform(.none) }
+        self.firstStop = nil
         _ = machine.received(0, at: now)
-        stopped(begun, applied: false)
+        stopped(firstStop, applied: false)
     }
 
     private func channelLost() {
@@ -196,7 +196,7 @@ final class PushHandler: ChannelDuplexHandler {
         }
         let (destination, format, eventLoop) = (stream.destination, stream.format, channel.eventLoop)
         let this = NIOLoopBound(self, eventLoop: eventLoop)
-        surroundings.decoding.largeMessages.run(cost: destination.cost(of: message)) {
+        shared.decoding.largeMessages.run(cost: destination.cost(of: message)) {
             let rejection = destination.apply(message, format, from: sender)
             eventLoop.execute { this.value.decodedElsewhere(rejection) }
         }
@@ -232,19 +232,19 @@ final class PushHandler: ChannelDuplexHandler {
     private func report(_ rejection: Rejection) {
         guard let channel, var stream else { return }
         stream.destination.metrics.countRejected(rejection)
-        surroundings.log.write(
+        shared.log.write(
             .warning, "message refused", peer: stream.sender(of: channel).description,
             [LogKey.reason: "\(rejection.reason.rawValue)", LogKey.error: "\(rejection.line)"])
     }
 
-    /// Counts what is held now.
-    /// - Returns: why that is too much.
+    /// Counts the memory of this connection.
+    /// - Returns: the reason if that is too much.
     private func reserve() -> Rejection? {
         let held = (stream?.heldBytes ?? 0) + largeSize
         if held > reserved {
-            guard surroundings.inflight.reserve(held - reserved) else { return .tooMuchInFlight(limit: surroundings.inflight.limit) }
+            guard shared.inflight.reserve(held - reserved) else { return .tooMuchInFlight(limit: shared.inflight.limit) }
         } else {
-            surroundings.inflight.release(reserved - held)
+            shared.inflight.release(reserved - held)
         }
         reserved = held
         return nil
@@ -252,17 +252,9 @@ final class PushHandler: ChannelDuplexHandler {
 }
 
 extension Rejection {
-    /// What the sender is told: one line, or the same as the body of a response.
+    /// The answer to the sender: one line, or for HTTP a response with this line as its body.
     fileprivate var answer: String {
         let text = "error: \(line)\n"
-        guard case .wrongFormat(.http, _) = self else { return text }
-        return """
-            HTTP/1.1 400 Bad Request\r
-            Content-Type: text/plain; charset=utf-8\r
-            Content-Length: \(text.utf8.count)\r
-            Connection: close\r
-            \r
-            \(text)
-            """
+        return if case .wrongFormat(.http, _) = self { PlainHTTPAnswer.badRequest(text) } else { text }
     }
 }

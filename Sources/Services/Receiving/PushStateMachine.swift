@@ -1,8 +1,8 @@
 import NIOCore
 import Proxy
 
-/// Decides what a receiver does on one connection: when it reads, when it decodes, when a peer was too slow, when and how the connection
-/// ends. It is told what happens and answers with what to do; it holds no bytes and no channel.
+/// Decides when a receiver reads from one connection, when it decodes, when the peer was too slow, and how the connection ends. Its methods
+/// take events and return actions. It holds no bytes and no channel.
 struct PushStateMachine {
     /// How long a peer may take.
     struct Times {
@@ -12,7 +12,7 @@ struct PushStateMachine {
         var message: TimeAmount
     }
 
-    /// How long and how much is read on after a refusal: enough for a sender that first writes all of a large message.
+    /// How long and how many bytes are read and dropped after a refusal: enough for a sender that first writes all of a large message.
     static let lingerTime = TimeAmount.seconds(2)
     static let lingerBytes = 64 << 20
 
@@ -21,7 +21,7 @@ struct PushStateMachine {
         case receiving
         /// Complete messages wait for their turn, or are decoded elsewhere; nothing is read meanwhile.
         case working
-        /// The error line is written; what still comes is thrown away, so that a reset does not eat the line.
+        /// The error line is written. Further bytes are dropped, so that a reset does not discard the line before the sender has read it.
         case refused(discardable: Int, until: NIODeadline)
         case closed
     }
@@ -29,7 +29,7 @@ struct PushStateMachine {
     private let times: Times
     private var state = State.receiving
     private var drain: ConnectionDrainEvent?
-    /// Whether anything has come at all.
+    /// Whether any byte has arrived.
     private var hasReceived = false
     /// Whether the peer has ended its side.
     private var inputEnded = false
@@ -37,9 +37,9 @@ struct PushStateMachine {
     private var isGone = false
     /// Whether a message was applied since the decoder last asked for more.
     private var hasApplied = false
-    /// Since when nothing has come.
+    /// The time of the last bytes.
     private var quietSince: NIODeadline
-    /// When the message began that is not complete yet.
+    /// The start of the message that is not complete yet.
     private var messageBegan: NIODeadline?
 
     init(times: Times, at now: NIODeadline) {
@@ -47,7 +47,7 @@ struct PushStateMachine {
         quietSince = now
     }
 
-    /// When `deadlinePassed` is to be called; `nil` when nothing is awaited.
+    /// The time at which to call `deadlinePassed`; `nil` without a deadline.
     var deadline: NIODeadline? {
         switch state {
         case .receiving:
@@ -63,11 +63,11 @@ struct PushStateMachine {
 
     // MARK: - Bytes
 
-    /// What becomes of bytes that were read.
+    /// What to do with bytes that were read.
     enum Reception {
         /// Give them to the decoder, and decode.
         case decode
-        /// Give them to the decoder, which has its turn later.
+        /// Give them to the decoder, and decode later.
         case keep
         case discard
         case close
@@ -96,13 +96,13 @@ struct PushStateMachine {
     /// What to do next.
     enum Action: Equatable {
         case none
-        /// Decode what there is.
+        /// Decode the bytes that have arrived.
         case decode
-        /// Decode when others have had their turn.
+        /// Decode when other connections have had their turn.
         case yield
-        /// Decode the message that came up on the pool.
+        /// Decode the next message, which is large, on another thread.
         case decodeElsewhere
-        /// Ask the decoder whether the end cuts a message short, and report it to `finished`.
+        /// Ask the decoder whether the last message is incomplete, and call `finished`.
         case finish
         /// Tell the sender, the log and the metrics. The connection ends once the sender has ended its side, or at once.
         case refuse(Rejection, closes: Bool)
@@ -111,13 +111,13 @@ struct PushStateMachine {
         case close
     }
 
-    /// Why decoding has come to a stop.
+    /// Why decoding has stopped.
     enum Stop: Equatable {
         /// All complete messages are applied.
         case needsMore(isWithinMessage: Bool)
-        /// Others have waited long enough.
+        /// Other connections have their turn.
         case turnIsOver
-        /// A message came up that belongs on the pool.
+        /// The next message is large, and must be decoded on another thread.
         case isLarge
         case rejected(Rejection)
     }
@@ -138,7 +138,7 @@ struct PushStateMachine {
         }
     }
 
-    /// The pool has decoded the message that it was given, and applied or refused it.
+    /// The other thread has decoded its message, and applied or refused it.
     mutating func decodedElsewhere(_ rejection: Rejection?, at now: NIODeadline) -> Action {
         guard state == .working else { return .none }
         if let rejection { return refuse(rejection, at: now) }
@@ -155,9 +155,9 @@ struct PushStateMachine {
         messageBegan = isWithinMessage ? (applied ? nil : messageBegan) ?? now : nil
         if inputEnded { return .finish }
         switch drain {
-        // What the peer has begun since is under rules that no longer hold.
+        // Bytes after the last message were sent under old access rules. Drop them.
         case .accessChanged where applied: return close()
-        // After a read, `readCompleted` comes.
+        // Without a read in progress, `readCompleted` does not follow, so close here.
         case .some where wasWorking && !isWithinMessage: return close()
         default: return .none
         }
@@ -175,29 +175,29 @@ struct PushStateMachine {
         }
     }
 
-    /// The connection is gone. Complete messages are applied all the same.
+    /// The connection is gone. Complete messages are applied nevertheless.
     mutating func connectionLost() -> Action {
         isGone = true
         if case .refused = state { return close() }
         return inputClosed()
     }
 
-    /// - Parameter rejection: of a message that the end cuts short.
+    /// - Parameter rejection: of a message that is incomplete at the end.
     mutating func finished(_ rejection: Rejection?, at now: NIODeadline) -> Action {
         guard state == .receiving else { return .none }
         if let rejection { return refuse(rejection, at: now) }
-        // To close our side tells the sender that all was applied.
+        // Closing our side tells the sender that all messages were applied.
         return close()
     }
 
     /// A reload or a stop wants the connection to end.
     mutating func drain(_ event: ConnectionDrainEvent, at now: NIODeadline) {
         drain = event
-        // Not at once: a message that was sent just now may wait in the kernel, unread.
+        // Not at once: a message may have arrived in the kernel that is not read yet.
         if messageBegan == nil { quietSince = now }
     }
 
-    /// All that could be read for now has been.
+    /// All bytes that had arrived were read.
     mutating func readCompleted() -> Action {
         guard state == .receiving, drain != nil, hasReceived, messageBegan == nil else { return .none }
         return close()
@@ -213,7 +213,7 @@ struct PushStateMachine {
         }
     }
 
-    /// Why a connection is refused that the decoder finds nothing wrong with: too much is held.
+    /// Refuses the current message and ends the connection. If the connection is gone, the refusal is only reported.
     mutating func refuse(_ rejection: Rejection, at now: NIODeadline) -> Action {
         guard state == .receiving || state == .working else { return .none }
         guard !isGone else {
@@ -221,7 +221,7 @@ struct PushStateMachine {
             return .report(rejection)
         }
         state = .refused(discardable: Self.lingerBytes, until: now + Self.lingerTime)
-        // After its end nothing can come any more that would cause a reset.
+        // A peer that has ended its side sends nothing more that could cause a reset, so close at once.
         return .refuse(rejection, closes: inputEnded)
     }
 

@@ -2,8 +2,8 @@ import NIOCore
 import Proxy
 import TLS
 
-/// The pushes of one connection: bytes go in, apps are stored. It has no channel, so that what came with a connection's first read is
-/// handled as everything after it.
+/// The pushes of one connection: bytes go in, apps are stored. It keeps no channel, so `FirstReadHandler` and `PushHandler` can both use
+/// it.
 struct PushStream: Sendable {
     /// Where the pushes of a receiver go. Used from any thread.
     struct Destination: Sendable {
@@ -41,7 +41,7 @@ struct PushStream: Sendable {
     let destination: Destination
     let format: PushFormat
     private let isTLS: Bool
-    /// Why nothing is taken on this connection, whatever it sends.
+    /// Why every message of this connection is refused; `nil` if they are taken.
     private let refusal: Rejection?
     private var decoder: any PushDecoder
     /// Made with the first message.
@@ -49,7 +49,7 @@ struct PushStream: Sendable {
 
     /// - Parameters:
     ///   - isTLS: whether TLS carries the connection.
-    ///   - refusal: why nothing is taken on this connection.
+    ///   - refusal: why every message of this connection is refused.
     init(_ destination: Destination, _ settings: ReceiverSettings, isTLS: Bool = false, refusal: Rejection? = nil) {
         self.isTLS = isTLS
         self.destination = destination
@@ -68,7 +68,7 @@ struct PushStream: Sendable {
     /// Applies complete messages, at least one if there is one, until more bytes are needed or the turn is over.
     /// - Returns: why it stopped, and whether a message was applied.
     mutating func applyComplete(in turn: EventLoopTurns.Turn, of channel: any Channel) -> (stop: Stop, applied: Bool) {
-        if let refusal { return (.rejected(rejectionOfHTTP ?? refusal), false) }
+        if let refusal { return (.rejected(takeRejectionOfHTTP() ?? refusal), false) }
         var applied = false
         do throws(Rejection) {
             while let message = try decoder.next() {
@@ -85,19 +85,17 @@ struct PushStream: Sendable {
         }
     }
 
-    /// HTTP is answered in HTTP, whatever else would be refused.
-    private var rejectionOfHTTP: Rejection? {
-        mutating get {
-            do throws(Rejection) {
-                _ = try decoder.next()
-            } catch {
-                if case .wrongFormat(.http, _) = error { return error }
-            }
-            return nil
+    /// Decodes what has come, and finds out whether it is an HTTP request: that gets an answer in HTTP, whatever the refusal is.
+    private mutating func takeRejectionOfHTTP() -> Rejection? {
+        do throws(Rejection) {
+            _ = try decoder.next()
+        } catch {
+            if case .wrongFormat(.http, _) = error { return error }
         }
+        return nil
     }
 
-    /// Sets the peer from a connection without TLS, so that `sender` need not look for its socket again: that costs more than a small push.
+    /// Sets the peer of a connection without TLS. Otherwise `sender` would look for its socket again, which costs more than a small push.
     mutating func setPeer(of socket: any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>) {
         sender = Sender(peer: Sender.Peer(of: socket))
     }
@@ -105,7 +103,7 @@ struct PushStream: Sendable {
     /// The peer of the channel. Called on its event loop, or before it is registered with one.
     mutating func sender(of channel: any Channel) -> Sender {
         if let sender { return sender }
-        // A channel that is registered with no event loop yet has no handlers.
+        // A channel that is not registered with an event loop has no handlers yet.
         let tls = isTLS ? try? channel.pipeline.syncOperations.handler(type: TLSHandler.self) : nil
         let made = Sender(peer: Sender.Peer(of: channel), certificateNames: tls?.verifiedClientNames ?? [])
         sender = made

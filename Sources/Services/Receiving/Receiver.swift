@@ -3,11 +3,11 @@ import NIOCore
 import Proxy
 import TLS
 
-/// What a reload can change of a receiver without touching its socket; each new connection takes what is in force when it is accepted.
+/// The settings of a receiver that a reload can change without touching its socket. Each new connection reads those in force.
 struct ReceiverSettings: Sendable {
     /// Always `.off` for a Unix socket.
     var transport: Transport
-    /// What the connection speaks.
+    /// The format of the messages.
     var format: PushFormat
     /// A larger message is refused.
     var maxMessageSize: ByteCount
@@ -60,20 +60,23 @@ final class Receiver: ServedListener {
         let settings = SettingsInForce(settings)
         let inflight = metrics.held[.pushing]
         let limiter = LogLimiter()
+        let makeSetup = { @Sendable (metrics: ListenerMetrics, logger: Logger) in
+            ConnectionSetup(intake, metrics, decoding, inflight, ConnectionLog(logger: logger, limiter: limiter), logger)
+        }
         var setup = Listener.Setup(group: group, limit: limit, policy: .wait, kind: .receiver, metrics: metrics, logger: logger) {
             metrics, logger in
-            let connections = Connections(intake, metrics, decoding, inflight, ConnectionLog(logger: logger, limiter: limiter), logger)
+            let connection = makeSetup(metrics, logger)
             return {
                 let settings = settings.now
-                return { channel in try connections.setUp(channel, settings) }
+                return { channel in try connection.setUp(channel, settings) }
             }
         }
-        setup.firstRead = { metrics, open, logger in
-            let connections = Connections(intake, metrics, decoding, inflight, ConnectionLog(logger: logger, limiter: limiter), logger)
-            return FirstReadHandler(connections.destination, decoding: decoding, connections: open) {
+        setup.firstRead = { metrics, connections, logger in
+            let connection = makeSetup(metrics, logger)
+            return FirstReadHandler(connection.destination, decoding: decoding, connections: connections) {
                 settings.now
-            } goOn: { channel, settings, stream, stop in
-                try connections.goOn(channel, settings, stream, stop)
+            } makePipeline: { channel, settings, stream, stop in
+                try connection.setUp(channel, settings, stream, stop)
             }
         }
         switch address {
@@ -94,28 +97,23 @@ final class Receiver: ServedListener {
             new.receiverSettings(isUnix: isUnix), maxConnections: maxConnections, accessChanged: plan.changesReceiverAccess && !isUnix)
     }
 
-    /// For connections accepted from now on; open ones keep the format, limits and TLS that they began with.
+    /// Replaces the settings of connections accepted from now on. Open ones keep their format, limits and TLS.
     /// - Parameter accessChanged: open ones end after their current message.
     func update(_ settings: ReceiverSettings, maxConnections: Int, accessChanged: Bool) {
-        if accessChanged {
-            listener.changeAccess { self.settings.replace(with: settings) }
-        } else {
-            self.settings.replace(with: settings)
-        }
+        listener.update(self.settings, to: settings, settings.transport, accessChanged: accessChanged)
         limit.set(maxConnections)
-        listener.metrics.show(settings.transport)
     }
 
-    /// Stops listening, lets messages in flight finish, and closes what is left at the deadline.
-    /// - Returns: how many connections had to be cut.
+    /// Stops listening, lets messages in flight finish, and aborts the remaining connections at the deadline.
+    /// - Returns: how many connections were aborted.
     @discardableResult
     func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
 }
 
 /// Makes the pipelines of a receiver's connections.
-private struct Connections: Sendable {
+private struct ConnectionSetup: Sendable {
     let destination: PushStream.Destination
-    let surroundings: PushHandler.Surroundings
+    let shared: PushHandler.Shared
     let handshakes: HandshakeLog
 
     init(
@@ -123,11 +121,11 @@ private struct Connections: Sendable {
         _ logger: Logger
     ) {
         destination = PushStream.Destination(intake: intake, source: .push(listener: metrics.name), metrics: metrics)
-        surroundings = PushHandler.Surroundings(decoding: decoding, inflight: inflight, log: log)
+        shared = PushHandler.Shared(decoding: decoding, inflight: inflight, log: log)
         handshakes = HandshakeLog(metrics: metrics, logger: logger)
     }
 
-    /// For a connection of which nothing was read yet.
+    /// For a connection from which nothing was read yet.
     func setUp(_ channel: any Channel, _ settings: ReceiverSettings) throws {
         try setOptions(of: channel)
         let transport = TransportPipeline(
@@ -137,28 +135,35 @@ private struct Connections: Sendable {
         let refusesPlain = if case .required = settings.transport { true } else { false }
         try transport.install(on: channel) { channel, isTLS in
             let stream = PushStream(destination, settings, isTLS: isTLS, refusal: refusesPlain && !isTLS ? .tlsRequired : nil)
-            try add(stream, begun: nil, settings, to: channel)
+            try add(stream, firstStop: nil, settings, to: channel)
         }
     }
 
-    /// For a plain connection whose first read has stopped somewhere.
-    func goOn(_ channel: any Channel, _ settings: ReceiverSettings, _ stream: PushStream, _ stop: PushStream.Stop) throws {
+    /// For a plain connection from which the first read was made; `stop` is why that ended.
+    func setUp(_ channel: any Channel, _ settings: ReceiverSettings, _ stream: PushStream, _ stop: PushStream.Stop) throws {
         try setOptions(of: channel)
-        try add(stream, begun: stop, settings, to: channel)
+        try add(stream, firstStop: stop, settings, to: channel)
     }
 
-    private func add(_ stream: PushStream, begun: PushStream.Stop?, _ settings: ReceiverSettings, to channel: any Channel) throws {
+    private func add(
+        _ stream: PushStream, firstStop: PushStream.Stop?, _ settings: ReceiverSettings, to channel: any Channel
+    ) throws {
         let times = PushStateMachine.Times(idle: settings.idleTimeout, message: settings.messageTimeout)
-        try channel.pipeline.syncOperations.addHandler(PushHandler(stream, surroundings, times: times, begun: begun))
+        try channel.pipeline.syncOperations.addHandler(PushHandler(stream, shared, times: times, firstStop: firstStop))
     }
 
     private func setOptions(of channel: any Channel) throws {
         // A sender ends its side and still waits for ours.
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
-        // One read takes an ordinary message whole; a large one is not read in a thousand pieces.
-        let allocator = AdaptiveRecvByteBufferAllocator(minimum: 4 << 10, initial: 32 << 10, maximum: 256 << 10)
-        try channel.syncOptions?.setOption(.recvAllocator, value: allocator)
-        // Two reads, then it is the turn of others: half a MiB is read and looked at in a fraction of a millisecond.
-        try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 2)
+        try channel.syncOptions?.setOption(.recvAllocator, value: PushReads.allocator)
+        try channel.syncOptions?.setOption(.maxMessagesPerRead, value: PushReads.inARow)
     }
+}
+
+/// How the connections of receivers are read.
+enum PushReads {
+    /// The buffers of reads: large enough for an ordinary push, and for a large one in few pieces.
+    static let allocator = AdaptiveRecvByteBufferAllocator(minimum: 4 << 10, initial: 32 << 10, maximum: 256 << 10)
+    /// The reads from one connection before other connections have their turn: half a MiB is decoded in less than a millisecond.
+    static let inARow: UInt = 2
 }

@@ -4,13 +4,13 @@ import NIOCore
 import Proxy
 import TLS
 
-/// What a reload can change of the scrape side without touching its sockets; each new connection takes what is in force when it is accepted.
+/// The settings of the scrape side that a reload can change without touching its sockets. Each new connection reads those in force.
 struct ScrapeSettings: Sendable {
-    /// How connections are carried.
+    /// Whether connections use TLS.
     var transport: Transport
     /// For a TLS handshake.
     var handshakeTimeout: TimeAmount
-    /// For a request's head, from its first byte; of a new connection from its begin.
+    /// For a request's head, from its first byte; of a new connection, from its start.
     var headerTimeout: TimeAmount
     /// For a kept connection without a request.
     var idleTimeout: TimeAmount
@@ -35,9 +35,9 @@ extension ScrapeSettings {
     }
 }
 
-/// What all scrape listeners share, and reloads keep: the routes, the limit of open connections, and what slow readers hold.
+/// The state that all scrape listeners share and reloads keep: the routes, the limit of open connections, the slow readers.
 final class ScrapeServer: Sendable {
-    /// What all connections together may hold of bytes that were read and are not consumed: 4096 of them with a few KiB each.
+    /// The limit of bytes that were read and are not consumed, of all connections together: 4096 of them with a few KiB each.
     private static let maxReading = ByteCount.mebibytes(64)
 
     private let responder: any Responder
@@ -140,23 +140,18 @@ final class ScrapeListener: ServedListener {
     /// For connections accepted from now on.
     /// - Parameter accessChanged: open ones end after their current exchange.
     func update(_ settings: ScrapeSettings, accessChanged: Bool) {
-        if accessChanged {
-            listener.changeAccess { self.settings.replace(with: settings) }
-        } else {
-            self.settings.replace(with: settings)
-        }
-        listener.metrics.show(settings.transport)
+        listener.update(self.settings, to: settings, settings.transport, accessChanged: accessChanged)
     }
 
-    /// Stops listening, lets exchanges in flight finish, and closes what is left at the deadline.
-    /// - Returns: how many connections had to be cut.
+    /// Stops listening, lets exchanges in flight finish, and aborts the remaining connections at the deadline.
+    /// - Returns: how many connections were aborted.
     @discardableResult
     func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
 }
 
-/// The requests of one connection of the scrape side: no route takes a body, so that each is answered when it is complete.
+/// The requests of one connection of the scrape side. No route takes a body, so each request is answered when it is complete.
 final class ScrapeExchange: HTTPExchange {
-    /// What comes with a request is read past, up to this, in bytes.
+    /// The largest body that is read and ignored, in bytes.
     static let maxBody = 64 << 10
 
     private let responder: any Responder

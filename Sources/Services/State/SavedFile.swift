@@ -7,7 +7,7 @@ enum SavedFileError: Error, CustomStringConvertible {
     /// Another process has its lock.
     case inUse
     case unusable(SavedApps.Fault)
-    /// A system call failed: what was to be done, and why it cannot.
+    /// A system call failed: `cannot write it: no space left on device`.
     case system(String)
 
     var description: String {
@@ -18,13 +18,13 @@ enum SavedFileError: Error, CustomStringConvertible {
         }
     }
 
-    static func failed(_ action: String, _ number: CInt = errno) -> SavedFileError { .system("cannot \(action): \(errorText(number))") }
+    /// A system call failed just now. Call it before anything else sets `errno`.
+    static func failed(_ action: String) -> SavedFileError { .system("cannot \(action): \(SystemError.text(errno))") }
 }
 
 /// One path at which apps are saved, locked against other processes. Its methods block, and are called on one thread at a time.
 ///
-/// The lock is one on the file itself (flock(2)), and moves on to each new file before that takes the old one's place, so that nothing else
-/// lies beside the file.
+/// The lock is flock(2) on the file itself, so no lock file is needed. A new file is locked before it replaces the old one.
 ///
 /// `@unchecked Sendable`: everything that changes is used on one thread at a time, that of the `StateFile` that owns it.
 final class SavedFile: @unchecked Sendable {
@@ -40,12 +40,12 @@ final class SavedFile: @unchecked Sendable {
     /// Opens the folder.
     init(_ path: String) throws(SavedFileError) {
         self.path = path
-        name = String(path[(path.lastIndex(of: "/").map(path.index(after:)) ?? path.startIndex)...])
-        let folderPath = Self.folder(of: path)
+        let parts = FilePath(path)
+        name = parts.name
         // Only a folder that can be read can be synced.
-        var descriptor = open(folderPath, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        if descriptor < 0, errno == EACCES { descriptor = cfiles_open_folder(folderPath) }
-        guard descriptor >= 0 else { throw .failed("open the folder \(folderPath)") }
+        var descriptor = open(parts.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if descriptor < 0, errno == EACCES { descriptor = cfiles_open_folder(parts.folder) }
+        guard descriptor >= 0 else { throw .failed("open the folder \(parts.folder)") }
         folder = descriptor
     }
 
@@ -54,40 +54,35 @@ final class SavedFile: @unchecked Sendable {
         close(folder)
     }
 
-    private static func folder(of path: String) -> String {
-        guard let slash = path.lastIndex(of: "/") else { return "." }
-        return slash == path.startIndex ? "/" : String(path[..<slash])
-    }
-
-    /// Why no file can be at this path, whatever happens later; `nil` when one can.
+    /// Why there can never be a state file at this path; `nil` if there can.
     static func fault(in path: String) -> String? {
-        let folder = folder(of: path)
+        let folder = FilePath(path).folder
         guard path.last != "/" else { return "\(path) names a folder, not a file" }
         var status = stat()
         guard stat(folder, &status) == 0 else {
-            return errno == ENOENT ? "the folder \(folder) does not exist" : "cannot open the folder \(folder): \(errorText(errno))"
+            return errno == ENOENT ? "the folder \(folder) does not exist" : "cannot open the folder \(folder): \(SystemError.text(errno))"
         }
         guard status.st_mode & S_IFMT == S_IFDIR else { return "\(folder) is not a folder" }
-        // Another file there is moved aside. A device is not: other programs need it.
+        // Any other file would be moved aside, but other programs need a device.
         guard stat(path, &status) == 0, [S_IFCHR, S_IFBLK].contains(status.st_mode & S_IFMT) else { return nil }
         return "\(path) is a device, not a file"
     }
 
-    /// Why a file cannot be written now; `nil` when it can, as far as that can be told without writing.
+    /// Why a file cannot be written now; `nil` if it probably can. Writes nothing.
     static func warning(about path: String) -> String? {
-        let folder = folder(of: path)
+        let folder = FilePath(path).folder
         guard faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0 else { return nil }
-        return "this user cannot write files in \(folder): \(errorText(errno))"
+        return "this user cannot write files in \(folder): \(SystemError.text(errno))"
     }
 
     // MARK: - Lock
 
-    /// Takes the lock of the file that is there, and removes what writings that were killed have left behind.
-    /// - Returns: whether there is a file that can be read. One that cannot be opened, or is no ordinary file, counts as none.
+    /// Locks the existing file, and removes the temporary files of processes that were killed.
+    /// - Returns: whether there is a file that can be read. One that cannot be opened, or is not a regular file, counts as none.
     /// - Throws: `.inUse`.
     func lock() throws(SavedFileError) -> Bool {
         if let locked, isInPlace(locked) { return true }
-        // It may be replaced between the opening and the locking, by the process that has just let go of it.
+        // Between `openat` and `flock` the process that had the lock may replace the file.
         for _ in 0..<100 {
             let file = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
             guard file >= 0 else { return false }
@@ -161,7 +156,7 @@ final class SavedFile: @unchecked Sendable {
         }
     }
 
-    /// What is at the path, when it is nothing that could be locked and read; `nil` when nothing is there.
+    /// Why the entry at the path cannot be locked and read; `nil` without an entry.
     var otherThanFile: SavedFileError? {
         var status = stat()
         guard fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
@@ -191,13 +186,13 @@ final class SavedFile: @unchecked Sendable {
         guard file >= 0 else { throw .failed("write a file beside it") }
         do throws(SavedFileError) {
             let size = try write(apps, at: writing, to: file)
-            // Whatever the umask was.
+            // Independent of the umask.
             guard fchmod(file, Self.mode) == 0, fsync(file) == 0 else { throw .failed("write it") }
             // No other process can have its lock.
             _ = flock(file, LOCK_EX | LOCK_NB)
             try put(temporary, replaces: replaces)
             hold(file)
-            // A folder that cannot be read cannot be synced either: the file is there, but maybe not after a failure of power.
+            // A folder that cannot be read cannot be synced either. Then the file may be lost in a power failure.
             if fsync(folder) != 0, errno != EBADF, errno != EINVAL { throw .failed("sync its folder") }
             return size
         } catch {
@@ -214,7 +209,7 @@ final class SavedFile: @unchecked Sendable {
             guard renameat(folder, temporary, folder, name) == 0 else { throw .failed("replace it") }
             return
         }
-        // Another process may have begun at the same time: one of both comes first.
+        // Another process may create the file at the same time. Only one of both succeeds.
         if cfiles_move(folder, temporary, name) == 0 { return }
         guard errno == EEXIST else { throw .failed("put it in place") }
         var status = stat()
@@ -240,7 +235,7 @@ final class SavedFile: @unchecked Sendable {
         return size
     }
 
-    /// Begins the names of files that are being written.
+    /// The prefix of the names of temporary files.
     private var leftoverPrefix: String { ".\(name).new-" }
 
     private func removeLeftovers() {

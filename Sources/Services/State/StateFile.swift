@@ -4,18 +4,21 @@ import NIOPosix
 import Proxy
 import Synchronization
 
-/// Keeps pushed apps across a restart of the program: reads them at the start, and writes them at the stop and from time to time.
+/// Keeps pushed apps across a restart of the program: reads them at the start, writes them at the stop and every `state_interval`.
 ///
-/// Everything happens on a thread of its own, from a snapshot. What is written is never copied as a whole.
+/// A push is on disk after `state_interval` and the time of one write, and after a clean stop. A crash loses the pushes since the last
+/// write. A file that cannot be read is moved to `FILE.broken`, and the program starts without its apps.
+///
+/// A thread reads and writes the file, from a snapshot, without a copy of the whole.
 final class StateFile: Part {
     private struct State {
         /// Whether a start or a reload was committed.
         var hasStarted = false
         var file: SavedFile?
         var interval = Duration.seconds(300)
-        /// Writes again and again.
+        /// Writes the file periodically.
         var writing: Task<Void, Never>?
-        /// What the file holds, as `MetricStore.pushedGeneration` counts it; `nil` before the first writing.
+        /// The state of the store that the file holds, by `MetricStore.pushedGeneration`; `nil` before the first write.
         var written: UInt64?
     }
 
@@ -23,10 +26,10 @@ final class StateFile: Part {
     private let metrics: StateFileMetrics
     private let logger: Logger
     private let thread = NIOThreadPool(numberOfThreads: 1)
-    /// Guards which file there is and when it is written.
+    /// Guards the file and the task that writes it.
     private let state = Mutex(State())
 
-    /// - Parameter intake: takes the apps that are read; what its store holds is written.
+    /// - Parameter intake: takes the apps that are read. The apps of its store are written.
     init(_ intake: Intake, metrics: StateFileMetrics, logger: Logger) {
         self.intake = intake
         self.metrics = metrics
@@ -38,7 +41,7 @@ final class StateFile: Part {
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
         let (hasStarted, current) = state.withLock { ($0.hasStarted, $0.file) }
         let receiver = new.config.receiver
-        // Nothing happens when it has started.
+        // `start` does nothing if the thread runs already.
         if receiver.stateFile != nil { thread.start() }
         guard receiver.stateFile != current?.path else {
             return PreparedPart { [self] in
@@ -68,14 +71,14 @@ final class StateFile: Part {
         }
     }
 
-    /// A path that a reload has set. What is there is not read: the next writing replaces it.
+    /// Opens a path that a reload has set. A file there is not read, and the next write replaces it.
     private func open(_ path: String) throws(SavedFileError) -> SavedFile {
         let file = try SavedFile(path)
         _ = try file.lock()
         return file
     }
 
-    /// The path of the start: what is there is read into the store.
+    /// Opens the path at the start, and reads the file there into the store.
     private func read(_ path: String, _ validation: MetricsValidation) throws(SavedFileError) -> SavedFile {
         let file = try SavedFile(path)
         metrics.setExists(true)
@@ -88,7 +91,7 @@ final class StateFile: Part {
             fault = error
         }
         if let fault { moveAside(file, because: fault) }
-        // The file is there from the beginning, so that its lock keeps other processes away.
+        // Create the file now, because its lock excludes other processes.
         if !isThere || fault != nil { write(file, always: true) }
         return file
     }
@@ -108,7 +111,7 @@ final class StateFile: Part {
     private func restore(from file: SavedFile, _ validation: MetricsValidation) throws(SavedFileError) {
         var (restored, withheld, leftOut) = (0, 0, 0)
         let writing = try file.read(at: Self.writing()) { app in
-            // The apps come in the order of their last updates: what is older than one that does not fit is left out, too.
+            // The apps come in the order of their last updates, newest first. After one that does not fit, the older ones are left out too.
             guard leftOut == 0 else { return leftOut += 1 }
             switch intake.restore(app, validation) {
             case .stored: restored += 1
@@ -122,7 +125,7 @@ final class StateFile: Part {
         logger.info("apps read from the state file", metadata: about(file, count: restored + withheld))
         if leftOut > 0 {
             logger.warning(
-                "apps of the state file left out, the oldest: more than max_apps or max_total_size allows",
+                "the oldest apps of the state file were left out: max_apps or max_total_size would be exceeded",
                 metadata: about(file, count: leftOut))
         }
         if withheld > 0 {
@@ -131,7 +134,7 @@ final class StateFile: Part {
         }
     }
 
-    /// - Parameter isNew: whether the file is to be written at once.
+    /// - Parameter isNew: whether to write the file at once.
     private func run(_ file: SavedFile?, every interval: Duration, isNew: Bool) {
         metrics.setExists(file != nil)
         state.withLock { state in
@@ -155,8 +158,7 @@ final class StateFile: Part {
 
     private func onThread(_ body: @escaping @Sendable () -> Void) async {
         try? await thread.runIfActive {
-            // On Linux this is the thread's own priority, setpriority(2): all others come first.
-            _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+            ThreadPriority.lower()
             body()
         }
     }
@@ -164,7 +166,7 @@ final class StateFile: Part {
     /// - Parameter always: also when nothing has changed.
     private func write(_ file: SavedFile, always: Bool) {
         let written = state.withLock { $0.written }
-        // Changes that come from here on are written the next time, whether this time has them or not.
+        // Later changes are written the next time, even if this write contains them already.
         let generation = intake.store.pushedGeneration
         guard always || written != generation else { return }
         let start = ContinuousClock.now
@@ -180,7 +182,8 @@ final class StateFile: Part {
             logger.debug("state file written", metadata: metadata)
         } catch {
             metrics.ended(successfully: false, at: SystemClock.time())
-            logger.warning("the state file cannot be written: a restart would lose what was pushed since", metadata: about(file, error))
+            logger.warning(
+                "cannot write the state file: a restart would lose the pushes since the last write", metadata: about(file, error))
         }
     }
 
@@ -193,7 +196,7 @@ final class StateFile: Part {
         await writing?.value
         await end()
         guard let file else { return 0 }
-        // Nothing else runs any more that would have to come first: a thread of ordinary priority.
+        // All other parts have stopped, so the last write has the normal priority.
         let last = NIOThreadPool(numberOfThreads: 1)
         last.start()
         try? await last.runIfActive { [self] in write(file, always: true) }
@@ -203,7 +206,7 @@ final class StateFile: Part {
 
     private func end() async { try? await thread.shutdownGracefully() }
 
-    // MARK: - Words
+    // MARK: - Metadata
 
     private static func writing() -> SavedApps.Writing {
         let boot = (try? readFile("/proc/sys/kernel/random/boot_id", limit: 128))?.bytes.prefix(36) ?? []

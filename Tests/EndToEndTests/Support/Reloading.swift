@@ -4,7 +4,7 @@ import TestSupport
 extension ProxyProcess {
     /// How many reloads have ended so far, well or not, those included that found nothing to do.
     var reloads: Int {
-        let ends = ["configuration reloaded", "configuration not reloaded", "configuration read again: nothing to do"]
+        let ends = ["configuration reloaded", "configuration not reloaded", "configuration read again: no changes"]
         return log.split(separator: "\n", omittingEmptySubsequences: false).dropLast().count { line in ends.contains { line.contains($0) } }
     }
 

@@ -129,7 +129,7 @@ assert push(unix(), b'{"b": "x 1"}') == b""
 assert ask(socket.create_connection(("127.0.0.1", PORT["http"])), b"PUT /apps/c HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: close\r\n\r\nx 1\n").startswith(b"HTTP/1.1 204")
 assert b"x 1\nx 1\nx 1\n" in get("/metrics")
 assert b"healthy" in get("/-/healthy", host="::1")
-assert "fits no configured address" in log() and f"listener=127.0.0.1:{PORT['other']} unit=other" in log(), log()
+assert "no configured address uses it" in log() and f"listener=127.0.0.1:{PORT['other']} unit=other" in log(), log()
 
 # A connection that has not sent its request is in flight at a stop, and what comes meanwhile waits for the next program.
 early = socket.create_connection(("127.0.0.1", PORT["scrape"]))

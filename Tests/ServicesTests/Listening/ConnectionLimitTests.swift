@@ -1,6 +1,9 @@
+import NIOCore
+import NIOEmbedded
 import Synchronization
 import Testing
 
+@testable import Proxy
 @testable import Services
 
 @Suite("ConnectionLimit")
@@ -54,5 +57,22 @@ struct ConnectionLimitTests {
         #expect(woken.count == 1)
         limit.release()
         #expect(woken.count == 2)
+    }
+
+    @Test("the log line about a refused connection has the limit in force, not the number of open ones")
+    func refusalHasTheLimit() throws {
+        let lines = LogLines()
+        let limit = ConnectionLimit(2)
+        limit.take()
+        limit.take()
+        limit.set(1)
+        let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
+        let handler = ConnectionLimitHandler(
+            limit: limit, policy: .refuse, metrics: metrics.addListener("127.0.0.1:1", .scrape), connections: OpenConnections(),
+            logger: lines.logger)
+        let channel = EmbeddedChannel(handler: handler)
+        let connection: any Channel = EmbeddedChannel()
+        try channel.writeInbound(connection)
+        #expect(lines.all == ["warning connection closed at once: the limit of open connections is reached limit=1"])
     }
 }

@@ -28,7 +28,7 @@ struct InheritedSocketsTests {
     private func tcp(_ host: String, v6Only: Bool = false) -> () throws -> CInt {
         {
             let socket = try BoundTCPSocket.bind(ListenAddress(host: host, port: 0), v6Only: v6Only, sharesPort: false)
-            try socket.listen(backlog: 1)
+            #expect(listen(socket.descriptor, 1) == 0)
             return socket.descriptor
         }
     }

@@ -10,7 +10,7 @@ struct ThreadPoolOffload: Offload {
 
     /// - Parameters:
     ///   - pool: started, and shut down after the last connection, by its owner.
-    ///   - isLowPriority: whether its threads leave the processor to all others. Then nothing else may run there.
+    ///   - isLowPriority: whether its threads get a low priority. Then nothing else may run on them.
     init(_ pool: NIOThreadPool, isLowPriority: Bool = false) {
         self.pool = pool
         self.isLowPriority = isLowPriority
@@ -21,10 +21,9 @@ struct ThreadPoolOffload: Offload {
         on eventLoop: any EventLoop, _ work: @escaping @Sendable () -> Result
     ) -> EventLoopFuture<Result> {
         let promise = eventLoop.makePromise(of: Result.self)
-        // Even a pool that is shut down must answer: then the work is done here, late in the daemon's life.
+        // A pool that is shut down calls this closure on the event loop. The request must be answered nevertheless.
         pool.submit { [isLowPriority] state in
-            // On Linux this is the thread's own priority, setpriority(2); asking again changes nothing.
-            if isLowPriority, state == .active { _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10) }
+            if isLowPriority, state == .active { ThreadPriority.lower() }
             promise.succeed(work())
         }
         return promise.futureResult
@@ -43,10 +42,18 @@ struct PasswordThread: PasswordChecker {
         let promise = eventLoop.makePromise(of: Bool.self)
         pool.submit { state in
             guard state == .active else { return promise.succeed(false) }
-            // On Linux this is the thread's own priority, setpriority(2); asking again changes nothing.
-            _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
+            ThreadPriority.lower()
             promise.succeed(hash.matches(password))
         }
         return promise.futureResult
+    }
+}
+
+/// The scheduling of threads.
+enum ThreadPriority {
+    /// Gives the calling thread a low priority, for work that may wait. Another call changes nothing.
+    static func lower() {
+        // On Linux this is the priority of the thread, not of the process (setpriority(2)).
+        _ = setpriority(__priority_which_t(PRIO_PROCESS.rawValue), 0, 10)
     }
 }

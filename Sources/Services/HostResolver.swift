@@ -3,21 +3,21 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// Looks up host names on a thread pool, each name once at a time: NIO's resolver has one queue for each event loop, where a name server
-/// that does not answer would delay every other target's lookup. Used from any thread.
+/// Looks up host names on a thread pool, each name once at a time. NIO's resolver has one queue for each event loop, so a name server that
+/// does not answer would delay the lookups of all other targets. Used from any thread.
 final class HostResolver: Sendable {
-    /// A name's addresses, in the order of preference that the system gives (RFC 6724); their port is 0.
+    /// The addresses of a name, in the system's order of preference (RFC 6724). Their port is 0.
     struct Addresses: Equatable, Sendable {
         var v4: [SocketAddress] = []
         var v6: [SocketAddress] = []
     }
 
-    /// Why a name has no addresses, in the system's words.
+    /// Why a lookup failed: the system's text.
     struct LookupError: Error, Equatable {
         let reason: String
     }
 
-    /// Names that are looked up at once. More wait for a thread, each no longer than its deadline.
+    /// Names that are looked up at the same time. More wait for a thread, each until its deadline.
     static let maxLookups = 64
 
     /// The polls that wait for one name.
@@ -36,7 +36,7 @@ final class HostResolver: Sendable {
     private let pool: NIOThreadPool
     private let lookup: @Sendable (String) -> Result<Addresses, LookupError>
 
-    /// - Parameter lookup: what blocks; tests hand in their own.
+    /// - Parameter lookup: the blocking call. Tests replace it.
     init(
         maxLookups: Int = HostResolver.maxLookups,
         lookup: @escaping @Sendable (String) -> Result<Addresses, LookupError> = HostResolver.getAddresses
@@ -61,8 +61,8 @@ final class HostResolver: Sendable {
                 return .share
             }
             state.lookups[host] = Lookup(promises: [promise], deadline: deadline)
-            // The threads start with the first name, for targets are often addresses; under the lock, since a pool that shuts down must
-            // not be started.
+            // The threads start with the first name, because most targets are addresses. Under the lock, because a pool that is shut down
+            // must not be started.
             pool.start()
             return .begin
         }
@@ -74,7 +74,7 @@ final class HostResolver: Sendable {
         return promise.futureResult
     }
 
-    /// Ends every wait; lookups that the system does not end are left to themselves.
+    /// Fails all waiting polls. Lookups that run are not waited for.
     func shutdown() {
         let lookups = state.withLock { state in
             state.isShutDown = true
@@ -102,8 +102,7 @@ final class HostResolver: Sendable {
         var list: UnsafeMutablePointer<addrinfo>?
         let result = getaddrinfo(host, nil, &hints, &list)
         guard result == 0 else {
-            let reason = result == EAI_SYSTEM ? SystemError.words(errno) : String(cString: gai_strerror(result)).loweringFirst
-            return .failure(LookupError(reason: reason))
+            return .failure(LookupError(reason: SystemError.text(ofLookup: result)))
         }
         defer { freeaddrinfo(list) }
 
@@ -146,18 +145,4 @@ extension SocketAddress {
         copy.port = port
         return copy
     }
-}
-
-/// The system's words for its error codes.
-enum SystemError {
-    /// strerror(3) beginning in lower case: `no such file or directory`.
-    static func words(_ code: Int32) -> String {
-        var buffer = [CChar](repeating: 0, count: 256)
-        guard strerror_r(code, &buffer, buffer.count) == 0 else { return "error \(code)" }
-        return buffer.withUnsafeBufferPointer { $0.baseAddress.map { String(cString: $0).loweringFirst } ?? "" }
-    }
-}
-
-extension String {
-    fileprivate var loweringFirst: String { prefix(1).lowercased() + dropFirst() }
 }
