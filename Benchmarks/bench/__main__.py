@@ -2,7 +2,7 @@
 import argparse
 import os
 
-from . import bench as benching, checks, curves, guard, others, plot, pushes, report, scrapes, servers
+from . import bench as benching, checks, curves, guard, host, others, plot, pushes, report, scrapes, servers
 
 
 def main():
@@ -11,6 +11,7 @@ def main():
     parser.add_argument("--rounds", type=int, help="default 5, with --quick 3")
     parser.add_argument("--seconds", type=float, help="of each measurement; default 1, with --quick 0.25")
     parser.add_argument("--threads", type=int, default=1, help="event loops and nginx's workers; default 1 each")
+    parser.add_argument("--speed", type=int, default=5, help="how many times faster than a real host the workload `host` runs; default 5")
     parser.add_argument("--only", action="append", metavar="PATTERN", help="workloads whose name matches; may be repeated")
     parser.add_argument("--program", help="another build of exporter-proxy")
     parser.add_argument("--json", metavar="FILE", help="write all results there")
@@ -25,7 +26,7 @@ def main():
     try:
         if a.guard:
             raise SystemExit(guard.run(bench, a.root, a.profile))
-        measure(bench, a.quick)
+        measure(bench, a.quick, a.speed)
     finally:
         bench.close()
     settings = {"rounds": bench.rounds, "seconds": bench.seconds, "threads": bench.threads}
@@ -39,9 +40,10 @@ def main():
             file.write(plot.svg(bench.results))
 
 
-def measure(bench, quick):
-    if bench.nginx is None or bench.pushgateway is None:
-        raise SystemExit("nginx and prometheus-pushgateway are needed: script/setup --bench")
+def measure(bench, quick, speed):
+    if None in (bench.nginx, bench.pushgateway, bench.exporter_exporter):
+        raise SystemExit("nginx, prometheus-pushgateway and prometheus-exporter-exporter are needed: script/setup --bench")
+    host.run(bench, speed, quick)
     nginx = bench.start(servers.Nginx(bench, origins=200))
     scrapes.run(bench, nginx, quick)
     pushes.run(bench)
