@@ -2,7 +2,7 @@
 import argparse
 import os
 
-from . import bench as benching, checks, curves, guard, host, others, plot, pushes, report, scrapes, servers
+from . import bench as benching, checks, curves, guard, host, hostreport, others, plot, pushes, report, scrapes, servers
 
 
 def main():
@@ -18,11 +18,13 @@ def main():
     parser.add_argument("--markdown", metavar="FILE", help="write the tables there")
     parser.add_argument("--profile", metavar="FOLDER", help="with --guard: keep callgrind's files there")
     parser.add_argument("--plot", metavar="FILE.svg", help="draw the ratios and the curves there")
+    parser.add_argument("--docs", action="store_true", help="measure a host's load alone, and write its tables and its plot into README.md and docs/")
     parser.add_argument("--guard", action="store_true", help="count instructions instead, and fail when a limit is passed")
     parser.add_argument("--root", help=argparse.SUPPRESS)
     a = parser.parse_args()
     bench = benching.Bench(
-        a.root, a.program, a.rounds or (3 if a.quick else 5), a.seconds or (0.25 if a.quick else 1), a.threads, a.only)
+        a.root, a.program, a.rounds or (3 if a.quick else 5), a.seconds or (0.25 if a.quick else 1), a.threads,
+        ["^host/"] if a.docs else a.only)
     try:
         if a.guard:
             raise SystemExit(guard.run(bench, a.root, a.profile))
@@ -35,6 +37,8 @@ def main():
     if a.markdown:
         with open(a.markdown, "w") as file:
             file.write(report.markdown(bench.results))
+    if a.docs:
+        hostreport.write(a.root, bench.results)
     if a.plot:
         with open(a.plot, "w") as file:
             file.write(plot.svg(bench.results))

@@ -15,8 +15,10 @@ REPLICAS = (0.21, 0.68)
 # Both intervals fit into it, so that each run holds the same number of pushes and scrapes.
 CYCLE = 30
 OURS, THEIRS = "exporter-proxy", "Pushgateway + exporter_exporter + nginx"
-# Resident, bytes of 10⁶.
+# Resident, MB of 10⁶ bytes.
 MEMORY_GOAL = 35
+# At the speed of a real host: what timers take counts in full.
+REAL_TIME = "host/report, in real time"
 # Name: (goal for the ratio of CPU time, what the proxy is set to).
 MODES = {
     "host/off": (None, {"validate": "off"}),
@@ -24,7 +26,9 @@ MODES = {
     "host/refuse, app_label": (0.06, {"validate": "refuse", "label": "app"}),
     "host/report, Pushgateway's API": (None, {"validate": "report", "groups": True}),
     "host/report, each app its own target": (None, {"validate": "report", "per_app": True}),
+    REAL_TIME: (None, {"validate": "report"}),
 }
+QUICK = ("host/off", "host/report", "host/refuse, app_label")
 
 
 class Ours:
@@ -74,18 +78,18 @@ class Theirs:
 
 
 def run(bench, speed, quick):
-    """Three minutes of a host's time; with `quick` one run of one minute."""
-    seconds, rounds = (60 / speed, 1) if quick else (180 / speed, 3)
-    wanted = {name: mode for name, mode in MODES.items() if bench.wants(name)}
+    """Three minutes of a host's time, three times; with `quick` one minute, once."""
+    minutes, rounds = (1, 1) if quick else (3, 3)
+    wanted = [name for name in (QUICK if quick else MODES) if bench.wants(name)]
     if not wanted:
         return
     samples = {name: [] for name in (*wanted, THEIRS)}
     for _ in range(rounds):
-        samples[THEIRS].append(measured(bench, Theirs, speed, seconds))
-        for name, (_, settings) in wanted.items():
-            samples[name].append(measured(bench, Ours, speed, seconds, **settings))
-    for name, (goal, _) in wanted.items():
-        report(bench, name, goal, samples[name], samples[THEIRS])
+        samples[THEIRS].append(measured(bench, Theirs, speed, minutes))
+        for name in wanted:
+            samples[name].append(measured(bench, Ours, 1 if name == REAL_TIME else speed, minutes, **MODES[name][1]))
+    for name in wanted:
+        report(bench, name, MODES[name][0], samples[name], samples[THEIRS])
 
 
 def report(bench, name, goal, ours, theirs):
@@ -104,41 +108,43 @@ def report(bench, name, goal, ours, theirs):
         f"[{min(resident):.1f}–{max(resident):.1f}]; the others {statistics.median(sample['resident'] for sample in theirs) / 1e6:.1f}")
 
 
-def measured(bench, contender, speed, seconds, **settings):
-    """Runs one contender for so many seconds, and returns what it took for each minute of a host's time."""
+def measured(bench, contender, speed, minutes, **settings):
+    """Runs one contender for so many minutes of a host's time, and returns what it took for each."""
+    seconds = minutes * 60 / speed
     targets = [hostload.Target(hostload.Metrics(APPS + index, TARGET_SIZE, 3)) for index in range(TARGETS)]
     server = contender(bench, targets, speed, **settings)
     apps = [hostload.App(hostload.Metrics(index, APP_SIZE, 3), push) for index, push in enumerate(server.pushes)]
     jobs = [hostload.Job(server.port, paths) for _ in REPLICAS for paths in server.jobs]
-    load = hostload.Timetable()
-    begin = warm_up(apps, jobs) + 0.1
+    warm_up(apps, jobs)
     # One cycle more, so that buffers and heaps have their size.
-    warm, end = begin + CYCLE / speed, begin + CYCLE / speed + seconds
-    for index, app in enumerate(apps):
-        load.add(begin, end, PUSH_INTERVAL / speed, [(index / APPS, app.once)])
-    for index, job in enumerate(jobs):
-        phase = REPLICAS[index // len(server.jobs)]
-        load.add(begin, end, SCRAPE_INTERVAL / speed, job.spread(phase))
-    load.start()
+    load(apps, jobs, speed, CYCLE / speed).run()
     usage = Usage(server.processes)
-    usage.watch(warm, end)
-    load.join()
-    usage.read_peaks()
+    usage.of(load(apps, jobs, speed, seconds))
     for ended in (*jobs, *targets):
         ended.stop()
     bench.finish(*reversed(server.running))
     verify(server, apps, targets, jobs)
-    return usage.per_minute(seconds * speed / 60) | {"bytes": sum(job.mean_size() for job in jobs) / len(REPLICAS)}
+    return usage.per_minute(minutes) | {"bytes": sum(job.mean_size() for job in jobs) / len(REPLICAS)}
 
 
 def warm_up(apps, jobs):
-    """Everything once, and the time when it has ended."""
+    """Does everything once."""
     for app in apps:
         app.once()
     for job in jobs:
         for path in job.paths:
             job.once(path)
-    return time.monotonic()
+
+
+def load(apps, jobs, speed, seconds):
+    """The timetable of pushes and scrapes."""
+    timetable = hostload.Timetable(seconds)
+    for index, app in enumerate(apps):
+        timetable.add(PUSH_INTERVAL / speed, [(index / len(apps), app.once)])
+    jobs_each = len(jobs) // len(REPLICAS)
+    for index, job in enumerate(jobs):
+        timetable.add(SCRAPE_INTERVAL / speed, job.spread(REPLICAS[index // jobs_each]))
+    return timetable
 
 
 class Usage:
@@ -154,13 +160,16 @@ class Usage:
     def cpu_ns(self):
         return {name: sum(map(processes.cpu_ns, processes.family(pid))) for name, pid in self.names.items()}
 
-    def watch(self, begin, end):
-        time.sleep(max(0, begin - time.monotonic()))
+    def of(self, timetable):
+        """Runs it, and measures from its begin until its last action has ended."""
         before = self.cpu_ns()
-        while (left := end - time.monotonic()) > 0:
+        timetable.start()
+        while timetable.is_running():
             self.sample()
-            time.sleep(min(1, left))
+            time.sleep(min(1, max(0.01, timetable.end - time.monotonic())))
+        timetable.join()
         self.spent = {name: spent - before[name] for name, spent in self.cpu_ns().items()}
+        self.peaks = {name: sum(processes.memory(pid)["peak"] for pid in processes.family(pid)) for name, pid in self.names.items()}
 
     def sample(self):
         now = {name: [processes.memory(pid) for pid in processes.family(pid)] for name, pid in self.names.items()}
@@ -169,9 +178,6 @@ class Usage:
             for name, value in sums.items():
                 self.most[name][kind] = max(self.most[name][kind], value)
             self.most_together[kind] = max(most, sum(sums.values()))
-
-    def read_peaks(self):
-        self.peaks = {name: sum(processes.memory(pid)["peak"] for pid in processes.family(pid)) for name, pid in self.names.items()}
 
     def per_minute(self, minutes):
         cpu_us = {name: spent / 1000 / minutes for name, spent in self.spent.items()}

@@ -7,6 +7,7 @@ import json
 import random
 import socket
 import ssl
+import sys
 import threading
 import time
 
@@ -162,34 +163,48 @@ class Job:
 
 
 class Timetable:
-    """Repeats actions, each at its time within an interval, and keeps the first failure."""
+    """Repeats actions for so many seconds, each at its time within an interval, and keeps the first failure."""
 
-    def __init__(self):
-        self.threads, self.failures = [], []
+    def __init__(self, seconds):
+        self.seconds, self.threads, self.failures = seconds, [], []
+        self.begin = self.end = None
 
-    def add(self, begin, end, interval, actions):
+    def add(self, interval, actions):
         """A thread for actions of one connection: pairs of when within the interval, from 0 to 1, and what."""
-        self.threads.append(threading.Thread(target=self.run, args=(begin, end, interval, actions), daemon=True))
+        self.threads.append(threading.Thread(target=self.repeat, args=(interval, actions), daemon=True))
 
-    def run(self, begin, end, interval, actions):
+    def repeat(self, interval, actions):
         try:
-            for count in range(round((end - begin) / interval)):
+            for count in range(round(self.seconds / interval)):
                 for when, action in actions:
                     # A tenth of the interval is left over at its end, so that the last action ends in time.
-                    time.sleep(max(0, begin + (count + 0.9 * when) * interval - time.monotonic()))
+                    time.sleep(max(0, self.begin + (count + 0.9 * when) * interval - time.monotonic()))
                     action()
         except (Exception, SystemExit) as failure:
             self.failures.append(failure)
 
     def start(self):
+        self.begin = time.monotonic() + 0.05
+        self.end = self.begin + self.seconds
         for thread in self.threads:
             thread.start()
+
+    def is_running(self):
+        return time.monotonic() < self.end or any(thread.is_alive() for thread in self.threads)
 
     def join(self):
         for thread in self.threads:
             thread.join()
         if self.failures:
             raise SystemExit(f"host: {self.failures[0]!r}")
+        if (late := time.monotonic() - self.end) > 0.5:
+            print(f"host: the machine was busy: the last action ended {late:.1f} s late", file=sys.stderr)
+
+    def run(self):
+        self.start()
+        while self.is_running():
+            time.sleep(max(0.01, self.end - time.monotonic()))
+        self.join()
 
 
 # MARK: Pushes
