@@ -20,6 +20,8 @@ class Bench:
         peers = os.path.join(root, ".build", "peers", "usr")
         self.nginx = servers.find("nginx", os.path.join(peers, "sbin", "nginx"))
         self.pushgateway = servers.find("prometheus-pushgateway", os.path.join(peers, "bin", "prometheus-pushgateway"))
+        self.exporter_exporter = servers.find(
+            "prometheus-exporter-exporter", os.path.join(peers, "bin", "prometheus-exporter-exporter"))
         self.results = []
         self.running = []
 

@@ -18,6 +18,8 @@ def run(bench, nginx, quick):
         start_up(bench, 5 if quick else 15)
     if bench.wants_any(("memory/idle", "memory/loaded", "memory/slow readers")):
         memory(bench)
+    if bench.wants("memory/peak"):
+        peak(bench)
     if bench.wants_any(("poll/200 targets", "memory/target")):
         polling(bench, nginx, 3 if quick else 10)
 
@@ -73,6 +75,20 @@ def memory(bench):
     bench.note("memory/loaded, compressed too", processes.memory(proxy.pid)["resident"] / MB, "MB")
     slow_readers(bench, proxy)
     bench.finish(proxy)
+
+
+def peak(bench):
+    """The most that was resident while 20.5 MB are pushed and scraped for the first time, uncompressed and compressed."""
+    corpus = bench.corpus("c")
+    taken = []
+    for _ in range(bench.rounds):
+        proxy = bench.start(servers.Proxy(bench, "peak", tls="optional", threads=os.cpu_count()))
+        proxy.fill(bench, corpus)
+        for tls, gzip in (("off", False), ("1.3", False), ("1.3", True)):
+            bench.get(proxy.port, "/metrics", tls, gzip=gzip, connections=1, count=1)
+        taken.append(processes.memory(proxy.pid)["peak"] / MB)
+        bench.finish(proxy)
+    bench.note("memory/peak", statistics.median(taken), "MB", 50, f"[{min(taken):.1f}–{max(taken):.1f}], loaded and scraped for the first time")
 
 
 def slow_readers(bench, proxy):

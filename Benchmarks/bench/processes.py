@@ -1,4 +1,6 @@
 """What the kernel says about a process: CPU time, memory, threads."""
+import contextlib
+import os
 import re
 import time
 
@@ -10,7 +12,23 @@ def cpu_ns(pid):
 
 
 def memory(pid):
-    """Bytes: resident, and of it what belongs to this process alone; the rest is pages of files (program, libraries)."""
+    """Bytes: resident, of it what belongs to this process alone (the rest is pages of files: program, libraries), the proportional share
+    where shared pages are divided among those who share them, and the most that was ever resident."""
     with open(f"/proc/{pid}/status") as file:
         fields = dict(re.findall(r"^(\w+):\s+(\d+) kB", file.read(), re.M))
-    return {"resident": int(fields["VmRSS"]) * 1024, "private": int(fields["RssAnon"]) * 1024}
+    with open(f"/proc/{pid}/smaps_rollup") as file:
+        proportional = re.search(r"^Pss:\s+(\d+) kB", file.read(), re.M).group(1)
+    return {
+        "resident": int(fields["VmRSS"]) * 1024, "private": int(fields["RssAnon"]) * 1024, "proportional": int(proportional) * 1024,
+        "peak": int(fields["VmHWM"]) * 1024}
+
+
+def family(pid):
+    """The process and all its children and theirs."""
+    found = [pid]
+    for task in os.listdir(f"/proc/{pid}/task"):
+        # A thread may have ended since.
+        with contextlib.suppress(FileNotFoundError), open(f"/proc/{pid}/task/{task}/children") as file:
+            for child in file.read().split():
+                found += family(int(child))
+    return found

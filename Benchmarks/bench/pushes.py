@@ -82,7 +82,9 @@ def run_http(bench):
 
 
 def request(method, path, body):
-    return f"{method} {path} HTTP/1.1\r\nHost: {servers.HOST}\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+    # With the type that client libraries send.
+    return (f"{method} {path} HTTP/1.1\r\nHost: {servers.HOST}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n").encode() + body
 
 
 def requests(bench, port, messages):

@@ -33,7 +33,10 @@ def lines(result):
     for contender, values in result["contenders"].items():
         cpu = values["cpu_us"]
         line = f"    {contender:26} {amount(cpu['median']):>9} µs  [{amount(cpu['min'])}–{amount(cpu['max'])}]"
-        line += f"  {amount(values['per_second']['median']):>9}/s"
+        if "per_second" in values:
+            line += f"  {amount(values['per_second']['median']):>9}/s"
+        if "resident" in values:
+            line += f"  resident {amount(values['resident']['median'] / 1e6)} MB"
         if values.get("p50_us", {}).get("median"):
             line += f"  p50 {amount(values['p50_us']['median'])} p99 {amount(values['p99_us']['median'])} µs"
         if "bytes" in values:

@@ -7,7 +7,7 @@ import time
 from . import servers
 
 
-FORMS = ("plain", "tls", "tls+gzip/ready", "tls+gzip/fly", "tls+gzip/changed")
+FORMS = ("plain", "plain, 10 ms apart", "tls", "tls+gzip/ready", "tls+gzip/fly", "tls+gzip/changed")
 HANDSHAKES = (("1.3", "full", 1.0), ("1.3", "resumed", None), ("1.2", "full", 1.0), ("1.2", "resumed", None))
 
 
@@ -36,8 +36,18 @@ def of_corpus(bench, nginx, name, quick):
         port = nginx.tls_port if tls else nginx.port
         return lambda: bench.measure([nginx], lambda: bench.get(port, f"/{path}/{name}", "1.3" if tls else "off", gzip=gzip))
 
+    def apart(server, port, path):
+        # Long enough apart that each scrape writes the proxy's own metrics again, as real ones do.
+        return lambda: bench.measure(
+            [server], lambda: bench.get(port, path, connections=1, pause_us=10000, seconds=max(bench.seconds, 3)))
+
     static = {} if name == "d" else {"nginx, the same file": 1.0}
     bench.compare(f"scrape/{name}/plain", {"exporter-proxy": ours(plain), "nginx, the same file": theirs("plain", False)}, static)
+    if name == "a":
+        bench.compare(
+            "scrape/a/plain, 10 ms apart",
+            {"exporter-proxy": apart(plain, plain.port, "/metrics"), "nginx, the same file": apart(nginx, nginx.port, f"/plain/{name}")},
+            {"nginx, the same file": 1.3})
     bench.compare(f"scrape/{name}/tls", {"exporter-proxy": ours(secure), "nginx, the same file": theirs("plain", True)}, static)
     bench.compare(
         f"scrape/{name}/tls+gzip/ready",

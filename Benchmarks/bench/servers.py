@@ -202,6 +202,54 @@ class Pushgateway(Server):
         connection.close()
 
 
+class ExporterExporter(Server):
+    """A reverse proxy for exporters. It asks one when it is scraped, and reads and writes anew what that answers, its default."""
+
+    def __init__(self, bench, targets):
+        """`targets`: {module: port}."""
+        folder = bench.folder("exporter-exporter")
+        self.port = free_port()
+        config = os.path.join(folder, "config.yml")
+        with open(config, "w") as file:
+            file.write("modules:\n" + "".join(
+                f"  {name}: {{method: http, timeout: 10s, http: {{address: {HOST}, port: {port}, path: /metrics}}}}\n"
+                for name, port in targets.items()))
+        super().__init__([bench.exporter_exporter, f"-web.listen-address={HOST}:{self.port}", f"-config.file={config}"], folder)
+        self.until(lambda: fetch(self.port, "/metrics")[0] == 200, "prometheus-exporter-exporter")
+
+
+class Front(Server):
+    """nginx with TLS and gzip before a Pushgateway and exporter_exporter. It compresses, because the other two would take longer for it
+    (Go, level 6); it keeps connections to them and writes no temporary files, which is less than its defaults do."""
+
+    def __init__(self, bench, gateway, exporter):
+        folder = bench.folder("front")
+        self.port = free_port()
+        temporary = "".join(f"{kind}_temp_path {folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
+        user = "user root;" if os.getuid() == 0 else ""
+        with open(os.path.join(folder, "nginx.conf"), "w") as file:
+            file.write(f'''
+            {user} worker_processes 1; daemon off; pid {folder}/pid; error_log {folder}/error.log;
+            events {{ }}
+            http {{
+                {temporary}
+                access_log off; tcp_nopush on; keepalive_requests 1000000000;
+                upstream gateway {{ server {HOST}:{gateway}; keepalive 4; }}
+                upstream exporters {{ server {HOST}:{exporter}; keepalive 4; }}
+                proxy_http_version 1.1; proxy_max_temp_file_size 0;
+                proxy_set_header Connection ""; proxy_set_header Accept-Encoding "";
+                gzip on; gzip_proxied any; gzip_types *; gzip_comp_level 1;
+                server {{
+                    listen {HOST}:{self.port} ssl;
+                    ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {bench.certificate}; ssl_certificate_key {bench.key};
+                    location /metrics {{ proxy_pass http://gateway; }}
+                    location /proxy {{ proxy_pass http://exporters; }}
+                }}
+            }}''')
+        super().__init__([bench.nginx, "-p", folder, "-c", os.path.join(folder, "nginx.conf")], folder)
+        self.until(lambda: fetch(self.port, "/metrics", tls=True)[0] == 200, "nginx")
+
+
 class Sink(Server):
     """Takes pushes and throws them away: what no receiver can go below."""
 
