@@ -83,4 +83,29 @@ extension ServerConnection {
         /// Close the connection at once, even if its reader has not taken everything.
         case cut(CutReason)
     }
+
+    /// What is known of the current request.
+    struct Exchange {
+        var method = Request.Method.get
+        var isHTTP10 = false
+        var keepsAlive = false
+    }
+
+    /// A request that is being read, or the pause before one.
+    struct Reading {
+        /// The request, after its head; `nil` between requests, or within a head.
+        var exchange: Exchange?
+        /// Whether the request's timer is running.
+        var isTimed = false
+        /// When the body must be complete; `nil` if it has no time limit of its own.
+        var deadline: NIODeadline?
+        /// Whether the body waits for a decision about its request.
+        var isHeld = false
+        /// Whether the next request waits for this connection's turn.
+        var isYielding = false
+        /// What is left to do for a client that expects `100 Continue`.
+        var owesContinue = Continue.nothing
+
+        enum Continue { case nothing, line, flush }
+    }
 }
