@@ -223,7 +223,8 @@ private struct Surveyor: ~Copyable {
         }
     }
 
-    /// Whether another label of the sample has the same name. Only called if names may repeat, and then for at most one of these labels.
+    /// Whether another label of the sample has the same name. Only called if names may repeat. Samples with more than 64 labels are not
+    /// checked.
     private func repeats(_ label: Label, in parser: borrowing Parser) -> Bool {
         guard parser.labels.count <= 64 else { return false }
         let name = NameBytes(text[label.name])

@@ -26,14 +26,14 @@ extension HeadText {
     /// CR and LF occur here only where a line is folded, because `HeadLines` ends lines at all others.
     private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D }
 
-    /// Whether it equals `lowercase`. With `ignoringCase`, that must be in lower case.
-    func matches(_ lowercase: StaticString, ignoringCase: Bool = true) -> Bool {
-        guard count == lowercase.utf8CodeUnitCount else { return false }
-        var expected = lowercase.utf8Start
+    /// Whether it equals `expected`. With `ignoringCase`, `expected` is in lower case.
+    func matches(_ expected: StaticString, ignoringCase: Bool = true) -> Bool {
+        guard count == expected.utf8CodeUnitCount else { return false }
+        var next = expected.utf8Start
         for byte in self {
             let folded = ignoringCase && (0x41...0x5A).contains(byte) ? byte | 0x20 : byte
-            guard folded == expected.pointee else { return false }
-            expected += 1
+            guard folded == next.pointee else { return false }
+            next += 1
         }
         return true
     }

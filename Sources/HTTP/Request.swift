@@ -16,9 +16,9 @@ public struct Request: Sendable {
     public var query: [QueryItem]
     /// The values of `Accept`, joined by `, `; `nil` without one.
     public var accept: String?
-    /// Likewise of `Accept-Encoding`.
+    /// The values of `Accept-Encoding`, joined the same way.
     public var acceptEncoding: String?
-    /// The authority of an absolute request target, else `Host`: `host` or `host:port`; `nil` without both.
+    /// The authority of an absolute request target, else `Host`: `host` or `host:port`; `nil` if both are missing.
     public var host: String?
     /// The value of `Authorization`.
     public var authorization: String?

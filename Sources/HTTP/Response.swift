@@ -5,7 +5,7 @@ import Synchronization
 public struct Response: Sendable {
     /// The status code (RFC 9110 §15).
     public var status: Int
-    /// In order; without `Content-Length`, `Connection` and `Date`, which `ResponseHead` adds.
+    /// In order. `HeadEncoder` adds `Content-Length`, `Connection` and `Date`.
     public var headers: [(name: String, value: String)]
     /// The pieces, in order.
     public var body: [ByteBuffer]

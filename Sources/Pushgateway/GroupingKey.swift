@@ -16,9 +16,9 @@ public struct GroupingKey: Hashable, Sendable {
         public var description: String {
             switch self {
             case .noJob: "job name is required: use /metrics/job/JOB"
-            case .oddParts: "odd number of parts behind the job: use /metrics/job/JOB/LABEL/VALUE"
+            case .oddParts: "odd number of parts after the job: use /metrics/job/JOB/LABEL/VALUE"
             case .invalidLabelName(let name):
-                "'\(name)' is no label name: use letters, digits and _, not beginning with a digit or __"
+                "'\(name)' is not a label name: use letters, digits and _, not beginning with a digit or __"
             case .invalidBase64(let name): "the value of '\(name)@base64' is not base64url"
             case .invalidText(let name): "the value of '\(name)' is not UTF-8, or holds a NUL byte"
             case .tooLong(let limit): "the group's name would be longer than \(limit) bytes: use fewer or shorter labels"
@@ -58,7 +58,7 @@ public struct GroupingKey: Hashable, Sendable {
         guard name.utf8.count <= Self.maxName else { throw .tooLong(limit: Self.maxName) }
     }
 
-    /// The name of the group's app: `job/JOB{/LABEL/VALUE}`, the labels behind the job in order of name; `/`, `%` and control characters
+    /// The name of the group's app: `job/JOB{/LABEL/VALUE}`, the labels after the job in order of name; `/`, `%` and control characters
     /// in values are percent-encoded.
     public var name: String {
         var name = "job/\(Self.encoded(job))"

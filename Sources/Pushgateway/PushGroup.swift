@@ -150,7 +150,7 @@ struct GroupLabels {
     /// Sets the group's labels on every metric, `instance=""` where there is no other, and puts labels in order of name.
     /// - Throws: `.inconsistent`.
     func apply(to family: inout MetricFamily) throws(FamilyFault) {
-        guard Name.isMetric(family.name) else { throw .inconsistent("'\(family.name.prefix(80))' is no metric name") }
+        guard Name.isMetric(family.name) else { throw .inconsistent("'\(family.name.prefix(80))' is not a metric name") }
         var seen = Set<[Metric.Label]>(minimumCapacity: family.metrics.count)
         for index in family.metrics.indices {
             guard !family.metrics[index].hasTimestamp else { throw .inconsistent("pushed metrics must not have timestamps") }
@@ -185,7 +185,7 @@ struct GroupLabels {
     private func check(_ labels: [Metric.Label], of family: MetricFamily) throws(FamilyFault) {
         for (index, label) in labels.enumerated() {
             guard Name.isLabel(label.name), label.name != "__name__" else {
-                throw .inconsistent("'\(label.name.prefix(80))' is no label name (metric '\(family.name)')")
+                throw .inconsistent("'\(label.name.prefix(80))' is not a label name (metric '\(family.name)')")
             }
             if index > 0, labels[index - 1].name == label.name {
                 throw .inconsistent("a metric of '\(family.name)' has the label '\(label.name)' twice")
@@ -199,6 +199,6 @@ struct GroupLabels {
 }
 
 extension UnsafeRawBufferPointer {
-    /// How far behind the begin a place in it is.
+    /// The offset of `place`.
     fileprivate func distance(to place: UnsafeMutableRawPointer) -> Int { baseAddress.map { UnsafeRawPointer(place) - $0 } ?? 0 }
 }

@@ -36,7 +36,7 @@ extension ListenAddress {
             throw Malformed(hint: "the port is missing")
         }
         if NumericAddress(text) != nil {
-            throw Malformed(hint: "an IPv6 address stands in brackets: did you mean \"\(Self.bracketed(text, usual: usual.port))\"?")
+            throw Malformed(hint: "write an IPv6 address in brackets: did you mean \"\(Self.bracketed(text, usual: usual.port))\"?")
         }
         let bracketed = text[..<colon]
         let digits = text[text.index(after: colon)...]
@@ -63,7 +63,7 @@ extension ListenAddress {
         guard let address = NumericAddress(String(bracketed)) else {
             throw Malformed(hint: "\(ValueText.quoted(String(bracketed))) is not a numeric address, and names are not looked up")
         }
-        guard !address.isIPv6 else { throw Malformed(hint: "an IPv6 address stands in brackets: did you mean \"[\(bracketed)]:\(port)\"?") }
+        guard !address.isIPv6 else { throw Malformed(hint: "write an IPv6 address in brackets: did you mean \"[\(bracketed)]:\(port)\"?") }
         self.init(host: address.description, port: port)
     }
 

@@ -15,7 +15,7 @@ public final class PushGroups: Sendable {
         case takesLonger
     }
 
-    /// Each guards the groups whose names fall to it, from the reading to the storing.
+    /// Each guards the groups whose names hash to it, from the reading to the storing.
     private final class Lock: Sendable {
         let held = Mutex(())
     }
@@ -32,7 +32,7 @@ public final class PushGroups: Sendable {
     /// - Parameters:
     ///   - replacing: whether what was there goes (`PUT`), or only the families of the same names (`POST`).
     ///   - waits: whether the call may take long and wait for others.
-    /// - Throws: why the push is refused. Of a group that is there, the time of the failure is set then.
+    /// - Throws: why the push is refused. If the group exists, its failure time is set.
     func push(
         _ families: [Pushgateway.MetricFamily], to key: GroupingKey, named name: AppName, replacing: Bool, from sender: Sender,
         through source: Source,

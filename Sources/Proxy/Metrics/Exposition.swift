@@ -1,8 +1,8 @@
 public import NIOCore
 import Synchronization
 
-/// One app's metrics: bytes that end in a newline (or none at all), made once at the door and never touched again.
-/// Its maker has checked that they are UTF-8 without NUL; what they mean is not looked at here.
+/// One app's metrics: bytes that end in a newline (or none at all), made once on arrival and never changed. The maker has checked that they
+/// are UTF-8 without NUL. Their meaning is not checked.
 public struct Exposition: Sendable {
     private let content: Content
 

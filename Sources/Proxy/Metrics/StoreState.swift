@@ -47,7 +47,7 @@ struct StoreState {
 
     // MARK: Limits and replacement
 
-    /// Why these apps cannot be put all together; names are unique. What does not grow is always possible.
+    /// Why these apps cannot be put all together; names are unique. Replacing apps without growth is always allowed.
     func rejection(of apps: [StoredApp]) -> Rejection? {
         // Far from the limits, as nearly always, it is enough to take all of them for new ones.
         if appCount + apps.count <= limits.maxApps, totalSize + apps.reduce(0, { $0 + $1.cost }) <= limits.maxTotalSize.bytes { return nil }
@@ -73,7 +73,7 @@ struct StoreState {
         makeRoom()
     }
 
-    /// The longest-expired apps go as long as there are more than `max_apps`.
+    /// Removes the longest-expired apps while there are more than `max_apps`.
     private mutating func makeRoom() {
         while appCount > limits.maxApps, let record = expired.popFirst() { remove(record.name) }
     }
@@ -242,7 +242,8 @@ struct StoreState {
         unchecked.append(record)
     }
 
-    /// Until new metrics are checked, the old verdict stands; but what has passed a door that refuses invalid metrics is not invalid.
+    /// New metrics keep the old result until they are checked. With `refuse`, an old `invalid` is not kept, because `Intake` has checked
+    /// the new metrics.
     private mutating func keepCheck(of old: StoredApp, for app: StoredApp, _ record: AppRecord) {
         if app.entry.check == nil, let check = old.entry.check, check.isValid || validation != .refuse { app.keep(check) }
         if !(old.entry.exposition === app.entry.exposition) { noteUnchecked(record) }
@@ -294,7 +295,8 @@ struct StoreState {
     /// - Returns: the version that is replaced, to be freed after the lock; `nil` when nothing changes.
     mutating func setCheck(_ check: AppCheck?, of record: AppRecord, for checked: StoredApp) -> StoredApp? {
         guard let app = record.app, !app.isExpired, validation != .off || check == nil else { return nil }
-        // Newer metrics have passed the door; a copy that was moved into a chunk has the same time.
+        // With `refuse`, `Intake` has checked newer metrics. A copy that was moved into a chunk has the same time, so it counts as the same
+        // version.
         let isSame = app.entry.lastUpdate == checked.entry.lastUpdate
         let isWithheld = validation == .refuse && check?.isValid == false && isSame && app.size > 0
         guard app.entry.check != check || isWithheld else { return nil }

@@ -110,7 +110,7 @@ public struct CapnpPushDecoder: PushDecoder {
         let segments = bytes.getInteger(at: bytes.readerIndex, endianness: .little, as: UInt32.self).map { Int($0) + 1 }
         let nameless = segments.map {
             Rejection.malformedCapnp(
-                "its segment table tells of \($0) segments, more than \(Self.maxSegments); send standard, unpacked framing")
+                "its segment table announces \($0) segments, more than \(Self.maxSegments); send standard, unpacked framing")
         }
         guard isAtStart else { return onlyCertain ? nil : nameless }
         // JSON may begin with white space.

@@ -12,7 +12,7 @@ public enum PushAddress: Hashable, Sendable {
     /// As `http`, in TLS.
     case https(host: String, port: UInt16)
 
-    /// Why a text is no address.
+    /// Why a text is not an address.
     public struct Malformed: Error, Equatable, Sendable, CustomStringConvertible {
         /// In lower case, without a final period.
         public let description: String
@@ -39,7 +39,7 @@ public enum PushAddress: Hashable, Sendable {
         } else {
             throw Malformed(
                 description:
-                    "'\(text)' is no address: write unix:/path, tcp://host:port, tls://host:port, http://host:port or https://host:port")
+                    "'\(text)' is not an address: write unix:/path, tcp://host:port, tls://host:port, http://host:port or https://host:port")
         }
     }
 
@@ -69,7 +69,7 @@ public enum PushAddress: Hashable, Sendable {
         var host = rest[..<colon]
         let digits = rest[rest.index(after: colon)...]
         guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let port = UInt16(digits), port > 0 else {
-            throw Malformed(description: "'\(digits)' in '\(text)' is no port: a port is a number from 1 to 65535")
+            throw Malformed(description: "'\(digits)' in '\(text)' is not a port: a port is a number from 1 to 65535")
         }
         if host.hasPrefix("["), host.hasSuffix("]") {
             host = host.dropFirst().dropLast()
@@ -140,7 +140,7 @@ public struct PushEncoder: Sendable {
             json.string(app.description)
             json.raw(":\"")
             head = json.buffer
-            // The empty line is white space to a receiver, and lets a web server that was taken for one answer before the end.
+            // The empty line is white space to a receiver. A web server takes it for the end of a request and answers at once.
             tail = ByteBuffer(string: "\"}\r\n\r\n")
         case .capnp:
             guard metrics.readableBytes <= PushEncoder.maxCapnpText else { throw .tooLarge(limit: PushEncoder.maxCapnpText) }

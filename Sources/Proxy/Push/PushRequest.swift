@@ -22,7 +22,7 @@ public struct PushRequest: Sendable {
         case landing, healthy, ready
     }
 
-    /// Why a request asks for nothing that there is.
+    /// Why a request has no action.
     enum Fault: Error, Equatable, Sendable {
         case notFound
         case methodNotAllowed(allowed: [Request.Method])

@@ -175,7 +175,7 @@ struct BasicCredentials: Sendable {
     }
 }
 
-/// Checks passwords on a thread of the shell that does nothing else.
+/// Checks passwords on a thread of `Services` that does nothing else.
 public protocol PasswordChecker: Sendable {
     /// Checks one password after another, in the order of the calls. The future belongs to `eventLoop` and never fails. After its shutdown
     /// the checker returns false.

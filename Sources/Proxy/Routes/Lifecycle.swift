@@ -1,7 +1,7 @@
 import HTTP
 import NIOCore
 
-/// What the core needs from the shell.
+/// What the routes need from the daemon.
 public protocol Lifecycle: Sendable {
     /// Whether the listeners are up, the first poll of each target has ended, and no stop has begun.
     var isReady: Bool { get }
@@ -45,7 +45,7 @@ public struct RequestedChange: Equatable, Sendable {
 public enum ReloadResult: Equatable, Sendable {
     /// The new configuration runs, or nothing has changed.
     case success(ReloadPlan)
-    /// The old configuration still runs. The reason has one line or more.
+    /// The old configuration stays in force. The reason has one line or more.
     case failure(reason: String)
 }
 

@@ -6,7 +6,7 @@ import Pushgateway
 public struct PushRoutes: Sendable {
     /// What to do with a request after its head.
     public enum Beginning {
-        /// Its body is read, in this form and up to this size.
+        /// Read the body. The request says what it contains.
         case body(PushRequest, Sender)
         /// Answer without reading the body.
         case answer(Response)

@@ -24,7 +24,7 @@ extension Route {
 
 private let readingMethods: [Request.Method] = [.get, .head]
 
-/// Picks the route by its path: 404 without one, 405 for a method that it does not take. Paths match exactly, `/metrics/` is another.
+/// Picks the route by its path: 404 without one, 405 for a method that it does not take. Paths match exactly: `/metrics/` is another path.
 public struct Router: Responder {
     let routes: [any Route]
     private let notFound: Response

@@ -151,7 +151,7 @@ final class AppMetrics: Sendable {
         let own = snapshot.body
         body = SharedPieces(
             pieces: own.pieces + expositions.map(\.buffer),
-            // The next snapshot keeps none of them, so they always count while an answer keeps them.
+            // The next snapshot may share these bytes. They count nevertheless while an answer keeps them.
             leases: own.leases + expositions.map { _ in PieceLease(isStored: false) },
             size: own.size + expositions.reduce(0) { $0 + $1.size })
     }
@@ -166,7 +166,7 @@ final class AppMetrics: Sendable {
         return Exposition(endingInNewline: writer.buffer)
     }
 
-    /// Those of this snapshot. The first caller makes them, others wait.
+    /// Returns the app metrics of this snapshot. The first caller makes them; other callers wait.
     static func of(_ snapshot: Snapshot, _ groups: LineGroups) -> AppMetrics {
         snapshot.derived.value { AppMetrics(of: snapshot, groups: groups.update(snapshot.chunks.map(\.lines))) }
     }

@@ -12,7 +12,7 @@ public final class ListenerMetrics: Sendable {
         case httpReceiver
     }
 
-    /// What a message was: the label of `exporter_proxy_received_messages_total{format}`.
+    /// The format of a message: the label `format` of `exporter_proxy_received_messages_total`.
     public enum Format: String, CaseIterable, Sendable {
         case json
         case capnp

@@ -24,7 +24,7 @@ struct MetricFamily: Sendable {
     }
 }
 
-/// All families, in the order in which they are exposed.
+/// All families. Tests compare `all` with what is exposed.
 extension MetricFamily {
     static let apps = MetricFamily(.gauge, "apps", "Apps that are stored and count towards max_apps.")
     static let storedBytes = MetricFamily(.gauge, "stored_bytes", "Bytes of the metrics of all apps.")

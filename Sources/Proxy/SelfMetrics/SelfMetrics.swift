@@ -44,7 +44,7 @@ public final class SelfMetrics: Sendable {
     private struct Written {
         /// The last text, and when it was written.
         var last: (exposition: Exposition, instant: Instant)?
-        /// Kept, because allocating its memory for each scrape would cost more than compressing these few bytes.
+        /// Kept between scrapes, because allocating it costs more than compressing these few bytes.
         var deflater: Deflater?
         var lines: ListenerLines?
     }

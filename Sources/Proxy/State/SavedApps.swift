@@ -51,8 +51,8 @@ public enum SavedApps {
             self.boot = boot
         }
 
-        /// The same moment as `instant`, on the clock of now. Of another boot only ages are known; the wall clock tells how much time has
-        /// passed since the writing, and counts as not having passed where it was set back.
+        /// The same moment as `instant`, on the clock of now. Within one boot the instants are comparable. After a reboot, the age at the
+        /// writing and the wall-clock time since then are added; a wall clock that was set back counts as no time.
         func instant(_ instant: Instant, seenAt now: Writing) -> Instant {
             if boot == now.boot { return min(instant, now.moment.instant) }
             let age = max(0, moment.instant.nanoseconds.saturatingMinus(instant.nanoseconds))
