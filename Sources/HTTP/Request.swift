@@ -127,6 +127,6 @@ extension Peer: CustomStringConvertible {
     /// `127.0.0.1:6554`, `[::1]:6554`, or `unknown`.
     public var description: String {
         guard let ip = address?.ipAddress, let port = address?.port else { return "unknown" }
-        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+        return HostAndPort.text(ip, port)
     }
 }

@@ -1,3 +1,5 @@
+import HTTP
+
 /// The contents of `config.toml`, with defaults applied. A plain value, so that a reload compares two of them.
 public struct Config: Equatable, Sendable {
     /// The scrape side.
@@ -118,5 +120,5 @@ public struct HTTPProxy: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// `http://HOST:PORT`, without user and password.
-    public var description: String { "http://\(host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host):\(port)" }
+    public var description: String { "http://\(HostAndPort.text(host, port))" }
 }

@@ -73,7 +73,7 @@ public struct Exposition: Sendable {
     }
 
     /// The same metrics, which contain those of other proxies.
-    /// - Parameter instances: as the field `ProgramInstance.listField` of their answer listed them.
+    /// - Parameter instances: as the field `Response.instancesField` of their answer listed them.
     public func containing(_ instances: [String]) -> Exposition {
         Exposition(content: Content(buffer: buffer, segment: finishedSegment, instances: instances))
     }
@@ -86,7 +86,7 @@ public struct Exposition: Sendable {
 
     private init(content: Content) { self.content = content }
 
-    /// The proxies whose metrics these contain, for `ProgramInstance.listField`; nearly always none.
+    /// The proxies whose metrics these contain, for `Response.instancesField`; nearly always none.
     public var instances: [String] { content.instances }
 
     /// The bytes, from reader to writer index.

@@ -143,7 +143,8 @@ public enum Rejection: Error, Equatable, Sendable {
         case .notOwner(let app, let owners):
             "app \(Rejection.printable(app, limit: 80)) belongs to \(Rejection.printable(owners, limit: 1000)): push under another name, or as its owner"
         case .invalidMetrics(let app, let finding): "app \(Rejection.printable(app, limit: 80)): \(finding.sentence)"
-        case .tooManyApps(let limit): "the store already holds max_apps apps (\(limit)): raise max_apps, or push an app that is already stored"
+        case .tooManyApps(let limit):
+            "the store already holds max_apps apps (\(limit)): raise max_apps, or push an app that is already stored"
         case .storeFull(let limit):
             "the store would hold more than max_total_size (\(limit.bytes) bytes): push less, or raise max_total_size"
         case .tooMuchInFlight(let limit):
@@ -183,9 +184,5 @@ public enum Rejection: Error, Equatable, Sendable {
     }
 
     /// The text on one line without control characters, cut to `limit` characters.
-    private static func printable(_ text: String, limit: Int) -> String {
-        let beginning = text.unicodeScalars.prefix(limit)
-        let isWhole = beginning.endIndex == text.unicodeScalars.endIndex
-        return PrintableText(String(beginning)).text + (isWhole ? "" : "…")
-    }
+    private static func printable(_ text: String, limit: Int) -> String { PrintableText(text, limit: limit).text }
 }

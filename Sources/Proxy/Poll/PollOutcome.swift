@@ -65,8 +65,6 @@ public enum PollFailure: Error, Equatable, Sendable {
         case handshake
         case awaitingHead
         case readingBody
-        /// The body is complete and is being uncompressed and checked.
-        case decoding
     }
 
     case couldNotResolve(host: String, reason: String)
@@ -115,8 +113,8 @@ extension PollFailure: CustomStringConvertible {
     /// The longest reason, in bytes; it may contain text of the peer.
     static let maxLength = 400
 
-    /// The reason in one line without control characters, at most `maxLength` bytes.
-    public var description: String { PollFailure.printable(words) }
+    /// The reason in one line without control characters, at most `maxLength` characters.
+    public var description: String { PrintableText(words, limit: PollFailure.maxLength).text }
 
     private var words: String {
         switch self {
@@ -157,19 +155,6 @@ extension PollFailure: CustomStringConvertible {
         }
     }
 
-    /// Escapes characters that could forge a line of the log or the table, and cuts long texts.
-    static func printable(_ text: String) -> String {
-        var result = ""
-        for scalar in text.unicodeScalars {
-            if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) || scalar.value == 0x2028 || scalar.value == 0x2029 {
-                result += "\\u{\(String(scalar.value, radix: 16))}"
-            } else {
-                result.unicodeScalars.append(scalar)
-            }
-            if result.utf8.count > maxLength { return result + "…" }
-        }
-        return result
-    }
 }
 
 extension PollFailure.Phase {
@@ -181,7 +166,6 @@ extension PollFailure.Phase {
         case .handshake: "during the TLS handshake"
         case .awaitingHead: "while waiting for the response head"
         case .readingBody: "while reading the body"
-        case .decoding: "while uncompressing and checking the body"
         }
     }
 }

@@ -1,3 +1,4 @@
+import HTTP
 public import NIOCore
 
 /// Where a push goes: `unix:/path`, `tcp://host:port` or `tls://host:port`, or over HTTP `http://host:port` or `https://host:port`.
@@ -38,8 +39,8 @@ public enum PushAddress: Hashable, Sendable {
             self = .https(host: host, port: port)
         } else {
             throw Malformed(
-                description:
-                    "'\(text)' is not an address: write unix:/path, tcp://host:port, tls://host:port, http://host:port or https://host:port")
+                description: "'\(text)' is not an address: "
+                    + "write unix:/path, tcp://host:port, tls://host:port, http://host:port or https://host:port")
         }
     }
 
@@ -63,17 +64,13 @@ public enum PushAddress: Hashable, Sendable {
     }
 
     private static func hostAndPort(_ rest: Substring, in text: String) throws(Malformed) -> (host: String, port: UInt16) {
-        guard let colon = rest.lastIndex(of: ":"), rest.last != "]" else {
-            throw Malformed(description: "'\(text)' has no port: write host:port")
-        }
-        var host = rest[..<colon]
-        let digits = rest[rest.index(after: colon)...]
+        guard let parts = HostAndPort(rest) else { throw Malformed(description: "'\(text)' has no valid host: write host:port") }
+        guard let digits = parts.port else { throw Malformed(description: "'\(text)' has no port: write host:port") }
         guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let port = UInt16(digits), port > 0 else {
             throw Malformed(description: "'\(digits)' in '\(text)' is not a port: a port is a number from 1 to 65535")
         }
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = host.dropFirst().dropLast()
-        } else if host.contains(":") {
+        let host = parts.host
+        if !parts.isBracketed, host.contains(":") {
             throw Malformed(description: "the IPv6 address in '\(text)' needs brackets: write [\(host)]:\(port)")
         }
         guard !host.isEmpty, host.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F && !"[]/@".utf8.contains($0) }) else {
@@ -88,14 +85,12 @@ extension PushAddress: CustomStringConvertible {
     public var description: String {
         switch self {
         case .unix(let path): "unix:\(path)"
-        case .tcp(let host, let port): "tcp://\(PushAddress.bracketed(host)):\(port)"
-        case .tls(let host, let port): "tls://\(PushAddress.bracketed(host)):\(port)"
-        case .http(let host, let port): "http://\(PushAddress.bracketed(host)):\(port)"
-        case .https(let host, let port): "https://\(PushAddress.bracketed(host)):\(port)"
+        case .tcp(let host, let port): "tcp://\(HostAndPort.text(host, port))"
+        case .tls(let host, let port): "tls://\(HostAndPort.text(host, port))"
+        case .http(let host, let port): "http://\(HostAndPort.text(host, port))"
+        case .https(let host, let port): "https://\(HostAndPort.text(host, port))"
         }
     }
-
-    private static func bracketed(_ host: String) -> String { host.contains(":") ? "[\(host)]" : host }
 }
 
 /// One app's metrics as one push message, given out in pieces, so that a large one is never in memory twice.
@@ -161,13 +156,7 @@ public struct PushEncoder: Sendable {
         if let fault = metrics.withUnsafeReadableBytes(PushEncoder.fault) { throw fault }
         self.metrics = metrics
         isEscaped = false
-        let path = app.description.utf8.reduce(into: "/apps/") { path, byte in
-            if PushEncoder.isUnreserved(byte) {
-                path.unicodeScalars.append(UnicodeScalar(byte))
-            } else {
-                path += (byte < 0x10 ? "%0" : "%") + String(byte, radix: 16, uppercase: true)
-            }
-        }
+        let path = "/apps/" + PercentEncoding.encode(app.description, keepsSlash: true)
         let authorization = user.map {
             "Authorization: Basic \(Base64.encode(Array($0.name.utf8) + [UInt8(ascii: ":")] + $0.password))\r\n"
         }
@@ -182,16 +171,6 @@ public struct PushEncoder: Sendable {
                 \(authorization ?? "")\r
 
                 """)
-    }
-
-    /// RFC 3986 §2.3; a slash may stand in a path.
-    private static func isUnreserved(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-            UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "/"):
-            true
-        default: false
-        }
     }
 
     /// The next bytes to send; `nil` when the message is complete.

@@ -300,7 +300,7 @@ public final class BrowserGuard: Responder {
 
     private func isAllowed(_ host: String?) -> Bool {
         allowedHosts.withLock { allowed in
-            allowed.isEmpty || host.map { allowed.contains(HostAndPort($0).host) } == true
+            allowed.isEmpty || host.map { allowed.contains(Site($0).host) } == true
         }
     }
 
@@ -311,31 +311,22 @@ public final class BrowserGuard: Responder {
         let scheme = request.isTLS ? "https://" : "http://"
         guard let host = request.host, origin.lowercased().hasPrefix(scheme) else { return true }
         let defaultPort = request.isTLS ? "443" : "80"
-        let (theirs, own) = (HostAndPort(String(origin.dropFirst(scheme.count))), HostAndPort(host))
+        let (theirs, own) = (Site(String(origin.dropFirst(scheme.count))), Site(host))
         return theirs.host != own.host || (theirs.port ?? defaultPort) != (own.port ?? defaultPort)
     }
 }
 
-/// The parts of `host`, `host:port`, `[v6]` or `[v6]:port`. They are not checked, because an invalid host equals no allowed one.
-private struct HostAndPort {
+/// Host and port of `Host` or `Origin`, to be compared. They are not checked, because an invalid host equals no allowed one.
+private struct Site {
     /// In lower case, without brackets and without the dot at the end of a full name; an address as `NumericAddress` writes it.
     let host: String
     let port: String?
 
     init(_ text: String) {
         let text = text.lowercased()
-        var name: Substring
-        if text.hasPrefix("["), let end = text.firstIndex(of: "]") {
-            name = text[text.index(after: text.startIndex)..<end]
-            let rest = text[text.index(after: end)...]
-            port = rest.hasPrefix(":") ? String(rest.dropFirst()) : nil
-        } else if let colon = text.lastIndex(of: ":") {
-            name = text[..<colon]
-            port = String(text[text.index(after: colon)...])
-        } else {
-            name = text[...]
-            port = nil
-        }
+        let parts = HostAndPort(text[...])
+        port = parts?.port.map { String($0) }
+        var name = parts?.host ?? text[...]
         if name.hasSuffix(".") { name = name.dropLast() }
         host = NumericAddress(String(name))?.description ?? String(name)
     }

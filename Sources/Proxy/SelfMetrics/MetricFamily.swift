@@ -1,3 +1,4 @@
+import Exposition
 import NIOCore
 
 /// One of the proxy's own metrics: the common properties of its samples.
@@ -154,24 +155,7 @@ struct ExpositionWriter {
 
     /// `{name="value",…}`, the values escaped.
     static func labels(_ pairs: (name: String, value: String)...) -> String {
-        "{" + pairs.map { "\($0.name)=\"\(escaped($0.value))\"" }.joined(separator: ",") + "}"
-    }
-
-    /// A label's value as it is written between quotes.
-    static func escaped(_ value: String) -> String {
-        guard value.utf8.contains(where: { $0 == UInt8(ascii: "\\") || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\n") }) else {
-            return value
-        }
-        var result: [UInt8] = []
-        for byte in value.utf8 {
-            switch byte {
-            case UInt8(ascii: "\\"): result += Array(#"\\"#.utf8)
-            case UInt8(ascii: "\""): result += Array(#"\""#.utf8)
-            case UInt8(ascii: "\n"): result += Array(#"\n"#.utf8)
-            default: result.append(byte)
-            }
-        }
-        return String(decoding: result, as: UTF8.self)
+        "{" + pairs.map { "\($0.name)=\"\(AddedLabels.escaped($0.value))\"" }.joined(separator: ",") + "}"
     }
 }
 
