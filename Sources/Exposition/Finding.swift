@@ -1,5 +1,5 @@
 /// One fault in the metrics of an app: where it is and what is wrong.
-public struct Finding: Equatable, Sendable {
+public struct Finding: Error, Equatable, Sendable {
     /// What the fault means for a reader.
     public enum Severity: String, Equatable, Sendable {
         /// Prometheus refuses the whole scrape.
@@ -24,6 +24,9 @@ public struct Finding: Equatable, Sendable {
         self.column = column
         self.message = message
     }
+
+    /// Where and what, for one line of text.
+    public var sentence: String { "line \(line), column \(column): \(message)" }
 }
 
 /// The findings of one text: the first ones, and the number of all.

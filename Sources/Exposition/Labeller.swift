@@ -213,5 +213,3 @@ public struct Labelling: Sendable {
         return length / exported.count
     }
 }
-
-extension Finding: Error {}

@@ -24,7 +24,7 @@ struct Label {
 
     /// Whether the label is special: its name is in quotes, begins with an underscore, or is long.
     @inline(__always)
-    func needsLook(in text: Text) -> Bool {
+    func needsCheck(in text: Text) -> Bool {
         text[Int(nameStart)] == UInt8(ascii: "_") || isQuoted(in: text) || valueEnd &- nameStart > UInt32(Parser.maxLabelLength)
     }
 

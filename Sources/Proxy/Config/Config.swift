@@ -29,7 +29,7 @@ public struct Config: Equatable, Sendable {
 public struct ExporterConfig: Equatable, Sendable {
     /// Event-loop threads, at least one; `nil` means one for each core that the process may use.
     public var workerThreads: Int? = nil
-    /// The number of open connections of each receiver, 1…65534.
+    /// The limit of open connections of each *receiver* (not of the scrape side), 1…65534.
     public var concurrentRequests = 2048
     /// Where `/metrics` is served; never empty.
     public var scrapeAddresses = [ListenAddress(host: "0.0.0.0", port: 6555)]

@@ -34,7 +34,7 @@ public final class PushGroups: Sendable {
     ///   - waits: whether the call may take long and wait for others.
     /// - Throws: why the push is refused. If the group exists, its failure time is set.
     func push(
-        _ families: [Pushgateway.MetricFamily], to key: GroupingKey, named name: AppName, replacing: Bool, from sender: Sender,
+        _ families: [MetricFamily], to key: GroupingKey, named name: AppName, replacing: Bool, from sender: Sender,
         through source: Source,
         waits: Bool
     ) throws(Rejection) -> Outcome {
@@ -42,7 +42,7 @@ public final class PushGroups: Sendable {
         var result = Result<Outcome, Rejection>.success(.takesLonger)
         func work() {
             let group = intake.store.group(named: name, at: intake.now)
-            guard waits || (group?.cost ?? 0) <= UndecodedPush.minSize else { return }
+            guard waits || (group?.cost ?? 0) <= UndecodedPush.inlineLimit else { return }
             do throws(Rejection) {
                 try apply(families, to: key, name, group, replacing: replacing, from: sender, through: source)
                 result = .success(.applied)
@@ -55,7 +55,7 @@ public final class PushGroups: Sendable {
     }
 
     private func apply(
-        _ families: [Pushgateway.MetricFamily], to key: GroupingKey, _ name: AppName, _ stored: StoredApp?, replacing: Bool,
+        _ families: [MetricFamily], to key: GroupingKey, _ name: AppName, _ stored: StoredApp?, replacing: Bool,
         from sender: Sender,
         through source: Source
     ) throws(Rejection) {
@@ -91,19 +91,5 @@ extension PushGroup {
     fileprivate var exposition: Exposition {
         let text = text
         return Exposition(endingInNewline: .exactly(text.count) { $0.copyBytes(from: text) })
-    }
-}
-
-extension StoreState {
-    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays.
-    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
-        guard let current = self.app(named: app.name), current.entry.group === app.entry.group,
-            current.entry.lastUpdate == app.entry.lastUpdate
-        else { return nil }
-        return put(
-            current.with {
-                $0.exposition = exposition
-                $0.group = group
-            })
     }
 }

@@ -96,10 +96,22 @@ struct StoreState {
         if app.target != nil, let old, old.target == nil { pushedGeneration += 1 }
         if validation != .off, let old { keepCheck(of: old, for: app, record) }
         record.app = app
-        forget(old)
+        uncount(old)
         noteChange(of: record)
         noteExpiry(of: record, app)
         return old
+    }
+
+    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays.
+    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
+        guard let current = self.app(named: app.name), current.entry.group === app.entry.group,
+            current.entry.lastUpdate == app.entry.lastUpdate
+        else { return nil }
+        return put(
+            current.with {
+                $0.exposition = exposition
+                $0.group = group
+            })
     }
 
     private mutating func noteExpiry(of record: AppRecord, _ app: StoredApp) {
@@ -115,12 +127,12 @@ struct StoreState {
         record.app = nil
         if let old, old.target == nil { pushedGeneration += 1 }
         expired.remove(record)
-        forget(old)
+        uncount(old)
         noteChange(of: record)
         return old
     }
 
-    private mutating func forget(_ app: StoredApp?) {
+    private mutating func uncount(_ app: StoredApp?) {
         guard let app else { return }
         totalSize -= app.cost
         freedBytes += UInt64(app.cost)
@@ -217,7 +229,7 @@ struct StoreState {
 
     /// Removes an app; the target that is polled under its name is listed as one that never answered.
     /// - Returns: what was removed.
-    mutating func forget(_ name: AppName) -> StoredApp? {
+    mutating func remove(name: AppName) -> StoredApp? {
         guard let removed = remove(name) else { return nil }
         if let (url, target) = targets.first(where: { $0.value.name == name }) {
             targets[url]?.displaced = nil
@@ -311,7 +323,7 @@ struct StoreState {
         if new.counts { appCount += 1 }
         if isWithheld, new.target == nil { pushedGeneration += 1 }
         record.app = new
-        forget(app)
+        uncount(app)
         noteChange(of: record)
         return app
     }

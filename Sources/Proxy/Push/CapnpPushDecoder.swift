@@ -42,7 +42,7 @@ public struct CapnpPushDecoder: PushDecoder {
         messageSize = nil
         isAtStart = false
         let message = CapnpMessage(bytes: buffer.takeMessage(endingAt: size - buffer.beginning.readableBytes))
-        guard size <= UndecodedPush.minSize else { return .undecoded(UndecodedPush(content: .capnp(message))) }
+        guard size <= UndecodedPush.inlineLimit else { return .undecoded(UndecodedPush(content: .capnp(message))) }
         return .push(try message.decode())
     }
 

@@ -92,7 +92,7 @@ public struct JSONPushDecoder: PushDecoder {
     /// that would cost as much as parsing.
     /// - Returns: `nil` for other input, of which nothing is taken. After one failure it is not tried again, so no input is parsed twice.
     private mutating func takeWholeInput() throws(Rejection) -> PushMessage? {
-        guard endsWithObject, buffer.input.readableBytes <= UndecodedPush.minSize else { return nil }
+        guard endsWithObject, buffer.input.readableBytes <= UndecodedPush.inlineLimit else { return nil }
         let length = buffer.input.withUnsafeReadableBytes { bytes in
             bytes.lastIndex { !JSONPushDecoder.isSpace($0) }.map { bytes[$0] == UInt8(ascii: "}") ? $0 + 1 : 0 } ?? 0
         }
@@ -149,7 +149,7 @@ struct JSONMessage: Sendable {
     }
 
     /// Whether it may be decoded on an event loop.
-    var isSmall: Bool { bytes.readableBytes <= UndecodedPush.minSize && names <= Self.maxSmallNames }
+    var isSmall: Bool { bytes.readableBytes <= UndecodedPush.inlineLimit && names <= Self.maxSmallNames }
 
     /// The most memory that `decode` takes beyond the message.
     func decodingCost(maxApps: Int) -> Int {
@@ -187,7 +187,7 @@ struct JSONMessage: Sendable {
     /// - Parameter maxApps: decoding ends with `.tooManyApps` as soon as there are more.
     func decode(maxApps: Int) throws(Rejection) -> Push {
         // The thread keeps its parser, so it must stay small.
-        guard bytes.readableBytes > UndecodedPush.minSize else {
+        guard bytes.readableBytes > UndecodedPush.inlineLimit else {
             guard let parser = csimdjson_thread_parser() else { throw Self.noMemory }
             return try decode(with: parser, maxApps: maxApps)
         }

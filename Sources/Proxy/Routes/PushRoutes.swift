@@ -166,7 +166,7 @@ public struct PushRoutes: Sendable {
         }
     }
 
-    private static func families(_ bytes: ByteBuffer, isProtobuf: Bool) throws(Rejection) -> [Pushgateway.MetricFamily] {
+    private static func families(_ bytes: ByteBuffer, isProtobuf: Bool) throws(Rejection) -> [MetricFamily] {
         let result = bytes.withUnsafeReadableBytes { bytes in
             Result { () throws(FamilyFault) in
                 if isProtobuf { return try ProtobufFamilies.read(bytes) }
@@ -227,55 +227,5 @@ extension Rejection {
         case .tooMuchInFlight(let limit): self = .tooMuchInFlight(limit: limit)
         case .gzip(let error): self = .malformedGzip(error)
         }
-    }
-}
-
-/// The JSON of a whole request: objects one after another, applied together.
-struct JSONBody {
-    private let bytes: ByteBuffer
-
-    init(_ bytes: ByteBuffer) { self.bytes = bytes }
-
-    /// - Parameter waits: whether it may take long.
-    /// - Returns: the apps of all objects; of a repeated name the last one; `nil` when decoding would take too long.
-    func decode(maxApps: Int, waits: Bool) throws(Rejection) -> Push? {
-        guard let first = bytes.readableBytesView.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) else {
-            throw .malformedJSON("the body is empty: send an object of app names and metrics")
-        }
-        guard first == UInt8(ascii: "{") else {
-            throw .malformedJSON(
-                "found \(UnexpectedBeginning.shown(first)) where an object should begin: metrics as text are sent with PUT /apps/NAME")
-        }
-        var decoder = JSONPushDecoder(maxMessageSize: ByteCount(Int(Int32.max)))
-        decoder.feed(bytes)
-        var pushes: [Push] = []
-        while let message = try decoder.next() {
-            switch message {
-            case .push(let push): pushes.append(push)
-            case .undecoded(let message):
-                guard waits else { return nil }
-                pushes.append(try message.decode(maxApps: maxApps))
-            }
-        }
-        do throws(Rejection) {
-            try decoder.finish()
-        } catch {
-            throw error == .truncated ? .malformedJSON("the body ends within an object") : error
-        }
-        return pushes.count == 1 ? pushes[0] : Self.joined(pushes)
-    }
-
-    private static func joined(_ pushes: [Push]) -> Push {
-        var joined = Push(apps: [])
-        var places: [AppName: Int] = [:]
-        for app in pushes.lazy.flatMap(\.apps) {
-            if let place = places[app.name] {
-                joined.apps[place] = app
-            } else {
-                places[app.name] = joined.apps.count
-                joined.apps.append(app)
-            }
-        }
-        return joined
     }
 }

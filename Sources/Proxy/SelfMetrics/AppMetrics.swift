@@ -160,7 +160,7 @@ final class AppMetrics: Sendable {
     private static let verdictsHeader = header(.appValid)
     private static let samplesHeader = header(.appSamples)
 
-    private static func header(_ family: MetricFamily) -> Exposition {
+    private static func header(_ family: OwnFamily) -> Exposition {
         var writer = ExpositionWriter(capacity: 256)
         writer.begin(family)
         return Exposition(endingInNewline: writer.buffer)

@@ -255,7 +255,7 @@ extension ExpositionWriter {
     }
 
     /// Writes a family, or nothing when it has no samples.
-    mutating func write(_ family: MetricFamily, _ samples: [(labels: String, value: Int)]) {
+    mutating func write(_ family: OwnFamily, _ samples: [(labels: String, value: Int)]) {
         guard !samples.isEmpty else { return }
         begin(family)
         for sample in samples { self.sample(family, labels: sample.labels, sample.value) }
