@@ -108,7 +108,7 @@ struct Text {
 }
 
 /// The valid values of a sample: the words and numbers that Go's `strconv.ParseFloat` accepts, without `p`, `P` and `_`, which Prometheus
-/// forbids. So hexadecimal numbers are invalid.
+/// forbids. So hexadecimal numbers are invalid. `FloatText` in Pushgateway, which imports no other module, has a parser of its own.
 enum SampleValue {
     enum Verdict {
         case valid

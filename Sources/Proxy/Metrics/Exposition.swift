@@ -1,5 +1,5 @@
 import Glibc
-public import NIOCore
+@_spi(CustomByteBufferAllocator) public import NIOCore
 import Synchronization
 
 /// One app's metrics: bytes that end in a newline (or none at all), made once on arrival and never changed. The maker has checked that they
@@ -120,8 +120,6 @@ public struct Exposition: Sendable {
     static func === (a: Exposition, b: Exposition) -> Bool { a.content === b.content }
 }
 
-@_spi(CustomByteBufferAllocator) public import NIOCore
-
 extension ByteBuffer {
     /// A buffer of exactly `size` bytes, all of which `fill` must write.
     ///
@@ -132,6 +130,18 @@ extension ByteBuffer {
         let memory = UnsafeMutableRawBufferPointer(start: bytes, count: size)
         fill(memory)
         return ByteBuffer(takingOwnershipOf: memory, allocator: ByteBufferAllocator())
+    }
+
+    /// The bytes of all parts.
+    /// - Parameter size: the sum of their readable bytes.
+    static func joining(_ parts: some Sequence<ByteBuffer>, size: Int) -> ByteBuffer {
+        exactly(size) { destination in
+            var offset = 0
+            for part in parts {
+                part.withUnsafeReadableBytes { UnsafeMutableRawBufferPointer(rebasing: destination[offset...]).copyMemory(from: $0) }
+                offset += part.readableBytes
+            }
+        }
     }
 
     /// An empty buffer with room for exactly `capacity` bytes. It grows like any other when more is written.

@@ -205,8 +205,8 @@ final class AppMetrics: Sendable {
     /// The bytes of `expositions` that are not compressed yet.
     var uncompressedBytes: Int { expositions.reduce(0) { $0 + ($1.needsCompression ? $1.size : 0) } }
 
-    private func append(to snapshot: Snapshot.Compressed) -> Snapshot.Compressed {
-        var made = snapshot
+    private func append(to compressed: Snapshot.Compressed) -> Snapshot.Compressed {
+        var made = compressed
         var deflater: Deflater?
         for exposition in expositions where exposition.size > 0 {
             if deflater == nil, exposition.needsCompression { deflater = Deflater() }
@@ -224,15 +224,6 @@ extension Exposition {
             self.init(endingInNewline: parts.first ?? ByteBuffer())
             return
         }
-        let buffer = ByteBuffer.exactly(parts.reduce(0) { $0 + $1.readableBytes }) { destination in
-            var offset = 0
-            for part in parts {
-                part.withUnsafeReadableBytes { bytes in
-                    UnsafeMutableRawBufferPointer(rebasing: destination[offset...]).copyMemory(from: bytes)
-                }
-                offset += part.readableBytes
-            }
-        }
-        self.init(endingInNewline: buffer)
+        self.init(endingInNewline: .joining(parts, size: parts.reduce(0) { $0 + $1.readableBytes }))
     }
 }

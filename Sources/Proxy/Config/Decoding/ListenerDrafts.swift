@@ -185,3 +185,10 @@ struct TLSServerDraft: Sendable {
         }
     }
 }
+
+/// The values of `tls`.
+enum TLSMode: String, CaseIterable, Sendable {
+    case off
+    case required
+    case optional
+}
