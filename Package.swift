@@ -39,7 +39,7 @@ let package = Package(
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
     ],
     targets: [
-        // The program, from the door inwards. Who may import whom is said here and nowhere else.
+        // The program first, then the modules that it uses. Dependencies are declared here; ARCHITECTURE.md explains them.
         .executableTarget(
             name: "ExporterProxy",
             dependencies: ["Services", "Proxy", argumentParser, logging],
@@ -78,7 +78,7 @@ let package = Package(
         .target(name: "CFiles", cSettings: cSettings),
         .target(name: "CSignals", cSettings: cSettings),
 
-        // C of our own, where Swift has no words for what a processor can do.
+        // Our own C, for vector instructions that Swift cannot use.
         .target(name: "CText", cSettings: cSettings),
 
         .target(

@@ -1,5 +1,5 @@
 /// One fault in the metrics of an app: where it is and what is wrong.
-public struct Finding: Equatable, Sendable {
+public struct Finding: Error, Equatable, Sendable {
     /// What the fault means for a reader.
     public enum Severity: String, Equatable, Sendable {
         /// Prometheus refuses the whole scrape.
@@ -24,6 +24,9 @@ public struct Finding: Equatable, Sendable {
         self.column = column
         self.message = message
     }
+
+    /// Where and what, for one line of text.
+    public var sentence: String { "line \(line), column \(column): \(message)" }
 }
 
 /// The findings of one text: the first ones, and the number of all.
@@ -108,7 +111,7 @@ struct Locator {
     }
 }
 
-/// Why Prometheus would refuse a text, and at which byte.
+/// An error in a text, and its first byte.
 struct Fault: Error {
     enum Kind {
         case nulByte
@@ -166,8 +169,8 @@ struct Fault: Error {
         case .unknownType where token.last == UInt8(ascii: "\r"): Fault.carriageReturn
         case .unknownType where token.isEmpty: "missing type: write counter, gauge, histogram, summary or untyped after the name"
         case .unknownType:
-            "unknown type \(quoted(token)): after the name and one blank, write counter, gauge, histogram, summary or untyped, and nothing more"
-        case .helpCutsCharacter: "unexpected \(found(in: text)) in a metric name: expected a blank and the HELP text"
+            "unknown type \(quoted(token)): after the name and one space or tab, write counter, gauge, histogram, summary or untyped, and nothing more"
+        case .helpCutsCharacter: "unexpected \(found(in: text)) in a metric name: expected a space or tab and the HELP text"
         case .helpNotUTF8: "HELP text is not valid UTF-8"
         case .noMetricName: "missing metric name: write it before the braces"
         case .secondMetricName: "second metric name \(quoted(token)) in one sample"
@@ -207,7 +210,8 @@ struct Fault: Error {
         switch text[offset] {
         case UInt8(ascii: "\n"): return "end of line"
         case UInt8(ascii: "\r"): return "carriage return (end lines with LF alone)"
-        case UInt8(ascii: "\t"), UInt8(ascii: " "): return "blank"
+        case UInt8(ascii: "\t"): return "tab"
+        case UInt8(ascii: " "): return "space"
         default:
             // The whole character, which has at most four bytes.
             let rest = text[offset..<min(offset + 4, text.count)]
@@ -229,7 +233,7 @@ func excerpt(_ bytes: some Collection<UInt8>, quote: String) -> String {
         count += 1
         switch scalar.properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
-            result += "\\u{\(String(scalar.value, radix: 16))}"
+            result += "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
         default: result.unicodeScalars.append(scalar)
         }
     }
@@ -278,7 +282,7 @@ struct Warning {
         return switch kind {
         case .noFinalNewline: "missing newline at the end of the text"
         case .commentNotUTF8: "comment is not valid UTF-8: exporter-proxy refuses such metrics"
-        case .proxySeries: "names that begin with exporter_proxy_ hide the series of exporter-proxy itself"
+        case .proxySeries: "series whose names begin with exporter_proxy_ hide those of exporter-proxy itself"
         case .secondHelp: "second HELP line for \(name)"
         case .secondType: "second TYPE line for \(name)"
         case .typeAfterSamples: "TYPE line for \(name) after its samples: write it before them"
@@ -292,8 +296,8 @@ struct Warning {
         case .summaryWithoutQuantile: "\(name) is a summary, but this sample has no label quantile"
         case .quotedName: "quoted metric name: Prometheus 2 refuses it"
         case .quotedLabelName: "quoted label name: Prometheus 2 refuses it"
-        case .blankBeforeName: "blank before the metric name: Prometheus 2 refuses it, and for Prometheus 3 it is part of the name"
-        case .noBlankBeforeValue: "missing blank between name and value"
+        case .blankBeforeName: "space or tab before the metric name: Prometheus 2 refuses it, and for Prometheus 3 it is part of the name"
+        case .noBlankBeforeValue: "missing space or tab between name and value"
         case .noComma: "missing comma between labels"
         case .lineBreakInValue: "line break in a label value: write \\n"
         case .unknownEscape: "unknown escape sequence in a label value: write \\\\ for a backslash"

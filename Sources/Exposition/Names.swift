@@ -24,7 +24,7 @@ struct Label {
 
     /// Whether the label is special: its name is in quotes, begins with an underscore, or is long.
     @inline(__always)
-    func needsLook(in text: Text) -> Bool {
+    func needsCheck(in text: Text) -> Bool {
         text[Int(nameStart)] == UInt8(ascii: "_") || isQuoted(in: text) || valueEnd &- nameStart > UInt32(Parser.maxLabelLength)
     }
 
@@ -157,8 +157,8 @@ extension NameBytes {
 }
 
 /// Hashes of names and series: a multiplication for each 16 bytes, several times as fast as `Hasher`. The keys are drawn anew at each start
-/// of the program, so that input cannot be made to collide. Of a million different series, two share a hash in one of tens of millions of
-/// texts.
+/// of the program, so that input cannot be made to collide. In a text of a million different series, the chance that two share a hash is
+/// about one in forty million.
 struct SeriesHash {
     static let keyed = SeriesHash()
 
@@ -168,7 +168,7 @@ struct SeriesHash {
 
     func hash(_ bytes: UnsafeRawBufferPointer) -> UInt64 {
         guard let start = bytes.baseAddress else { return fold(first, second) }
-        // The count must differ in high bits too: those of the words below could undo it in the low ones.
+        // Spread the count over all bits. Otherwise the words hashed below could cancel it.
         var sum = first &+ UInt64(truncatingIfNeeded: bytes.count) &* 0x9E37_79B9_7F4A_7C15
         var index = 0
         while bytes.count - index > 16 {
@@ -207,7 +207,7 @@ struct SeriesHash {
     }
 }
 
-/// Hashes that were seen before. They are spread evenly, so that their lowest bits are their places.
+/// A set of hashes. Hashes are evenly distributed, so their low bits choose the place.
 struct SeenHashes: ~Copyable {
     private var places: UnsafeMutablePointer<UInt64>
     private var capacity = 1 << 8
@@ -262,7 +262,7 @@ extension Parser {
         for index in 0..<labels.count {
             let label = labels[index]
             guard !label.value.isEmpty else { continue }
-            // Addition does not know an order.
+            // Addition gives the same sum for any order of the labels.
             sum &+= keyed.label(hash(text[label.name], keyed), hash(text[label.value], keyed))
         }
         return sum

@@ -168,7 +168,7 @@ struct Parser: ~Copyable {
             guard text[index] == UInt8(ascii: "\"") else { throw fault(.noLabelValue, at: index) }
             guard let valueEnd = text.stringEnd(index) else { throw fault(.openQuote, at: index) }
             let label = Label(nameStart: nameStart, nameEnd: nameEnd, valueStart: index + 1, valueEnd: valueEnd)
-            if !isUTF8 || label.needsLook(in: text) { try check(label) }
+            if !isUTF8 || label.needsCheck(in: text) { try check(label) }
             labels.append(label, sketch: label.sketch(in: text))
             // The comma between labels is optional, and one may follow the last label.
             index = text.blanksEnd(valueEnd + 1)

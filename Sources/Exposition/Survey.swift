@@ -52,7 +52,7 @@ private struct Surveyor: ~Copyable {
     private var lastFamily: UInt64 = 0
     private var lastType: MetricType?
     /// Families that have a sample with an odd name.
-    private var hasOddNames: Set<UInt64> = []
+    private var familiesWithOddNames: Set<UInt64> = []
 
     private struct Family {
         var type: MetricType?
@@ -135,7 +135,7 @@ private struct Surveyor: ~Copyable {
                 surveyor.warn(.typeAfterSamples, about: range)
             }
             family.type = family.type ?? type
-            if type == .histogram || type == .summary, let suffix = surveyor.suffix(of: range), suffix != .none {
+            if type == .histogram || type == .summary, let suffix = surveyor.suffix(of: range), suffix != .other {
                 surveyor.warn(.familyNameWithSuffix, about: range)
             }
         }
@@ -161,8 +161,8 @@ private struct Surveyor: ~Copyable {
             warn(.proxySeries, at: parser.name.lowerBound)
         }
         if !isLastName(parser.name) || current != lastFamily { enter(parser) }
-        if let kind = oddName(parser, lastType), !hasOddNames.contains(lastFamily) {
-            hasOddNames.insert(lastFamily)
+        if let kind = oddName(parser, lastType), !familiesWithOddNames.contains(lastFamily) {
+            familiesWithOddNames.insert(lastFamily)
             warn(kind, about: parser.name)
         }
         if seriesSeen.count < Survey.maxSeries, !seriesSeen.insert(parser.seriesHash(withNameHash: lastNameHash)) {
@@ -223,7 +223,8 @@ private struct Surveyor: ~Copyable {
         }
     }
 
-    /// Whether another label of the sample has the same name. Only called if names may repeat, and then for at most one of these labels.
+    /// Whether another label of the sample has the same name. Only called if names may repeat. Samples with more than 64 labels are not
+    /// checked.
     private func repeats(_ label: Label, in parser: borrowing Parser) -> Bool {
         guard parser.labels.count <= 64 else { return false }
         let name = NameBytes(text[label.name])
@@ -256,13 +257,13 @@ private struct Surveyor: ~Copyable {
     // MARK: Families
 
     private enum Suffix: Equatable {
-        case none
+        case other
         case bucket
         case sum
         case count
         var length: Int {
             switch self {
-            case .none: 0
+            case .other: 0
             case .bucket: 7
             case .sum: 4
             case .count: 6
@@ -276,7 +277,7 @@ private struct Surveyor: ~Copyable {
         case UInt8(ascii: "t") where ends(name, "_bucket"): return .bucket
         case UInt8(ascii: "t") where ends(name, "_count"): return .count
         case UInt8(ascii: "m") where ends(name, "_sum"): return .sum
-        default: return Suffix.none
+        default: return .other
         }
     }
 
@@ -286,7 +287,7 @@ private struct Surveyor: ~Copyable {
 
     /// The family of a sample with this name; for a histogram or summary, by the name without its suffix.
     private func family(of name: Range<Int>, _ hash: UInt64) -> UInt64 {
-        guard let suffix = suffix(of: name), suffix != .none else { return hash }
+        guard let suffix = suffix(of: name), suffix != .other else { return hash }
         let base = self.hash(of: name.lowerBound..<name.upperBound - suffix.length)
         return switch families[base]?.type {
         case .histogram: base
@@ -303,9 +304,9 @@ private struct Surveyor: ~Copyable {
         switch (type, suffix(of: name)) {
         case (.histogram, .bucket?) where !hasLabel(parser, "le"):
             return .bucketWithoutLe
-        case (.histogram, Suffix.none?):
+        case (.histogram, .other?):
             return .histogramSampleWithoutSuffix
-        case (.summary, Suffix.none?) where !hasLabel(parser, "quantile"):
+        case (.summary, .other?) where !hasLabel(parser, "quantile"):
             return .summaryWithoutQuantile
         default: return nil
         }

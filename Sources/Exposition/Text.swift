@@ -108,7 +108,7 @@ struct Text {
 }
 
 /// The valid values of a sample: the words and numbers that Go's `strconv.ParseFloat` accepts, without `p`, `P` and `_`, which Prometheus
-/// forbids. So hexadecimal numbers are invalid.
+/// forbids. So hexadecimal numbers are invalid. `FloatText` in Pushgateway, which imports no other module, has a parser of its own.
 enum SampleValue {
     enum Verdict {
         case valid
@@ -191,7 +191,7 @@ enum SampleValue {
         return Double(text).map(\.isFinite) == true ? .valid : .outOfRange
     }
 
-    /// More digits than the middle between the largest float and the next one has, so that further digits do not matter.
+    /// More digits than the midpoint between the largest float and the next one has, so further digits do not matter.
     private static let maxSignificant = 400
 
     static func isDigit(_ byte: UInt8) -> Bool { byte &- UInt8(ascii: "0") < 10 }

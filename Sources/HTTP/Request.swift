@@ -16,9 +16,9 @@ public struct Request: Sendable {
     public var query: [QueryItem]
     /// The values of `Accept`, joined by `, `; `nil` without one.
     public var accept: String?
-    /// Likewise of `Accept-Encoding`.
+    /// The values of `Accept-Encoding`, joined the same way.
     public var acceptEncoding: String?
-    /// The authority of an absolute request target, else `Host`: `host` or `host:port`; `nil` without both.
+    /// The authority of an absolute request target, else `Host`: `host` or `host:port`; `nil` if both are missing.
     public var host: String?
     /// The value of `Authorization`.
     public var authorization: String?
@@ -127,6 +127,83 @@ extension Peer: CustomStringConvertible {
     /// `127.0.0.1:6554`, `[::1]:6554`, or `unknown`.
     public var description: String {
         guard let ip = address?.ipAddress, let port = address?.port else { return "unknown" }
-        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+        return HostAndPort.text(ip, port)
+    }
+}
+
+/// A parsed and percent-decoded request target (RFC 9112 §3.2, RFC 3986).
+struct RequestTarget: Equatable {
+    /// Host and port of an absolute target.
+    var authority: String?
+    /// Begins with `/`, or is `*`.
+    var path: String
+    var query: [Request.QueryItem] = []
+
+    init(_ text: String, method: Request.Method) throws(BadRequest) {
+        // The ordinary scrape has nothing to decode.
+        if text == "/metrics" {
+            path = text
+            return
+        }
+        for byte in text.utf8 {
+            if byte <= 0x20 || byte == 0x7F { throw BadRequest("the request target has a space or control character") }
+            if byte == UInt8(ascii: "#") { throw BadRequest("the request target has a fragment") }
+        }
+        if text == "*", method == .other("OPTIONS") {
+            path = text
+            return
+        }
+        var rest = text.utf8[...]
+        if rest.first != UInt8(ascii: "/") {
+            let authority = try RequestTarget.takeOrigin(from: &rest)
+            self.authority = authority
+        }
+        let questionMark = rest.firstIndex(of: UInt8(ascii: "?")) ?? rest.endIndex
+        let path = try RequestTarget.decode(rest[..<questionMark], plusIsSpace: false)
+        self.path = path.isEmpty ? "/" : path
+        guard questionMark < rest.endIndex else { return }
+        for pair in rest[rest.index(after: questionMark)...].split(separator: UInt8(ascii: "&")) {
+            let equals = pair.firstIndex(of: UInt8(ascii: "=")) ?? pair.endIndex
+            // HTML forms and Prometheus's `params` write a space as `+`.
+            let name = try RequestTarget.decode(pair[..<equals], plusIsSpace: true)
+            let value = try RequestTarget.decode(pair[equals...].dropFirst(), plusIsSpace: true)
+            query.append(Request.QueryItem(name: name, value: value))
+        }
+    }
+
+    /// Whether `text` is valid in `Host`: `host` or `host:port` and nothing else (RFC 3986 §3.2.2).
+    static func isValidHost(_ text: String) -> Bool {
+        text.utf8.allSatisfy { byte in
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+            default: "-._~!$&'()*+,;=%:[]".utf8.contains(byte)
+            }
+        }
+    }
+
+    /// Removes `http://host:port` from the front.
+    private static func takeOrigin(from rest: inout Substring.UTF8View) throws(BadRequest) -> String {
+        let scheme = rest.prefix { $0 != UInt8(ascii: ":") }
+        let afterScheme = rest[scheme.endIndex...]
+        guard ["http", "https"].contains(String(Substring(scheme)).lowercased()), afterScheme.starts(with: "://".utf8) else {
+            throw BadRequest("the request target is neither a path nor an http URL")
+        }
+        let hierarchy = afterScheme.dropFirst(3)
+        let authority = hierarchy.prefix { $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "?") }
+        let text = String(Substring(authority))
+        guard !text.isEmpty, isValidHost(text) else { throw BadRequest("the request target has an invalid host") }
+        rest = hierarchy[authority.endIndex...]
+        return text
+    }
+
+    private static func decode(_ encoded: Substring.UTF8View, plusIsSpace: Bool) throws(BadRequest) -> String {
+        let isPlain = !encoded.contains { $0 == UInt8(ascii: "%") || (plusIsSpace && $0 == UInt8(ascii: "+")) }
+        if isPlain { return String(Substring(encoded)) }
+        guard let bytes = PercentEncoding.decode(encoded, plusIsSpace: plusIsSpace) else {
+            throw BadRequest("a % in the request target is not followed by two hexadecimal digits")
+        }
+        if bytes.contains(0) { throw BadRequest("the request target has a NUL byte") }
+        guard let text = String(validating: bytes, as: UTF8.self) else { throw BadRequest("the request target is not valid UTF-8") }
+        return text
     }
 }

@@ -52,7 +52,7 @@ public struct RequestError: Error, Equatable, Sendable {
 
     /// Whether the client has ended its side within the request.
     public var isTruncated = false
-    /// Whether no bytes of the body came for too long, rather than too few.
+    /// Whether the body stopped arriving. Otherwise it arrived too slowly.
     public var isStalled = false
 
     init(_ status: Int, _ reason: String) {
@@ -110,9 +110,6 @@ public struct RequestDecoder: Sendable {
     ///   size is known.
     public init(maxBody: Int) { self.maxBody = maxBody }
 
-    /// Whether the last request is complete, and no byte of the next one has been looked at.
-    public var isBetweenRequests: Bool { if case .head(0) = state { true } else { false } }
-
     /// Takes what it can from the front of `bytes`, which must begin with what was left the last time.
     /// - Throws: for a request that is malformed or beyond a limit; nothing more can be read then.
     public mutating func next(_ bytes: inout ByteBuffer) throws(RequestError) -> Event {
@@ -160,7 +157,7 @@ public struct RequestDecoder: Sendable {
             Self.skipEmptyLines(&bytes)
             // Refuse another protocol at once, because its client may never send the end of a line.
             if let first = bytes.readableBytesView.first, !Token.isTokenByte(first) {
-                throw RequestError(400, "this is no HTTP request")
+                throw RequestError(400, "not an HTTP request")
             }
         }
         let found = bytes.withUnsafeReadableBytes { raw in Self.findHead(raw, scanned: scanned) }
@@ -269,7 +266,7 @@ private struct RequestHeadReader {
         let major = text[text.startIndex + 5]
         let minor = text[text.startIndex + 7]
         guard isdigit(CInt(major)) != 0, isdigit(CInt(minor)) != 0 else { throw malformed }
-        guard major == UInt8(ascii: "1") else { throw RequestError(505, "HTTP/1.1 is spoken here") }
+        guard major == UInt8(ascii: "1") else { throw RequestError(505, "unsupported HTTP version: use HTTP/1.1") }
         return minor == UInt8(ascii: "0")
     }
 
@@ -308,7 +305,7 @@ private struct RequestHeadReader {
             try Self.append(value, to: &head.contentEncoding)
         case 17 where name.matches("transfer-encoding"):
             guard !head.isHTTP10, !isChunked else { throw RequestError(400, "unexpected Transfer-Encoding") }
-            guard value.matches("chunked") else { throw RequestError(501, "the only Transfer-Encoding known here is chunked") }
+            guard value.matches("chunked") else { throw RequestError(501, "unsupported Transfer-Encoding: use chunked") }
             isChunked = true
         case 25 where name.matches("x-exporter-proxy-instance"):
             head.instance = try Self.text(value)

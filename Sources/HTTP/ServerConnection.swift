@@ -5,68 +5,49 @@ public import NIOCore
 /// The handler calls a method for each event. It then calls `next` until that returns `nil`, and carries out each action before the next
 /// call. While an answer is made or sent, nothing more is read, which slows down a client that sends requests faster than it takes answers.
 public struct ServerConnection: Sendable {
-    /// What is known of the current request.
-    private struct Exchange {
-        var method = Request.Method.get
-        var isHTTP10 = false
-        var keepsAlive = false
-    }
-
     private enum State {
-        /// Within a request, after its head. `nil`: between requests, or within a head.
-        case reading(Exchange?)
+        case reading(Reading)
         /// The request is refused, and `refuse` was not returned yet.
         case refusing(RequestError)
-        /// Waiting for `respond`.
-        case answering(Exchange, isRefused: Bool)
-        case writing(OutgoingResponse)
+        /// Waiting for `respond`. The time to make an answer is not limited: `isTimerDue` says that the request's timer must still be stopped.
+        case answering(Exchange, isRefused: Bool, isTimerDue: Bool)
+        /// `unflushed`: the bytes written since the last flush; `nil` after a flush.
+        case writing(OutgoingResponse, unflushed: Int?)
         /// After an error: received bytes are discarded, so that no reset destroys the answer.
-        case lingering(discardable: Int)
+        case lingering(discardable: Int, isOutputOpen: Bool)
         /// `next` must still return the action.
         case closing(Action)
         case closed
+        /// The payload of the state is being changed. No event and no action sees this state.
+        case changing
     }
 
     private static let lingerTime = TimeAmount.seconds(2)
-    /// The limit of bytes that wait while an answer is sent. The kernel delivers more than one read only after the client has ended its
-    /// side.
-    private static let maxWaiting = 256 << 10
-    /// Pieces of bodies that are handed over before it is the turn of others: one read can hold tens of thousands of chunks.
+    /// The limit of bytes that wait while an answer is made or sent. Two reads of a receiver fit, because both may come at once. The kernel
+    /// delivers more only after the client has ended its side.
+    private static let maxWaiting = 768 << 10
+    /// The most pieces of bodies in one turn. One read can contain tens of thousands of chunks.
     private static let maxPieces = 256
 
     private let timeouts: Timeouts
     /// How many bytes are read and discarded after an error, so that the client can read the answer.
     private let lingerBytes: Int
-    private var state = State.reading(nil)
+    private var state = State.reading(Reading())
     private var decoder: RequestDecoder
     private var waiting = PendingBytes()
     private var timerChange: Action?
     /// Whether a read was requested while reading is paused.
     private var isReadHeld = false
-    /// Whether the next request, or the rest of a body, waits for this connection's turn.
-    private var isYielding = false
-    /// The pieces of bodies handed over since the last turn.
+    /// The pieces of bodies that were handed over since the last turn.
     private var pieces = 0
     private var lastRead = NIODeadline.uptimeNanoseconds(0)
-    /// When the body under way has to be complete.
-    private var bodyDeadline: NIODeadline?
-    /// Whether the body waits for a decision about its request.
-    private var isBodyHeld = false
-    private var isContinueDue = false
-    private var isFlushDue = false
-    /// Bytes written since the last flush.
-    private var unflushed = 0
-    private var isTimerStopDue = false
-    private var isOutputOpen = true
     private var isInputOpen = true
-    /// Whether the timer of the current request is running.
-    private var isRequestTimed = false
     private var hasAnswered = false
     private var drain: Drain?
 
     /// - Parameters:
     ///   - maxBody: the largest body of a request, in bytes as they are sent.
-    ///   - lingerBytes: what is read on after an error.
+    ///   - lingerBytes: how many bytes are read and discarded after an error.
     public init(timeouts: Timeouts, maxBody: Int, lingerBytes: Int = 1 << 20) {
         self.timeouts = timeouts
         self.lingerBytes = lingerBytes
@@ -80,7 +61,7 @@ public struct ServerConnection: Sendable {
 
     /// The response that its reader has not taken at once; `nil` when there is none.
     public var slowResponse: OutgoingResponse? {
-        if case .writing(let outgoing) = state, outgoing.isSlow { outgoing } else { nil }
+        if case .writing(let outgoing, _) = state, outgoing.isSlow { outgoing } else { nil }
     }
 
     // MARK: - Events
@@ -97,17 +78,20 @@ public struct ServerConnection: Sendable {
     }
 
     /// Bytes have been read.
-    /// - Parameter now: looked at only where the time for the next bytes of a body is limited.
+    /// - Parameter now: the time of the read.
     public mutating func received(_ bytes: ByteBuffer, at now: NIODeadline) {
         lastRead = now
-        if case .reading = state, let bodyDeadline, let stall = timeouts.stall { timerChange = .timer(min(stall, bodyDeadline - now)) }
         switch state {
-        case .closing, .closed: break
-        case .lingering(let discardable):
+        case .closing, .closed, .changing: break
+        case .lingering(let discardable, let isOutputOpen):
             let left = discardable - bytes.readableBytes
-            state = left >= 0 ? .lingering(discardable: left) : .closing(.close)
-        case .reading, .refusing, .answering, .writing:
+            state = left >= 0 ? .lingering(discardable: left, isOutputOpen: isOutputOpen) : .closing(.close)
+        case .reading(let reading):
+            if !reading.isHeld, let deadline = reading.deadline, let stall = timeouts.stall {
+                timerChange = .timer(min(stall, deadline - now))
+            }
             waiting.append(bytes)
+        case .refusing, .answering, .writing: waiting.append(bytes)
         }
     }
 
@@ -118,9 +102,9 @@ public struct ServerConnection: Sendable {
     /// - Returns: whether to read now; if not, the action `read` follows later.
     public mutating func readRequested() -> Bool {
         switch state {
-        case .reading where !isYielding && !isBodyHeld: return true
+        case .reading(let reading) where !reading.isYielding && !reading.isHeld: return true
         case .lingering, .closing, .closed: return true
-        case .reading, .refusing, .answering, .writing:
+        case .reading, .refusing, .answering, .writing, .changing:
             isReadHeld = true
             return false
         }
@@ -128,51 +112,54 @@ public struct ServerConnection: Sendable {
 
     /// It is this connection's turn again.
     public mutating func resumed() {
-        isYielding = false
         pieces = 0
+        changeReading { $0.isYielding = false }
     }
 
-    /// Reads nothing more of the request that has begun, before `releaseBody` is called. It is not the client that takes time then.
+    /// Stops reading the body until `releaseBody`. No timer runs meanwhile, because the client is not late.
     public mutating func holdBody() {
-        isBodyHeld = true
+        changeReading { $0.isHeld = true }
         timerChange = .timer(nil)
     }
 
-    /// The body of the request is read after all, or its answer is given next.
-    public mutating func releaseBody() {
-        isBodyHeld = false
-        if case .reading = state { timerChange = .timer(min(timeouts.body ?? timeouts.head, timeouts.stall ?? .hours(24))) }
+    /// The decision has been made: either the body is read now, and its time starts, or `respond` follows.
+    public mutating func releaseBody(at now: NIODeadline) {
+        guard case .reading(var reading) = state else { return }
+        reading.isHeld = false
+        if reading.deadline != nil, let time = timeouts.body { reading.deadline = now + time }
+        state = .reading(reading)
+        lastRead = now
+        let time = timeouts.body ?? timeouts.head
+        timerChange = .timer(min(time, timeouts.stall ?? time))
     }
 
     /// The listener closes, or its rules have changed.
     public mutating func drain(_ wish: Drain) {
-        if drain?.isFinal != true { drain = wish }
-        if case .reading = state, !isWithinRequest { pauseForDrain() }
+        let drain = if let drain, drain.isFinal { drain } else { wish }
+        self.drain = drain
+        // Wait a moment, because the kernel may hold a request that was not read yet.
+        if case .reading = state, !isWithinRequest { timerChange = .timer(hasAnswered ? drain.keptPause : drain.newPause) }
     }
 
-    /// Waits a moment, because the kernel may hold a request that was not read yet.
-    private mutating func pauseForDrain() {
-        guard let drain else { return }
-        timerChange = .timer(hasAnswered ? drain.keptPause : drain.newPause)
-    }
-
-    /// The answer to the current request. If it comes before the body is complete, it ends the connection. Ignored when no request waits.
+    /// The answer to the current request. If it comes before the body is complete, it ends the connection.
     /// - Parameter date: the value of `Date`.
     public mutating func respond(with response: Response, date: String, allocator: ByteBufferAllocator) {
         let exchange: Exchange
         let isRefused: Bool
         switch state {
-        case .answering(let awaited, let refused): (exchange, isRefused) = (awaited, refused)
-        case .reading(let begun?): (exchange, isRefused) = (begun, true)
-        case .reading(nil), .refusing, .writing, .lingering, .closing, .closed: return
+        case .answering(let awaited, let refused, _): (exchange, isRefused) = (awaited, refused)
+        case .reading(let reading):
+            guard let begun = reading.exchange else { return assertionFailure("no request waits for an answer") }
+            (exchange, isRefused) = (begun, true)
+        // The request was refused, or the connection ended, while the answer was being made.
+        case .refusing, .writing, .lingering, .closing, .closed, .changing: return
         }
         let isLast = !exchange.keepsAlive || drain != nil || (!isInputOpen && waiting.isEmpty)
-        isContinueDue = false
-        isTimerStopDue = false
         state = .writing(
             OutgoingResponse(
                 response, answering: exchange.method, isHTTP10: exchange.isHTTP10,
-                end: isRefused ? .linger : isLast ? .close : .keepAlive, date: date, allocator: allocator))
+                end: isRefused ? .linger : isLast ? .close : .keepAlive, date: date, allocator: allocator),
+            unflushed: nil)
     }
 
     /// The kernel has taken all of the response.
@@ -195,25 +182,26 @@ public struct ServerConnection: Sendable {
     /// The timer has expired.
     public mutating func timerExpired() {
         switch state {
-        case .reading where isWithinRequest:
-            state = .refusing(.timeout(isStalled: bodyDeadline.map { lastRead + (timeouts.stall ?? .hours(24)) < $0 } ?? false))
+        case .reading(let reading) where isWithinRequest:
+            let isStalled = if let deadline = reading.deadline, let stall = timeouts.stall { lastRead + stall < deadline } else { false }
+            state = .refusing(.timeout(isStalled: isStalled))
         case .writing: changeOutgoing { $0.isSampleDue = true }
         case .reading, .refusing, .answering, .lingering: state = .closing(.close)
-        case .closing, .closed: break
+        case .closing, .closed, .changing: break
         }
     }
 
-    /// The budget has no memory for what this connection sends.
+    /// The budget has no room for the bytes that were read.
     public mutating func refuseReading() {
         waiting = PendingBytes()
         switch state {
         case .reading: state = .refusing(RequestError(503, "too much is being read; try again"))
         case .answering, .writing: state = .closing(.close)
-        case .refusing, .lingering, .closing, .closed: break
+        case .refusing, .lingering, .closing, .closed, .changing: break
         }
     }
 
-    /// Others need the memory that this connection's response holds.
+    /// Cuts the connection, because its response holds memory that other responses need.
     public mutating func cutSlowReader() {
         if case .writing = state { state = .closing(.cut(.heldSize)) }
     }
@@ -223,6 +211,7 @@ public struct ServerConnection: Sendable {
         switch state {
         case .closing, .closed: break
         case .reading, .refusing, .answering, .writing, .lingering: state = .closing(.close)
+        case .changing: assertionFailure()
         }
     }
 
@@ -237,83 +226,96 @@ public struct ServerConnection: Sendable {
 
     /// The next action; `nil` when there is nothing to do before another event.
     public mutating func next(isWritable: @autoclosure () -> Bool) -> Action? {
-        if let change = takeTimerChange() { return change }
+        if let change = timerChange {
+            timerChange = nil
+            return change
+        }
         switch state {
-        case .reading(let exchange): return isYielding || isBodyHeld ? nil : nextWhileReading(exchange)
+        case .reading(let reading): return reading.isYielding || reading.isHeld ? nil : next(in: reading)
         case .refusing(let error): return refuse(error, Exchange())
-        case .answering: return limitWaiting() ?? stopTimer()
+        case .answering(let exchange, let isRefused, let isTimerDue):
+            if let action = limitWaiting() { return action }
+            guard isTimerDue else { return nil }
+            state = .answering(exchange, isRefused: isRefused, isTimerDue: false)
+            return .timer(nil)
         case .writing: return limitWaiting() ?? nextWhileWriting(isWritable)
-        case .lingering: return nextWhileLingering()
+        case .lingering(let discardable, let isOutputOpen):
+            if isOutputOpen {
+                state = .lingering(discardable: discardable, isOutputOpen: false)
+                return .closeOutput
+            }
+            return isInputOpen ? takeHeldRead() : close()
         case .closing(let action):
             ended()
             return action
         case .closed: return nil
+        case .changing:
+            assertionFailure("an action while the state changes")
+            return nil
         }
     }
 
-    private mutating func takeTimerChange() -> Action? {
-        guard let change = timerChange else { return nil }
-        timerChange = nil
-        return change
-    }
-
-    private mutating func nextWhileReading(_ exchange: Exchange?) -> Action? {
+    private mutating func next(in reading: Reading) -> Action? {
         if pieces >= Self.maxPieces {
-            isYielding = true
+            changeReading { $0.isYielding = true }
             return .yield
         }
-        if isContinueDue {
-            isContinueDue = false
-            if waiting.isEmpty {
-                isFlushDue = true
-                return .write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"), isLast: false)
-            }
-        }
-        if isFlushDue {
-            isFlushDue = false
-            return .flush
-        }
+        if reading.owesContinue != .nothing, let action = sendContinue() { return action }
         do throws(RequestError) {
             switch try decoder.next(&waiting.bytes) {
-            case .incomplete: return readMore(exchange)
-            case .head(let head): return begin(head)
+            case .incomplete: return readMore(reading)
+            case .head(let head): return begin(head, isTimed: reading.isTimed)
             case .body(let piece):
                 pieces += 1
                 return .body(piece)
             case .end:
-                state = .answering(exchange ?? Exchange(), isRefused: false)
-                bodyDeadline = nil
-                isTimerStopDue = true
+                state = .answering(reading.exchange ?? Exchange(), isRefused: false, isTimerDue: true)
                 return .end
             }
         } catch {
-            return refuse(error, exchange ?? Exchange())
+            return refuse(error, reading.exchange ?? Exchange())
         }
     }
 
-    private mutating func begin(_ head: RequestHead) -> Action {
-        state = .reading(Exchange(method: head.method, isHTTP10: head.isHTTP10, keepsAlive: head.keepsAlive))
+    /// Writes `100 Continue` and flushes it, unless the client sent the body without waiting.
+    private mutating func sendContinue() -> Action? {
+        var action: Action?
+        let isWaiting = waiting.isEmpty
+        changeReading { reading in
+            if reading.owesContinue == .flush {
+                action = .flush
+                reading.owesContinue = .nothing
+            } else if isWaiting {
+                action = .write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"), isLast: false)
+                reading.owesContinue = .flush
+            } else {
+                reading.owesContinue = .nothing
+            }
+        }
+        return action
+    }
+
+    private mutating func begin(_ head: RequestHead, isTimed: Bool) -> Action {
+        var reading = Reading(
+            exchange: Exchange(method: head.method, isHTTP10: head.isHTTP10, keepsAlive: head.keepsAlive), isTimed: isTimed)
         if head.framing != .none {
-            isContinueDue = head.expectsContinue
+            if head.expectsContinue { reading.owesContinue = .line }
             if let time = timeouts.body {
-                isRequestTimed = true
-                bodyDeadline = lastRead + time
+                reading.isTimed = true
+                reading.deadline = lastRead + time
                 timerChange = .timer(min(time, timeouts.stall ?? time))
             }
         }
+        state = .reading(reading)
         return .head(head)
     }
 
-    private mutating func readMore(_ exchange: Exchange?) -> Action? {
+    private mutating func readMore(_ reading: Reading) -> Action? {
         waiting.releaseIfEmpty()
-        guard isInputOpen else {
-            if let exchange { return refuse(.truncated, exchange) }
-            ended()
-            return .close
-        }
+        guard isInputOpen else { return reading.exchange.map { refuse(.truncated, $0) } ?? close() }
         // The whole request must arrive in this time. An ordinary request arrives at once and starts no timer.
-        if isWithinRequest, !isRequestTimed {
-            isRequestTimed = true
+        if isWithinRequest, !reading.isTimed {
+            changeReading { $0.isTimed = true }
             return .timer(timeouts.head)
         }
         return takeHeldRead()
@@ -321,7 +323,7 @@ public struct ServerConnection: Sendable {
 
     /// Whether a request has begun and is not complete.
     private var isWithinRequest: Bool {
-        if case .reading(nil) = state { !waiting.isEmpty } else { true }
+        if case .reading(let reading) = state, reading.exchange == nil { !waiting.isEmpty } else { true }
     }
 
     private mutating func takeHeldRead() -> Action? {
@@ -331,83 +333,68 @@ public struct ServerConnection: Sendable {
     }
 
     private mutating func refuse(_ error: RequestError, _ exchange: Exchange) -> Action {
-        state = .answering(exchange, isRefused: true)
+        state = .answering(exchange, isRefused: true, isTimerDue: false)
         return .refuse(error)
     }
 
-    /// The time to make an answer is not limited.
-    private mutating func stopTimer() -> Action? {
-        guard isTimerStopDue else { return nil }
-        isTimerStopDue = false
-        return .timer(nil)
-    }
-
-    /// A client may have sent any number of requests before it ended its side.
-    private mutating func limitWaiting() -> Action? {
-        guard waiting.held > Self.maxWaiting else { return nil }
+    private mutating func close() -> Action {
         ended()
         return .close
     }
 
+    /// Closes the connection when too many bytes wait: a client may send any number of requests before it ends its side.
+    private mutating func limitWaiting() -> Action? {
+        waiting.held > Self.maxWaiting ? close() : nil
+    }
+
     private mutating func nextWhileWriting(_ isWritable: () -> Bool) -> Action? {
-        guard case .writing(var outgoing) = state else { return nil }
+        guard case .writing(var outgoing, var unflushed) = state else { return nil }
         if outgoing.isTaken { return finish(outgoing.end) }
         // A second owner would cause a copy of the list of pieces.
-        state = .closed
-        defer { state = .writing(outgoing) }
+        state = .changing
+        defer { state = .writing(outgoing, unflushed: unflushed) }
         // A TLS handler takes everything that is written, and reports only at the flush whether it has room.
-        if outgoing.hasMore, unflushed < OutgoingResponse.channelWindow, isWritable() {
-            isFlushDue = true
+        if outgoing.hasMore, unflushed ?? 0 < OutgoingResponse.channelWindow, isWritable() {
             let piece = outgoing.handOver()
-            unflushed += piece.readableBytes
+            unflushed = (unflushed ?? 0) + piece.readableBytes
             return .write(piece, isLast: !outgoing.hasMore)
         }
-        if isFlushDue {
-            isFlushDue = false
-            unflushed = 0
+        if unflushed != nil {
+            unflushed = nil
             return .flush
         }
         return outgoing.takesSample() ? .sample : nil
     }
 
     private mutating func changeOutgoing(_ change: (inout OutgoingResponse) -> Void) {
-        guard case .writing(var outgoing) = state else { return }
-        state = .closed
+        guard case .writing(var outgoing, let unflushed) = state else { return }
+        state = .changing
         change(&outgoing)
-        state = .writing(outgoing)
+        state = .writing(outgoing, unflushed: unflushed)
+    }
+
+    private mutating func changeReading(_ change: (inout Reading) -> Void) {
+        guard case .reading(var reading) = state else { return }
+        change(&reading)
+        state = .reading(reading)
     }
 
     /// What follows a response.
     private mutating func finish(_ end: OutgoingResponse.End) -> Action? {
         switch end {
         case .keepAlive:
-            state = .reading(nil)
             hasAnswered = true
-            isRequestTimed = false
-            timerChange = .timer(drain?.keptPause ?? timeouts.idle)
-            guard !waiting.isEmpty else { return takeTimerChange() }
-            isYielding = true
+            let pause = Action.timer(drain?.keptPause ?? timeouts.idle)
+            state = .reading(Reading(isYielding: !waiting.isEmpty))
+            if waiting.isEmpty { return pause }
+            timerChange = pause
             return .yield
-        case .close where waiting.isEmpty, .close where !isInputOpen, .linger where !isInputOpen:
-            ended()
-            return .close
+        case .close where waiting.isEmpty, .close where !isInputOpen, .linger where !isInputOpen: return close()
         case .close, .linger:
-            state = .lingering(discardable: lingerBytes)
+            state = .lingering(discardable: lingerBytes, isOutputOpen: true)
             waiting = PendingBytes()
             isReadHeld = true
             return .timer(Self.lingerTime)
         }
-    }
-
-    private mutating func nextWhileLingering() -> Action? {
-        if isOutputOpen {
-            isOutputOpen = false
-            return .closeOutput
-        }
-        guard isInputOpen else {
-            ended()
-            return .close
-        }
-        return takeHeldRead()
     }
 }

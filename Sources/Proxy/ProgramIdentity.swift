@@ -3,9 +3,6 @@ public enum ProgramInstance {
     /// Random, the same until the program ends. Polls carry it, so that a proxy that polls itself, by whatever name or redirect, finds out.
     public static let id = String(UInt64.random(in: .min ... .max), radix: 16)
 
-    /// The field of an answer that lists the instances whose metrics it contains, in lower case.
-    public static let listField = "x-exporter-proxy-instances"
-
     /// Instances taken from the answer of one target at most.
     static let maxListed = 128
     /// Instances that an answer of ours lists at most: a head above 64 KiB would be refused by the proxy that polls it.
@@ -20,7 +17,7 @@ public enum ProgramInstance {
         return union.sorted()
     }
 
-    /// The instances that the value of `listField` names.
+    /// The instances that the value of `Response.instancesField` names.
     static func list(_ value: String?) -> [String] {
         guard let value else { return [] }
         let items = value.utf8.split { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }

@@ -260,7 +260,8 @@ struct FamilyText {
         text.withUTF8 { bytes.append(contentsOf: $0) }
     }
 
-    /// Appends the text with a backslash before each backslash and line feed, and in label values before each quote.
+    /// Appends the text with a backslash before each backslash and line feed, and in label values before each quote, as
+    /// `AddedLabels.escaped` in Exposition does.
     private mutating func appendEscaped(_ text: String, quotes: Bool) {
         var text = text
         text.withUTF8 { text in
@@ -276,7 +277,8 @@ struct FamilyText {
     }
 }
 
-/// Numbers of the text format: those that Go's `ParseFloat` reads, without hexadecimal floats and underscores.
+/// Numbers of the text format: those that Go's `ParseFloat` reads, without hexadecimal floats and underscores. `SampleValue` in Exposition,
+/// which accepts what Prometheus 3 accepts, is a parser of its own.
 enum FloatText {
     /// The number in `text`; `nil` when it is not a number, or too large for a double.
     static func number(in text: UnsafeRawBufferPointer) -> Double? {

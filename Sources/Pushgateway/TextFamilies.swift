@@ -313,7 +313,13 @@ public struct TextFamilies {
 
     /// Words of the sender as messages show them: printable, and not long.
     private func shown(_ word: String) -> String {
-        String(String.UnicodeScalarView(word.unicodeScalars.prefix(80).map { $0.properties.generalCategory == .control ? "\u{FFFD}" : $0 }))
+        word.unicodeScalars.prefix(80).reduce(into: "") { result, scalar in
+            if scalar.properties.generalCategory == .control {
+                result += "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
+            } else {
+                result.unicodeScalars.append(scalar)
+            }
+        }
     }
 }
 

@@ -35,7 +35,7 @@ private let badPushes: [BadPush] = [
     BadPush(head: "POST /apps\r\nContent-Type: application/openmetrics-text", body: "{}", status: 415, line: "Content-Type"),
     BadPush(head: "PUT /metrics/job/", body: "a 1\n", status: 400, line: "job name is required"),
     BadPush(head: "PUT /metrics/job/a/b", body: "a 1\n", status: 400, line: "odd number of parts"),
-    BadPush(head: "PUT /metrics/job/a/__b/c", body: "a 1\n", status: 400, line: "'__b' is no label name"),
+    BadPush(head: "PUT /metrics/job/a/__b/c", body: "a 1\n", status: 400, line: "'__b' is not a label name"),
     BadPush(head: "PUT /metrics/job@base64/!!", body: "a 1\n", status: 400, line: "the value of 'job@base64' is not base64url"),
     BadPush(
         head: "PUT /metrics/job/" + String(repeating: "a", count: 253), body: "a 1\n", status: 400,
@@ -50,7 +50,7 @@ private let badPushes: [BadPush] = [
         head: "PUT /apps/a\r\nTransfer-Encoding: chunked", body: "3\r\na 1\r\n0\r\n\r\n", status: 400,
         line: "both Transfer-Encoding and Content-Length", isKept: false),
     BadPush(head: "PUT /apps/a\r\nContent-Length: 5", body: "a 1", status: 400, line: "more than one Content-Length", isKept: false),
-    BadPush(head: "PUT /apps/a\r\nTransfer-Encoding: gzip", body: "a 1", status: 501, line: "the only Transfer-Encoding", isKept: false),
+    BadPush(head: "PUT /apps/a\r\nTransfer-Encoding: gzip", body: "a 1", status: 501, line: "unsupported Transfer-Encoding", isKept: false),
     BadPush(head: "PUT /apps/a\r\nExpect: other", body: "a 1", status: 417, line: "unknown expectation", isKept: false),
 ]
 

@@ -17,7 +17,7 @@ private func lint(_ arguments: [String] = [], input: String? = nil, in folder: T
             #expect(
                 bad.errors == """
                     bad.prom:3:16: error: value "12,5" is not a number: write a decimal point, not a comma
-                    bad.prom:4:1: warning: blank before the metric name: Prometheus 2 refuses it, and for Prometheus 3 it is part of the name
+                    bad.prom:4:1: warning: space or tab before the metric name: Prometheus 2 refuses it, and for Prometheus 3 it is part of the name
 
                     """)
             let odd = try await lint(["odd.prom"], in: folder)

@@ -10,7 +10,7 @@ struct ServerConnectionTests {
         case handshakeCompleted
         case received(String, at: Int64 = 0)
         case holdBody
-        case releaseBody
+        case releaseBody(at: Int64 = 0)
         case respond(Response)
         case taken
         case resumed
@@ -69,7 +69,7 @@ struct ServerConnectionTests {
         case .received(let text, let time):
             connection.received(ByteBuffer(string: text), at: .uptimeNanoseconds(0) + .seconds(time))
         case .holdBody: connection.holdBody()
-        case .releaseBody: connection.releaseBody()
+        case .releaseBody(let time): connection.releaseBody(at: .uptimeNanoseconds(0) + .seconds(time))
         case .respond(let response): connection.respond(with: response, date: "now", allocator: ByteBufferAllocator())
         case .taken: connection.taken()
         case .resumed: connection.resumed()
@@ -193,20 +193,59 @@ struct ServerConnectionTests {
         }
         check(
             [
-                (.received(""), ["timer none"]), (.releaseBody, ["timer 30", "write 100", "flush"]),
+                (.received(""), ["timer none"]), (.releaseBody(), ["timer 30", "write 100", "flush"]),
                 (.received("abc"), ["body abc", "end", "timer none"]),
             ], held())
         check(
             [
-                (.received(""), ["timer none"]), (.releaseBody, ["timer 30", "write 100", "flush"]), (.timerExpired, ["refuse 408"]),
+                (.received(""), ["timer none"]), (.releaseBody(), ["timer 30", "write 100", "flush"]), (.timerExpired, ["refuse 408"]),
             ], held())
         // The answer may come instead.
         var refused = held()
         while refused.next(isWritable: true) != nil {}
         let reads = refused.readRequested()
         #expect(!reads)
-        refused.releaseBody()
+        refused.releaseBody(at: .uptimeNanoseconds(0))
         check([(.respond(.text(401, "")), ["timer 30", "write 401 last", "flush", "timer 2", "close output", "read"])], refused)
+    }
+
+    @Test("the time of a body starts when it is released, however long the decision took")
+    func slowDecision() {
+        func held(stall: TimeAmount?) -> ServerConnection {
+            var connection = Self.connection(body: .seconds(30), stall: stall)
+            connection.received(ByteBuffer(string: Self.put + "\r\n"), at: .uptimeNanoseconds(0))
+            guard case .head? = connection.next(isWritable: true) else { return connection }
+            connection.holdBody()
+            return connection
+        }
+        check(
+            [
+                (.received("a", at: 20), ["timer none"]), (.releaseBody(at: 100), ["timer 5", "body a"]),
+                (.received("b", at: 104), ["timer 5", "body b"]), (.received("", at: 127), ["timer 3"]),
+                (.received("c", at: 129), ["timer 1", "body c", "end", "timer none"]),
+            ], held(stall: .seconds(5)))
+        // Without a limit for the next bytes, the whole time counts from the release.
+        check(
+            [
+                (.received(""), ["timer none"]), (.releaseBody(at: 100), ["timer 30"]), (.received("a", at: 120), ["body a"]),
+                (.timerExpired, ["refuse 408"]),
+            ], held(stall: nil))
+        for (stall, isStalled) in [(Int64(5), true), (40, false)] {
+            var connection = held(stall: .seconds(stall))
+            connection.releaseBody(at: .uptimeNanoseconds(0) + .seconds(100))
+            connection.timerExpired()
+            var refused: RequestError?
+            while let action = connection.next(isWritable: true) { if case .refuse(let error) = action { refused = error } }
+            #expect(refused?.isStalled == isStalled)
+        }
+    }
+
+    @Test("an answer that comes after the request was refused is ignored")
+    func lateAnswer() {
+        check([
+            (.received(Self.put + "\r\na"), ["head PUT /a", "body a", "timer 10"]), (.refuseReading, ["refuse 503"]),
+            (.respond(.text(503, "")), ["write 503 last", "flush", "timer 2", "close output", "read"]), (.respond(.text(401, "")), []),
+        ])
     }
 
     @Test("a client that ends its side within a body is told")
@@ -349,10 +388,21 @@ struct ServerConnectionTests {
         connection.received(ByteBuffer(string: Self.get), at: .uptimeNanoseconds(0))
         while connection.next(isWritable: true) != nil {}
         // A client that has ended its side may have sent any number of requests before.
-        for _ in 0..<100 { connection.received(ByteBuffer(repeating: 0x41, count: 4096), at: .uptimeNanoseconds(0)) }
-        #expect(connection.heldForReading > 256 << 10)
+        for _ in 0..<200 { connection.received(ByteBuffer(repeating: 0x41, count: 4096), at: .uptimeNanoseconds(0)) }
+        #expect(connection.heldForReading > 768 << 10)
         guard case .close? = connection.next(isWritable: true) else { return #expect(Bool(false)) }
         #expect(connection.heldForReading == 0)
+    }
+
+    @Test("a client that sends many requests at once keeps its connection: two reads of a receiver may wait for an answer")
+    func twoReads() {
+        var connection = Self.connection()
+        connection.received(ByteBuffer(string: Self.get), at: .uptimeNanoseconds(0))
+        while connection.next(isWritable: true) != nil {}
+        let requests = ByteBuffer(string: String(repeating: Self.get, count: (256 << 10) / Self.get.utf8.count))
+        for _ in 0..<2 { connection.received(requests, at: .uptimeNanoseconds(0)) }
+        #expect(connection.next(isWritable: true) == nil)
+        #expect(connection.heldForReading > 500 << 10)
     }
 
     @Test("a body of many small chunks waits for its turn in between")

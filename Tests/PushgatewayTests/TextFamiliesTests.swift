@@ -78,7 +78,7 @@ struct TextFamiliesTests {
             ("a", "line 1: expected float as value, got ''"),
             ("a 1 ", "line 1: expected integer as timestamp, got ''"),
             ("a 1 2 3", "line 1: spurious string after timestamp: ' 3'"),
-            ("a 1\r\n", "line 1: expected float as value, got '1\u{FFFD}'"),
+            ("a 1\r\n", "line 1: expected float as value, got '1\\u{D}'"),
             ("1a 1", "line 1: invalid metric name"),
             ("{} 1", "line 1: invalid metric name"),
             ("a{b=\"1\",b=\"2\"} 1", "line 1: duplicate label names for metric 'a'"),

@@ -64,7 +64,7 @@ public let invalidMetrics: [(text: String, line: Int, column: Int, message: Stri
     ("a\n", 1, 2, "expected a value"),
     ("a{b=\"c\"} \n", 1, 10, "expected a value"),
     ("a{b=\"c\"}{d=\"e\"} 1\n", 1, 9, "expected a value"),
-    ("1a 1\n", 1, 1, "unexpected '1': a line begins with a metric name or #"), ("\u{B}a 1\n", 1, 1, "unexpected '\\u{b}'"),
+    ("1a 1\n", 1, 1, "unexpected '1': a line begins with a metric name or #"), ("\u{B}a 1\n", 1, 1, "unexpected '\\u{B}'"),
     ("\u{FEFF}a 1\n", 1, 1, "byte order mark"), ("a 1\n\u{FEFF}a 1\n", 2, 1, "a line begins"),
     ("a 1\n\r\n", 2, 1, "LF alone"), ("a 1\r\n", 1, 3, "LF alone"), ("# TYPE a gauge\r\n", 1, 10, "LF alone"),
     ("größe 1\n", 1, 3, "is not a number"), ("a-b 1\n", 1, 2, "\"-b\" is not a number"),

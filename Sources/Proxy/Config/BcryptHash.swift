@@ -24,10 +24,10 @@ public struct BcryptHash: Hashable, Sendable, CustomStringConvertible, CustomDeb
         let bytes = Array(text.utf8)
         let versions = ["$2a$", "$2b$", "$2y$"]
         guard versions.contains(where: text.hasPrefix) else {
-            throw Malformed(hint: text.hasPrefix("$") ? "only bcrypt is understood" : "it looks like no hash at all")
+            throw Malformed(hint: text.hasPrefix("$") ? "only bcrypt is supported" : "it is not a hash")
         }
         guard bytes.count == 60, bytes[6] == UInt8(ascii: "$"), bytes[7...].allSatisfy(Self.isLetter) else {
-            throw Malformed(hint: "it is damaged or cut short: bcrypt's have 60 characters")
+            throw Malformed(hint: "it is damaged or cut short: a bcrypt hash has 60 characters")
         }
         guard bytes[4..<6].allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }),
             let cost = Int(String(decoding: bytes[4..<6], as: UTF8.self)), (4...31).contains(cost)

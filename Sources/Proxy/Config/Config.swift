@@ -1,3 +1,5 @@
+import HTTP
+
 /// The contents of `config.toml`, with defaults applied. A plain value, so that a reload compares two of them.
 public struct Config: Equatable, Sendable {
     /// The scrape side.
@@ -27,7 +29,7 @@ public struct Config: Equatable, Sendable {
 public struct ExporterConfig: Equatable, Sendable {
     /// Event-loop threads, at least one; `nil` means one for each core that the process may use.
     public var workerThreads: Int? = nil
-    /// The number of open connections of each receiver, 1…65534.
+    /// The limit of open connections of each *receiver* (not of the scrape side), 1…65534.
     public var concurrentRequests = 2048
     /// Where `/metrics` is served; never empty.
     public var scrapeAddresses = [ListenAddress(host: "0.0.0.0", port: 6555)]
@@ -118,5 +120,5 @@ public struct HTTPProxy: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// `http://HOST:PORT`, without user and password.
-    public var description: String { "http://\(host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host):\(port)" }
+    public var description: String { "http://\(HostAndPort.text(host, port))" }
 }

@@ -141,3 +141,16 @@ public struct ConfigOrigin: Equatable, Sendable {
     /// The first key that names the file at `path`.
     public func key(naming path: String) -> String? { files.first { $0.content.path == path }?.key }
 }
+
+/// Paths as the config file names them.
+enum ConfigPath {
+    /// `path` itself if it is absolute, else below `folder`. Empty and `.` components are removed. `..` stays and links are not resolved,
+    /// because a folder that is a link (a ConfigMap's `..data`) must be followed again each time.
+    static func resolve(_ path: String, against folder: String) -> String {
+        let whole = path.hasPrefix("/") || folder.isEmpty ? path : "\(folder)/\(path)"
+        let components = whole.split(separator: "/").filter { $0 != "." }
+        let joined = components.joined(separator: "/")
+        if whole.hasPrefix("/") { return "/" + joined }
+        return joined.isEmpty ? "." : joined
+    }
+}

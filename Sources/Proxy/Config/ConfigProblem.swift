@@ -52,15 +52,9 @@ extension [ConfigProblem] {
 
     /// In the order of their positions, those without one first. Problems with the same position keep their order.
     public var inOrderOfPosition: [ConfigProblem] {
-        // The standard library does not promise a stable sort.
-        enumerated()
-            .sorted { a, b in
-                let places = (
-                    a.element.position ?? ConfigPosition(line: 0, column: 0), b.element.position ?? ConfigPosition(line: 0, column: 0)
-                )
-                return places.0 == places.1 ? a.offset < b.offset : places.0 < places.1
-            }
-            .map(\.element)
+        let start = ConfigPosition(line: 0, column: 0)
+        // The standard library's sort is stable.
+        return sorted { ($0.position ?? start) < ($1.position ?? start) }
     }
 }
 

@@ -1,4 +1,5 @@
 import Glibc
+import HTTP
 
 /// A numeric IP address and port to listen on, as `IP:PORT` or `[v6]:PORT`.
 public struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
@@ -17,7 +18,7 @@ public struct ListenAddress: Hashable, Sendable, CustomStringConvertible {
     public var isIPv6: Bool { host.utf8.contains(UInt8(ascii: ":")) }
 
     /// As written in the configuration, and in `/apps`: `127.0.0.1:6554`, `[::1]:6554`.
-    public var description: String { isIPv6 ? "[\(host)]:\(port)" : "\(host):\(port)" }
+    public var description: String { HostAndPort.text(host, port) }
 }
 
 extension ListenAddress {
@@ -30,40 +31,38 @@ extension ListenAddress {
     ///
     /// - Parameter usual: the suggestion if the text lacks a host or a port.
     init(parsing text: String, usual: ListenAddress) throws(Malformed) {
-        guard let colon = text.lastIndex(of: ":") else {
+        guard text.contains(":") else {
             if let port = UInt16(text) { throw Malformed(hint: "did you mean \"\(ListenAddress(host: usual.host, port: port))\"?") }
             if NumericAddress(text) != nil { throw Malformed(hint: "the port is missing: did you mean \"\(text):\(usual.port)\"?") }
             throw Malformed(hint: "the port is missing")
         }
         if NumericAddress(text) != nil {
-            throw Malformed(hint: "an IPv6 address stands in brackets: did you mean \"\(Self.bracketed(text, usual: usual.port))\"?")
+            throw Malformed(hint: "write an IPv6 address in brackets: did you mean \"\(Self.bracketed(text, usual: usual.port))\"?")
         }
-        let bracketed = text[..<colon]
-        let digits = text[text.index(after: colon)...]
-        guard !digits.isEmpty else { throw Malformed(hint: "the port is missing") }
+        guard let parts = HostAndPort(text[...]) else {
+            throw Malformed(hint: text.contains("]") ? "after the ] stands a colon and the port" : "the closing ] is missing")
+        }
+        guard let digits = parts.port, !digits.isEmpty else { throw Malformed(hint: "the port is missing") }
         guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let port = UInt16(digits) else {
             throw Malformed(hint: "the port is a number from 0 to 65535")
         }
-        if bracketed.isEmpty || bracketed == "*" {
-            throw Malformed(hint: "did you mean \"\(ListenAddress(host: usual.host, port: port))\"?")
-        }
-
-        if bracketed.hasPrefix("["), bracketed.hasSuffix("]") {
-            let inner = String(bracketed.dropFirst().dropLast())
-            guard !inner.contains("%") else {
+        let host = String(parts.host)
+        if parts.isBracketed {
+            guard !host.contains("%") else {
                 throw Malformed(hint: "zone ids are not supported; use an address that is unique on this host")
             }
-            guard let address = NumericAddress(inner), address.isIPv6 else {
-                throw Malformed(hint: "\(ValueText.quoted(inner)) is not an IPv6 address")
+            guard let address = NumericAddress(host), address.isIPv6 else {
+                throw Malformed(hint: "\(ValueText.quoted(host)) is not an IPv6 address")
             }
             self.init(host: address.description, port: port)
             return
         }
-        if bracketed.lowercased() == "localhost" { throw Malformed(hint: "names are not looked up; did you mean \"127.0.0.1:\(port)\"?") }
-        guard let address = NumericAddress(String(bracketed)) else {
-            throw Malformed(hint: "\(ValueText.quoted(String(bracketed))) is not a numeric address, and names are not looked up")
+        if host.isEmpty || host == "*" { throw Malformed(hint: "did you mean \"\(ListenAddress(host: usual.host, port: port))\"?") }
+        if host.lowercased() == "localhost" { throw Malformed(hint: "names are not looked up; did you mean \"127.0.0.1:\(port)\"?") }
+        guard let address = NumericAddress(host) else {
+            throw Malformed(hint: "\(ValueText.quoted(host)) is not a numeric address, and names are not looked up")
         }
-        guard !address.isIPv6 else { throw Malformed(hint: "an IPv6 address stands in brackets: did you mean \"[\(bracketed)]:\(port)\"?") }
+        guard !address.isIPv6 else { throw Malformed(hint: "write an IPv6 address in brackets: did you mean \"[\(host)]:\(port)\"?") }
         self.init(host: address.description, port: port)
     }
 

@@ -83,7 +83,7 @@ public enum ClientAuthType: String, Equatable, Sendable, CaseIterable {
     /// Insists on a good one.
     case requireAndVerifyClientCert = "RequireAndVerifyClientCert"
 
-    /// Whether a client's certificate is held against the authorities.
+    /// Whether a client's certificate is verified against the authorities.
     public var verifies: Bool { self == .verifyClientCertIfGiven || self == .requireAndVerifyClientCert }
 }
 

@@ -21,7 +21,7 @@ public struct ByteCount: Hashable, Comparable, Sendable {
 }
 /// Sizes as text: `64KiB`, `16MiB`. `KB`, `MB`, `GB` and `TB` are powers of 1024 too, as in Prometheus's `body_size_limit`.
 enum ByteCountText {
-    /// Why a text is no size.
+    /// Why a text is not a size.
     struct Malformed: Error {
         var reason: String
     }
@@ -64,7 +64,7 @@ public enum DurationText {
     /// The longest duration accepted. Deadlines are moments in nanoseconds: they must not run over.
     public static let maximum = Duration.seconds(365 * 86400)
 
-    /// Why a text is no duration.
+    /// Why a text is not a duration.
     public struct Malformed: Error {
         /// In lower case, without a final period.
         public var reason: String

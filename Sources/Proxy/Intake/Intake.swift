@@ -244,8 +244,3 @@ extension Exposition {
         return try result?.get() ?? self
     }
 }
-
-extension Finding {
-    /// Where and what, for one line of text.
-    var sentence: String { "line \(line), column \(column): \(message)" }
-}

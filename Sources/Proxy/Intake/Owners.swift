@@ -1,6 +1,6 @@
-/// Decides whose the names of apps are, by the rules of `[[receiver.owners]]` with the numbers of their accounts.
+/// Decides which senders may use which app names, by the rules of `[[receiver.owners]]`. Accounts are resolved to numbers.
 public struct Owners: Sendable {
-    /// Every name is anyone's.
+    /// No rules: every sender may use every name.
     public static let none = Owners()
 
     /// A user or group that a rule names and the system does not know, or could not tell.
@@ -65,7 +65,7 @@ public struct Owners: Sendable {
         guard unknown.isEmpty else { throw UnknownAccounts(accounts: unknown) }
     }
 
-    /// Whether every name is anyone's.
+    /// Whether there are no rules.
     var isEmpty: Bool { rules.isEmpty }
 
     /// Why `sender` may not push or delete `app`; `nil` when it may.

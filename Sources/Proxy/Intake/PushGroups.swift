@@ -9,7 +9,7 @@ import Synchronization
 /// Used from any thread. Takes time in proportion to the push and to the group: a large one belongs on a pool.
 public final class PushGroups: Sendable {
     /// The text of a group that an event loop reads and writes, in bytes: a millisecond or two.
-    static let smallSize = 4 * UndecodedPush.minSize
+    static let smallSize = 4 * UndecodedPush.inlineLimit
 
     /// A push that does not wait for a lock.
     enum Outcome: Sendable {
@@ -18,7 +18,7 @@ public final class PushGroups: Sendable {
         case takesLonger
     }
 
-    /// Each guards the groups whose names fall to it, from the reading to the storing.
+    /// Each guards the groups whose names hash to it, from the reading to the storing.
     private final class Lock: Sendable {
         let held = Mutex(())
     }
@@ -36,16 +36,16 @@ public final class PushGroups: Sendable {
     ///   - replacing: whether what was there goes (`PUT`), or only the families of the same names (`POST`).
     ///   - limit: the largest text of the group, in bytes.
     ///   - waits: whether the call may take long and wait for others.
-    /// - Throws: why the push is refused. Of a group that is there, the time of the failure is set then.
+    /// - Throws: why the push is refused. If the group exists, its failure time is set.
     func push(
-        _ families: [Pushgateway.MetricFamily], to key: GroupingKey, named name: AppName, replacing: Bool, from sender: Sender,
+        _ families: [MetricFamily], to key: GroupingKey, named name: AppName, replacing: Bool, from sender: Sender,
         through source: Source, limit: Int = .max, waits: Bool
     ) throws(Rejection) -> Outcome {
         let lock = locks[Int(UInt(bitPattern: name.hashValue) % UInt(Self.lockCount))]
         var result = Result<Outcome, Rejection>.success(.takesLonger)
         func work() {
             let group = intake.store.group(named: name, at: intake.now)
-            guard waits || (group?.cost ?? 0) <= UndecodedPush.minSize else { return }
+            guard waits || (group?.cost ?? 0) <= UndecodedPush.inlineLimit else { return }
             do throws(Rejection) {
                 result = .success(
                     try apply(
@@ -59,7 +59,7 @@ public final class PushGroups: Sendable {
     }
 
     private func apply(
-        _ families: [Pushgateway.MetricFamily], to key: GroupingKey, _ name: AppName, _ stored: StoredApp?, replacing: Bool,
+        _ families: [MetricFamily], to key: GroupingKey, _ name: AppName, _ stored: StoredApp?, replacing: Bool,
         from sender: Sender, through source: Source, limit: Int, waits: Bool
     ) throws(Rejection) -> Outcome {
         let before = stored.map { $0.entry.group?.unlabelled ?? $0.entry.exposition.buffer }
@@ -98,19 +98,5 @@ extension PushGroup {
     fileprivate var exposition: Exposition {
         let text = text
         return Exposition(endingInNewline: .exactly(text.count) { $0.copyBytes(from: text) })
-    }
-}
-
-extension StoreState {
-    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays.
-    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
-        guard let current = self.app(named: app.name), current.entry.group === app.entry.group,
-            current.entry.lastUpdate == app.entry.lastUpdate
-        else { return nil }
-        return put(
-            current.with {
-                $0.exposition = exposition
-                $0.group = group
-            })
     }
 }

@@ -68,7 +68,7 @@ public final class PushedGroup: Sendable {
     var size: Int { unlabelled?.readableBytes ?? 0 }
 }
 
-/// How it is with an app, in the one word that the table, JSON, the page and its address use. What needs attention comes first.
+/// The condition of an app: one word for the table, JSON, the page and its address. Conditions that need attention come first.
 public enum AppCondition: String, CaseIterable, Sendable {
     /// A target whose last poll failed.
     case failing
@@ -103,7 +103,7 @@ public enum AppCondition: String, CaseIterable, Sendable {
 }
 
 extension AppEntry {
-    /// How it is with the app: expired wins over failing, failing over invalid.
+    /// The condition of the app: expired wins over failing, failing over invalid.
     public var condition: AppCondition {
         switch state {
         case .ok where lastUpdate == nil: .waiting
@@ -196,7 +196,7 @@ public final class AppCheck: Equatable, Sendable {
 final class StoredApp: Sendable {
     /// Safe to share: it changes in `keep` alone, before the version is in the store and another thread can see it.
     nonisolated(unsafe) private(set) var entry: AppEntry
-    /// Whose outcome this is: a target's number in the store, or `nil` for a pushed app.
+    /// The number in the store of the target that this version came from; `nil` for a pushed app.
     let target: Int?
 
     init(_ entry: AppEntry, target: Int?) {

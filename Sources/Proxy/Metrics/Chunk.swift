@@ -35,15 +35,7 @@ final class Chunk: Sendable {
             self.init(apps: apps, content: last?.entry.exposition ?? .empty)
             return
         }
-        let joined = ByteBuffer.exactly(size) { destination in
-            var offset = 0
-            for app in apps {
-                app.entry.exposition.buffer.withUnsafeReadableBytes { bytes in
-                    UnsafeMutableRawBufferPointer(rebasing: destination[offset...]).copyMemory(from: bytes)
-                }
-                offset += app.size
-            }
-        }
+        let joined = ByteBuffer.joining(apps.lazy.map(\.entry.exposition.buffer), size: size)
         var offset = 0
         let moved = apps.map { app in
             let size = app.size

@@ -7,7 +7,7 @@ struct ExpiryQueue {
         let record: AppRecord
     }
 
-    /// Each is not after the two at twice its place.
+    /// A binary heap: no element is later than its two children.
     private var heap: [Waiting] = []
 
     /// Nothing expires before this moment; `nil` when nothing ever does.
@@ -16,7 +16,7 @@ struct ExpiryQueue {
     /// Looks at the record at `moment`, unless it is to be looked at before that.
     mutating func add(_ record: AppRecord, at moment: Instant) {
         if let known = record.lookedAt, known <= moment { return }
-        // A later place that it has already is void from now on.
+        // An entry for a later moment is ignored from now on.
         record.lookedAt = moment
         heap.append(Waiting(moment: moment, record: record))
         var child = heap.count - 1
@@ -26,7 +26,7 @@ struct ExpiryQueue {
         }
     }
 
-    /// Takes out the first record whose moment has come; its place may be void.
+    /// Removes the first entry whose moment has come. It may be out of date, so the caller checks the record.
     mutating func popFirst(upTo now: Instant) -> AppRecord? {
         guard let first = heap.first, first.moment <= now else { return nil }
         let last = heap.removeLast()
@@ -53,14 +53,14 @@ struct ExpiryQueue {
 /// Expired pushed apps, the longest-expired first: at `max_apps` they make room.
 struct ExpiredApps {
     private var queue: [(number: UInt64, record: AppRecord)] = []
-    /// Those before it have left.
+    /// Entries before this index were removed.
     private var first = 0
     private var lastNumber: UInt64 = 0
     /// How many there are; the queue may hold some that have been updated since.
     private(set) var count = 0
 
     mutating func append(_ record: AppRecord) {
-        // Each that is updated and expires again would leave its old place behind.
+        // Compact the queue: every app that expires again leaves an old entry.
         if queue.count - first > 2 * count + 64 {
             queue = queue[first...].filter { $0.record.expiredNumber == $0.number }
             first = 0

@@ -1,8 +1,9 @@
-public import NIOCore
+import Glibc
+@_spi(CustomByteBufferAllocator) public import NIOCore
 import Synchronization
 
-/// One app's metrics: bytes that end in a newline (or none at all), made once at the door and never touched again.
-/// Its maker has checked that they are UTF-8 without NUL; what they mean is not looked at here.
+/// One app's metrics: bytes that end in a newline (or none at all), made once on arrival and never changed. The maker has checked that they
+/// are UTF-8 without NUL. Their meaning is not checked.
 public struct Exposition: Sendable {
     private let content: Content
 
@@ -73,7 +74,7 @@ public struct Exposition: Sendable {
     }
 
     /// The same metrics, which contain those of other proxies.
-    /// - Parameter instances: as the field `ProgramInstance.listField` of their answer listed them.
+    /// - Parameter instances: as the field `Response.instancesField` of their answer listed them.
     public func containing(_ instances: [String]) -> Exposition {
         Exposition(content: Content(buffer: buffer, segment: finishedSegment, instances: instances))
     }
@@ -86,7 +87,7 @@ public struct Exposition: Sendable {
 
     private init(content: Content) { self.content = content }
 
-    /// The proxies whose metrics these contain, for `ProgramInstance.listField`; nearly always none.
+    /// The proxies whose metrics these contain, for `Response.instancesField`; nearly always none.
     public var instances: [String] { content.instances }
 
     /// The bytes, from reader to writer index.
@@ -117,4 +118,43 @@ public struct Exposition: Sendable {
 
     /// Whether both are the very same bytes in memory, not only equal ones.
     static func === (a: Exposition, b: Exposition) -> Bool { a.content === b.content }
+}
+
+extension ByteBuffer {
+    /// A buffer of exactly `size` bytes, all of which `fill` must write.
+    ///
+    /// The standard allocator rounds up to a power of two, which would waste up to half of the memory of stored metrics.
+    static func exactly(_ size: Int, fill: (UnsafeMutableRawBufferPointer) -> Void) -> ByteBuffer {
+        // malloc, because the default allocator frees with free().
+        guard size > 0, let bytes = malloc(size) else { return ByteBuffer(repeating: 0, count: size, filledBy: fill) }
+        let memory = UnsafeMutableRawBufferPointer(start: bytes, count: size)
+        fill(memory)
+        return ByteBuffer(takingOwnershipOf: memory, allocator: ByteBufferAllocator())
+    }
+
+    /// The bytes of all parts.
+    /// - Parameter size: the sum of their readable bytes.
+    static func joining(_ parts: some Sequence<ByteBuffer>, size: Int) -> ByteBuffer {
+        exactly(size) { destination in
+            var offset = 0
+            for part in parts {
+                part.withUnsafeReadableBytes { UnsafeMutableRawBufferPointer(rebasing: destination[offset...]).copyMemory(from: $0) }
+                offset += part.readableBytes
+            }
+        }
+    }
+
+    /// An empty buffer with room for exactly `capacity` bytes. It grows like any other when more is written.
+    public static func withExactCapacity(_ capacity: Int) -> ByteBuffer {
+        guard capacity > 0, let bytes = malloc(capacity) else { return ByteBuffer() }
+        var buffer = ByteBuffer(
+            takingOwnershipOf: UnsafeMutableRawBufferPointer(start: bytes, count: capacity), allocator: ByteBufferAllocator())
+        buffer.clear()
+        return buffer
+    }
+
+    private init(repeating byte: UInt8, count: Int, filledBy fill: (UnsafeMutableRawBufferPointer) -> Void) {
+        self.init(repeating: byte, count: count)
+        withUnsafeMutableReadableBytes(fill)
+    }
 }

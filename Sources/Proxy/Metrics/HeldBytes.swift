@@ -99,7 +99,7 @@ public final class ByteBudget: Sendable {
     }
 
     private func noteLevel(_ level: Int) {
-        // Most levels are no new peak, and need no write that other threads would wait for.
+        // Most levels are not a new peak, and need no write that other threads would wait for.
         guard level > highest.load(ordering: .relaxed) else { return }
         highest.max(level, ordering: .relaxed)
     }

@@ -11,7 +11,9 @@ public final class MetricStore: Sendable {
     private let answering: ByteBudget
     /// Apps that expire under one hold of the lock, and at most beside one other change.
     private static let expiryBatch = 256
-    /// Apps that are put under one hold of the lock: event loops wait for it. An object with more app names is decoded on a pool.
+    /// The most apps of a push that is put under one hold of the lock. A message that is decoded on an event loop has fewer.
+    private static let mostAtOnce = 4096
+    /// The most apps of a larger push that are put under one hold of the lock, because event loops wait for it.
     private static let putBatch = 1024
     /// Bytes that `quickSnapshot` copies at most: about a millisecond.
     private static let quickWork = 4 << 20
@@ -39,21 +41,19 @@ public final class MetricStore: Sendable {
             entry.group = group
             return StoredApp(entry, target: nil)
         }
-        guard apps.count <= Self.putBatch else { return try applyInBatches(&apps) }
-        // What was replaced comes back in `apps`, and is freed after the lock; so is the snapshot that is no longer right.
-        var stale: Snapshot?
-        let rejection: Rejection? = state.withLock { state in
-            if let rejection = state.rejection(of: apps) { return rejection }
+        guard apps.count <= Self.mostAtOnce else { return try applyInBatches(&apps) }
+        // What was replaced comes back in `apps`.
+        let rejection = change { state -> (Rejection?, replaced: Void) in
+            if let rejection = state.rejection(of: apps) { return (rejection, ()) }
             state.put(&apps)
-            stale = state.takeSnapshot()
-            return nil
+            return (nil, ())
         }
         if let rejection { throw rejection }
-        withExtendedLifetime((apps, stale)) {}
+        withExtendedLifetime(apps) {}
     }
 
-    /// Puts many apps without holding the lock for long. No snapshot is made meanwhile, so all snapshots have all of them or none. Waits for
-    /// another thread that makes a snapshot.
+    /// Puts many apps without holding the lock for long. No snapshot is made meanwhile, so each snapshot has all of them or none. Waits for
+    /// a thread that is making a snapshot, so it must not run on an event loop.
     private func applyInBatches(_ apps: inout [StoredApp]) throws(Rejection) {
         let batches = stride(from: 0, to: apps.count, by: Self.putBatch).map { $0..<min($0 + Self.putBatch, apps.count) }
         let rejection: Rejection? = builder.withLock { _ in
@@ -66,11 +66,10 @@ public final class MetricStore: Sendable {
             }
             if let rejection { return rejection }
             for batch in batches {
-                let stale = state.withLock { state in
+                change { state in
                     state.putReserved(&apps, batch)
-                    return state.takeSnapshot()
+                    return ((), replaced: ())
                 }
-                withExtendedLifetime(stale) {}
             }
             state.withLock { $0.endReservation() }
             return nil
@@ -82,12 +81,12 @@ public final class MetricStore: Sendable {
     /// - Returns: whether it fits; otherwise nothing has changed.
     func restore(_ app: AppEntry) -> Bool {
         var apps = [StoredApp(app, target: nil)]
-        let (fits, stale) = state.withLock { state -> (Bool, Snapshot?) in
-            guard state.rejection(of: apps) == nil else { return (false, nil) }
+        let fits = change { state in
+            guard state.rejection(of: apps) == nil else { return (false, replaced: ()) }
             state.put(&apps)
-            return (true, state.takeSnapshot())
+            return (true, replaced: ())
         }
-        return withExtendedLifetime((apps, stale)) { fits }
+        return withExtendedLifetime(apps) { fits }
     }
 
     /// Takes the end of one poll of a registered target: success replaces, failure only marks. A late outcome of a target no longer registered is dropped.
@@ -95,15 +94,11 @@ public final class MetricStore: Sendable {
     @discardableResult
     public func record(_ outcome: PollOutcome, for target: TargetURL, at moment: Moment) -> PollOutcome {
         expire(at: moment, atMost: Self.expiryBatch)
-        var replaced: StoredApp?
-        var stale: Snapshot?
-        let recorded = state.withLock { state in
+        return change { state in
+            var replaced: StoredApp?
             let recorded = state.record(outcome, for: target, at: moment, replaced: &replaced)
-            stale = state.takeSnapshot()
-            return recorded
+            return (recorded, replaced: replaced)
         }
-        withExtendedLifetime((replaced, stale)) {}
-        return recorded
     }
 
     /// Forgets some targets and their metrics (unless a push has replaced them), and lists others, with nothing to be seen in between:
@@ -112,44 +107,38 @@ public final class MetricStore: Sendable {
     /// A target that is listed shows as `never` until it answers (unless a push holds its name). One that is known already by its URL
     /// takes its metrics along to its new name.
     public func change(unregistering gone: [TargetURL], registering targets: [Target]) {
-        var removed: [StoredApp?] = []
-        let stale = state.withLock { state in
-            removed = gone.map { state.unregister($0) }
+        change { state in
+            let removed = gone.map { state.unregister($0) }
             for target in targets { state.register(target) }
-            return state.takeSnapshot()
+            return ((), replaced: removed)
         }
-        withExtendedLifetime((removed, stale)) {}
     }
 
     /// The group of the Pushgateway's API that has this name; `nil` for any other app, and for one that has expired by now.
     func group(named name: AppName, at now: Moment) -> StoredApp? {
-        var freed: [StoredApp] = []
-        var stale: Snapshot?
-        let group = state.withLock { state -> StoredApp? in
-            state.expire(name, at: now, into: &freed)
-            stale = state.takeSnapshot()
-            guard let app = state.app(named: name), app.entry.group != nil, app.entry.isFresh else { return nil }
-            return app
+        change { state -> (StoredApp?, replaced: [StoredApp]) in
+            var expired: [StoredApp] = []
+            state.expire(name, at: now, into: &expired)
+            guard let app = state.app(named: name), app.entry.group != nil, app.entry.isFresh else { return (nil, expired) }
+            return (app, expired)
         }
-        return withExtendedLifetime((freed, stale)) { group }
     }
 
     /// Exchanges the metrics of a group, unless another push has replaced it. Its time of update stays, and no limit is looked at: meant for a
     /// change of a few bytes.
     func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) {
-        let (replaced, stale) = state.withLock { state in (state.amend(app, with: exposition, group: group), state.takeSnapshot()) }
-        withExtendedLifetime((replaced, stale)) {}
+        change { ((), replaced: $0.amend(app, with: exposition, group: group)) }
     }
 
     /// Forgets an app and its metrics, pushed or polled. A target of this name stays listed, and has metrics again when it next answers.
     /// - Parameter pushed: whether only a pushed app is forgotten.
     /// - Returns: whether there was such an app.
     public func remove(_ name: AppName, onlyIfPushed pushed: Bool = false) -> Bool {
-        let (removed, stale) = state.withLock { state in
-            if pushed, state.app(named: name)?.target != nil { return (StoredApp?.none, Snapshot?.none) }
-            return (state.forget(name), state.takeSnapshot())
+        change { state -> (Bool, replaced: StoredApp?) in
+            if pushed, state.app(named: name)?.target != nil { return (false, nil) }
+            let removed = state.remove(name: name)
+            return (removed != nil, removed)
         }
-        return withExtendedLifetime((removed, stale)) { removed != nil }
     }
 
     /// Applies new limits to what comes from now on; a new `expire_after` to what is stored, too (what has expired stays so until its next update).
@@ -162,8 +151,7 @@ public final class MetricStore: Sendable {
     /// What is checked, and what happens to invalid metrics. With another value than before, everything is checked anew; with `refuse`,
     /// apps that are known to be invalid leave the snapshots.
     public func setValidation(_ validation: MetricsValidation) {
-        let (freed, stale) = state.withLock { state in (state.setValidation(validation), state.takeSnapshot()) }
-        withExtendedLifetime((freed, stale)) {}
+        change { ((), replaced: $0.setValidation(validation)) }
     }
 
     /// The records that changed since the last call and wait for a check.
@@ -176,8 +164,7 @@ public final class MetricStore: Sendable {
 
     /// Notes what a check of this version has found.
     func setCheck(_ check: AppCheck, of record: AppRecord, for app: StoredApp) {
-        let (replaced, stale) = state.withLock { state in (state.setCheck(check, of: record, for: app), state.takeSnapshot()) }
-        withExtendedLifetime((replaced, stale)) {}
+        change { ((), replaced: $0.setCheck(check, of: record, for: app)) }
     }
 
     /// The names of all apps, in no order.
@@ -208,14 +195,11 @@ public final class MetricStore: Sendable {
 
     /// Those of these apps that are known, in the order of the names, all as they are at `now`; without making a snapshot.
     public func apps(named names: [AppName], at now: Moment) -> [AppEntry] {
-        var freed: [StoredApp] = []
-        var stale: Snapshot?
-        let entries = state.withLock { state in
-            for name in names { state.expire(name, at: now, into: &freed) }
-            stale = state.takeSnapshot()
-            return names.compactMap { state.app(named: $0)?.entry }
+        change { state in
+            var expired: [StoredApp] = []
+            for name in names { state.expire(name, at: now, into: &expired) }
+            return (names.compactMap { state.app(named: $0)?.entry }, replaced: expired)
         }
-        return withExtendedLifetime((freed, stale)) { entries }
     }
 
     /// All apps as they are at `now`; made at most once per change and shared. Pushes go on while it is made. Takes as long as it takes
@@ -256,20 +240,26 @@ public final class MetricStore: Sendable {
         return snapshot
     }
 
+    /// Changes the state. What the change replaces is freed after the lock, and so is a snapshot that is no longer right.
+    private func change<Result: Sendable, Replaced: Sendable>(_ body: (inout StoreState) -> (Result, replaced: Replaced)) -> Result {
+        let (result, replaced, stale) = state.withLock { state in
+            let (result, replaced) = body(&state)
+            return (result, replaced, state.takeSnapshot())
+        }
+        return withExtendedLifetime((replaced, stale)) { result }
+    }
+
     /// Expires what is due; ordinarily nothing is, and this is one look at the queue.
     /// - Parameter most: apps that are looked at; the others expire later.
     private func expire(at now: Moment, atMost most: Int) {
         var left = most
         while left > 0 {
-            var freed: [StoredApp] = []
-            var stale: Snapshot?
-            let isDue = state.withLock { state in
-                guard state.isExpiryDue(at: now) else { return false }
-                state.expire(at: now, most: min(left, Self.expiryBatch), into: &freed)
-                stale = state.takeSnapshot()
-                return state.isExpiryDue(at: now)
+            let isDue = change { state -> (Bool, replaced: [StoredApp]) in
+                guard state.isExpiryDue(at: now) else { return (false, []) }
+                var expired: [StoredApp] = []
+                state.expire(at: now, most: min(left, Self.expiryBatch), into: &expired)
+                return (state.isExpiryDue(at: now), expired)
             }
-            withExtendedLifetime((freed, stale)) {}
             guard isDue else { return }
             left -= Self.expiryBatch
         }

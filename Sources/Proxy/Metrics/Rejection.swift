@@ -6,7 +6,7 @@ public enum Rejection: Error, Equatable, Sendable {
     case malformedJSON(String)
     /// Not a valid Cap'n Proto message.
     case malformedCapnp(String)
-    /// A request that is not valid HTTP, or that HTTP cannot answer.
+    /// A request that is not valid HTTP.
     case malformedRequest(String)
     /// A body that is said to be gzip and is not; why.
     case malformedGzip(GunzipError)
@@ -40,7 +40,7 @@ public enum Rejection: Error, Equatable, Sendable {
     case invalidUTF8(app: String?)
     /// Metrics with a NUL byte, which would hide every other app from Prometheus.
     case nulByte(app: String)
-    /// An app that is not the sender's, by `[[receiver.owners]]`; whose, in words.
+    /// The sender may not push this app (`[[receiver.owners]]`). `owners` names the senders that may.
     case notOwner(app: String, owners: String)
     /// Metrics that Prometheus would not read, where these are refused.
     case invalidMetrics(app: String, Finding)
@@ -116,7 +116,7 @@ public enum Rejection: Error, Equatable, Sendable {
         }
     }
 
-    /// What follows `error: `, for the sender and the log: one line without its end, whatever the sender sent.
+    /// The text after `error: `, for the sender and the log: one printable line without its end.
     public var line: String {
         switch self {
         case .malformedJSON(let what): "malformed JSON: \(Rejection.printable(what, limit: 1000))"
@@ -125,15 +125,15 @@ public enum Rejection: Error, Equatable, Sendable {
         case .malformedGzip(let fault): "\(fault)"
         case .malformedFamilies(let what), .inconsistentFamilies(let what), .invalidGroup(let what): Rejection.printable(what, limit: 1000)
         case .unsupportedEncoding(let coding):
-            "Content-Encoding \(Rejection.quoted(coding)) is not known here: send the body as it is, or in gzip"
-        case .unsupportedType(let type, let taken): "Content-Type \(Rejection.quoted(type)) is not taken here: send \(taken)"
-        case .unauthorized: "unauthorized: this receiver wants a name and a password ([receiver.basic_auth_users])"
+            "unsupported Content-Encoding \(Rejection.quoted(coding)): send the body uncompressed or as gzip"
+        case .unsupportedType(let type, let taken): "unsupported Content-Type \(Rejection.quoted(type)): send \(taken)"
+        case .unauthorized: "unauthorized: send a user name and password of [receiver.basic_auth_users]"
         case .wrongFormat(let found, let expected): Rejection.line(found, expected)
-        case .tlsRequired: "this receiver takes TLS alone (tls = \"required\"): send the same in TLS, or change that"
+        case .tlsRequired: "this receiver requires TLS (tls = \"required\"): connect with TLS, or change tls"
         case .messageTooLarge(let limit):
-            "message is larger than max_message_size (\(limit.bytes) bytes): send smaller messages, or raise it"
+            "message is larger than max_message_size (\(limit.bytes) bytes): send smaller messages, or raise max_message_size"
         case .groupTooLarge(let limit):
-            "the text of the group would take more than \(limit.bytes) bytes, by max_message_size or a sixteenth of max_inflight_size: push to several groups, or raise them"
+            "the text of the group would have more than \(limit.bytes) bytes: push to several groups, or raise max_message_size and max_inflight_size"
         case .truncated: "the connection ended within a message: nothing of that message was applied"
         case .timedOut(.idle): "nothing came for idle_timeout within a message: nothing of that message was applied"
         case .timedOut(.message):
@@ -147,11 +147,12 @@ public enum Rejection: Error, Equatable, Sendable {
         case .notOwner(let app, let owners):
             "app \(Rejection.printable(app, limit: 80)) belongs to \(Rejection.printable(owners, limit: 1000)): push under another name, or as its owner"
         case .invalidMetrics(let app, let finding): "app \(Rejection.printable(app, limit: 80)): \(finding.sentence)"
-        case .tooManyApps(let limit): "the store already holds max_apps apps (\(limit)): raise it, or push under a name that is there"
+        case .tooManyApps(let limit):
+            "the store already holds max_apps apps (\(limit)): raise max_apps, or push an app that is already stored"
         case .storeFull(let limit):
-            "the store would hold more than max_total_size (\(limit.bytes) bytes): push less, or raise it"
+            "the store would hold more than max_total_size (\(limit.bytes) bytes): push less, or raise max_total_size"
         case .tooMuchInFlight(let limit):
-            "incomplete messages of all connections would take more than max_inflight_size (\(limit.bytes) bytes): try again later, or raise it"
+            "incomplete messages of all connections would take more than max_inflight_size (\(limit.bytes) bytes): try again later, or raise max_inflight_size"
         }
     }
 
@@ -187,9 +188,5 @@ public enum Rejection: Error, Equatable, Sendable {
     }
 
     /// The text on one line without control characters, cut to `limit` characters.
-    private static func printable(_ text: String, limit: Int) -> String {
-        let beginning = text.unicodeScalars.prefix(limit)
-        let isWhole = beginning.endIndex == text.unicodeScalars.endIndex
-        return PrintableText(String(beginning)).text + (isWhole ? "" : "…")
-    }
+    private static func printable(_ text: String, limit: Int) -> String { PrintableText(text, limit: limit).text }
 }

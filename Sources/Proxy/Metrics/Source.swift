@@ -1,3 +1,4 @@
+import HTTP
 public import NIOCore
 
 /// Where an app's metrics came from, as `/apps` shows it.
@@ -83,6 +84,6 @@ extension SocketAddress {
     /// `127.0.0.1:6554`, `[::1]:6554`; `nil` for a Unix socket.
     public var hostAndPort: String? {
         guard let ip = ipAddress, let port else { return nil }
-        return ip.contains(":") ? "[\(ip)]:\(port)" : "\(ip):\(port)"
+        return HostAndPort.text(ip, port)
     }
 }

@@ -11,11 +11,11 @@ struct StoreState {
     private(set) var records: [AppName: AppRecord] = [:]
     private var targets: [TargetURL: RegisteredTarget] = [:]
     /// Bytes of all expositions in `records`.
-    private var totalSize = 0
+    private(set) var totalSize = 0
     /// Those of `records` that count towards `maxApps`.
     private(set) var appCount = 0
-    /// What a push that is put in batches still needs.
-    private var reserved = Growth()
+    /// The room that a push still needs whose apps are put in batches.
+    var reserved = Growth()
     /// Bytes of expositions that were replaced, removed, or moved into a chunk, since start.
     private(set) var freedBytes: UInt64 = 0
     /// Records with `isChanged`.
@@ -32,7 +32,7 @@ struct StoreState {
     /// `expire_after` of each registered target that has one, by its number.
     private(set) var expireAfterByTarget: [Int: Duration] = [:]
     var expiries = ExpiryQueue()
-    private var expired = ExpiredApps()
+    var expired = ExpiredApps()
 
     private struct RegisteredTarget {
         let number: Int
@@ -47,87 +47,7 @@ struct StoreState {
 
     func app(named name: AppName) -> StoredApp? { records[name]?.app }
 
-    // MARK: Limits and replacement
-
-    /// Why these apps cannot be put all together; names are unique. What does not grow is always possible.
-    func rejection(of apps: [StoredApp]) -> Rejection? {
-        // Far from the limits, as nearly always, it is enough to take all of them for new ones.
-        if appCount + reserved.apps + apps.count <= limits.maxApps,
-            totalSize + reserved.bytes + apps.reduce(0, { $0 + $1.cost }) <= limits.maxTotalSize.bytes
-        {
-            return nil
-        }
-        return rejection(of: growth(by: apps[...]))
-    }
-
-    /// What the store grows by with some apps.
-    struct Growth {
-        var apps = 0
-        var bytes = 0
-        /// Of the apps, those that have expired, which others would make room for.
-        var revived = 0
-
-        static func += (a: inout Growth, b: Growth) {
-            a.apps += b.apps
-            a.bytes += b.bytes
-            a.revived += b.revived
-        }
-    }
-
-    /// What the store would grow by with these apps, whose names are unique.
-    func growth(by apps: ArraySlice<StoredApp>) -> Growth {
-        var growth = Growth()
-        for app in apps {
-            let record = records[app.name]
-            growth.bytes += app.cost - (record?.app?.cost ?? 0)
-            if record?.app?.counts != true { growth.apps += 1 }
-            if record?.expiredNumber != nil { growth.revived += 1 }
-        }
-        return growth
-    }
-
-    /// Why the store cannot grow so; what does not grow is always possible.
-    func rejection(of growth: Growth) -> Rejection? {
-        if growth.apps > 0, appCount + reserved.apps + growth.apps - (expired.count - growth.revived) > limits.maxApps {
-            return .tooManyApps(limit: limits.maxApps)
-        }
-        if growth.bytes > 0, totalSize + reserved.bytes + growth.bytes > limits.maxTotalSize.bytes {
-            return .storeFull(limit: limits.maxTotalSize)
-        }
-        return nil
-    }
-
-    /// Keeps room for a push whose apps are put one batch after another.
-    mutating func reserve(_ growth: Growth) {
-        reserved = Growth(apps: max(0, growth.apps), bytes: max(0, growth.bytes))
-    }
-
-    /// Puts a batch of the apps for which there is room, and exchanges each for what was stored under its name, if anything was.
-    mutating func putReserved(_ apps: inout [StoredApp], _ batch: Range<Int>) {
-        let before = (count: appCount, size: totalSize)
-        for index in batch {
-            if let old = put(apps[index]) { apps[index] = old }
-        }
-        reserved.apps = max(0, reserved.apps - (appCount - before.count))
-        reserved.bytes = max(0, reserved.bytes - (totalSize - before.size))
-        makeRoom()
-    }
-
-    /// All apps of the push are put.
-    mutating func endReservation() { reserved = Growth() }
-
-    /// Exchanges each app for what was stored under its name, if anything was.
-    mutating func put(_ apps: inout [StoredApp]) {
-        for index in apps.indices {
-            if let old = put(apps[index]) { apps[index] = old }
-        }
-        makeRoom()
-    }
-
-    /// The longest-expired apps go as long as there are more than `max_apps`.
-    private mutating func makeRoom() {
-        while appCount > limits.maxApps, let record = expired.popFirst() { remove(record.name) }
-    }
+    // MARK: Replacement
 
     /// - Returns: what it replaced.
     @discardableResult
@@ -147,10 +67,22 @@ struct StoreState {
         if app.target != nil, let old, old.target == nil { pushedGeneration += 1 }
         if validation != .off, let old { keepCheck(of: old, for: app, record) }
         record.app = app
-        forget(old)
+        uncount(old)
         noteChange(of: record)
         noteExpiry(of: record, app)
         return old
+    }
+
+    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays.
+    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
+        guard let current = self.app(named: app.name), current.entry.group === app.entry.group,
+            current.entry.lastUpdate == app.entry.lastUpdate
+        else { return nil }
+        return put(
+            current.with {
+                $0.exposition = exposition
+                $0.group = group
+            })
     }
 
     private mutating func noteExpiry(of record: AppRecord, _ app: StoredApp) {
@@ -160,18 +92,18 @@ struct StoreState {
     }
 
     @discardableResult
-    private mutating func remove(_ name: AppName) -> StoredApp? {
+    mutating func remove(_ name: AppName) -> StoredApp? {
         guard let record = records.removeValue(forKey: name) else { return nil }
         let old = record.app
         record.app = nil
         if let old, old.target == nil { pushedGeneration += 1 }
         expired.remove(record)
-        forget(old)
+        uncount(old)
         noteChange(of: record)
         return old
     }
 
-    private mutating func forget(_ app: StoredApp?) {
+    private mutating func uncount(_ app: StoredApp?) {
         guard let app else { return }
         totalSize -= app.cost
         freedBytes += UInt64(app.cost)
@@ -268,7 +200,7 @@ struct StoreState {
 
     /// Removes an app; the target that is polled under its name is listed as one that never answered.
     /// - Returns: what was removed.
-    mutating func forget(_ name: AppName) -> StoredApp? {
+    mutating func remove(name: AppName) -> StoredApp? {
         guard let removed = remove(name) else { return nil }
         if let (url, target) = targets.first(where: { $0.value.name == name }) {
             targets[url]?.displaced = nil
@@ -293,7 +225,8 @@ struct StoreState {
         unchecked.append(record)
     }
 
-    /// Until new metrics are checked, the old verdict stands; but what has passed a door that refuses invalid metrics is not invalid.
+    /// New metrics keep the old result until they are checked. With `refuse`, an old `invalid` is not kept, because `Intake` has checked
+    /// the new metrics.
     private mutating func keepCheck(of old: StoredApp, for app: StoredApp, _ record: AppRecord) {
         if app.entry.check == nil, let check = old.entry.check, check.isValid || validation != .refuse { app.keep(check) }
         if !(old.entry.exposition === app.entry.exposition) { noteUnchecked(record) }
@@ -345,7 +278,8 @@ struct StoreState {
     /// - Returns: the version that is replaced, to be freed after the lock; `nil` when nothing changes.
     mutating func setCheck(_ check: AppCheck?, of record: AppRecord, for checked: StoredApp) -> StoredApp? {
         guard let app = record.app, !app.isExpired, validation != .off || check == nil else { return nil }
-        // Newer metrics have passed the door; a copy that was moved into a chunk has the same time.
+        // With `refuse`, `Intake` has checked newer metrics. A copy that was moved into a chunk has the same time, so it counts as the same
+        // version.
         let isSame = app.entry.lastUpdate == checked.entry.lastUpdate
         let isWithheld = validation == .refuse && check?.isValid == false && isSame && app.size > 0
         guard app.entry.check != check || isWithheld else { return nil }
@@ -360,7 +294,7 @@ struct StoreState {
         if new.counts { appCount += 1 }
         if isWithheld, new.target == nil { pushedGeneration += 1 }
         record.app = new
-        forget(app)
+        uncount(app)
         noteChange(of: record)
         return app
     }

@@ -74,7 +74,7 @@ struct AppsPage {
         if let reload = status.lastReload, let error = reload.error {
             html.raw("<div class=\"bad\"><p>The last reload failed ")
             writeTime(reload.time, suffix: " ago", &html)
-            html.raw("; what ran before still runs.</p><pre>")
+            html.raw("; the previous configuration stays in force.</p><pre>")
             html.text(error, keepsLines: true)
             html.raw("</pre></div>")
         }

@@ -127,7 +127,7 @@ struct SearchWords: Sendable {
         guard words.count <= Self.maxWords else { return nil }
     }
 
-    /// Whether there is no word.
+    /// Whether there are no words.
     var isEmpty: Bool { words.isEmpty }
 
     /// Whether each word occurs in one of the texts.

@@ -166,8 +166,7 @@ extension TargetURL {
     }
 
     private static func hostField(_ host: String, _ port: UInt16, default defaultPort: UInt16) -> String {
-        let name = host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host
-        return port == defaultPort ? name : "\(name):\(port)"
+        port == defaultPort ? HostAndPort.bracketed(host) : HostAndPort.text(host, port)
     }
 
     /// Whether nothing in it could end the request line or the `Host` field early.

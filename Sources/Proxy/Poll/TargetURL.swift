@@ -1,3 +1,5 @@
+import HTTP
+
 /// The URL of a target: `http://`, `https://` or `unix:/path/to.sock:/metrics`, without user and password.
 public struct TargetURL: Hashable, Sendable, CustomStringConvertible {
     /// The server to connect to.
@@ -28,7 +30,7 @@ public struct TargetURL: Hashable, Sendable, CustomStringConvertible {
     public var endpoint: String {
         switch origin {
         case .http(let host, let port), .https(let host, let port):
-            host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]:\(port)" : "\(host):\(port)"
+            HostAndPort.text(host, port)
         case .unix(let path): path
         }
     }
@@ -161,26 +163,24 @@ extension TargetURL {
 
     /// `HOST`, `HOST:PORT`, `[IPv6]` or `[IPv6]:PORT`: the host in lower case, an IPv6 address canonical and without brackets.
     static func hostAndPort(_ text: Substring) throws(Malformed) -> (host: String, port: UInt16?) {
+        guard let parts = HostAndPort(text) else {
+            throw Malformed(
+                reason: text.contains("]") ? "after the ] stands a port or a path" : "the closing ] of its IPv6 address is missing")
+        }
         let host: String
-        var portText: Substring?
-        if text.hasPrefix("[") {
-            guard let close = text.firstIndex(of: "]") else { throw Malformed(reason: "the closing ] of its IPv6 address is missing") }
-            let inner = String(text[text.index(after: text.startIndex)..<close])
-            guard !inner.contains("%") else { throw Malformed(reason: "zone ids are not supported") }
-            guard let address = NumericAddress(inner), address.isIPv6 else { throw Malformed(reason: "its host is not an IPv6 address") }
+        if parts.isBracketed {
+            guard !parts.host.contains("%") else { throw Malformed(reason: "zone ids are not supported") }
+            guard let address = NumericAddress(String(parts.host)), address.isIPv6 else {
+                throw Malformed(reason: "its host is not an IPv6 address")
+            }
             host = address.description
-            let after = text[text.index(after: close)...]
-            guard after.isEmpty || after.hasPrefix(":") else { throw Malformed(reason: "after the ] stands a port or a path") }
-            portText = after.isEmpty ? nil : after.dropFirst()
         } else {
-            let colon = text.firstIndex(of: ":")
-            host = try hostName(text[..<(colon ?? text.endIndex)])
-            portText = colon.map { text[text.index(after: $0)...] }
+            guard !parts.host.contains(":") else { throw Malformed(reason: "write an IPv6 address in brackets") }
+            host = try hostName(parts.host)
         }
         // RFC 3986 §3.2.3: an empty port is the scheme's own.
-        guard let portText, !portText.isEmpty else { return (host, nil) }
-        guard portText.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let port = UInt16(portText), port > 0
-        else {
+        guard let digits = parts.port, !digits.isEmpty else { return (host, nil) }
+        guard digits.utf8.allSatisfy(\.isDigit), let port = UInt16(digits), port > 0 else {
             throw Malformed(reason: "its port is not a number from 1 to 65535")
         }
         return (host, port)
@@ -221,17 +221,8 @@ extension TargetURL {
     }
 
     private static func percentDecoded(_ text: Substring) throws(Malformed) -> String {
-        var bytes: [UInt8] = []
-        var rest = text.utf8[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            guard let high = rest.popFirst(), let low = rest.popFirst(),
-                let value = UInt8(String(decoding: [high, low], as: UTF8.self), radix: 16), high != UInt8(ascii: "+")
-            else { throw Malformed(reason: "a % in its user or password is written as %25") }
-            bytes.append(value)
+        guard let bytes = PercentEncoding.decode(text.utf8) else {
+            throw Malformed(reason: "a % in its user or password is written as %25")
         }
         guard let decoded = String(validating: bytes, as: UTF8.self) else { throw Malformed(reason: "its user or password is not UTF-8") }
         guard !ValueText.hasControl(decoded) else { throw Malformed(reason: "its user or password holds a control character") }
@@ -316,28 +307,17 @@ extension TargetURL {
     }
 
     private static func parseAuthority(_ text: ArraySlice<UInt8>) throws(PollFailure) -> (host: String, port: UInt16?) {
-        let hostAndPort = text.lastIndex(of: UInt8(ascii: "@")).map { text[($0 + 1)...] } ?? text
-        let host: ArraySlice<UInt8>
-        let rest: ArraySlice<UInt8>
-        if hostAndPort.first == UInt8(ascii: "[") {
-            guard let bracket = hostAndPort.firstIndex(of: UInt8(ascii: "]")) else { throw .invalidRedirect("invalid host") }
-            host = hostAndPort[(hostAndPort.startIndex + 1)..<bracket]
-            rest = hostAndPort[(bracket + 1)...]
-            guard host.contains(UInt8(ascii: ":")), host.allSatisfy({ $0.isHexDigit || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ".") })
-            else { throw .invalidRedirect("invalid host") }
-        } else {
-            let colon = hostAndPort.firstIndex(of: UInt8(ascii: ":")) ?? hostAndPort.endIndex
-            host = hostAndPort[..<colon]
-            rest = hostAndPort[colon...]
-            guard !host.isEmpty, host.count <= 253, host.allSatisfy({ $0.isLetter || $0.isDigit || "-._~".utf8.contains($0) })
-            else { throw .invalidRedirect("invalid host") }
-        }
-        let name = String(decoding: host, as: UTF8.self).lowercased()
-        guard !rest.isEmpty else { return (name, nil) }
-        let digits = rest.dropFirst()
-        guard rest.first == UInt8(ascii: ":"), digits.allSatisfy(\.isDigit) else { throw .invalidRedirect("invalid port") }
-        guard !digits.isEmpty else { return (name, nil) }
-        guard let port = UInt16(String(decoding: digits, as: UTF8.self)), port != 0 else { throw .invalidRedirect("invalid port") }
+        let text = text.lastIndex(of: UInt8(ascii: "@")).map { text[($0 + 1)...] } ?? text
+        guard let parts = HostAndPort(String(decoding: text, as: UTF8.self)[...]) else { throw .invalidRedirect("invalid host") }
+        let host = parts.host.utf8
+        let isValid =
+            parts.isBracketed
+            ? host.contains(UInt8(ascii: ":")) && host.allSatisfy { $0.isHexDigit || $0 == UInt8(ascii: ":") || $0 == UInt8(ascii: ".") }
+            : (1...253).contains(host.count) && host.allSatisfy { $0.isLetter || $0.isDigit || "-._~".utf8.contains($0) }
+        guard isValid else { throw .invalidRedirect("invalid host") }
+        let name = parts.host.lowercased()
+        guard let digits = parts.port, !digits.isEmpty else { return (name, nil) }
+        guard digits.utf8.allSatisfy(\.isDigit), let port = UInt16(digits), port > 0 else { throw .invalidRedirect("invalid port") }
         return (name, port)
     }
 

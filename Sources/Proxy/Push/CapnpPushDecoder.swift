@@ -42,7 +42,7 @@ public struct CapnpPushDecoder: PushDecoder {
         messageSize = nil
         isAtStart = false
         let message = CapnpMessage(bytes: buffer.takeMessage(endingAt: size - buffer.beginning.readableBytes))
-        guard size <= UndecodedPush.minSize else { return .undecoded(UndecodedPush(content: .capnp(message))) }
+        guard size <= UndecodedPush.inlineLimit else { return .undecoded(UndecodedPush(content: .capnp(message))) }
         return .push(try message.decode())
     }
 
@@ -110,7 +110,7 @@ public struct CapnpPushDecoder: PushDecoder {
         let segments = bytes.getInteger(at: bytes.readerIndex, endianness: .little, as: UInt32.self).map { Int($0) + 1 }
         let nameless = segments.map {
             Rejection.malformedCapnp(
-                "its segment table tells of \($0) segments, more than \(Self.maxSegments); send standard, unpacked framing")
+                "its segment table announces \($0) segments, more than \(Self.maxSegments); send standard, unpacked framing")
         }
         guard isAtStart else { return onlyCertain ? nil : nameless }
         // JSON may begin with white space.

@@ -78,7 +78,7 @@ public struct JSONPushDecoder: PushDecoder {
         return true
     }
 
-    /// Why the input, which is no object, is refused; `nil` when more bytes are needed to tell.
+    /// Why the input, which is not an object, is refused; `nil` when more bytes are needed to tell.
     private func rejectionOfInput(isAll: Bool) -> Rejection? {
         if isAtStart { return UnexpectedBeginning.look(at: buffer.input.readableBytesView, isAll: isAll)?.rejection(expected: .json) }
         return buffer.input.readableBytesView.first.map {
@@ -88,11 +88,11 @@ public struct JSONPushDecoder: PushDecoder {
 
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09 }
 
-    /// The message of an input that is one object and nothing else, as a connection for each push gives it: to look for the object's
-    /// end first would cost as much as to parse it.
-    /// - Returns: `nil` for any other input, of which nothing is taken. The parser judges no input twice: it is asked again only when it agreed.
+    /// Decodes an input that is exactly one object, as a connection for each push sends it, without looking for the object's end first:
+    /// that would cost as much as parsing.
+    /// - Returns: `nil` for other input, of which nothing is taken. After one failure it is not tried again, so no input is parsed twice.
     private mutating func takeWholeInput() throws(Rejection) -> PushMessage? {
-        guard endsWithObject, buffer.input.readableBytes <= UndecodedPush.minSize else { return nil }
+        guard endsWithObject, buffer.input.readableBytes <= UndecodedPush.inlineLimit else { return nil }
         let length = buffer.input.withUnsafeReadableBytes { bytes in
             bytes.lastIndex { !JSONPushDecoder.isSpace($0) }.map { bytes[$0] == UInt8(ascii: "}") ? $0 + 1 : 0 } ?? 0
         }
@@ -149,7 +149,7 @@ struct JSONMessage: Sendable {
     }
 
     /// Whether it may be decoded on an event loop.
-    var isSmall: Bool { bytes.readableBytes <= UndecodedPush.minSize && names <= Self.maxSmallNames }
+    var isSmall: Bool { bytes.readableBytes <= UndecodedPush.inlineLimit && names <= Self.maxSmallNames }
 
     /// The most memory that `decode` takes beyond the message.
     func decodingCost(maxApps: Int) -> Int {
@@ -187,7 +187,7 @@ struct JSONMessage: Sendable {
     /// - Parameter maxApps: decoding ends with `.tooManyApps` as soon as there are more.
     func decode(maxApps: Int) throws(Rejection) -> Push {
         // The thread keeps its parser, so it must stay small.
-        guard bytes.readableBytes > UndecodedPush.minSize else {
+        guard bytes.readableBytes > UndecodedPush.inlineLimit else {
             guard let parser = csimdjson_thread_parser() else { throw Self.noMemory }
             return try decode(with: parser, maxApps: maxApps)
         }

@@ -39,7 +39,7 @@ public enum PushMessage: Sendable {
 /// A complete message that belongs on a pool, because decoding it takes more than about a millisecond.
 public struct UndecodedPush: Sendable {
     /// A message above this size, in bytes, is never decoded on an event loop.
-    public static let minSize = 64 << 10
+    public static let inlineLimit = 64 << 10
 
     enum Content {
         case json(JSONMessage)

@@ -1,102 +1,5 @@
+import HTTP
 public import NIOCore
-
-/// Where a push goes: `unix:/path`, `tcp://host:port` or `tls://host:port`, or over HTTP `http://host:port` or `https://host:port`.
-public enum PushAddress: Hashable, Sendable {
-    case unix(path: String)
-    /// `host` is a name or a numeric address, without brackets.
-    case tcp(host: String, port: UInt16)
-    /// As `tcp`, in TLS.
-    case tls(host: String, port: UInt16)
-    /// As `tcp`, to an HTTP receiver.
-    case http(host: String, port: UInt16)
-    /// As `http`, in TLS.
-    case https(host: String, port: UInt16)
-
-    /// Why a text is no address.
-    public struct Malformed: Error, Equatable, Sendable, CustomStringConvertible {
-        /// In lower case, without a final period.
-        public let description: String
-    }
-
-    /// Reads an address as it is written on the command line.
-    public init(_ text: String) throws(Malformed) {
-        if text.hasPrefix("unix:") {
-            let path = text.dropFirst("unix:".count)
-            guard !path.isEmpty else { throw Malformed(description: "'\(text)' has no path: write unix:/path") }
-            self = .unix(path: String(path))
-        } else if text.hasPrefix("tcp://") {
-            let (host, port) = try PushAddress.hostAndPort(text.dropFirst("tcp://".count), in: text)
-            self = .tcp(host: host, port: port)
-        } else if text.hasPrefix("tls://") {
-            let (host, port) = try PushAddress.hostAndPort(text.dropFirst("tls://".count), in: text)
-            self = .tls(host: host, port: port)
-        } else if text.hasPrefix("http://") {
-            let (host, port) = try PushAddress.hostAndPort(PushAddress.withoutSlash(text.dropFirst("http://".count)), in: text)
-            self = .http(host: host, port: port)
-        } else if text.hasPrefix("https://") {
-            let (host, port) = try PushAddress.hostAndPort(PushAddress.withoutSlash(text.dropFirst("https://".count)), in: text)
-            self = .https(host: host, port: port)
-        } else {
-            throw Malformed(
-                description:
-                    "'\(text)' is no address: write unix:/path, tcp://host:port, tls://host:port, http://host:port or https://host:port")
-        }
-    }
-
-    /// The path of a URL may be the root.
-    private static func withoutSlash(_ rest: Substring) -> Substring { rest.hasSuffix("/") ? rest.dropLast() : rest }
-
-    /// Whether it is the address of an HTTP receiver.
-    public var isHTTP: Bool {
-        switch self {
-        case .unix, .tcp, .tls: false
-        case .http, .https: true
-        }
-    }
-
-    /// Whether TLS is spoken there.
-    public var isTLS: Bool {
-        switch self {
-        case .unix, .tcp, .http: false
-        case .tls, .https: true
-        }
-    }
-
-    private static func hostAndPort(_ rest: Substring, in text: String) throws(Malformed) -> (host: String, port: UInt16) {
-        guard let colon = rest.lastIndex(of: ":"), rest.last != "]" else {
-            throw Malformed(description: "'\(text)' has no port: write host:port")
-        }
-        var host = rest[..<colon]
-        let digits = rest[rest.index(after: colon)...]
-        guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let port = UInt16(digits), port > 0 else {
-            throw Malformed(description: "'\(digits)' in '\(text)' is no port: a port is a number from 1 to 65535")
-        }
-        if host.hasPrefix("["), host.hasSuffix("]") {
-            host = host.dropFirst().dropLast()
-        } else if host.contains(":") {
-            throw Malformed(description: "the IPv6 address in '\(text)' needs brackets: write [\(host)]:\(port)")
-        }
-        guard !host.isEmpty, host.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F && !"[]/@".utf8.contains($0) }) else {
-            throw Malformed(description: "'\(text)' has no valid host: write host:port")
-        }
-        return (String(host), port)
-    }
-}
-
-extension PushAddress: CustomStringConvertible {
-    /// As it was written.
-    public var description: String {
-        switch self {
-        case .unix(let path): "unix:\(path)"
-        case .tcp(let host, let port): "tcp://\(PushAddress.bracketed(host)):\(port)"
-        case .tls(let host, let port): "tls://\(PushAddress.bracketed(host)):\(port)"
-        case .http(let host, let port): "http://\(PushAddress.bracketed(host)):\(port)"
-        case .https(let host, let port): "https://\(PushAddress.bracketed(host)):\(port)"
-        }
-    }
-
-    private static func bracketed(_ host: String) -> String { host.contains(":") ? "[\(host)]" : host }
-}
 
 /// One app's metrics as one push message, given out in pieces, so that a large one is never in memory twice.
 public struct PushEncoder: Sendable {
@@ -140,7 +43,7 @@ public struct PushEncoder: Sendable {
             json.string(app.description)
             json.raw(":\"")
             head = json.buffer
-            // The empty line is white space to a receiver, and lets a web server that was taken for one answer before the end.
+            // The empty line is white space to a receiver. A web server takes it for the end of a request and answers at once.
             tail = ByteBuffer(string: "\"}\r\n\r\n")
         case .capnp:
             guard metrics.readableBytes <= PushEncoder.maxCapnpText else { throw .tooLarge(limit: PushEncoder.maxCapnpText) }
@@ -161,13 +64,7 @@ public struct PushEncoder: Sendable {
         if let fault = metrics.withUnsafeReadableBytes(PushEncoder.fault) { throw fault }
         self.metrics = metrics
         isEscaped = false
-        let path = app.description.utf8.reduce(into: "/apps/") { path, byte in
-            if PushEncoder.isUnreserved(byte) {
-                path.unicodeScalars.append(UnicodeScalar(byte))
-            } else {
-                path += (byte < 0x10 ? "%0" : "%") + String(byte, radix: 16, uppercase: true)
-            }
-        }
+        let path = "/apps/" + PercentEncoding.encode(app.description, keepsSlash: true)
         let authorization = user.map {
             "Authorization: Basic \(Base64.encode(Array($0.name.utf8) + [UInt8(ascii: ":")] + $0.password))\r\n"
         }
@@ -182,16 +79,6 @@ public struct PushEncoder: Sendable {
                 \(authorization ?? "")\r
 
                 """)
-    }
-
-    /// RFC 3986 §2.3; a slash may stand in a path.
-    private static func isUnreserved(_ byte: UInt8) -> Bool {
-        switch byte {
-        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
-            UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "/"):
-            true
-        default: false
-        }
     }
 
     /// The next bytes to send; `nil` when the message is complete.

@@ -1,4 +1,5 @@
 import HTTP
+import NIOCore
 import Pushgateway
 
 /// What a request to the HTTP receiver asks for, as far as its head says it.
@@ -22,7 +23,7 @@ public struct PushRequest: Sendable {
         case landing, healthy, ready
     }
 
-    /// Why a request asks for nothing that there is.
+    /// Why a request has no action.
     enum Fault: Error, Equatable, Sendable {
         case notFound
         case methodNotAllowed(allowed: [Request.Method])
@@ -53,7 +54,7 @@ public struct PushRequest: Sendable {
 
     /// The largest body, in bytes, that is decoded on an event loop: a millisecond or two.
     public var mostOnEventLoop: Int {
-        if case .pushGroup = action { UndecodedPush.minSize / 4 } else { UndecodedPush.minSize }
+        if case .pushGroup = action { UndecodedPush.inlineLimit / 4 } else { UndecodedPush.inlineLimit }
     }
 
     /// The most memory, in bytes, that decoding takes beside the body.
@@ -196,5 +197,77 @@ struct MediaType {
 
     private static func trimmed(_ text: some StringProtocol) -> String {
         String(text.drop { $0 == " " || $0 == "\t" }.reversed().drop { $0 == " " || $0 == "\t" }.reversed())
+    }
+}
+
+/// The JSON of a whole request: objects one after another, applied together.
+struct JSONBody {
+    private let bytes: ByteBuffer
+
+    init(_ bytes: ByteBuffer) { self.bytes = bytes }
+
+    /// - Parameter waits: whether it may take long.
+    /// - Returns: the apps of all objects; of a repeated name the last one; `nil` when decoding would take too long.
+    func decode(maxApps: Int, waits: Bool) throws(Rejection) -> Push? {
+        guard let first = bytes.readableBytesView.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) else {
+            throw .malformedJSON("the body is empty: send an object of app names and metrics")
+        }
+        guard first == UInt8(ascii: "{") else {
+            throw .malformedJSON(
+                "found \(UnexpectedBeginning.shown(first)) where an object should begin: metrics as text are sent with PUT /apps/NAME")
+        }
+        var decoder = JSONPushDecoder(maxMessageSize: ByteCount(Int(Int32.max)))
+        decoder.feed(bytes)
+        var joined = JoinedPushes()
+        while let message = try decoder.next() {
+            let push: Push
+            switch message {
+            case .push(let small): push = small
+            case .undecoded(let message):
+                guard waits else { return nil }
+                push = try message.decode(maxApps: maxApps)
+            }
+            try joined.add(push, maxApps: maxApps)
+            guard waits || joined.count <= Self.mostOnEventLoop else { return nil }
+        }
+        do throws(Rejection) {
+            try decoder.finish()
+        } catch {
+            throw error == .truncated ? .malformedJSON("the body ends within an object") : error
+        }
+        return joined.push
+    }
+
+    /// The most objects and apps that are decoded on an event loop.
+    private static let mostOnEventLoop = 1000
+}
+
+/// The apps of several objects. Of a repeated name the last one counts.
+private struct JoinedPushes {
+    private(set) var push = Push(apps: [])
+    /// The index of each app in `push`; set from the second object on.
+    private var places: [AppName: Int] = [:]
+    /// The number of objects and apps that were added.
+    private(set) var count = 0
+
+    mutating func add(_ more: Push, maxApps: Int) throws(Rejection) {
+        count += 1 + more.apps.count
+        guard !more.apps.isEmpty else { return }
+        guard !push.apps.isEmpty else {
+            push = more
+            return
+        }
+        if places.isEmpty {
+            for (place, app) in push.apps.enumerated() { places[app.name] = place }
+        }
+        for app in more.apps {
+            if let place = places[app.name] {
+                push.apps[place] = app
+            } else {
+                guard push.apps.count < maxApps else { throw .tooManyApps(limit: maxApps) }
+                places[app.name] = push.apps.count
+                push.apps.append(app)
+            }
+        }
     }
 }

@@ -7,15 +7,11 @@ public struct ReloadPlan: Equatable, Sendable {
     public var opens: [ListenerIdentity] = []
     /// The listeners to close; all other running ones stay.
     public var closes: [ListenerIdentity] = []
-    /// Whether the table `[exporter]` has changed, so that scrape listeners that stay get new settings.
-    public var updatesExporter = false
-    /// Whether the table `[receiver]` has changed, so that receivers that stay get new settings.
-    public var updatesReceiver = false
-    /// Whether the table `[metrics]` or a limit of `[poll_external]` has changed.
-    public var updatesMetrics = false
+    /// Whether a setting of running listeners, of `[metrics]` or of all targets has changed.
+    public var changesSettings = false
     /// Whether open connections of the scrape listeners end after their current exchange.
     public var changesScrapeAccess = false
-    /// Whether open connections of the TCP receiver end after their current message.
+    /// Whether open connections of the TCP and HTTP receivers end after their current message or exchange.
     public var changesReceiverAccess = false
     /// New targets, and targets with changed settings, in the order of the configuration.
     public var starts: [Target] = []
@@ -30,8 +26,7 @@ public struct ReloadPlan: Equatable, Sendable {
 
     /// Whether nothing has to be done.
     public var isEmpty: Bool {
-        opens.isEmpty && closes.isEmpty && !updatesExporter && !updatesReceiver && !updatesMetrics
-            && starts.isEmpty && stops.isEmpty && renames.isEmpty
+        opens.isEmpty && closes.isEmpty && !changesSettings && starts.isEmpty && stops.isEmpty && renames.isEmpty
     }
 
     /// The plan from `old`, which runs, to `new`; without `old`, from nothing.
@@ -62,25 +57,22 @@ public struct ReloadPlan: Equatable, Sendable {
 
     private mutating func planTables(_ old: Config?, _ new: Config) {
         guard let old else {
-            updatesExporter = true
-            updatesReceiver = true
-            updatesMetrics = true
+            changesSettings = true
             return
         }
         // Other code compares what is not a setting of a running listener.
         var (exporterBefore, exporterAfter) = (old.exporter, new.exporter)
         exporterBefore.workerThreads = exporterAfter.workerThreads
         exporterBefore.scrapeAddresses = exporterAfter.scrapeAddresses
-        updatesExporter = exporterBefore != exporterAfter
         var (receiverBefore, receiverAfter) = (old.receiver, new.receiver)
         receiverBefore.unixSocket = receiverAfter.unixSocket
         receiverBefore.tcpSocket = receiverAfter.tcpSocket
         receiverBefore.httpSocket = receiverAfter.httpSocket
-        updatesReceiver = receiverBefore != receiverAfter
         var (pollBefore, pollAfter) = (old.poll, new.poll)
         pollBefore.targets = []
         pollAfter.targets = []
-        updatesMetrics = old.metrics != new.metrics || pollBefore != pollAfter
+        changesSettings =
+            exporterBefore != exporterAfter || receiverBefore != receiverAfter || pollBefore != pollAfter || old.metrics != new.metrics
         changesScrapeAccess = AccessRules.scrape(old) != AccessRules.scrape(new)
         changesReceiverAccess = AccessRules.receiver(old) != AccessRules.receiver(new)
     }

@@ -1,7 +1,7 @@
 import HTTP
 import NIOCore
 
-/// What the core needs from the shell.
+/// What the routes need from the daemon.
 public protocol Lifecycle: Sendable {
     /// Whether the listeners are up, the first poll of each target has ended, and no stop has begun.
     var isReady: Bool { get }
@@ -45,7 +45,7 @@ public struct RequestedChange: Equatable, Sendable {
 public enum ReloadResult: Equatable, Sendable {
     /// The new configuration runs, or nothing has changed.
     case success(ReloadPlan)
-    /// The old configuration still runs. The reason has one line or more.
+    /// The old configuration stays in force. The reason has one line or more.
     case failure(reason: String)
 }
 
@@ -86,4 +86,74 @@ extension Response {
     /// The answer to a change that only `enable_lifecycle` allows.
     static let lifecycleDisabled = Response.text(
         403, "forbidden: enable_lifecycle in [exporter] is not set", headers: [Response.neverStored])
+}
+
+/// What `/apps` shows about the program itself: its listeners, its last reload, its start time.
+public struct DaemonStatus: Equatable, Sendable {
+    /// The present state of one listener.
+    public struct Listener: Equatable, Sendable {
+        /// What it is for.
+        public enum Kind: String, Equatable, Sendable {
+            case scrape, tcp, unix, http
+        }
+
+        /// Address or socket path.
+        public var name: String
+        /// What it is for.
+        public var kind: Kind
+        /// The format of a receiver; `nil` for a scrape listener and the HTTP receiver, whose requests name their format.
+        public var format: PushFormat?
+        /// `off`, `required` or `optional`.
+        public var tls: String
+        /// Open connections.
+        public var openConnections: Int
+        /// When its certificate expires; `nil` without TLS.
+        public var certificateEnd: Timestamp?
+
+        /// Makes a listener from its parts.
+        public init(
+            name: String, kind: Kind, format: PushFormat? = nil, tls: String = "off", openConnections: Int = 0,
+            certificateEnd: Timestamp? = nil
+        ) {
+            self.name = name
+            self.kind = kind
+            self.format = format
+            self.tls = tls
+            self.openConnections = openConnections
+            self.certificateEnd = certificateEnd
+        }
+    }
+
+    /// The result of a reload.
+    public struct Reload: Equatable, Sendable {
+        /// When it ended.
+        public var time: Timestamp
+        /// The reason why it was refused; `nil` after a success. After a refusal the old configuration still runs.
+        public var error: String?
+
+        /// Makes a reload from its parts.
+        public init(time: Timestamp, error: String? = nil) {
+            self.time = time
+            self.error = error
+        }
+    }
+
+    /// The version of exporter-proxy.
+    public var version: String
+    /// When the program started.
+    public var startTime: Timestamp
+    /// The listeners, in the order of the configuration.
+    public var listeners: [Listener]
+    /// The last reload; `nil` before the first one.
+    public var lastReload: Reload?
+
+    /// Makes a status from its parts.
+    public init(
+        version: String = ProgramVersion.current, startTime: Timestamp, listeners: [Listener] = [], lastReload: Reload? = nil
+    ) {
+        self.version = version
+        self.startTime = startTime
+        self.listeners = listeners
+        self.lastReload = lastReload
+    }
 }

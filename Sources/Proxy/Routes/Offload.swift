@@ -2,7 +2,7 @@ import HTTP
 public import NIOCore
 import Synchronization
 
-/// Runs work that would block an event loop on threads of the shell.
+/// Runs work that would block an event loop on threads of `Services`.
 public protocol Offload: Sendable {
     /// Runs `work` on another thread; the future belongs to `eventLoop` and never fails.
     func run<Result: Sendable>(on eventLoop: any EventLoop, _ work: @escaping @Sendable () -> Result) -> EventLoopFuture<Result>

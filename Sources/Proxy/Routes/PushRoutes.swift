@@ -6,7 +6,7 @@ import Pushgateway
 public struct PushRoutes: Sendable {
     /// What to do with a request after its head.
     public enum Beginning {
-        /// Its body is read, in this form and up to this size.
+        /// Read the body. The request says what it contains.
         case body(PushRequest, Sender)
         /// Answer without reading the body.
         case answer(Response)
@@ -162,7 +162,7 @@ public struct PushRoutes: Sendable {
             return Self.noContent
         case .pushGroup(let key, let app, let replacing, let isProtobuf):
             let limit = waits ? groupLimit : min(groupLimit, PushGroups.smallSize)
-            let families: [Pushgateway.MetricFamily]
+            let families: [MetricFamily]
             do throws(FamilyFault) {
                 families = try Self.families(bytes, isProtobuf: isProtobuf, FamilyCost(limit: limit, key: key))
             } catch {
@@ -188,7 +188,7 @@ public struct PushRoutes: Sendable {
 
     private static func families(
         _ bytes: ByteBuffer, isProtobuf: Bool, _ cost: FamilyCost
-    ) throws(FamilyFault) -> [Pushgateway.MetricFamily] {
+    ) throws(FamilyFault) -> [MetricFamily] {
         let result = bytes.withUnsafeReadableBytes { bytes in
             Result { () throws(FamilyFault) in
                 if isProtobuf { return try ProtobufFamilies.read(bytes, cost) }
@@ -248,78 +248,6 @@ extension Rejection {
         case .tooLarge(let limit): self = .messageTooLarge(limit: limit)
         case .tooMuchInFlight(let limit): self = .tooMuchInFlight(limit: limit)
         case .gzip(let error): self = .malformedGzip(error)
-        }
-    }
-}
-
-/// The JSON of a whole request: objects one after another, applied together.
-struct JSONBody {
-    private let bytes: ByteBuffer
-
-    init(_ bytes: ByteBuffer) { self.bytes = bytes }
-
-    /// - Parameter waits: whether it may take long.
-    /// - Returns: the apps of all objects; of a repeated name the last one; `nil` when decoding would take too long.
-    func decode(maxApps: Int, waits: Bool) throws(Rejection) -> Push? {
-        guard let first = bytes.readableBytesView.first(where: { ![0x20, 0x09, 0x0A, 0x0D].contains($0) }) else {
-            throw .malformedJSON("the body is empty: send an object of app names and metrics")
-        }
-        guard first == UInt8(ascii: "{") else {
-            throw .malformedJSON(
-                "found \(UnexpectedBeginning.shown(first)) where an object should begin: metrics as text are sent with PUT /apps/NAME")
-        }
-        var decoder = JSONPushDecoder(maxMessageSize: ByteCount(Int(Int32.max)))
-        decoder.feed(bytes)
-        var joined = JoinedPushes()
-        while let message = try decoder.next() {
-            let push: Push
-            switch message {
-            case .push(let small): push = small
-            case .undecoded(let message):
-                guard waits else { return nil }
-                push = try message.decode(maxApps: maxApps)
-            }
-            try joined.add(push, maxApps: maxApps)
-            guard waits || joined.count <= Self.mostOnEventLoop else { return nil }
-        }
-        do throws(Rejection) {
-            try decoder.finish()
-        } catch {
-            throw error == .truncated ? .malformedJSON("the body ends within an object") : error
-        }
-        return joined.push
-    }
-
-    /// Objects and apps: more take too long for an event loop.
-    private static let mostOnEventLoop = 1000
-}
-
-/// The apps of several objects; of a repeated name the last one counts.
-private struct JoinedPushes {
-    private(set) var push = Push(apps: [])
-    /// Where the apps stand, from the second object on.
-    private var places: [AppName: Int] = [:]
-    /// How many objects and apps were added.
-    private(set) var count = 0
-
-    mutating func add(_ more: Push, maxApps: Int) throws(Rejection) {
-        count += 1 + more.apps.count
-        guard !more.apps.isEmpty else { return }
-        guard !push.apps.isEmpty else {
-            push = more
-            return
-        }
-        if places.isEmpty {
-            for (place, app) in push.apps.enumerated() { places[app.name] = place }
-        }
-        for app in more.apps {
-            if let place = places[app.name] {
-                push.apps[place] = app
-            } else {
-                guard push.apps.count < maxApps else { throw .tooManyApps(limit: maxApps) }
-                places[app.name] = push.apps.count
-                push.apps.append(app)
-            }
         }
     }
 }

@@ -24,7 +24,36 @@ extension Route {
 
 private let readingMethods: [Request.Method] = [.get, .head]
 
-/// Picks the route by its path: 404 without one, 405 for a method that it does not take. Paths match exactly, `/metrics/` is another.
+/// The paths of the scrape side: the values of the label `path`, by which requests are counted.
+public enum RoutePath: String, CaseIterable, Sendable {
+    case metrics = "/metrics"
+    case selfMetrics = "/metrics/self"
+    case apps = "/apps"
+    /// One app, whatever its name is.
+    case app = "/apps/NAME"
+    case collisions = "/collisions"
+    case discovery = "/sd"
+    case healthy = "/-/healthy"
+    case ready = "/-/ready"
+    case reload = "/-/reload"
+    case landing = "/"
+    /// An unknown path, or a request that could not be read.
+    case other
+
+    /// The beginning of the path of every app.
+    static let appPrefix = "/apps/"
+
+    /// The route that serves this path.
+    init(serving path: String?) {
+        guard let path else {
+            self = .other
+            return
+        }
+        self = RoutePath(rawValue: path) ?? (path.hasPrefix(Self.appPrefix) ? .app : .other)
+    }
+}
+
+/// Picks the route by its path: 404 without one, 405 for a method that it does not take. Paths match exactly: `/metrics/` is another path.
 public struct Router: Responder {
     let routes: [any Route]
     private let notFound: Response

@@ -16,7 +16,7 @@ struct ServiceDiscoveryRoute: Route {
         // Prometheus keeps the targets it had when discovery fails; a guessed address would replace them.
         guard let host = request.host else {
             return .now(
-                .text(400, "bad request: the targets are named after the Host header, and there is none", headers: [Response.neverStored]))
+                .text(400, "bad request: /sd needs a Host header: the address of the targets", headers: [Response.neverStored]))
         }
         // It stands in the answer once for each app.
         guard host.utf8.count <= Self.maxHostLength else {

@@ -151,7 +151,7 @@ final class AppMetrics: Sendable {
         let own = snapshot.body
         body = SharedPieces(
             pieces: own.pieces + expositions.map(\.buffer),
-            // The next snapshot keeps none of them, so they always count while an answer keeps them.
+            // The next snapshot may share these bytes. They count nevertheless while an answer keeps them.
             leases: own.leases + expositions.map { _ in PieceLease(isStored: false) },
             size: own.size + expositions.reduce(0) { $0 + $1.size })
     }
@@ -160,13 +160,13 @@ final class AppMetrics: Sendable {
     private static let verdictsHeader = header(.appValid)
     private static let samplesHeader = header(.appSamples)
 
-    private static func header(_ family: MetricFamily) -> Exposition {
+    private static func header(_ family: OwnFamily) -> Exposition {
         var writer = ExpositionWriter(capacity: 256)
         writer.begin(family)
         return Exposition(endingInNewline: writer.buffer)
     }
 
-    /// Those of this snapshot. The first caller makes them, others wait.
+    /// Returns the app metrics of this snapshot. The first caller makes them; other callers wait.
     static func of(_ snapshot: Snapshot, _ groups: LineGroups) -> AppMetrics {
         snapshot.derived.value { AppMetrics(of: snapshot, groups: groups.update(snapshot.chunks.map(\.lines))) }
     }
@@ -205,8 +205,8 @@ final class AppMetrics: Sendable {
     /// The bytes of `expositions` that are not compressed yet.
     var uncompressedBytes: Int { expositions.reduce(0) { $0 + ($1.needsCompression ? $1.size : 0) } }
 
-    private func append(to snapshot: Snapshot.Compressed) -> Snapshot.Compressed {
-        var made = snapshot
+    private func append(to compressed: Snapshot.Compressed) -> Snapshot.Compressed {
+        var made = compressed
         var deflater: Deflater?
         for exposition in expositions where exposition.size > 0 {
             if deflater == nil, exposition.needsCompression { deflater = Deflater() }
@@ -224,15 +224,6 @@ extension Exposition {
             self.init(endingInNewline: parts.first ?? ByteBuffer())
             return
         }
-        let buffer = ByteBuffer.exactly(parts.reduce(0) { $0 + $1.readableBytes }) { destination in
-            var offset = 0
-            for part in parts {
-                part.withUnsafeReadableBytes { bytes in
-                    UnsafeMutableRawBufferPointer(rebasing: destination[offset...]).copyMemory(from: bytes)
-                }
-                offset += part.readableBytes
-            }
-        }
-        self.init(endingInNewline: buffer)
+        self.init(endingInNewline: .joining(parts, size: parts.reduce(0) { $0 + $1.readableBytes }))
     }
 }

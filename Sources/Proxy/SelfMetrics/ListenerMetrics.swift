@@ -12,7 +12,7 @@ public final class ListenerMetrics: Sendable {
         case httpReceiver
     }
 
-    /// What a message was: the label of `exporter_proxy_received_messages_total{format}`.
+    /// The format of a message: the label `format` of `exporter_proxy_received_messages_total`.
     public enum Format: String, CaseIterable, Sendable {
         case json
         case capnp
@@ -174,13 +174,13 @@ struct LabelledCounter: Sendable {
 
 /// The counters of one family, and their lines as text. The text is written again only after a counter has grown.
 struct CounterLines {
-    private let family: MetricFamily
+    private let family: OwnFamily
     private let counters: [LabelledCounter]
     /// The sum of the values in `text`. Counters only grow, so the values are the same while the sum is.
     private var sum = -1
     private var text = ByteBuffer()
 
-    init(_ family: MetricFamily, _ counters: [LabelledCounter]) {
+    init(_ family: OwnFamily, _ counters: [LabelledCounter]) {
         self.family = family
         self.counters = counters
     }
@@ -224,71 +224,4 @@ public final class Gauge: Sendable {
 
     /// Adds `change`, which may be negative.
     public func add(_ change: Int) { level.add(change, ordering: .relaxed) }
-}
-
-/// The counters of one target's polls.
-public final class TargetMetrics: Sendable {
-    struct Sample {
-        var name: AppName
-        /// Stored as text: `target` alone, and with each result.
-        var labels: (target: String, success: String, failure: String)
-        var isUp = false
-        /// In nanoseconds; `nil` before the first poll has ended.
-        var duration: Int64?
-        /// When the client certificate for it expires, in seconds since 1970-01-01 UTC; `nil` without one.
-        var certificateNotAfter: Int64?
-        var successes = 0
-        var failures = 0
-
-        init(name: AppName) {
-            self.name = name
-            labels = Sample.labels(name)
-        }
-
-        static func labels(_ name: AppName) -> (target: String, success: String, failure: String) {
-            let name = name.description
-            return (
-                ExpositionWriter.labels(("target", name)), ExpositionWriter.labels(("target", name), ("result", "success")),
-                ExpositionWriter.labels(("target", name), ("result", "failure"))
-            )
-        }
-    }
-
-    private let state: Mutex<Sample>
-
-    init(name: AppName) { state = Mutex(Sample(name: name)) }
-
-    /// A poll has ended.
-    /// - Parameter outcome: the recorded outcome.
-    public func ended(_ outcome: PollOutcome, after duration: Duration) {
-        let nanoseconds = duration.wholeNanoseconds
-        state.withLock { state in
-            state.duration = nanoseconds
-            switch outcome {
-            case .success:
-                state.isUp = true
-                state.successes += 1
-            case .failure:
-                state.isUp = false
-                state.failures += 1
-            }
-        }
-    }
-
-    /// Sets when the client certificate for the target expires.
-    /// - Parameter notAfter: seconds since 1970-01-01 UTC; `nil` without a client certificate.
-    public func setCertificate(notAfter: Int64?) {
-        state.withLock { $0.certificateNotAfter = notAfter }
-    }
-
-    /// Gives the app another name; the counts continue.
-    func rename(to name: AppName) {
-        state.withLock { state in
-            guard state.name != name else { return }
-            state.name = name
-            state.labels = Sample.labels(name)
-        }
-    }
-
-    func sample() -> Sample { state.withLock { $0 } }
 }

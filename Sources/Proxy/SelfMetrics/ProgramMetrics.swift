@@ -1,35 +1,6 @@
 public import HTTP
 import Synchronization
 
-/// The paths of the scrape side: the values of the label `path`, by which requests are counted.
-public enum RoutePath: String, CaseIterable, Sendable {
-    case metrics = "/metrics"
-    case selfMetrics = "/metrics/self"
-    case apps = "/apps"
-    /// One app, whatever its name is.
-    case app = "/apps/NAME"
-    case collisions = "/collisions"
-    case discovery = "/sd"
-    case healthy = "/-/healthy"
-    case ready = "/-/ready"
-    case reload = "/-/reload"
-    case landing = "/"
-    /// An unknown path, or a request that could not be read.
-    case other
-
-    /// The beginning of the path of every app.
-    static let appPrefix = "/apps/"
-
-    /// The route that serves this path.
-    init(serving path: String?) {
-        guard let path else {
-            self = .other
-            return
-        }
-        self = RoutePath(rawValue: path) ?? (path.hasPrefix(Self.appPrefix) ? .app : .other)
-    }
-}
-
 /// Counts HTTP requests that were answered, by route and status code. Used from any thread.
 public final class RequestMetrics: Sendable {
     private struct Row {
@@ -204,75 +175,5 @@ public struct ProcessFigures: Equatable, Sendable {
         self.residentBytes = residentBytes
         self.startTime = startTime
         self.threads = threads
-    }
-}
-
-/// What `/apps` shows about the program itself: its listeners, its last reload, its start time.
-public struct DaemonStatus: Equatable, Sendable {
-    /// The present state of one listener.
-    public struct Listener: Equatable, Sendable {
-        /// What it is for.
-        public enum Kind: String, Equatable, Sendable {
-            case scrape, tcp, unix, http
-        }
-
-        /// Address or socket path.
-        public var name: String
-        /// What it is for.
-        public var kind: Kind
-        /// The format of a receiver; `nil` for a scrape listener and the HTTP receiver, whose requests name their format.
-        public var format: PushFormat?
-        /// `off`, `required` or `optional`.
-        public var tls: String
-        /// Open connections.
-        public var openConnections: Int
-        /// When its certificate expires; `nil` without TLS.
-        public var certificateEnd: Timestamp?
-
-        /// Makes a listener from its parts.
-        public init(
-            name: String, kind: Kind, format: PushFormat? = nil, tls: String = "off", openConnections: Int = 0,
-            certificateEnd: Timestamp? = nil
-        ) {
-            self.name = name
-            self.kind = kind
-            self.format = format
-            self.tls = tls
-            self.openConnections = openConnections
-            self.certificateEnd = certificateEnd
-        }
-    }
-
-    /// The result of a reload.
-    public struct Reload: Equatable, Sendable {
-        /// When it ended.
-        public var time: Timestamp
-        /// The reason why it was refused; `nil` after a success. After a refusal the old configuration still runs.
-        public var error: String?
-
-        /// Makes a reload from its parts.
-        public init(time: Timestamp, error: String? = nil) {
-            self.time = time
-            self.error = error
-        }
-    }
-
-    /// The version of exporter-proxy.
-    public var version: String
-    /// When the program started.
-    public var startTime: Timestamp
-    /// The listeners, in the order of the configuration.
-    public var listeners: [Listener]
-    /// The last reload; `nil` before the first one.
-    public var lastReload: Reload?
-
-    /// Makes a status from its parts.
-    public init(
-        version: String = ProgramVersion.current, startTime: Timestamp, listeners: [Listener] = [], lastReload: Reload? = nil
-    ) {
-        self.version = version
-        self.startTime = startTime
-        self.listeners = listeners
-        self.lastReload = lastReload
     }
 }

@@ -44,7 +44,7 @@ public final class SelfMetrics: Sendable {
     private struct Written {
         /// The last text, and when it was written.
         var last: (exposition: Exposition, instant: Instant)?
-        /// Kept, because allocating its memory for each scrape would cost more than compressing these few bytes.
+        /// Kept between scrapes, because allocating it costs more than compressing these few bytes.
         var deflater: Deflater?
         var lines: ListenerLines?
     }
@@ -255,7 +255,7 @@ extension ExpositionWriter {
     }
 
     /// Writes a family, or nothing when it has no samples.
-    mutating func write(_ family: MetricFamily, _ samples: [(labels: String, value: Int)]) {
+    mutating func write(_ family: OwnFamily, _ samples: [(labels: String, value: Int)]) {
         guard !samples.isEmpty else { return }
         begin(family)
         for sample in samples { self.sample(family, labels: sample.labels, sample.value) }

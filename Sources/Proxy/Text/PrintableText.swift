@@ -9,6 +9,14 @@ public struct PrintableText: Sendable {
     public let columns: Int
 
     /// Makes any text printable.
+    /// - Parameter limit: the most characters of `raw` that are shown; `…` follows if it has more.
+    public init(_ raw: String, limit: Int) {
+        let beginning = raw.unicodeScalars.prefix(limit)
+        let isWhole = beginning.endIndex == raw.unicodeScalars.endIndex
+        self.init(isWhole ? raw : String(beginning) + "…")
+    }
+
+    /// Makes any text printable.
     public init(_ raw: String) {
         if raw.utf8.allSatisfy({ (0x20..<0x7F).contains($0) }) {
             text = raw

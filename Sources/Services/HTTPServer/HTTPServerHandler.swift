@@ -169,7 +169,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
             connection.holdBody()
             decision.assumeIsolated().whenComplete { [self] result in
                 guard timer != nil else { return }
-                connection.releaseBody()
+                connection.releaseBody(at: context.eventLoop.now)
                 respond((try? result.get()) ?? nil, context)
                 act(context)
             }

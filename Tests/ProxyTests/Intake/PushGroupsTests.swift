@@ -137,7 +137,7 @@ struct PushGroupsTests {
     func large() throws {
         store.setLimits(StoreLimits())
         guard case .applied = try push("a 1", waits: false) else { return #expect(Bool(false)) }
-        _ = try push("b{l=\"\(String(repeating: "x", count: UndecodedPush.minSize))\"} 1")
+        _ = try push("b{l=\"\(String(repeating: "x", count: UndecodedPush.inlineLimit))\"} 1")
         guard case .takesLonger = try push("a 2", waits: false) else { return #expect(Bool(false)) }
         #expect(try samples().first == #"a{instance="",job="j"} 1"#)
     }

@@ -226,7 +226,7 @@ struct AppsPageTests {
         side.lifecycle.status.lastReload = .init(time: ago(0), error: "config.toml:3:1: error: unknown key")
         let failed = try page()
         #expect(failed.contains("<b>reload failed <time"))
-        #expect(failed.contains("; what ran before still runs.</p><pre>config.toml:3:1: error: unknown key</pre></div></div>"))
+        #expect(failed.contains("; the previous configuration stays in force.</p><pre>config.toml:3:1: error: unknown key</pre>"))
     }
 
     @Test("it says when the program is not ready")

@@ -26,8 +26,8 @@ struct PollFailureTests {
     @Test("a peer's words cannot forge a line, nor fill the log")
     func printable() {
         #expect(
-            PollFailure.tlsFailed("a\r\nb\u{1B}[31m\u{85}\u{2028}").description == "a\\u{d}\\u{a}b\\u{1b}[31m\\u{85}\\u{2028}")
-        #expect(PollFailure.tlsFailed(String(repeating: "é", count: 10_000)).description.utf8.count <= PollFailure.maxLength + 8)
+            PollFailure.tlsFailed("a\r\nb\u{1B}[31m\u{85}\u{2028}").description == "a\\u{D}\\u{A}b\\u{1B}[31m\\u{85}\\u{2028}")
+        #expect(PollFailure.tlsFailed(String(repeating: "é", count: 10_000)).description.count == PollFailure.maxLength + 1)
     }
 
     @Test("a failure becomes an outcome with its words")

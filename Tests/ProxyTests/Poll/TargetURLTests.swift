@@ -33,4 +33,10 @@ struct TargetURLTests {
     func hostNamedUnix(text: String) throws {
         #expect(try TargetURL.parse(text).url.origin == .http(host: "unix", port: 80))
     }
+
+    @Test("an IPv6 address without brackets is refused", arguments: ["http://::1/metrics", "https://fe80::1:9100/metrics"])
+    func unbracketed(text: String) {
+        let error = #expect(throws: TargetURL.Malformed.self) { try TargetURL.parse(text) }
+        #expect(error?.reason == "write an IPv6 address in brackets")
+    }
 }

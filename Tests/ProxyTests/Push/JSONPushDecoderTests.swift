@@ -214,8 +214,8 @@ struct JSONPushDecoderTests {
         func text(_ size: Int) -> String { #"{"a":"\#(String(repeating: "x", count: size - 8))"}"# }
         #expect(try !isUndecoded(apps(1000)))
         #expect(try isUndecoded(apps(1001)))
-        #expect(try !isUndecoded(text(UndecodedPush.minSize)))
-        #expect(try isUndecoded(text(UndecodedPush.minSize + 1)))
+        #expect(try !isUndecoded(text(UndecodedPush.inlineLimit)))
+        #expect(try isUndecoded(text(UndecodedPush.inlineLimit + 1)))
     }
 
     @Test("decoding ends with the first app beyond the limit; a repeated name is none")

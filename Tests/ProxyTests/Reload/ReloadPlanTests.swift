@@ -24,9 +24,11 @@ private struct WhatRuns: Equatable {
     mutating func apply(_ plan: ReloadPlan, _ new: LoadedConfig) {
         for listener in plan.closes { listeners[listener] = listeners[listener] == 1 ? nil : (listeners[listener] ?? 0) - 1 }
         for listener in plan.opens { listeners[listener, default: 0] += 1 }
-        if plan.updatesExporter { setExporter(new) }
-        if plan.updatesReceiver { setReceiver(new) }
-        if plan.updatesMetrics { setMetrics(new) }
+        if plan.changesSettings {
+            setExporter(new)
+            setReceiver(new)
+            setMetrics(new)
+        }
         for url in plan.stops { targets[url] = nil }
         for target in plan.renames { targets[target.url]?.name = target.name }
         for target in plan.starts { targets[target.url] = target }

@@ -218,7 +218,7 @@ struct SelfMetricsTests {
         let listed = page.matches(of: #/\| `(exporter_proxy_[a-z_]+)(?:{([a-z,]+)})?` \| (counter|gauge) \|/#).map {
             "\($0.1) \($0.2 ?? "") \($0.3)"
         }
-        #expect(listed.sorted() == MetricFamily.all.map { "\($0.name) \($0.labels.joined(separator: ",")) \($0.kind.rawValue)" }.sorted())
+        #expect(listed.sorted() == OwnFamily.all.map { "\($0.name) \($0.labels.joined(separator: ",")) \($0.kind.rawValue)" }.sorted())
         for reason in Rejection.Reason.allCases { #expect(page.contains("`\(reason.rawValue)`"), "\(reason)") }
     }
 
@@ -257,6 +257,6 @@ struct SelfMetricsTests {
         while case .done = checker.next(at: Self.start.moment.instant) {}
         let more = AppMetrics.of(store.snapshot(at: Self.start), metrics.lineGroups).expositions.map { String(buffer: $0.buffer) }.joined()
         names += try ExposedFamilies(more).families.map(\.name)
-        #expect(Set(names) == Set(MetricFamily.all.map(\.name)))
+        #expect(Set(names) == Set(OwnFamily.all.map(\.name)))
     }
 }

@@ -185,19 +185,6 @@ extension ConfigPosition {
     init(_ position: TOMLPosition) { self.init(line: position.line, column: position.column) }
 }
 
-/// Paths as the config file names them.
-enum ConfigPath {
-    /// `path` itself if it is absolute, else below `folder`. Empty and `.` components are removed. `..` stays and links are not resolved,
-    /// because a folder that is a link (a ConfigMap's `..data`) must be followed again each time.
-    static func resolve(_ path: String, against folder: String) -> String {
-        let whole = path.hasPrefix("/") || folder.isEmpty ? path : "\(folder)/\(path)"
-        let components = whole.split(separator: "/").filter { $0 != "." }
-        let joined = components.joined(separator: "/")
-        if whole.hasPrefix("/") { return "/" + joined }
-        return joined.isEmpty ? "." : joined
-    }
-}
-
 /// Adds the key, and a remedy if there is one, to the parser's message about a syntax error.
 private enum SyntaxErrorText {
     static func problem(_ error: TOMLSyntaxError, in text: [UInt8], of file: String) -> ConfigProblem {
@@ -241,13 +228,6 @@ struct ConfigDraft: Sendable {
             scrapeAddresses: self.exporter.validScrapeAddresses(with: reader), metrics: self.metrics, with: &reader)
         return Config(exporter: exporter, receiver: receiver, metrics: metrics, poll: poll)
     }
-}
-
-/// The values of `tls`.
-enum TLSMode: String, CaseIterable, Sendable {
-    case off
-    case required
-    case optional
 }
 
 /// The table `[metrics]`.

@@ -13,10 +13,10 @@ enum ConfigSchema {
 
     static var exporter: [ConfigKey<ExporterDraft>] {
         [
-            ConfigKey("worker_threads", .integer(0...1024, example: 4, zeroMeans: 1), \.config.workerThreads).toldOtherwise,
+            ConfigKey("worker_threads", .integer(0...1024, example: 4, zeroMeans: 1), \.config.workerThreads).describedElsewhere,
             ConfigKey("concurrent_requests", .integer(1...65534, example: 2048), \.config.concurrentRequests),
             ConfigKey("scrape_expose_endpoint", .listenAddresses(usual: ListenAddress(host: "0.0.0.0", port: 6555)), \.scrapeAddresses)
-                .toldOtherwise,
+                .describedElsewhere,
             ConfigKey("tls", .choice, \.tls),
             ConfigKey("self_metrics", .boolean, \.config.selfMetrics),
             ConfigKey("expire_after", .duration(example: "5m", orZero: true), \.expireAfter),
@@ -55,17 +55,18 @@ enum ConfigSchema {
     static var receiver: [ConfigKey<ReceiverDraft>] {
         [
             ConfigKey("format", .choice, \.config.format),
-            ConfigKey("receive_on_unix_socket", .boolean, \.receivesOnUnixSocket).toldOtherwise,
-            ConfigKey("receiver_unix_socket", .path(example: UnixSocketConfig.defaultPath), \.unixSocket.path).toldOtherwise,
-            ConfigKey("unix_socket_user", .principal(current: "current_user", example: "prometheus"), \.unixSocket.user).toldOtherwise,
-            ConfigKey("unix_socket_group", .principal(current: "current_group", example: "prometheus"), \.unixSocket.group).toldOtherwise,
-            ConfigKey("unix_socket_mode", .fileMode, \.unixSocket.mode).toldOtherwise,
-            ConfigKey("receive_on_tcp_socket", .boolean, \.receivesOnTCPSocket).toldOtherwise,
+            ConfigKey("receive_on_unix_socket", .boolean, \.receivesOnUnixSocket).describedElsewhere,
+            ConfigKey("receiver_unix_socket", .path(example: UnixSocketConfig.defaultPath), \.unixSocket.path).describedElsewhere,
+            ConfigKey("unix_socket_user", .principal(current: "current_user", example: "prometheus"), \.unixSocket.user).describedElsewhere,
+            ConfigKey("unix_socket_group", .principal(current: "current_group", example: "prometheus"), \.unixSocket.group)
+                .describedElsewhere,
+            ConfigKey("unix_socket_mode", .fileMode, \.unixSocket.mode).describedElsewhere,
+            ConfigKey("receive_on_tcp_socket", .boolean, \.receivesOnTCPSocket).describedElsewhere,
             ConfigKey("receiver_tcp_socket", .listenAddress(usual: ListenAddress(host: "127.0.0.1", port: 6554)), \.tcpSocket)
-                .toldOtherwise,
-            ConfigKey("receive_on_http_socket", .boolean, \.receivesOnHTTPSocket).toldOtherwise,
+                .describedElsewhere,
+            ConfigKey("receive_on_http_socket", .boolean, \.receivesOnHTTPSocket).describedElsewhere,
             ConfigKey("receiver_http_socket", .listenAddress(usual: ListenAddress(host: "127.0.0.1", port: 9091)), \.httpSocket)
-                .toldOtherwise,
+                .describedElsewhere,
             ConfigKey("tls", .choice, \.tls),
             ConfigKey("state_file", .path(example: "/var/lib/exporter-proxy/apps.state", orEmpty: true), \.stateFile),
             ConfigKey("state_interval", .duration(example: "5m"), \.config.stateInterval),
@@ -141,8 +142,8 @@ enum ConfigSchema {
 
     static var target: [ConfigKey<TargetDraft>] {
         [
-            ConfigKey("url", .url, \.url).toldOtherwise,
-            ConfigKey("name", .appName, \.name).toldOtherwise,
+            ConfigKey("url", .url, \.url).describedElsewhere,
+            ConfigKey("name", .appName, \.name).describedElsewhere,
             ConfigKey("poll_interval", .duration(example: "5s"), \.interval),
             ConfigKey("client_timeout", .duration(example: "2s"), \.timeout),
             ConfigKey("body_size_limit", .size(upTo: .gibibytes(1), example: "64MiB"), \.bodySizeLimit),

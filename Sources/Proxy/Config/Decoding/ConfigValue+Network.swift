@@ -95,7 +95,7 @@ extension ConfigValue where Value == ProxySetting {
                 throw Mismatch(hint: error.reason)
             }
             guard case .http(let host, let port) = written.url.origin else {
-                throw Mismatch(hint: "proxies are spoken to in plain HTTP, so it begins with http://")
+                throw Mismatch(hint: "only proxies over plain HTTP are supported: write http://")
             }
             guard written.url.pathAndQuery == "/" else { throw Mismatch(hint: "a proxy's URL has neither path nor query") }
             return .through(

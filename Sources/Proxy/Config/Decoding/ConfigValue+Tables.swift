@@ -59,7 +59,7 @@ extension ConfigValue where Value == [Target.Header] {
                     continue
                 }
                 let name = entry.key.lowercased()
-                if let reason = reserved[name] {
+                if let reason = Target.Header.setByClient[name] {
                     reader.refuse(key, "\(key): \(name) is set by the client itself\(reason)", at: entry.keyPosition)
                     continue
                 }
@@ -84,16 +84,6 @@ extension ConfigValue where Value == [Target.Header] {
             }
             return headers
         }
-    }
-
-    /// The names in lower case, each with a remark for the message.
-    private static var reserved: [String: String] {
-        [
-            "accept": " (only text format 0.0.4 can be joined)", "accept-encoding": "", "connection": "", "content-length": "",
-            "content-type": "", "expect": "", "host": " from the URL", "keep-alive": "", "proxy-connection": "", "te": "",
-            "trailer": "", "transfer-encoding": "", "upgrade": "", "user-agent": "", "x-prometheus-scrape-timeout-seconds": "",
-            "x-exporter-proxy-instance": "",
-        ]
     }
 }
 

@@ -162,7 +162,7 @@ struct TLSServerDraft: Sendable {
         if mode == .optional, let type = draft.clientAuthType, type.verifies {
             reader.refuse(
                 "\(table).tls",
-                "\(table).tls is \"optional\", but client_auth_type is \(ValueText.quoted(type.rawValue)): plain text would go round it; "
+                "\(table).tls is \"optional\", but client_auth_type is \(ValueText.quoted(type.rawValue)): plain-text clients would bypass it; "
                     + "did you mean \"required\"?")
         }
         guard let server = draft.config(isUsed: isUsed && mode != .off, with: &reader) else { return .off }
@@ -184,4 +184,11 @@ struct TLSServerDraft: Sendable {
             reader.warn(key, "\(key): without TLS passwords are sent in plain text")
         }
     }
+}
+
+/// The values of `tls`.
+enum TLSMode: String, CaseIterable, Sendable {
+    case off
+    case required
+    case optional
 }

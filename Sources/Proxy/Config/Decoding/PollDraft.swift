@@ -139,7 +139,7 @@ struct PollDraft: Sendable {
                 let key = reader.isGiven(nameKey) ? nameKey : candidate.urlKey
                 reader.refuse(
                     key,
-                    "\(key) ends with the same name as \(holder.draft.key)\(reader.line(of: holder.draft.key)), "
+                    "\(key) has the same name as \(holder.draft.key)\(reader.line(of: holder.draft.key)), "
                         + "\(ValueText.quoted(name.description)); give one of them another name in [[poll_external.targets]]")
             }
             return nil

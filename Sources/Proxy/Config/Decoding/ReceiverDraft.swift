@@ -129,7 +129,7 @@ struct OwnerDraft: Sendable {
         guard !named.isEmpty, !named.contains(where: \.isPossible) else { return }
         reader.warn(
             key,
-            "\(key): no receiver can tell these peers, so that none may push \(ValueText.array(apps)): \(named.map(\.remedy).joined(separator: "; "))"
+            "\(key): no configured receiver can identify these peers, so they cannot push \(ValueText.array(apps)): \(named.map(\.remedy).joined(separator: "; "))"
         )
     }
 }

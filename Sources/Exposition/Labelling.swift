@@ -34,18 +34,21 @@ public struct AddedLabels: Equatable, Sendable {
     /// Whether there is none.
     public var isEmpty: Bool { labels.isEmpty }
 
-    /// The value as it is written between quotes.
-    static func escaped(_ value: String) -> String {
-        var result = ""
-        for scalar in value.unicodeScalars {
-            switch scalar {
-            case "\\": result += "\\\\"
-            case "\"": result += "\\\""
-            case "\n": result += "\\n"
-            default: result.unicodeScalars.append(scalar)
+    /// A label's value as it is written between quotes. `FamilyText` in Pushgateway, which imports no other module, does the same.
+    public static func escaped(_ value: String) -> String {
+        guard value.utf8.contains(where: { $0 == UInt8(ascii: "\\") || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\n") }) else {
+            return value
+        }
+        var result: [UInt8] = []
+        for byte in value.utf8 {
+            switch byte {
+            case UInt8(ascii: "\\"): result += Array(#"\\"#.utf8)
+            case UInt8(ascii: "\""): result += Array(#"\""#.utf8)
+            case UInt8(ascii: "\n"): result += Array(#"\n"#.utf8)
+            default: result.append(byte)
             }
         }
-        return result
+        return String(decoding: result, as: UTF8.self)
     }
 }
 
@@ -210,5 +213,3 @@ public struct Labelling: Sendable {
         return length / exported.count
     }
 }
-
-extension Finding: Error {}

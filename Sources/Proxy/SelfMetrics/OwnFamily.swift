@@ -1,7 +1,8 @@
+import Exposition
 import NIOCore
 
 /// One of the proxy's own metrics: the common properties of its samples.
-struct MetricFamily: Sendable {
+struct OwnFamily: Sendable {
     enum Kind: String, Sendable {
         case counter, gauge
     }
@@ -24,77 +25,77 @@ struct MetricFamily: Sendable {
     }
 }
 
-/// All families, in the order in which they are exposed.
-extension MetricFamily {
-    static let apps = MetricFamily(.gauge, "apps", "Apps that are stored and count towards max_apps.")
-    static let storedBytes = MetricFamily(.gauge, "stored_bytes", "Bytes of the metrics of all apps.")
-    static let appLastUpdate = MetricFamily(
+/// All families. Tests compare `all` with what is exposed.
+extension OwnFamily {
+    static let apps = OwnFamily(.gauge, "apps", "Apps that are stored and count towards max_apps.")
+    static let storedBytes = OwnFamily(.gauge, "stored_bytes", "Bytes of the metrics of all apps.")
+    static let appLastUpdate = OwnFamily(
         .gauge, "app_last_update_timestamp_seconds", ["app"], "When the app's metrics were last replaced; absent before the first time.")
-    static let appSize = MetricFamily(.gauge, "app_size_bytes", ["app"], "Bytes of the app's metrics, the final newline included.")
+    static let appSize = OwnFamily(.gauge, "app_size_bytes", ["app"], "Bytes of the app's metrics, the final newline included.")
 
-    static let appValid = MetricFamily(
+    static let appValid = OwnFamily(
         .gauge, "app_valid", ["app"], "Whether Prometheus reads the app's metrics; absent before their first check.")
-    static let appSamples = MetricFamily(.gauge, "app_samples", ["app"], "Samples in the app's metrics; absent before their first check.")
-    static let collidingSeries = MetricFamily(
+    static let appSamples = OwnFamily(.gauge, "app_samples", ["app"], "Samples in the app's metrics; absent before their first check.")
+    static let collidingSeries = OwnFamily(
         .gauge, "colliding_series", "Series that are exposed more than once; absent when there are too many series to compare them.")
 
-    static let buildInfo = MetricFamily(.gauge, "build_info", ["version"], "Always 1; the label says which version runs.")
-    static let reloadSuccessful = MetricFamily(
+    static let buildInfo = OwnFamily(.gauge, "build_info", ["version"], "Always 1; the label says which version runs.")
+    static let reloadSuccessful = OwnFamily(
         .gauge, "config_last_reload_successful", "Whether the last reload of the configuration succeeded; 1 after the start.")
-    static let reloadSuccessTime = MetricFamily(
+    static let reloadSuccessTime = OwnFamily(
         .gauge, "config_last_reload_success_timestamp_seconds",
         "When the configuration was last loaded successfully, at the start or by a reload.")
-    static let reloads = MetricFamily(.counter, "config_reloads_total", ["result"], "Reloads of the configuration, by result.")
-    static let appsLimit = MetricFamily(.gauge, "apps_limit", "The limit max_apps.")
-    static let storedBytesLimit = MetricFamily(.gauge, "stored_bytes_limit", "The limit max_total_size.")
-    static let connections = MetricFamily(.gauge, "connections", ["listener"], "Connections open now.")
-    static let connectionsRejected = MetricFamily(
+    static let reloads = OwnFamily(.counter, "config_reloads_total", ["result"], "Reloads of the configuration, by result.")
+    static let appsLimit = OwnFamily(.gauge, "apps_limit", "The limit max_apps.")
+    static let storedBytesLimit = OwnFamily(.gauge, "stored_bytes_limit", "The limit max_total_size.")
+    static let connections = OwnFamily(.gauge, "connections", ["listener"], "Connections open now.")
+    static let connectionsRejected = OwnFamily(
         .counter, "connections_rejected_total", ["listener"], "Connections closed at once, beyond max_connections.")
-    static let received = MetricFamily(
+    static let received = OwnFamily(
         .counter, "received_messages_total", ["listener", "format"], "Pushed messages that were applied.")
-    static let rejected = MetricFamily(
+    static let rejected = OwnFamily(
         .counter, "rejected_messages_total", ["listener", "reason"], "Pushed messages that were refused, by reason.")
-    static let pollUp = MetricFamily(
+    static let pollUp = OwnFamily(
         .gauge, "poll_up", ["target"], "Whether the last poll of the target succeeded; absent before its first poll has ended.")
-    static let pollDuration = MetricFamily(.gauge, "poll_duration_seconds", ["target"], "How long the last poll of the target took.")
-    static let polls = MetricFamily(.counter, "polls_total", ["target", "result"], "Polls of the target, by result.")
-    static let pollCertificateNotAfter = MetricFamily(
+    static let pollDuration = OwnFamily(.gauge, "poll_duration_seconds", ["target"], "How long the last poll of the target took.")
+    static let polls = OwnFamily(.counter, "polls_total", ["target", "result"], "Polls of the target, by result.")
+    static let pollCertificateNotAfter = OwnFamily(
         .gauge, "poll_certificate_not_after_timestamp_seconds", ["target"],
         "When the client certificate that is shown to the target expires.")
-    static let requests = MetricFamily(
+    static let requests = OwnFamily(
         .counter, "http_requests_total", ["path", "code"], "HTTP requests answered on the scrape side, by route and status code.")
-    static let slowReadersCut = MetricFamily(
+    static let slowReadersCut = OwnFamily(
         .counter, "slow_readers_cut_total", ["reason"], "Connections cut because their reader took an answer too slowly, by the limit.")
-    static let handshakes = MetricFamily(.counter, "tls_handshakes_total", ["listener", "result"], "TLS handshakes, by result.")
-    static let handshakeFailures = MetricFamily(
+    static let handshakes = OwnFamily(.counter, "tls_handshakes_total", ["listener", "result"], "TLS handshakes, by result.")
+    static let handshakeFailures = OwnFamily(
         .counter, "tls_handshake_failures_total", ["listener", "reason"], "TLS handshakes that failed, by reason.")
-    static let certificateNotAfter = MetricFamily(
+    static let certificateNotAfter = OwnFamily(
         .gauge, "tls_certificate_not_after_timestamp_seconds", ["listener"], "When the certificate that the listener shows expires.")
-    static let crlNextUpdate = MetricFamily(
+    static let crlNextUpdate = OwnFamily(
         .gauge, "tls_crl_next_update_timestamp_seconds", ["listener"],
         "When the first of the revocation lists for clients ends; no client is admitted from then on.")
 
-    static let heldBytes = MetricFamily(
+    static let heldBytes = OwnFamily(
         .gauge, "held_bytes", ["kind"], "Bytes held for peers: what was read, pushed, polled, answered, and handshakes, not finished yet.")
 
-    static let stateLastWrite = MetricFamily(
+    static let stateLastWrite = OwnFamily(
         .gauge, "state_last_write_timestamp_seconds", "When the state file was last written; absent before the first time.")
-    static let stateSuccessful = MetricFamily(
+    static let stateSuccessful = OwnFamily(
         .gauge, "state_last_write_successful", "Whether the last write of the state file succeeded; 1 before the first one.")
-    static let stateWrites = MetricFamily(.counter, "state_writes_total", ["result"], "Writes of the state file, by result.")
+    static let stateWrites = OwnFamily(.counter, "state_writes_total", ["result"], "Writes of the state file, by result.")
 
-    static let eventLoopLag = MetricFamily(
+    static let eventLoopLag = OwnFamily(
         .gauge, "event_loop_lag_seconds", "The longest delay of an event loop in the last minute.")
 
-    static let cpuSeconds = MetricFamily(.counter, "process_cpu_seconds_total", "User and system CPU time spent.")
-    static let openFiles = MetricFamily(.gauge, "process_open_fds", "Open file descriptors.")
-    static let maxFiles = MetricFamily(.gauge, "process_max_fds", "The limit of open file descriptors.")
-    static let virtualMemory = MetricFamily(.gauge, "process_virtual_memory_bytes", "Virtual memory size.")
-    static let residentMemory = MetricFamily(.gauge, "process_resident_memory_bytes", "Resident memory size.")
-    static let startTime = MetricFamily(.gauge, "process_start_time_seconds", "When the process started.")
-    static let threads = MetricFamily(.gauge, "process_threads", "Threads of the process.")
+    static let cpuSeconds = OwnFamily(.counter, "process_cpu_seconds_total", "User and system CPU time spent.")
+    static let openFiles = OwnFamily(.gauge, "process_open_fds", "Open file descriptors.")
+    static let maxFiles = OwnFamily(.gauge, "process_max_fds", "The limit of open file descriptors.")
+    static let virtualMemory = OwnFamily(.gauge, "process_virtual_memory_bytes", "Virtual memory size.")
+    static let residentMemory = OwnFamily(.gauge, "process_resident_memory_bytes", "Resident memory size.")
+    static let startTime = OwnFamily(.gauge, "process_start_time_seconds", "When the process started.")
+    static let threads = OwnFamily(.gauge, "process_threads", "Threads of the process.")
 
-    static let all: [MetricFamily] = [
+    static let all: [OwnFamily] = [
         apps, storedBytes, appLastUpdate, appSize, appValid, appSamples, collidingSeries, buildInfo, reloadSuccessful, reloadSuccessTime,
         reloads, appsLimit, storedBytesLimit,
         connections, connectionsRejected, received, rejected, pollUp, pollDuration, polls, pollCertificateNotAfter, requests,
@@ -105,7 +106,7 @@ extension MetricFamily {
     ]
 }
 
-extension MetricFamily {
+extension OwnFamily {
     /// Without labels.
     private init(_ kind: Kind, _ shortName: String, _ help: String) { self.init(kind, shortName, [], help) }
 }
@@ -119,15 +120,15 @@ struct ExpositionWriter {
     /// Adds complete lines.
     mutating func append(_ lines: ByteBuffer) { buffer.writeImmutableBuffer(lines) }
 
-    mutating func begin(_ family: MetricFamily) { buffer.writeString(family.header) }
+    mutating func begin(_ family: OwnFamily) { buffer.writeString(family.header) }
 
     /// - Parameter labels: in braces and escaped; empty for a family without labels.
-    mutating func sample(_ family: MetricFamily, labels: String = "", _ value: Int) {
+    mutating func sample(_ family: OwnFamily, labels: String = "", _ value: Int) {
         line(family.name, labels) { $0.append(decimal: value) }
     }
 
     /// A value in seconds, exact to the nanosecond.
-    mutating func sample(_ family: MetricFamily, labels: String = "", nanoseconds: Int64) {
+    mutating func sample(_ family: OwnFamily, labels: String = "", nanoseconds: Int64) {
         line(family.name, labels) { $0.append(seconds: nanoseconds) }
     }
 
@@ -147,31 +148,14 @@ struct ExpositionWriter {
     }
 
     /// A family of one sample.
-    mutating func single(_ family: MetricFamily, labels: String = "", _ value: Int) {
+    mutating func single(_ family: OwnFamily, labels: String = "", _ value: Int) {
         begin(family)
         sample(family, labels: labels, value)
     }
 
     /// `{name="value",…}`, the values escaped.
     static func labels(_ pairs: (name: String, value: String)...) -> String {
-        "{" + pairs.map { "\($0.name)=\"\(escaped($0.value))\"" }.joined(separator: ",") + "}"
-    }
-
-    /// A label's value as it is written between quotes.
-    static func escaped(_ value: String) -> String {
-        guard value.utf8.contains(where: { $0 == UInt8(ascii: "\\") || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\n") }) else {
-            return value
-        }
-        var result: [UInt8] = []
-        for byte in value.utf8 {
-            switch byte {
-            case UInt8(ascii: "\\"): result += Array(#"\\"#.utf8)
-            case UInt8(ascii: "\""): result += Array(#"\""#.utf8)
-            case UInt8(ascii: "\n"): result += Array(#"\n"#.utf8)
-            default: result.append(byte)
-            }
-        }
-        return String(decoding: result, as: UTF8.self)
+        "{" + pairs.map { "\($0.name)=\"\(AddedLabels.escaped($0.value))\"" }.joined(separator: ",") + "}"
     }
 }
 

@@ -1,0 +1,80 @@
+/// The parts of `host`, `host:port`, `[v6]` or `[v6]:port`. Neither host nor port is checked.
+public struct HostAndPort: Equatable, Sendable {
+    /// Without brackets.
+    public let host: Substring
+    /// After the last colon; `nil` without one.
+    public let port: Substring?
+    /// Whether the host was in brackets. Then the port cannot be a part of an IPv6 address.
+    public let isBracketed: Bool
+
+    /// - Returns: `nil` for a bracket that is not closed, or that anything but a port follows.
+    public init?(_ text: Substring) {
+        isBracketed = text.hasPrefix("[")
+        if isBracketed {
+            guard let end = text.firstIndex(of: "]") else { return nil }
+            host = text[..<end].dropFirst()
+            let rest = text[end...].dropFirst()
+            guard rest.isEmpty || rest.hasPrefix(":") else { return nil }
+            port = rest.isEmpty ? nil : rest.dropFirst()
+        } else {
+            let colon = text.lastIndex(of: ":")
+            host = text[..<(colon ?? text.endIndex)]
+            port = colon.map { text[$0...].dropFirst() }
+        }
+    }
+
+    /// `127.0.0.1:6554`, `[::1]:6554`.
+    public static func text(_ host: String, _ port: some BinaryInteger) -> String { "\(bracketed(host)):\(port)" }
+
+    /// The host, with brackets for an IPv6 address.
+    public static func bracketed(_ host: String) -> String { host.utf8.contains(UInt8(ascii: ":")) ? "[\(host)]" : host }
+}
+
+/// Percent-encoding of one part of a URL (RFC 3986 §2.1).
+public enum PercentEncoding {
+    /// Encodes every byte except the unreserved characters.
+    /// - Parameter keepsSlash: whether a slash stays, as in a path.
+    public static func encode(_ text: String, keepsSlash: Bool = false) -> String {
+        var result: [UInt8] = []
+        let digits = Array("0123456789ABCDEF".utf8)
+        for byte in text.utf8 {
+            switch byte {
+            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"),
+                UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"), UInt8(ascii: "~"):
+                result.append(byte)
+            case UInt8(ascii: "/") where keepsSlash: result.append(byte)
+            default: result += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            }
+        }
+        return String(decoding: result, as: UTF8.self)
+    }
+
+    /// The decoded bytes.
+    /// - Parameter plusIsSpace: whether `+` means a space, as in the query of an HTML form.
+    /// - Returns: `nil` if a `%` is not followed by two hexadecimal digits.
+    public static func decode(_ encoded: Substring.UTF8View, plusIsSpace: Bool = false) -> [UInt8]? {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(encoded.count)
+        var iterator = encoded.makeIterator()
+        while let byte = iterator.next() {
+            switch byte {
+            case UInt8(ascii: "%"):
+                guard let high = hexDigit(iterator.next()), let low = hexDigit(iterator.next()) else { return nil }
+                bytes.append(high << 4 | low)
+            case UInt8(ascii: "+") where plusIsSpace: bytes.append(UInt8(ascii: " "))
+            default: bytes.append(byte)
+            }
+        }
+        return bytes
+    }
+
+    private static func hexDigit(_ byte: UInt8?) -> UInt8? {
+        guard let byte else { return nil }
+        return switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): byte - UInt8(ascii: "0")
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): byte - UInt8(ascii: "a") + 10
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): byte - UInt8(ascii: "A") + 10
+        default: nil
+        }
+    }
+}

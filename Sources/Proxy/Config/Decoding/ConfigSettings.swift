@@ -1,0 +1,59 @@
+/// A key and its value, as the log shows them after a change.
+struct ConfigSetting: Equatable, Sendable {
+    enum Value: Equatable, Sendable {
+        case text(String)
+        /// Compared, and never shown.
+        case secret(String)
+    }
+
+    var key: String
+    var value: Value
+}
+
+/// Every setting of one file, in the order of the reference, including those at their default.
+struct ConfigSettings: Equatable, Sendable {
+    private var general: [ConfigSetting] = []
+    /// The settings of each target, with keys relative to its table.
+    private var targets: [TargetURL: [ConfigSetting]] = [:]
+
+    /// No settings, for a configuration without a file.
+    init() {}
+
+    init(of draft: ConfigDraft) {
+        general = ConfigSchema.root.flatMap { row in row.settings(draft, row.name) }
+        for target in draft.poll.targets {
+            guard let url = target.url?.url else { continue }
+            targets[url] = ConfigSchema.target.flatMap { row in row.settings(target, row.name) }
+        }
+    }
+
+    /// One line for each setting that differs in `new`: `receiver.format: json -> capnp`.
+    func changes(to new: ConfigSettings) -> [String] { Self.lines(general, new.general) }
+
+    /// One line for each setting of a target that differs in `new`. Settings that it inherits are in `changes(to:)`.
+    ///
+    /// - Parameter name: the target's name in these lines.
+    func changes(of url: TargetURL, named name: AppName, to new: ConfigSettings) -> [String] {
+        Self.lines(targets[url] ?? [], new.targets[url] ?? []).map { "target \(name): \($0)" }
+    }
+
+    private static func lines(_ old: [ConfigSetting], _ new: [ConfigSetting]) -> [String] {
+        let before = Dictionary(old.map { ($0.key, $0.value) }) { first, _ in first }
+        let after = Set(new.map(\.key))
+        let changed = new.compactMap { setting in line(setting.key, before[setting.key], setting.value) }
+        return changed + old.filter { !after.contains($0.key) }.compactMap { line($0.key, $0.value, nil) }
+    }
+
+    private static func line(_ key: String, _ old: ConfigSetting.Value?, _ new: ConfigSetting.Value?) -> String? {
+        guard old != new else { return nil }
+        return switch (old, new) {
+        case (.secret, _), (_, .secret): "\(key) has changed"
+        default: "\(key): \(text(old)) -> \(text(new))"
+        }
+    }
+
+    private static func text(_ value: ConfigSetting.Value?) -> String {
+        guard case .text(let text) = value else { return "not set" }
+        return text.isEmpty ? "\"\"" : text
+    }
+}
