@@ -41,7 +41,20 @@ enum ValueText {
     }
 
     /// `text` in quotes, printable, not too long, and without the user and password of a URL.
-    static func quoted(_ text: String) -> String { "\"\(PrintableText(withoutCredentials(text), limit: maxLength).text)\"" }
+    static func quoted(_ text: String) -> String { "\"\(printable(withoutCredentials(text)))\"" }
+
+    /// `text` on one line, and cut if it is long. Control characters are escaped as in TOML (not as in `PrintableText`), so that the text can
+    /// be found in the file.
+    static func printable(_ text: String) -> String {
+        var result = ""
+        for scalar in text.unicodeScalars.prefix(maxLength) {
+            switch scalar.value {
+            case 0..<0x20, 0x7F...0x9F, 0x2028, 0x2029: result += "\\u" + hexadecimal(scalar.value)
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return text.unicodeScalars.count > maxLength ? result + "…" : result
+    }
 
     /// `["a", "b"]`.
     static func array(_ words: [String]) -> String { "[\(words.map(quoted).joined(separator: ", "))]" }
@@ -63,6 +76,11 @@ enum ValueText {
     }
 
     private static let maxLength = 200
+
+    private static func hexadecimal(_ value: UInt32) -> String {
+        let digits = String(value, radix: 16, uppercase: true)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+    }
 }
 
 /// Suggestions for unknown keys.
