@@ -244,7 +244,7 @@ extension ServerConnection {
         var deadline: NIODeadline?
         /// Whether the body waits for a decision about its request.
         var isHeld = false
-        /// Whether the next request waits for this connection's turn.
+        /// Whether the next request, or the rest of a body, waits for this connection's turn.
         var isYielding = false
         /// What is left to do for a client that expects `100 Continue`.
         var owesContinue = Continue.nothing

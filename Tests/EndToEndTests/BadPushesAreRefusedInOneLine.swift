@@ -27,12 +27,17 @@ private let badPushes: [BadPush] = [
     BadPush(head: "POST /", body: "a", status: 405, line: "method not allowed: this path takes GET, HEAD"),
     BadPush(head: "GET /metrics", status: 404, line: "nothing here"),
     BadPush(head: "PUT /metrics/instance/a", body: "a 1", status: 404, line: "nothing here"),
-    BadPush(head: "PUT /apps/a\r\nContent-Encoding: br", body: "a", status: 415, line: "Content-Encoding \"br\" is not known"),
+    BadPush(head: "PUT /apps/a\r\nContent-Encoding: br", body: "a", status: 415, line: "unsupported Content-Encoding \"br\""),
     BadPush(head: "PUT /apps/a\r\nContent-Encoding: gzip", body: "a 1", status: 400, line: "the body is not valid gzip"),
-    BadPush(head: "PUT /apps/a\r\nContent-Type: application/openmetrics-text; version=1.0.0", status: 415, line: "Content-Type"),
-    BadPush(head: "PUT /apps/a\r\nContent-Type: Application/JSON", body: "{}", status: 415, line: "Content-Type \"Application/JSON\""),
-    BadPush(head: "PUT /metrics/job/a\r\nContent-Type: application/vnd.google.protobuf; encoding=text", status: 415, line: "Content-Type"),
-    BadPush(head: "POST /apps\r\nContent-Type: application/openmetrics-text", body: "{}", status: 415, line: "Content-Type"),
+    BadPush(
+        head: "PUT /apps/a\r\nContent-Type: application/openmetrics-text; version=1.0.0", status: 415, line: "unsupported Content-Type"),
+    BadPush(
+        head: "PUT /apps/a\r\nContent-Type: Application/JSON", body: "{}", status: 415,
+        line: "unsupported Content-Type \"Application/JSON\""),
+    BadPush(
+        head: "PUT /metrics/job/a\r\nContent-Type: application/vnd.google.protobuf; encoding=text", status: 415,
+        line: "unsupported Content-Type"),
+    BadPush(head: "POST /apps\r\nContent-Type: application/openmetrics-text", body: "{}", status: 415, line: "unsupported Content-Type"),
     BadPush(head: "PUT /metrics/job/", body: "a 1\n", status: 400, line: "job name is required"),
     BadPush(head: "PUT /metrics/job/a/b", body: "a 1\n", status: 400, line: "odd number of parts"),
     BadPush(head: "PUT /metrics/job/a/__b/c", body: "a 1\n", status: 400, line: "'__b' is not a label name"),

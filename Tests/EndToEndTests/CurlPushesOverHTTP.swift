@@ -179,7 +179,7 @@ import Testing
             try stalled.send("PUT /apps/b HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\na 1")
             #expect(try await stalled.response().body.hasPrefix("error: nothing came for idle_timeout within a message"))
             let large = try RawConnection(to: proxy.pushes)
-            try large.send("PUT /apps/b HTTP/1.1\r\nHost: a\r\nContent-Length: 250000\r\n\r\na 1")
+            try large.send("PUT /apps/b HTTP/1.1\r\nHost: a\r\nContent-Length: 250000\r\n\r\n" + String(repeating: "a", count: 240_000))
             let full = try await large.response()
             #expect(full.status == 503)
             #expect(full.body.hasPrefix("error: incomplete messages of all connections would take more than max_inflight_size"))

@@ -85,7 +85,7 @@ func signalAndRequest() async throws {
         let old = try RawConnection(to: proxy.scrape)
         #expect(try await old.get("/-/healthy").status == 200)
         try await proxy.reloading { proxy.program.send(signal: SIGHUP) }
-        #expect(proxy.log.contains("nothing to do trigger=SIGHUP"))
+        #expect(proxy.log.contains("no changes trigger=SIGHUP"))
         let url = "http://\(proxy.scrape)/-/reload"
         #expect(try await curl(url, ["-X", "POST"]).body == "nothing has changed\n")
         // The answer to a request comes after the reload, not from a watcher that was faster.

@@ -18,7 +18,8 @@ func proxiesPollEachOther() async throws {
             #expect(try await pushOverUnixSocket(#"{"two": "two 2"}"#, to: second) == "")
             // The first poll that succeeds makes the other proxy's polls fail.
             try await wait(for: "a poll that fails") {
-                (first.log + second.log).contains("the answer contains this proxy's own metrics")
+                let apps = [try await apps(of: first), try await apps(of: second)]
+                return apps.contains { $0.contains("the answer contains this proxy's own metrics") }
             }
             for proxy in [first, second] { try await wait(for: "five rounds") { try await polls(of: proxy) >= 5 } }
             for proxy in [first, second] {
@@ -33,6 +34,8 @@ func proxiesPollEachOther() async throws {
         }
     }
 }
+
+private func apps(of proxy: ProxyProcess) async throws -> String { try await curl("http://\(proxy.scrape)/apps?format=json").body }
 
 private func polls(of proxy: ProxyProcess) async throws -> Int {
     let metrics = try await curl("http://\(proxy.scrape)/metrics/self").body

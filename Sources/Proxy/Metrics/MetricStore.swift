@@ -282,3 +282,27 @@ public struct StoreLimits: Equatable, Sendable {
         self.expireAfter = expireAfter
     }
 }
+
+extension StoreState {
+    /// The growth of the store by some apps.
+    struct Growth {
+        /// Apps that count towards `max_apps` and did not before.
+        var apps = 0
+        /// Bytes of metrics, less those that are replaced.
+        var bytes = 0
+        /// Apps that have expired. They were counted among the apps that make room for others.
+        var revived = 0
+
+        static func += (a: inout Growth, b: Growth) {
+            a.apps += b.apps
+            a.bytes += b.bytes
+            a.revived += b.revived
+        }
+    }
+
+    enum CheckedVersion {
+        case app(StoredApp)
+        case tooEarly
+        case none
+    }
+}

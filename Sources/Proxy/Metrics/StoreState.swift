@@ -11,11 +11,11 @@ struct StoreState {
     private(set) var records: [AppName: AppRecord] = [:]
     private var targets: [TargetURL: RegisteredTarget] = [:]
     /// Bytes of all expositions in `records`.
-    private(set) var totalSize = 0
+    private var totalSize = 0
     /// Those of `records` that count towards `maxApps`.
     private(set) var appCount = 0
     /// The room that a push still needs whose apps are put in batches.
-    var reserved = Growth()
+    private var reserved = Growth()
     /// Bytes of expositions that were replaced, removed, or moved into a chunk, since start.
     private(set) var freedBytes: UInt64 = 0
     /// Records with `isChanged`.
@@ -32,7 +32,7 @@ struct StoreState {
     /// `expire_after` of each registered target that has one, by its number.
     private(set) var expireAfterByTarget: [Int: Duration] = [:]
     var expiries = ExpiryQueue()
-    var expired = ExpiredApps()
+    private var expired = ExpiredApps()
 
     private struct RegisteredTarget {
         let number: Int
@@ -47,7 +47,73 @@ struct StoreState {
 
     func app(named name: AppName) -> StoredApp? { records[name]?.app }
 
-    // MARK: Replacement
+    // MARK: Limits and replacement
+
+    /// Why these apps cannot be put all together; names are unique. Replacing apps without growth is always allowed.
+    func rejection(of apps: [StoredApp]) -> Rejection? {
+        // Far from the limits, as nearly always, it is enough to take all of them for new ones.
+        if appCount + reserved.apps + apps.count <= limits.maxApps,
+            totalSize + reserved.bytes + apps.reduce(0, { $0 + $1.cost }) <= limits.maxTotalSize.bytes
+        {
+            return nil
+        }
+        return rejection(of: growth(by: apps[...]))
+    }
+
+    /// The growth of the store if these apps were put. Their names are unique.
+    func growth(by apps: ArraySlice<StoredApp>) -> Growth {
+        var growth = Growth()
+        for app in apps {
+            let record = records[app.name]
+            growth.bytes += app.cost - (record?.app?.cost ?? 0)
+            if record?.app?.counts != true { growth.apps += 1 }
+            if record?.expiredNumber != nil { growth.revived += 1 }
+        }
+        return growth
+    }
+
+    /// Why the store cannot grow by this. Replacing apps without growth is always allowed.
+    func rejection(of growth: Growth) -> Rejection? {
+        if growth.apps > 0, appCount + reserved.apps + growth.apps - (expired.count - growth.revived) > limits.maxApps {
+            return .tooManyApps(limit: limits.maxApps)
+        }
+        if growth.bytes > 0, totalSize + reserved.bytes + growth.bytes > limits.maxTotalSize.bytes {
+            return .storeFull(limit: limits.maxTotalSize)
+        }
+        return nil
+    }
+
+    /// Keeps room for a push whose apps are put in batches. Only one such push runs at a time.
+    mutating func reserve(_ growth: Growth) {
+        reserved = Growth(apps: max(0, growth.apps), bytes: max(0, growth.bytes))
+    }
+
+    /// Puts one batch of such a push, and exchanges each app for what was stored under its name, if anything was.
+    mutating func putReserved(_ apps: inout [StoredApp], _ batch: Range<Int>) {
+        let before = (count: appCount, size: totalSize)
+        for index in batch {
+            if let old = put(apps[index]) { apps[index] = old }
+        }
+        reserved.apps = max(0, reserved.apps - (appCount - before.count))
+        reserved.bytes = max(0, reserved.bytes - (totalSize - before.size))
+        makeRoom()
+    }
+
+    /// Ends the reservation after the last batch.
+    mutating func endReservation() { reserved = Growth() }
+
+    /// Exchanges each app for what was stored under its name, if anything was.
+    mutating func put(_ apps: inout [StoredApp]) {
+        for index in apps.indices {
+            if let old = put(apps[index]) { apps[index] = old }
+        }
+        makeRoom()
+    }
+
+    /// Removes the longest-expired apps while there are more than `max_apps`.
+    private mutating func makeRoom() {
+        while appCount > limits.maxApps, let record = expired.popFirst() { remove(record.name) }
+    }
 
     /// - Returns: what it replaced.
     @discardableResult
@@ -92,7 +158,7 @@ struct StoreState {
     }
 
     @discardableResult
-    mutating func remove(_ name: AppName) -> StoredApp? {
+    private mutating func remove(_ name: AppName) -> StoredApp? {
         guard let record = records.removeValue(forKey: name) else { return nil }
         let old = record.app
         record.app = nil
@@ -266,12 +332,6 @@ struct StoreState {
         record.isUnchecked = false
         record.lastCheck = now
         return .app(app)
-    }
-
-    enum CheckedVersion {
-        case app(StoredApp)
-        case tooEarly
-        case none
     }
 
     /// Notes what a check of `checked` has found; with `refuse`, invalid metrics are taken out.

@@ -2,10 +2,16 @@ import Foundation
 import TestSupport
 
 extension ProxyProcess {
-    /// How many reloads have ended so far, well or not, those included that found nothing to do.
-    var reloads: Int {
-        let ends = ["configuration reloaded", "configuration not reloaded", "configuration read again: no changes"]
-        return log.split(separator: "\n", omittingEmptySubsequences: false).dropLast().count { line in ends.contains { line.contains($0) } }
+    /// How many reloads have ended so far, successfully or not, those included that found no changes.
+    var reloads: Int { ends.count }
+
+    /// For each reload so far, whether it found a file without keys: a slow writer has only truncated it then.
+    private var ends: [Bool] {
+        let words = ["configuration reloaded", "configuration not reloaded", "configuration read again: no changes"]
+        let lines = log.split(separator: "\n", omittingEmptySubsequences: false).dropLast()
+        return zip([""] + lines, lines).compactMap { before, line in
+            words.contains { line.contains($0) } ? before.contains("has no keys") : nil
+        }
     }
 
     /// Does something that must cause a reload, and waits until one has ended.
@@ -15,9 +21,11 @@ extension ProxyProcess {
         try await wait(for: what) { reloads > before }
     }
 
-    /// Writes config.toml in place, as a program does that knows nothing of us, and waits for the reload.
+    /// Writes config.toml in place, as editors do, and waits for the reload of the whole file.
     func save(_ config: String) async throws {
-        try await reloading { try writeInPlace("config.toml", config) }
+        let before = reloads
+        try writeInPlace("config.toml", config)
+        try await wait(for: "a reload") { ends.dropFirst(before).contains(false) }
     }
 
     /// Writes the same bytes over themselves: at no moment is the file another one.

@@ -4,6 +4,10 @@ import Testing
 
 @testable import Proxy
 
+private final class Flag: Sendable {
+    let value = Atomic(false)
+}
+
 /// Pushes of so many apps that they are put in batches.
 @Suite("MetricStore: pushes in batches")
 struct MetricStoreBatchesTests {
@@ -26,20 +30,18 @@ struct MetricStoreBatchesTests {
     func together() async throws {
         let store = store(apps: 2 * Self.count)
         let pushes = try (1...20).map { round in try push("a", 0..<Self.count, "a \(round)") }
-        let isDone = Atomic(false)
-        try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                for push in pushes { try store.apply(push, from: source, at: now) }
-                isDone.store(true, ordering: .releasing)
-            }
-            group.addTask {
-                while !isDone.load(ordering: .acquiring) {
-                    let texts = Set(store.snapshot(at: now).entries.map { String(buffer: $0.exposition.buffer) })
-                    #expect(texts.count <= 1)
-                }
-            }
-            try await group.waitForAll()
+        let (source, now) = (source, now)
+        let isDone = Flag()
+        async let applied: Void = {
+            defer { isDone.value.store(true, ordering: .releasing) }
+            for push in pushes { try store.apply(push, from: source, at: now) }
+        }()
+        while !isDone.value.load(ordering: .acquiring) {
+            let texts = Set(store.snapshot(at: now).entries.map { String(buffer: $0.exposition.buffer) })
+            #expect(texts.count <= 1)
+            await Task.yield()
         }
+        try await applied
         let snapshot = store.snapshot(at: now)
         #expect(snapshot.entries.count == Self.count)
         #expect(snapshot.size == Self.count * "a 20\n".utf8.count)
