@@ -72,6 +72,13 @@ struct SurveyTests {
         #expect(survey(text, isStored: true).families == 5)
     }
 
+    @Test("a TYPE line between two samples of one name gives the second one its family")
+    func typeBetweenSamples() {
+        let result = survey("a_sum{b=\"1\"} 1\n# TYPE a summary\na_sum{b=\"2\"} 1\n")
+        #expect(result.findings == Findings())
+        #expect(result.families == 2)
+    }
+
     @Test("a series is the same in any order of its labels, and another with any other label or name")
     func series() {
         let distinct = [

@@ -85,7 +85,8 @@ struct RequestDecoderTests {
         arguments: [
             ("HTTP/1.1", "", true), ("HTTP/1.1", "Connection: close\r\n", false), ("HTTP/1.1", "Connection: Keep-Alive, CLOSE\r\n", false),
             ("HTTP/1.0", "", false), ("HTTP/1.0", "Connection: keep-alive\r\n", true), ("HTTP/1.1", "Connection: x\r\n", true),
-            ("HTTP/1.0", "Connection: keep-alive, close\r\n", false),
+            ("HTTP/1.0", "Connection: keep-alive, close\r\n", false), ("HTTP/1.0", "Connection: close, keep-alive\r\n", false),
+            ("HTTP/1.1", "Connection: close\r\nConnection: keep-alive\r\n", false),
         ])
     func keepAlive(version: String, header: String, expected: Bool) throws {
         #expect(try head("GET / \(version)\r\nHost: h\r\n\(header)\r\n").keepsAlive == expected)
@@ -176,6 +177,11 @@ struct RequestDecoderTests {
         #expect(parse(request(16384)).ends == 1)
         #expect(parse(request(16385)).status == 431)
         #expect(parse(String(request(30_000).dropLast(4))).status == 431)
+        // Without its end, a head of 16 KiB would become longer.
+        func unfinished(_ size: Int) -> String { String(request(size + 4).dropLast("\r\n\r\n".count)) }
+        #expect(unfinished(16384).utf8.count == 16384)
+        #expect(parse(unfinished(16384)).status == 431)
+        #expect(parse(unfinished(16383)).status == nil)
     }
 
     @Test("a body up to the limit is read, a byte more refused as soon as it is announced")

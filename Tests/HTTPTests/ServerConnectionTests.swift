@@ -116,6 +116,15 @@ struct ServerConnectionTests {
         ])
     }
 
+    @Test("each request that comes in pieces has the whole time of a head")
+    func slowRequests() {
+        let slow: [(Event, [String])] = [
+            (.received("GET /a HT"), ["timer 10"]), (.received("TP/1.1\r\nHost: h\r\n\r\n"), ["head GET /a", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "timer 360"]),
+        ]
+        check(slow + slow + [(.received("GET"), ["timer 10"]), (.timerExpired, ["refuse 408"])])
+    }
+
     @Test("requests that come together wait for a turn each, and nothing more is read meanwhile")
     func pipelining() {
         check([

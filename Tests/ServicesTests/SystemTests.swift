@@ -1,5 +1,6 @@
 import Glibc
 import Proxy
+import TestSupport
 import Testing
 
 @testable import Services
@@ -24,6 +25,16 @@ struct SystemTests {
         #expect(SystemError.text(EIO) == "input/output error")
         #expect(!SystemError.text(99_999).isEmpty)
         #expect(SystemError.text(ofLookup: EAI_NONAME) == "name or service not known")
+    }
+
+    @Test("a file up to the limit is read, one a byte longer is too large")
+    func fileLimit() async throws {
+        try await withTemporaryFolder { folder in
+            try folder.write("file", "0123456789")
+            #expect(try readFile(folder.path("file"), limit: 10).bytes == Array("0123456789".utf8))
+            let error = #expect(throws: FileReadError.self) { try readFile(folder.path("file"), limit: 9) }
+            #expect(error?.isTooLarge == true)
+        }
     }
 
     @Test("the clock of ages and the processor time go forward")

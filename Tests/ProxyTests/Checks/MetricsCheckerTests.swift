@@ -102,6 +102,22 @@ struct MetricsCheckerTests {
         #expect(try entry("a").condition == .ok && entry("a").check?.samples == 1)
     }
 
+    @Test("with refuse, a check of older metrics does not withhold newer ones")
+    func lateVerdict() throws {
+        checker.setValidation(.refuse)
+        try push("a", "wrong\n", at: 0)
+        let record = try #require(store.takeUnchecked().first)
+        guard case .app(let old) = store.beginCheck(of: record, at: moment(0).instant, ifNotAfter: moment(0).instant) else {
+            Issue.record("nothing to check")
+            return
+        }
+        try push("a", "a 1\n", at: 1)
+        let finding = Finding(severity: .error, line: 1, column: 1, message: "wrong")
+        store.setCheck(AppCheck(samples: 0, families: 0, findings: [finding], findingCount: 1), of: record, for: old)
+        #expect(exposed(at: 1) == "a 1\n")
+        #expect(try entry("a").state == .ok)
+    }
+
     @Test("with off, nothing is checked and nothing is known any more")
     func off() throws {
         try push("a", "wrong\n", at: 0)
@@ -154,7 +170,8 @@ struct MetricsCheckerTests {
         // At most once a minute, and only when something has changed.
         try push("b", "b 1\n", at: 3)
         #expect(run(at: 10) == [])
-        #expect(run(at: 63) == [.collisionsEnded])
+        #expect(run(at: 62.4) == [])
+        #expect(run(at: 62.5) == [.collisionsEnded])
         #expect(checker.collisions == Collisions.none)
         checker.setValidation(.off)
         #expect(checker.collisions == nil)

@@ -133,6 +133,19 @@ struct PushGroupsTests {
             ])
     }
 
+    @Test("a push by a sender that is not the owner changes nothing in the group, not even the time of the failure")
+    func notOwner() throws {
+        _ = try push("a 1")
+        let before = try samples()
+        var rule = OwnerRule(apps: [AppPattern("job/*")])
+        rule.users = [.id(7)]
+        func look(_ name: String) -> UInt32 { 0 }
+        intake.setOwners(try Owners([rule], user: look, group: look))
+        clock.seconds.store(200, ordering: .relaxed)
+        #expect(throws: Rejection.notOwner(app: "job/j", owners: "user 7")) { try push("a 2") }
+        #expect(try samples() == before)
+    }
+
     @Test("a large group is left to a pool")
     func large() throws {
         store.setLimits(StoreLimits())

@@ -66,5 +66,9 @@ struct RestoringTests {
         #expect(hasChanged(), "it has expired")
         _ = store.remove(try #require(AppName("a")))
         #expect(hasChanged())
+        _ = intake.restore(try app("t", "x 1"), .off)
+        #expect(hasChanged())
+        store.record(.success(Exposition(addingNewlineTo: ByteBuffer(string: "t 2"))), for: url, at: Timestamp(nanoseconds: 2))
+        #expect(hasChanged(), "a target has taken its name")
     }
 }

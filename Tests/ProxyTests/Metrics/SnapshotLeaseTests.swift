@@ -55,6 +55,19 @@ struct SnapshotLeaseTests {
         #expect(budget.used == 0)
     }
 
+    @Test("a chunk without a change counts as replaced when it is joined with a neighbour")
+    func joinedChunks() throws {
+        for name in ["a", "b"] { try push(name, size: 200 << 10) }
+        let first = store.snapshot(at: now).body
+        #expect(first.pieces.count == 2)
+        hold(first)
+        try push("b", size: 10 << 10)
+        #expect(store.snapshot(at: now).body.pieces.count == 1)
+        #expect(budget.used == 400 << 10)
+        release(first)
+        #expect(budget.used == 0)
+    }
+
     @Test("a chunk of which only something is said, and not its bytes, goes on being current")
     func sameBytes() throws {
         let target = Target(

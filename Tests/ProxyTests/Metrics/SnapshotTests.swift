@@ -51,6 +51,16 @@ struct SnapshotTests {
         #expect(store.snapshot(at: now).uncompressedWork <= 404)
     }
 
+    @Test("gzip with a limit compresses up to the limit, and nothing beyond it")
+    func quickCompression() throws {
+        try push([("a", String(repeating: "a 1\n", count: 100))])
+        let snapshot = store.snapshot(at: now)
+        #expect(snapshot.compressed(compressingAtMost: 399) == nil)
+        #expect(snapshot.compressed(compressingAtMost: 400) != nil)
+        // The result is kept.
+        #expect(snapshot.compressed(compressingAtMost: 0) != nil)
+    }
+
     @Test("a failing target costs no copy and no compression of its chunk")
     func failureKeepsBytes() throws {
         let target = Target(

@@ -161,6 +161,18 @@ struct PolledBodyTests {
         #expect(budget.used == 0)
     }
 
+    @Test("a buffer that is too small for the uncompressed body is released when a larger one has its bytes")
+    func growing() throws {
+        let budget = ByteBudget()
+        // The size in the last bytes is that of the last member alone, so the buffer begins small.
+        let zipped = gzip(String(repeating: "x", count: 1 << 20))
+        let body = try collect(.gzip, [zipped, gzip("x")], limit: 64 << 20, budget: budget)
+        let metrics = try body.exposition(refusingOtherFormats: true)
+        #expect(metrics.size == (1 << 20) + 2)
+        #expect((1 << 20..<3 << 19).contains(budget.used), "\(budget.used)")
+        withExtendedLifetime(body) {}
+    }
+
     @Test("bodies beyond the budget fail, and give back what they held")
     func budget() throws {
         let failure = Result<String, PollFailure>.failure(.tooMuchInFlight(limit: .mebibytes(1)))

@@ -84,7 +84,9 @@ struct RedirectPolicyTests {
         #expect(try policy.follow("/x").isTrusted)
         #expect(try policy.follow("http://a:9100/y").isTrusted)
         #expect(try !policy.follow("http://b:9100/").isTrusted)
+        #expect(try !policy.follow("/within/b").isTrusted)
         #expect(try !policy.follow("http://a:9100/").isTrusted)
+        #expect(try !policy.follow("/within/a").isTrusted)
         for other in ["https://a:9100/", "http://a:9101/", "http://a/"] {
             var policy = RedirectPolicy(target: base)
             #expect(try !policy.follow(other).isTrusted)

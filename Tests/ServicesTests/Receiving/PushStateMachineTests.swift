@@ -204,4 +204,14 @@ struct PushStateMachineTests {
         _ = machine.received(5, at: Self.at(3))
         #expect(machine.decodingStopped(Self.isWithin, applied: true, at: Self.at(3)) == .close)
     }
+
+    @Test("after a change of access a large message is the last one, also when the next one has begun")
+    func accessChangedWhileWorking() {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        #expect(machine.decodingStopped(.isLarge, applied: false, at: Self.at(1)) == .decodeElsewhere)
+        machine.drain(.accessChanged, at: Self.at(2))
+        #expect(machine.decodedElsewhere(nil, at: Self.at(3)) == .decode)
+        #expect(machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(3)) == .close)
+    }
 }

@@ -56,6 +56,18 @@ private func tcp(_ address: String, _ more: String = "") -> String {
     "[receiver]\nreceive_on_tcp_socket = true\nreceiver_tcp_socket = \"\(address)\"\n\(more)\n"
 }
 
+/// Whether no socket has the port, not even one that does not listen.
+private func isUnbound(_ port: UInt16) -> Bool {
+    let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
+    defer { close(descriptor) }
+    var address = sockaddr_in()
+    address.sin_family = sa_family_t(AF_INET)
+    address.sin_port = port.bigEndian
+    return withUnsafePointer(to: &address) {
+        $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { bind(descriptor, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
+    } == 0
+}
+
 @Suite("Daemon, reloading")
 struct DaemonReloadTests {
     @Test("the same configuration again touches nothing")
@@ -157,6 +169,20 @@ struct DaemonReloadTests {
                 // The next good one applies.
                 try await it.reload(exporter(receiver) + tcp(scrape))
                 #expect(try await RawConnection(to: receiver).get("/metrics").body.hasPrefix("x 1\n"))
+            }
+        }
+    }
+
+    @Test("a reload that fails closes the sockets that it has bound")
+    func abandoned() async throws {
+        let port = try reservePort()
+        try await HTTPTarget.with { _ in
+            []
+        } _: { other in
+            try await withDaemon(exporter("127.0.0.1:0")) { it, _ in
+                let config = exporter("127.0.0.1:0", "127.0.0.1:\(port)", "127.0.0.1:\(other.port)")
+                await #expect(throws: ConfigProblems.self) { try await it.reload(config) }
+                #expect(isUnbound(port))
             }
         }
     }

@@ -84,6 +84,22 @@ struct SavedFileTests {
         }
     }
 
+    @Test("a file that another process has put in place is not replaced")
+    func replacedByAnother() async throws {
+        try await withTemporaryFolder { folder in
+            let first = try SavedFile(folder.path("s"))
+            _ = try first.write([app("a")], at: Self.now)
+            #expect(unlink(folder.path("s")) == 0)
+            var second: SavedFile? = try SavedFile(folder.path("s"))
+            _ = try second?.write([app("b")], at: Self.now)
+            #expect(throws: SavedFileError.self) { try first.write([app("c")], at: Self.now) }
+            second = nil
+            let third = try SavedFile(folder.path("s"))
+            #expect(try third.lock())
+            #expect(try names(third) == ["b"])
+        }
+    }
+
     @Test("what killed writings left behind goes, and no other file")
     func leftovers() async throws {
         try await withTemporaryFolder { folder in
