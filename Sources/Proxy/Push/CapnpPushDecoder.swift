@@ -49,7 +49,10 @@ public struct CapnpPushDecoder: PushDecoder {
     /// As `PushDecoder` says.
     public mutating func finish() throws(Rejection) {
         guard buffer.count > 0 else { return }
-        if messageSize == nil, let rejection = rejectionOfForeign(beginning, isAll: true, onlyCertain: true) { throw rejection }
+        if messageSize == nil {
+            if let rejection = rejectionOfForeign(beginning, isAll: true, onlyCertain: true) { throw rejection }
+            _ = try parseSegmentTable(beginning, isAll: true)
+        }
         throw .truncated
     }
 
@@ -62,7 +65,7 @@ public struct CapnpPushDecoder: PushDecoder {
     private mutating func readSegmentTable() throws(Rejection) -> Int? {
         while true {
             let needed: Int
-            switch try parseSegmentTable(beginning) {
+            switch try parseSegmentTable(beginning, isAll: false) {
             case .messageSize(let size): return size
             case .incomplete(let size): needed = size
             }
@@ -77,7 +80,8 @@ public struct CapnpPushDecoder: PushDecoder {
         case incomplete(Int)
     }
 
-    private func parseSegmentTable(_ bytes: ByteBuffer) throws(Rejection) -> SegmentTable {
+    /// - Parameter isAll: whether no more bytes follow.
+    private func parseSegmentTable(_ bytes: ByteBuffer, isAll: Bool) throws(Rejection) -> SegmentTable {
         func number(_ index: Int) -> Int? {
             bytes.getInteger(at: bytes.readerIndex + 4 * index, endianness: .little, as: UInt32.self).map(Int.init)
         }
@@ -85,8 +89,8 @@ public struct CapnpPushDecoder: PushDecoder {
         let segments = last + 1
         guard segments <= Self.maxSegments else {
             // A few more bytes may show the format. They are refused in any case, for too many segments.
-            let isAll = bytes.readableBytes >= UnexpectedBeginning.longest
-            guard let rejection = rejectionOfForeign(bytes, isAll: isAll) else { return .incomplete(bytes.readableBytes + 1) }
+            let isEnough = bytes.readableBytes >= UnexpectedBeginning.longest
+            guard let rejection = rejectionOfForeign(bytes, isAll: isEnough) else { return .incomplete(bytes.readableBytes + 1) }
             throw rejection
         }
         let tableSize = (4 + 4 * segments + 7) & ~7
@@ -98,6 +102,8 @@ public struct CapnpPushDecoder: PushDecoder {
             size += 8 * words
         }
         guard size <= limit else {
+            // The reason must not depend on the pieces in which the bytes come.
+            guard isAll || bytes.readableBytes >= UnexpectedBeginning.longest else { return .incomplete(UnexpectedBeginning.longest) }
             throw rejectionOfForeign(bytes, isAll: true, onlyCertain: true) ?? .messageTooLarge(limit: ByteCount(limit))
         }
         return .messageSize(size)
