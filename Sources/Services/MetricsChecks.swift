@@ -1,3 +1,4 @@
+import Dispatch
 import Logging
 import NIOCore
 import NIOPosix
@@ -7,7 +8,7 @@ import Synchronization
 /// Runs a `MetricsChecker` on a thread of its own, for at most a tenth of one core, and logs what it finds.
 final class MetricsChecks: Part {
     /// How often the checker looks for changes in the store.
-    private static let period = Duration.milliseconds(200)
+    private static let period = Duration.milliseconds(500)
     /// The checks take at most the tenth part of a core's time.
     private static let share = 10
     /// The most unused processor time that is kept for later changes, in nanoseconds.
@@ -16,8 +17,27 @@ final class MetricsChecks: Part {
     private let checker: MetricsChecker
     private let logger: Logger
     private let limiter = LogLimiter(burst: 100)
-    /// Guards the task that runs the checks while there are any.
-    private let running = Mutex<Task<Void, Never>?>(nil)
+    /// The thread of the checks, while there are any.
+    private let runner = Mutex<Runner?>(nil)
+
+    /// A thread that sleeps between two rounds of checks.
+    private final class Runner: Sendable {
+        let pool = NIOThreadPool(numberOfThreads: 1)
+        private let stopped = Atomic(false)
+        private let wakeUp = DispatchSemaphore(value: 0)
+
+        var isStopped: Bool { stopped.load(ordering: .relaxed) }
+
+        func stop() {
+            stopped.store(true, ordering: .relaxed)
+            wakeUp.signal()
+        }
+
+        /// Returns at once after `stop`.
+        func sleep(for duration: Duration) {
+            _ = wakeUp.wait(timeout: .now() + .nanoseconds(Int(duration / .nanoseconds(1))))
+        }
+    }
 
     init(_ checker: MetricsChecker, logger: Logger) {
         self.checker = checker
@@ -31,49 +51,51 @@ final class MetricsChecks: Part {
     /// What is checked from now on.
     private func setValidation(_ validation: MetricsValidation) {
         checker.setValidation(validation)
-        running.withLock { task in
+        runner.withLock { runner in
             if validation == .off {
-                task?.cancel()
-                task = nil
-            } else if task == nil {
-                task = Task { await self.run() }
+                runner?.stop()
+                runner?.pool.shutdownGracefully { _ in }
+                runner = nil
+            } else if runner == nil {
+                let new = Runner()
+                new.pool.start()
+                new.pool.submit { [self] state in
+                    if state == .active { run(new) }
+                }
+                runner = new
             }
         }
     }
 
     /// Ends the checks and their thread.
     func stop(within time: Duration) async -> Int {
-        let task = running.withLock { $0 }
-        task?.cancel()
-        await task?.value
+        let last = runner.withLock { $0.take() }
+        last?.stop()
+        try? await last?.pool.shutdownGracefully()
         return 0
     }
 
-    private func run() async {
-        let thread = NIOThreadPool(numberOfThreads: 1)
-        thread.start()
+    private func run(_ runner: Runner) {
+        ThreadPriority.lower()
         var credit = Self.maxCredit
         var last = ContinuousClock.now
-        while !Task.isCancelled {
-            let left = credit
-            let spent = (try? await thread.runIfActive { self.round(atMost: left) }) ?? 0
+        while !runner.isStopped {
+            let spent = round(atMost: credit, runner)
             let now = ContinuousClock.now
             credit = min(Self.maxCredit, credit + nanoseconds(now - last) / Self.share) - spent
             last = now
             // The check of one large text may take more than the credit. Then the next round waits until the debt is paid.
-            try? await Task.sleep(for: max(Self.period, .nanoseconds(-credit * Self.share)))
+            runner.sleep(for: max(Self.period, .nanoseconds(-credit * Self.share)))
         }
-        try? await thread.shutdownGracefully()
     }
 
     /// Runs checks that are due until they have taken `credit` of processor time.
     /// - Returns: the processor time taken, in nanoseconds.
-    private func round(atMost credit: Int) -> Int {
-        ThreadPriority.lower()
+    private func round(atMost credit: Int, _ runner: Runner) -> Int {
         let start = SystemClock.threadTime()
         let now = SystemClock.now().instant
         checker.collect(at: now)
-        while !Task.isCancelled {
+        while !runner.isStopped {
             guard case .done(let event) = checker.next(at: now) else { break }
             if let event { log(event) }
             if SystemClock.threadTime() - start >= credit { break }
