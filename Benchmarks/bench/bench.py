@@ -15,7 +15,9 @@ class Bench:
         self.rounds, self.seconds, self.threads, self.only = rounds, seconds, threads, only
         self.build = os.path.join(root, ".build", "bench")
         self.corpora = os.path.join(self.build, "corpora")
-        self.work = tempfile.mkdtemp(prefix="bench.")
+        # Not in /tmp: the proxy watches each folder on the way to its configuration, and other programs keep that one busy. But the path
+        # of a Unix socket has at most 107 bytes.
+        self.work = tempfile.mkdtemp(prefix="run.", dir=self.build if len(self.build) < 60 else None)
         self.certificate, self.key = (os.path.join(root, "certs", name) for name in ("server.pem", "server-key.pem"))
         peers = os.path.join(root, ".build", "peers", "usr")
         self.nginx = servers.find("nginx", os.path.join(peers, "sbin", "nginx"))
