@@ -55,7 +55,7 @@ private func aBrokenSaveKeepsWhatRuns(broken: Broken) async throws {
             try await proxy.reloading {
                 try await shell(broken.script, in: proxy.folder.path)
             }
-            #expect(proxy.log.contains("configuration not reloaded: the previous one stays in force"))
+            try await wait(for: "the log") { proxy.log.contains("configuration not reloaded: the previous one stays in force") }
             for word in broken.words { #expect(proxy.log.contains(word), "\(word)") }
             // Old connections and new ones, plain and in TLS, scrapes and pushes.
             #expect(try await old.get("/-/healthy").status == 200)

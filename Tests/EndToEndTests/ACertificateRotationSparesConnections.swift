@@ -43,7 +43,7 @@ func tighteningEndsConnections() async throws {
         // Known to be taken: the same listener has answered a later one.
         #expect(try await RawConnection(to: proxy.scrape).get("/-/healthy").status == 200)
         try await proxy.save(config.replacing("tls = \"optional\"", with: "tls = \"required\""))
-        #expect(proxy.log.contains("exporter.tls: optional -> required"))
+        try await wait(for: "the log") { proxy.log.contains("exporter.tls: optional -> required") }
         try await wait(for: "the idle connection to end") { try idle.isEnded }
         try await wait(for: "the fresh connection to end") { try fresh.isEnded }
         try asking.send("\r\n")

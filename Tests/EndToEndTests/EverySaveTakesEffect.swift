@@ -85,14 +85,14 @@ func signalAndRequest() async throws {
         let old = try RawConnection(to: proxy.scrape)
         #expect(try await old.get("/-/healthy").status == 200)
         try await proxy.reloading { proxy.program.send(signal: SIGHUP) }
-        #expect(proxy.log.contains("no changes trigger=SIGHUP"))
+        try await wait(for: "the log") { proxy.log.contains("no changes trigger=SIGHUP") }
         let url = "http://\(proxy.scrape)/-/reload"
         #expect(try await curl(url, ["-X", "POST"]).body == "nothing has changed\n")
         // The answer to a request comes after the reload, not from a watcher that was faster.
         try proxy.writeInPlace("config.toml", Configurations.scrape + "enable_lifecycle = true\nidle_timeout = 7\n")
         let answer = try await curl(url, ["-X", "POST"])
         #expect(answer.status == 200)
-        #expect(proxy.log.contains("exporter.idle_timeout: 6m -> 7s"))
+        try await wait(for: "the log") { proxy.log.contains("exporter.idle_timeout: 6m -> 7s") }
         try proxy.writeInPlace("config.toml", "[exporter]\nenable_lifecycle = true\nidle = 7\n")
         let failed = try await curl(url, ["-X", "POST"])
         #expect(failed.status == 500)

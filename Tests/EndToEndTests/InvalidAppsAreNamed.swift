@@ -66,7 +66,7 @@ import Testing
             let json = try await curl("http://\(proxy.scrape)/collisions?format=json").body
             #expect(json.contains("{\"series\": \"go_goroutines\", \"times\": 2, \"apps\": [\"a\", \"b\"]}"))
             #expect(try await curl("http://\(proxy.scrape)/metrics/self").body.contains("\nexporter_proxy_colliding_series 1\n"))
-            #expect(proxy.log.contains("set app_label in [metrics]"))
+            try await wait(for: "the log") { proxy.log.contains("set app_label in [metrics]") }
         }
         let labelled = Configurations.scrape + Configurations.receivers() + "[metrics]\napp_label = \"app\"\n"
         try await withProxy(labelled) { proxy in

@@ -188,7 +188,7 @@ func aSecondProgramIsRefused() async throws {
             let second = try await runProxy(config)
             #expect(second.status == .exited(1))
             #expect(second.errors.contains("config.toml:5:14: error: receiver.state_file"), "\(second.errors)")
-            #expect(second.errors.contains("another process uses it"))
+            try await wait(for: "the log") { second.errors.contains("another process uses it") }
             #expect(try await curl("http://\(scrape)/-/healthy").status == 200)
             let files = try it.files
             #expect(files == ["apps.state"])
@@ -244,7 +244,8 @@ func aFullDisk() async throws {
             try await wait(for: "the failure") {
                 try await curl("http://\(scrape)/metrics/self").body.contains("\nexporter_proxy_state_last_write_successful 0\n")
             }
-            #expect(program.errors.contains("warning cannot write the state file") && program.errors.contains("no space left"))
+            try await wait(for: "the log") { program.errors.contains("warning cannot write the state file") }
+            #expect(program.errors.contains("no space left"))
             #expect(try await curl("http://\(scrape)/metrics?app=large").status == 200)
             // What fits is written again.
             #expect(try await it.push(#"{"large": "x 1"}"#) == "")

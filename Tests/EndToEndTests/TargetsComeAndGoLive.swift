@@ -79,7 +79,7 @@ func newPasswordFile() async throws {
             try await waitUntilReady(proxy)
             let before = target.requests.count
             try await proxy.reloading { try proxy.folder.write("password", "another\n") }
-            #expect(proxy.log.contains("basic_auth.password_file"))
+            try await wait(for: "the log") { proxy.log.contains("basic_auth.password_file") }
             try await wait(for: "a poll with it") {
                 target.requests.dropFirst(before).contains { $0.headers["authorization"] == "Basic bWU6YW5vdGhlcg==" }
             }

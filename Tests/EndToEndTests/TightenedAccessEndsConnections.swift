@@ -48,7 +48,7 @@ func tightenedAccess(what: String, file: String, isStillAdmitted: Bool) async th
             #expect(try await held.ask() == "exporter-proxy is healthy")
             // A change that is not about access ends no connection.
             try await proxy.reloading { try proxy.replaceFile("config.toml", "\(text)# a comment\n[receiver]\nmax_apps = 7\n") }
-            #expect(proxy.log.contains("receiver.max_apps: 100000 -> 7"))
+            try await wait(for: "the log") { proxy.log.contains("receiver.max_apps: 100000 -> 7") }
             #expect(try await held.ask() == "exporter-proxy is healthy")
             try await proxy.reloading {
                 switch what {
