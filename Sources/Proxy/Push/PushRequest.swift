@@ -155,10 +155,11 @@ struct MediaType {
 
     /// As it was sent.
     let text: String
+    /// In lower case.
     private let name: String
-    private let parameters: [String: String]
+    private let parameters: Substring.UTF8View
 
-    /// A field may be as long as a head; no type that is known here needs as much, and the rest is not looked at.
+    /// Only these first bytes are read. A field may be as long as a head, and no supported type needs more.
     private static let maxLength = 256
 
     /// - Parameter field: the field's value.
@@ -166,17 +167,11 @@ struct MediaType {
     init?(_ field: String?) {
         guard let field, !field.isEmpty else { return nil }
         text = field
-        let beginning = field.utf8.count > Self.maxLength ? String(decoding: field.utf8.prefix(Self.maxLength), as: UTF8.self) : field
-        let parts = beginning.split(separator: ";", omittingEmptySubsequences: false).map(Self.trimmed)
-        name = (parts.first ?? "").lowercased()
-        var parameters: [String: String] = [:]
-        for part in parts.dropFirst() {
-            guard let equals = part.firstIndex(of: "=") else { continue }
-            var value = Self.trimmed(part[part.index(after: equals)...])
-            if value.hasPrefix("\""), value.hasSuffix("\""), value.utf8.count > 1 { value = String(value.dropFirst().dropLast()) }
-            parameters[Self.trimmed(part[..<equals]).lowercased()] = value
-        }
-        self.parameters = parameters
+        // Bytes, because this runs on the event loop for each push, and characters are slow.
+        let beginning = field.utf8.prefix(Self.maxLength)
+        let end = beginning.firstIndex(of: UInt8(ascii: ";")) ?? beginning.endIndex
+        name = Self.text(Self.trimmed(beginning[..<end])).lowercased()
+        parameters = beginning[end...]
     }
 
     /// `nil` for text, and for every type that says nothing of a format.
@@ -191,12 +186,30 @@ struct MediaType {
 
     /// Whether it is what client libraries push to a Pushgateway besides text.
     var isDelimitedFamilies: Bool {
-        name == "application/vnd.google.protobuf" && parameters["proto"] == "io.prometheus.client.MetricFamily"
-            && parameters["encoding"] == "delimited"
+        name == "application/vnd.google.protobuf" && parameter("proto") == "io.prometheus.client.MetricFamily"
+            && parameter("encoding") == "delimited"
     }
 
-    private static func trimmed(_ text: some StringProtocol) -> String {
-        String(text.drop { $0 == " " || $0 == "\t" }.reversed().drop { $0 == " " || $0 == "\t" }.reversed())
+    /// The value of a parameter, without quotes. The last one of a name counts.
+    private func parameter(_ name: String) -> String? {
+        for part in parameters.split(separator: UInt8(ascii: ";")).reversed() {
+            guard let equals = part.firstIndex(of: UInt8(ascii: "=")),
+                Self.text(Self.trimmed(part[..<equals])).lowercased() == name
+            else { continue }
+            let value = Self.trimmed(part[part.index(after: equals)...])
+            let quote = UInt8(ascii: "\"")
+            return Self.text(value.count > 1 && value.first == quote && value.last == quote ? value.dropFirst().dropLast() : value)
+        }
+        return nil
+    }
+
+    private static func text(_ bytes: Substring.UTF8View) -> String { String(decoding: bytes, as: UTF8.self) }
+
+    private static func trimmed(_ bytes: Substring.UTF8View) -> Substring.UTF8View {
+        func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
+        var bytes = bytes.drop(while: isBlank)
+        while let last = bytes.last, isBlank(last) { bytes.removeLast() }
+        return bytes
     }
 }
 

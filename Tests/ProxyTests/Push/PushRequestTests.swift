@@ -56,6 +56,20 @@ struct PushRequestTests {
         }
     }
 
+    @Test(
+        "blanks, case, quotes and other parameters of a type do not matter; of a repeated parameter the last one counts",
+        arguments: [
+            (" \tAPPLICATION/vnd.google.protobuf\t; proto = io.prometheus.client.MetricFamily ;ENCODING=delimited;", true),
+            ("application/vnd.google.protobuf;encoding=text;proto=io.prometheus.client.MetricFamily;encoding=\"delimited\"", true),
+            ("application/vnd.google.protobuf;encoding=delimited;proto=io.prometheus.client.MetricFamily;encoding=text", false),
+            ("application/vnd.google.protobuf;proto=\"io.prometheus.client.MetricFamily;encoding=delimited", false),
+            ("application/vnd.google.protobuf;;=;a;" + String(repeating: " ", count: 300) + "encoding=delimited", false),
+            (";", false), (" ", false),
+        ])
+    func types(field: String, isDelimitedFamilies: Bool) throws {
+        #expect(try #require(MediaType(field)).isDelimitedFamilies == isDelimitedFamilies)
+    }
+
     @Test("delimited protobuf is taken for groups alone, JSON for /apps alone")
     func formats() throws {
         #expect(try read(.put, "/metrics/job/a", type: Self.families).get().format == .protobuf)
