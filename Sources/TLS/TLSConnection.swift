@@ -303,8 +303,9 @@ final class BufferBIO {
 }
 
 /// The functions of every `BufferBIO`, made once for the process.
+///
+/// `@unchecked Sendable`: only `init` writes to the pointer's memory, OpenSSL only reads it afterwards, and it is never freed.
 private struct BIOMethod: @unchecked Sendable {
-    // Safe to share: written only in `init`, and OpenSSL only reads it. Never freed.
     let pointer: OpaquePointer?
 
     static let shared = BIOMethod()

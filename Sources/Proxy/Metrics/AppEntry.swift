@@ -194,7 +194,7 @@ public final class AppCheck: Equatable, Sendable {
 
 /// One version of an app in the store; replaced whole by the next one.
 final class StoredApp: Sendable {
-    /// Safe to share: it changes in `keep` alone, before the version is in the store and another thread can see it.
+    /// Safe to share: only `keep` changes it, before the version is in the store and another thread can see it.
     nonisolated(unsafe) private(set) var entry: AppEntry
     /// The number in the store of the target that this version came from; `nil` for a pushed app.
     let target: Int?
@@ -230,8 +230,8 @@ final class StoredApp: Sendable {
 
 /// An app's place in the store, from its first version to its removal.
 ///
-/// `@unchecked Sendable`: all but `name`, `node` and `slot` is only touched with the store's state lock held, `node` and `slot`
-/// only with its builder lock held; `name` never changes.
+/// `@unchecked Sendable`: `name` never changes. `node` and `slot` are used only under the store's builder lock, everything else only under
+/// its state lock.
 final class AppRecord: @unchecked Sendable {
     let name: AppName
     /// The version in force; `nil` once removed.

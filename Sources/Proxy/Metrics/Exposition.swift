@@ -53,7 +53,9 @@ public struct Exposition: Sendable {
         if let fault { throw fault }
     }
 
-    /// Of `size` bytes that `fill` writes, the last of which is known beforehand, and a final newline where it is missing.
+    /// - Parameters:
+    ///   - size: the number of bytes that `fill` writes. A final newline is added if it is missing.
+    ///   - last: the last of these bytes; `nil` without bytes.
     private init(size: Int, last: UInt8?, fill: (UnsafeMutableRawBufferPointer) -> Void) {
         guard let last else {
             self = .empty
@@ -121,7 +123,7 @@ public struct Exposition: Sendable {
 }
 
 extension ByteBuffer {
-    /// A buffer of exactly `size` bytes, all of which `fill` must write.
+    /// A buffer of exactly `size` bytes. `fill` must write each of them.
     ///
     /// The standard allocator rounds up to a power of two, which would waste up to half of the memory of stored metrics.
     static func exactly(_ size: Int, fill: (UnsafeMutableRawBufferPointer) -> Void) -> ByteBuffer {

@@ -90,7 +90,7 @@ public struct JSONPushDecoder: PushDecoder {
 
     /// Decodes an input that is exactly one object, as a connection for each push sends it, without looking for the object's end first:
     /// that would cost as much as parsing.
-    /// - Returns: `nil` for other input, of which nothing is taken. After one failure it is not tried again, so no input is parsed twice.
+    /// - Returns: `nil` for other input, which stays in the buffer. After one failure it is not tried again, so no input is parsed twice.
     private mutating func takeWholeInput() throws(Rejection) -> PushMessage? {
         guard endsWithObject, buffer.input.readableBytes <= UndecodedPush.inlineLimit else { return nil }
         let length = buffer.input.withUnsafeReadableBytes { bytes in

@@ -9,7 +9,7 @@ import time
 import zlib
 
 from attacks import Attacks
-from measure import MIB
+from measure import MIB, answer
 
 ATTACKS = Attacks()
 
@@ -33,27 +33,6 @@ def request(method, path, body, **fields):
     return head(method, path, len(body), **fields) + body
 
 
-def answer(connection):
-    """The status of the next answer and the rest of what was received; the connection may be used on."""
-    received = b""
-    while b"\r\n\r\n" not in received:
-        block = connection.recv(1 << 16)
-        if not block:
-            raise ConnectionError(f"the connection ended before the answer: {received!r}")
-        received += block
-    first, rest = received.split(b"\r\n\r\n", 1)
-    length = 0
-    for line in first.split(b"\r\n"):
-        if line.lower().startswith(b"content-length:"):
-            length = int(line.split(b":")[1])
-    while len(rest) < length:
-        block = connection.recv(1 << 16)
-        if not block:
-            raise ConnectionError("the connection ended within the answer")
-        rest += block
-    return int(first.split(b" ")[1]), rest
-
-
 def push_again_and_again(target, text, times, seconds):
     """One request after another on a kept connection, until `seconds` have passed; the statuses by number."""
     end = time.monotonic() + seconds
@@ -68,7 +47,7 @@ def push_again_and_again(target, text, times, seconds):
         except OSError:
             pass
         try:
-            status, last = answer(connection)
+            status, _, last = answer(connection)
         except OSError:
             status = 0
         statuses[status] = statuses.get(status, 0) + 1
@@ -326,7 +305,7 @@ def small_bodies(target, parameters, _):
         while time.monotonic() < end:
             connection.sendall(text * parameters["depth"])
             for _ in range(parameters["depth"]):
-                status, last = answer(connection)
+                status, _, last = answer(connection)
                 count[status] = count.get(status, 0) + 1
         if speaks:
             target.tell(statuses=count, last=last[:160].decode(errors="replace"))

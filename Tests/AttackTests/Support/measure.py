@@ -56,6 +56,11 @@ def exchange(connection, path="/-/healthy", method="GET", headers="", body=b""):
     if body:
         headers += f"Content-Length: {len(body)}\r\n"
     connection.sendall(f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode() + body)
+    return answer(connection, has_body=method != "HEAD")
+
+
+def answer(connection, has_body=True):
+    """The next answer of a kept connection: its status, its head and its body."""
     received = b""
     while b"\r\n\r\n" not in received:
         block = connection.recv(1 << 16)
@@ -65,7 +70,7 @@ def exchange(connection, path="/-/healthy", method="GET", headers="", body=b""):
     head, body = received.split(b"\r\n\r\n", 1)
     length = 0
     for line in head.split(b"\r\n"):
-        if line.lower().startswith(b"content-length:") and method != "HEAD":
+        if line.lower().startswith(b"content-length:") and has_body:
             length = int(line.split(b":")[1])
     while len(body) < length:
         block = connection.recv(1 << 20)

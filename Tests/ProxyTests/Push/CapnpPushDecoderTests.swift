@@ -40,7 +40,7 @@ struct CapnpPushDecoderTests {
             CapnpMessages.oneSegment + CapnpMessages.oneSegment, two, two + CapnpMessages.message(name: "größe", data: "é 1"),
             CapnpMessages.oneSegment + Array("garbage that is no message".utf8), Array(CapnpMessages.oneSegment.dropLast()),
             Array("{\"a\":\"1\"}".utf8), [0, 0, 0, 0, 0, 0, 0, 0], CapnpMessages.twoSegments(20_000),
-            // JSON behind a length of eight bytes, of which the segment table is the first part.
+            // JSON after a length of eight bytes. The decoder reads the length as a segment table.
             [0, 0, 0, 0, 4, 0x53, 0x75, 0xF6] + Array("{\"a\":\"a 1\"}".utf8), [0, 0, 0, 0, 4, 0x53, 0x75, 0xF6] + Array("{\"a".utf8),
         ] {
             DecodedStream.expectSameHoweverCut(stream, format: .capnp)

@@ -1,4 +1,4 @@
-import Glibc
+import Dispatch
 import NIOCore
 import NIOEmbedded
 import Proxy
@@ -12,14 +12,14 @@ import Testing
 struct LargeMessagesTests {
     /// A job that waits until it is told to end.
     private final class Gate: Sendable {
-        private let isOpen = Mutex(false)
+        private let opened = DispatchSemaphore(value: 0)
         private let hasBegun = Mutex(false)
 
         var begun: Bool { hasBegun.withLock { $0 } }
-        func open() { isOpen.withLock { $0 = true } }
+        func open() { opened.signal() }
         func pass() {
             hasBegun.withLock { $0 = true }
-            while !isOpen.withLock({ $0 }) { usleep(1000) }
+            opened.wait()
         }
     }
 
