@@ -5,7 +5,7 @@ import re
 import subprocess
 import time
 
-from . import servers
+from . import pushes, servers
 
 # More than that above the limit file's figure fails: compilers and libraries differ a little, a lost fast path by far more.
 TOLERANCE = 1.25
@@ -58,6 +58,9 @@ def scenarios(bench):
     def unix(proxy):
         return f"unix:{proxy.socket}"
 
+    def push_over_http(proxy, count):
+        pushes.requests(bench, proxy.http, pushes.text_pushes(bench.corpus("b")), count)
+
     def changed(proxy, count):
         for _ in range(count):
             bench.push("conn", unix(proxy), one, connections=1, count=1)
@@ -78,6 +81,7 @@ def scenarios(bench):
         "handshake, resumed": ("required", "json", "a", 50, handshake("1.3", "resumed")),
         "push, JSON, a connection each": ("off", "json", "b", 300, push("conn", "json", unix)),
         "push, JSON, stream": ("off", "json", "b", 300, push("stream", "json", unix)),
+        "push, HTTP, text, a kept connection": ("off", "json", "b", 300, push_over_http),
         "push, Cap'n Proto, stream": ("off", "capnp", "b", 500, push("stream", "capnp", unix)),
     }
 

@@ -56,14 +56,11 @@ def run_http(bench):
         return
     corpus = bench.corpus("b")
     proxy = bench.start(servers.Proxy(bench, "push-http"))
-    apps = os.path.join(corpus, "apps")
-    names = sorted(os.listdir(apps))
-    texts = [open(os.path.join(apps, name), "rb").read() for name in names]
+    texts = text_pushes(corpus)
     bench.compare(
         "push/http/text",
         {
-            "exporter-proxy": lambda: bench.measure([proxy], lambda: requests(
-                bench, proxy.http, [request("PUT", f"/apps/{name}", text) for name, text in zip(names, texts)])),
+            "exporter-proxy": lambda: bench.measure([proxy], lambda: requests(bench, proxy.http, texts)),
             "JSON over TCP": lambda: bench.measure(
                 [proxy], lambda: bench.push("stream", f"tcp:{servers.HOST}:{proxy.tcp}", os.path.join(corpus, "json"), connections=1)),
         },
@@ -81,19 +78,29 @@ def run_http(bench):
     bench.finish(proxy, gateway)
 
 
+def text_pushes(corpus):
+    """A `PUT` of each app of a corpus."""
+    apps = os.path.join(corpus, "apps")
+    pushes = []
+    for name in sorted(os.listdir(apps)):
+        with open(os.path.join(apps, name), "rb") as file:
+            pushes.append(request("PUT", f"/apps/{name}", file.read()))
+    return pushes
+
+
 def request(method, path, body):
     # With the type that client libraries send.
     return (f"{method} {path} HTTP/1.1\r\nHost: {servers.HOST}\r\nContent-Type: text/plain; version=0.0.4; charset=utf-8\r\n"
             f"Content-Length: {len(body)}\r\n\r\n").encode() + body
 
 
-def requests(bench, port, messages):
-    """Sends the messages in turn over one kept connection, each after the answer to the one before."""
+def requests(bench, port, messages, number=None):
+    """Sends the messages in turn over one kept connection, each after the answer to the one before: `number` of them, or for `bench.seconds`."""
     connection = socket.create_connection((servers.HOST, port))
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     begin = time.monotonic()
     count = size = 0
-    while time.monotonic() - begin < bench.seconds:
+    while count < number if number else time.monotonic() - begin < bench.seconds:
         message = messages[count % len(messages)]
         connection.sendall(message)
         answer = b""

@@ -44,6 +44,9 @@ public struct ServerConnection: Sendable {
     private var isInputOpen = true
     private var hasAnswered = false
     private var drain: Drain?
+    private var turn = Turn.running
+    /// Whether a large response may be written. The handler sets it while it carries out `takeTurn`.
+    public var isInLargeTurn = false
 
     /// - Parameters:
     ///   - maxBody: the largest body of a request, in bytes as they are sent.
@@ -102,7 +105,7 @@ public struct ServerConnection: Sendable {
     /// - Returns: whether to read now; if not, the action `read` follows later.
     public mutating func readRequested() -> Bool {
         switch state {
-        case .reading(let reading) where !reading.isYielding && !reading.isHeld: return true
+        case .reading(let reading) where turn == .running && !reading.isHeld: return true
         case .lingering, .closing, .closed: return true
         case .reading, .refusing, .answering, .writing, .changing:
             isReadHeld = true
@@ -110,10 +113,13 @@ public struct ServerConnection: Sendable {
         }
     }
 
+    /// This connection has used up its turn.
+    public mutating func endTurn() { turn.end() }
+
     /// It is this connection's turn again.
     public mutating func resumed() {
         pieces = 0
-        changeReading { $0.isYielding = false }
+        turn = .running
     }
 
     /// Stops reading the body until `releaseBody`. No timer runs meanwhile, because the client is not late.
@@ -231,7 +237,12 @@ public struct ServerConnection: Sendable {
             return change
         }
         switch state {
-        case .reading(let reading): return reading.isYielding || reading.isHeld ? nil : next(in: reading)
+        case .closing(let action):
+            ended()
+            return action
+        case .closed: return nil
+        case _ where turn != .running: return limitWaiting() ?? turn.yield()
+        case .reading(let reading): return reading.isHeld ? nil : next(in: reading)
         case .refusing(let error): return refuse(error, Exchange())
         case .answering(let exchange, let isRefused, let isTimerDue):
             if let action = limitWaiting() { return action }
@@ -245,10 +256,6 @@ public struct ServerConnection: Sendable {
                 return .closeOutput
             }
             return isInputOpen ? takeHeldRead() : close()
-        case .closing(let action):
-            ended()
-            return action
-        case .closed: return nil
         case .changing:
             assertionFailure("an action while the state changes")
             return nil
@@ -257,10 +264,15 @@ public struct ServerConnection: Sendable {
 
     private mutating func next(in reading: Reading) -> Action? {
         if pieces >= Self.maxPieces {
-            changeReading { $0.isYielding = true }
-            return .yield
+            turn.end()
+            return turn.yield()
         }
-        if reading.owesContinue != .nothing, let action = sendContinue() { return action }
+        if reading.owesContinue != .nothing {
+            var action: Action?
+            let clientWaits = waiting.isEmpty
+            changeReading { action = $0.sendContinue(clientWaits: clientWaits) }
+            if let action { return action }
+        }
         do throws(RequestError) {
             switch try decoder.next(&waiting.bytes) {
             case .incomplete: return readMore(reading)
@@ -275,24 +287,6 @@ public struct ServerConnection: Sendable {
         } catch {
             return refuse(error, reading.exchange ?? Exchange())
         }
-    }
-
-    /// Writes `100 Continue` and flushes it, unless the client sent the body without waiting.
-    private mutating func sendContinue() -> Action? {
-        var action: Action?
-        let isWaiting = waiting.isEmpty
-        changeReading { reading in
-            if reading.owesContinue == .flush {
-                action = .flush
-                reading.owesContinue = .nothing
-            } else if isWaiting {
-                action = .write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"), isLast: false)
-                reading.owesContinue = .flush
-            } else {
-                reading.owesContinue = .nothing
-            }
-        }
-        return action
     }
 
     private mutating func begin(_ head: RequestHead, isTimed: Bool) -> Action {
@@ -350,6 +344,7 @@ public struct ServerConnection: Sendable {
     private mutating func nextWhileWriting(_ isWritable: () -> Bool) -> Action? {
         guard case .writing(var outgoing, var unflushed) = state else { return nil }
         if outgoing.isTaken { return finish(outgoing.end) }
+        if outgoing.hasMore, outgoing.isLarge, !isInLargeTurn, isWritable() { return .takeTurn }
         // A second owner would cause a copy of the list of pieces.
         state = .changing
         defer { state = .writing(outgoing, unflushed: unflushed) }
@@ -384,11 +379,10 @@ public struct ServerConnection: Sendable {
         switch end {
         case .keepAlive:
             hasAnswered = true
-            let pause = Action.timer(drain?.keptPause ?? timeouts.idle)
-            state = .reading(Reading(isYielding: !waiting.isEmpty))
-            if waiting.isEmpty { return pause }
-            timerChange = pause
-            return .yield
+            state = .reading(Reading())
+            // The next request waits until other connections have had their turn.
+            if !waiting.isEmpty { turn.end() }
+            return .timer(drain?.keptPause ?? timeouts.idle)
         case .close where waiting.isEmpty, .close where !isInputOpen, .linger where !isInputOpen: return close()
         case .close, .linger:
             state = .lingering(discardable: lingerBytes, isOutputOpen: true)

@@ -68,6 +68,9 @@ public struct OutgoingResponse: Sendable {
 
     // MARK: - Pieces
 
+    /// Whether writing it may take long.
+    var isLarge: Bool { pieces.count > 1 }
+
     /// Whether the channel has not all of it yet.
     var hasMore: Bool { handed < pieces.count }
 
@@ -218,6 +221,9 @@ extension ServerConnection {
         case timer(TimeAmount?)
         /// Issue the read that was held back.
         case read
+        /// A large response is to be written. If the event loop has a turn for it, set `isInLargeTurn` and go on with `next`. If not, call
+        /// `endTurn`.
+        case takeTurn
         /// Give other connections their turn, then call `resumed`.
         case yield
         case closeOutput
@@ -244,11 +250,44 @@ extension ServerConnection {
         var deadline: NIODeadline?
         /// Whether the body waits for a decision about its request.
         var isHeld = false
-        /// Whether the next request, or the rest of a body, waits for this connection's turn.
-        var isYielding = false
         /// What is left to do for a client that expects `100 Continue`.
         var owesContinue = Continue.nothing
 
         enum Continue { case nothing, line, flush }
+
+        /// Writes `100 Continue` and flushes it, unless the client sent the body without waiting.
+        mutating func sendContinue(clientWaits: Bool) -> Action? {
+            switch owesContinue {
+            case .line where clientWaits:
+                owesContinue = .flush
+                return .write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"), isLast: false)
+            case .flush:
+                owesContinue = .nothing
+                return .flush
+            case .line, .nothing:
+                owesContinue = .nothing
+                return nil
+            }
+        }
+    }
+
+    /// The connection's turn on the event loop that it shares with others.
+    enum Turn {
+        case running
+        /// `yield` must still be returned.
+        case ending
+        /// Until the connection is resumed, nothing is read, answered or written.
+        case waiting
+
+        mutating func end() {
+            if self == .running { self = .ending }
+        }
+
+        /// - Returns: the action `yield`, once at the end of a turn.
+        mutating func yield() -> Action? {
+            guard self == .ending else { return nil }
+            self = .waiting
+            return .yield
+        }
     }
 }

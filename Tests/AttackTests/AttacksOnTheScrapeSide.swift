@@ -92,7 +92,7 @@ extension Attacks {
         @Test("clients that ask for more than they take, send much more and end their side are read no further")
         func endedSenders() async throws {
             try await withProxy(Self.both) { proxy in
-                try await proxy.attack("ended-senders").expectHarmless(holding: 48, turns: 16)
+                try await proxy.attack("ended-senders").expectHarmless(holding: 48, turns: 4)
             }
         }
 

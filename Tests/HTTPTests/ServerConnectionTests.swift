@@ -57,7 +57,9 @@ struct ServerConnectionTests {
                     if bytes.readableBytes >= 300_000, !takesAtOnce { isWritable = false }
                 }
                 if case .flush = action, isLast, takesAtOnce { connection.taken() }
+                if case .takeTurn = action { connection.isInLargeTurn = true }
             }
+            connection.isInLargeTurn = false
             #expect(actions == expected, "step \(index): \(event)", sourceLocation: sourceLocation)
         }
     }
@@ -99,6 +101,7 @@ struct ServerConnectionTests {
         case .sample: "sample"
         case .timer(let time): "timer \(time.map { "\($0.nanoseconds / 1_000_000_000)" } ?? "none")"
         case .read: "read"
+        case .takeTurn: "take turn"
         case .yield: "yield"
         case .closeOutput: "close output"
         case .close: "close"
@@ -129,8 +132,8 @@ struct ServerConnectionTests {
     func pipelining() {
         check([
             (.received(Self.get + Self.get + "\r\n"), ["head GET /a", "end", "timer none"]),
-            (.respond(Self.answer), ["write 200 last", "flush", "yield", "timer 360"]), (.received(""), []),
-            (.resumed, ["head GET /a", "end", "timer none"]), (.respond(Self.answer), ["write 200 last", "flush", "yield", "timer 360"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "timer 360", "yield"]), (.received(""), []),
+            (.resumed, ["head GET /a", "end", "timer none"]), (.respond(Self.answer), ["write 200 last", "flush", "timer 360", "yield"]),
             (.resumed, []), (.timerExpired, ["close"]),
         ])
         var connection = Self.connection()
@@ -298,7 +301,7 @@ struct ServerConnectionTests {
     func halfClose() {
         check([
             (.received(Self.get + Self.get), ["head GET /a", "end", "timer none"]), (.inputEnded, []),
-            (.respond(Self.answer), ["write 200 last", "flush", "yield", "timer 360"]), (.resumed, ["head GET /a", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200 last", "flush", "timer 360", "yield"]), (.resumed, ["head GET /a", "end", "timer none"]),
             (.respond(Self.answer), ["write 200 last", "flush", "close"]),
         ])
         check([(.received("GET"), ["timer 10"]), (.inputEnded, ["close"])])
@@ -339,7 +342,7 @@ struct ServerConnectionTests {
     func slowReader() {
         let start: [(Event, [String])] = [
             (.received(Self.get), ["head GET /a", "end", "timer none"]),
-            (.respond(Self.large), ["write 200", "write piece", "flush", "sample"]),
+            (.respond(Self.large), ["take turn", "write 200", "write piece", "flush", "sample"]),
         ]
         func steps(_ samples: [(Int, Int64)], _ last: String) -> [(Event, [String])] {
             samples.enumerated().flatMap { index, sample -> [(Event, [String])] in
@@ -362,9 +365,36 @@ struct ServerConnectionTests {
             (.received(Self.get), ["head GET /a", "end", "timer none"]),
             (
                 .respond(Self.large),
-                ["write 200", "write piece", "write piece", "flush", "write piece", "write piece last", "flush", "timer 360"]
+                [
+                    "take turn", "write 200", "write piece", "write piece", "flush", "write piece", "write piece last", "flush",
+                    "timer 360",
+                ]
             ),
         ])
+    }
+
+    @Test("a large response is written in turns; in between nothing happens, unless the connection ends")
+    func turnsOfLargeResponses() {
+        var waiting = Self.connection()
+        waiting.received(ByteBuffer(string: Self.get), at: .uptimeNanoseconds(0))
+        while waiting.next(isWritable: true) != nil {}
+        waiting.respond(with: Self.large, date: "", allocator: ByteBufferAllocator())
+        guard case .takeTurn? = waiting.next(isWritable: true) else { return #expect(Bool(false)) }
+        waiting.endTurn()
+        check(
+            [
+                (.writable(true), ["yield"]), (.writable(true), []), (.received(Self.get), []), (.timerExpired, []),
+                (
+                    .resumed,
+                    [
+                        "take turn", "write 200", "write piece", "write piece", "flush", "write piece", "write piece last", "flush",
+                        "timer 360", "yield",
+                    ]
+                ), (.resumed, ["head GET /a", "end", "timer none"]),
+            ], waiting)
+        check([(.writable(true), ["yield"]), (.cutSlowReader, ["cut max_held_size"])], waiting)
+        check([(.abort, ["close"])], waiting)
+        check([(.received(String(repeating: "x", count: 800 << 10)), ["close"])], waiting)
     }
 
     @Test("a large response goes out as fast as it is taken, and what is taken is not held")
@@ -377,6 +407,7 @@ struct ServerConnectionTests {
         var held: [Int] = []
         for _ in 0..<5 {
             var isWritable = true
+            connection.isInLargeTurn = true
             while let action = connection.next(isWritable: isWritable) {
                 // The head, then a piece each time.
                 if case .write(let bytes, _) = action, bytes.readableBytes > 1000 { isWritable = false }

@@ -105,9 +105,11 @@ public struct ConnectionSequence {
             case .sample: connection.sampled(WriteProgress(buffered: Int(argument) % 3, acknowledged: 0), at: now)
             case .timer(let time): timer = time
             case .close, .cut: isClosed = true
+            case .takeTurn: if argument % 8 == 3 { connection.endTurn() } else { connection.isInLargeTurn = true }
             case .read, .yield, .closeOutput: break
             }
         }
+        connection.isInLargeTurn = false
         count()
         if connection.heldForReading > Self.maxHeldForReading { return "\(connection.heldForReading) bytes wait to be read" }
         if counted < 0 { return "more was released than held" }

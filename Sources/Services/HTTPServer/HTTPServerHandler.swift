@@ -22,6 +22,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     private let handshakeTimeout: TimeAmount?
     private var connection: ServerConnection
     private var timer: DeadlineTimer?
+    private var turns: EventLoopTurns?
     /// Guards against re-entry: a flush calls `channelWritabilityChanged` before it returns.
     private var isActing = false
     /// Bytes of this connection that are counted in the budget for reading.
@@ -51,6 +52,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     // MARK: - Events
 
     func handlerAdded(context: ChannelHandlerContext) {
+        turns = parts.shared.turns[context.eventLoop]
         timer = DeadlineTimer(eventLoop: context.eventLoop) { [unowned self] in
             connection.timerExpired()
             act(context)
@@ -143,13 +145,12 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .timer(let time?): timer?.set(time)
         case .timer(nil): timer?.clear()
         case .read: context.read()
+        case .takeTurn:
+            if turns?.take({ writeLarge(in: $0, context) }) == nil { connection.endTurn() }
         case .yield:
-            let turns = parts.shared.turns[context.eventLoop]
-            turns.wait { [self] in
-                turns.take { _ in
-                    connection.resumed()
-                    act(context)
-                }
+            turns?.wait { [self] in
+                connection.resumed()
+                act(context)
             }
         case .closeOutput: context.close(mode: .output, promise: nil)
         case .close: context.close(mode: .all, promise: nil)
@@ -158,6 +159,16 @@ final class HTTPServerHandler: ChannelDuplexHandler {
             parts.shared.cutReaders.count(reason)
             // `close` would wait until the reader has taken the bytes that TLS has queued.
             context.abort()
+        }
+    }
+
+    /// Writes a large response until the turn is over or the channel is full. A small one never waits for the large ones of others.
+    private func writeLarge(in turn: EventLoopTurns.Turn, _ context: ChannelHandlerContext) {
+        connection.isInLargeTurn = true
+        defer { connection.isInLargeTurn = false }
+        while let action = connection.next(isWritable: context.channel.isWritable) {
+            perform(action, context)
+            if case .flush = action, turn.isLong { connection.endTurn() }
         }
     }
 

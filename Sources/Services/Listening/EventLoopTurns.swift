@@ -5,9 +5,14 @@ import NIOCore
 final class EventLoopTurns {
     /// One turn of a connection.
     struct Turn {
+        fileprivate let start: NIODeadline
         fileprivate let end: NIODeadline
 
-        var isOver: Bool { NIODeadline.now() >= end }
+        /// Whether to end the turn before the next of many small steps.
+        var isOver: Bool { .now() >= end }
+        /// Whether to end the turn before the next large step, as writing hundreds of kilobytes. With `isOver`, each such turn would have
+        /// one or two steps, and a pause after them.
+        var isLong: Bool { .now() >= start + longestTurnOfLargeSteps }
     }
 
     /// The turns of each event loop. Used from any thread.
@@ -31,8 +36,9 @@ final class EventLoopTurns {
         }
     }
 
-    /// The longest turn of one connection.
+    /// The longest turn of one connection with small steps.
     private static let longestTurn = TimeAmount.microseconds(500)
+    private static let longestTurnOfLargeSteps = TimeAmount.milliseconds(2)
     /// The longest time of all turns in one round of the event loop, before it looks at its sockets and timers again. Answering a new
     /// connection takes several rounds.
     private static let longestRound = TimeAmount.milliseconds(1)
@@ -66,12 +72,12 @@ final class EventLoopTurns {
             }
         }
         let start = NIODeadline.now()
-        let result = body(Turn(end: start + min(Self.longestTurn, allowance)))
+        let result = body(Turn(start: start, end: start + min(Self.longestTurn, allowance)))
         allowance = allowance - (.now() - start)
         return result
     }
 
-    /// Calls `turn` after all that wait already. It calls `take` for what it does.
+    /// Calls `turn` after all that wait already. It should be short, or call `take` for what it does.
     func wait(_ turn: @escaping () -> Void) {
         waiting.append(turn)
         schedule()
@@ -85,7 +91,8 @@ final class EventLoopTurns {
 
     private func runTurns() {
         allowance = Self.longestRound
-        while allowance > .zero, let turn = waiting.popFirst() { turn() }
+        let end = NIODeadline.now() + Self.longestRound
+        while allowance > .zero, .now() < end, let turn = waiting.popFirst() { turn() }
         // Schedule the next round only now. A task that was scheduled during these turns would already be due, and the event loop would
         // run it before it looks at its sockets.
         isScheduled = false

@@ -1,3 +1,4 @@
+import Glibc
 import HTTP
 import NIOCore
 import NIOEmbedded
@@ -57,6 +58,9 @@ struct HTTPServerHandlerTests {
     private let lines = LogLines()
     private let store = MetricStore()
     private let held = HeldBytes()
+    private let turns: EventLoopTurns.OfGroup
+
+    init() { turns = EventLoopTurns.OfGroup(channel.embeddedEventLoop) }
 
     private var loop: EmbeddedEventLoop { channel.embeddedEventLoop }
     private var text: String { String(buffer: reader.taken) }
@@ -73,7 +77,7 @@ struct HTTPServerHandlerTests {
         let log = ConnectionLog(logger: lines.logger)
         let exchange = ScrapeExchange(responder: router, requests: metrics.requests, log: log, peer: .unknown, isTLS: false)
         let shared = HTTPServerParts.Shared(
-            date: DateText(clock: SystemClock.time), turns: EventLoopTurns.OfGroup(channel.embeddedEventLoop), reading: held[.reading],
+            date: DateText(clock: SystemClock.time), turns: turns, reading: held[.reading],
             slowReaders: SlowReaders(budget: held[.answering]), cutReaders: metrics.cutReaders)
         let parts = HTTPServerParts(shared, log: log)
         let handler = HTTPServerHandler(
@@ -153,6 +157,25 @@ struct HTTPServerHandlerTests {
             try store.apply(Push(apps: [app]), from: .push(listener: "test"), at: SystemClock.now())
         }
         return texts.joined()
+    }
+
+    @Test("while others use the event loop, a large answer waits for its turn, and a small one does not")
+    func turnsOfAnswers() throws {
+        let metrics = try pushPieces()
+        try connect { _ in }
+        func useUp() {
+            while turns[loop].take({ _ in usleep(1000) }) != nil {}
+        }
+        useUp()
+        try send("GET /-/healthy HTTP/1.1\r\nHost: h\r\n\r\n")
+        #expect(statuses == ["200"])
+        loop.run()
+        useUp()
+        try send(Self.get)
+        #expect(statuses == ["200"])
+        loop.advanceTime(by: .milliseconds(1))
+        while reader.take() {}
+        #expect(statuses == ["200", "200"] && text.hasSuffix(metrics))
     }
 
     @Test("a reader that takes nothing is cut after write_timeout, and the log says so")

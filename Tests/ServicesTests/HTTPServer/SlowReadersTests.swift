@@ -31,6 +31,7 @@ struct SlowReadersTests {
         response.leases = leases
         connection.respond(with: response, date: "", allocator: ByteBufferAllocator())
         var left = handed
+        connection.isInLargeTurn = true
         while let action = connection.next(isWritable: left > 0) {
             if case .write = action { left -= 1 }
         }

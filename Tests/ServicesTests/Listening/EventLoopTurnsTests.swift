@@ -44,6 +44,23 @@ struct EventLoopTurnsTests {
         #expect(order == [0, 1, 2, 0, 1, 2, 0, 1, 2])
     }
 
+    @Test("turns that wait again and again do not keep the loop, whether they call `take` or not", arguments: [true, false])
+    func endlessTurns(takes: Bool) {
+        let loop = EmbeddedEventLoop()
+        let turns = EventLoopTurns(loop)
+        var count = 0
+        func work() {
+            count += 1
+            if takes { turns.take { _ in Self.work(for: .microseconds(100)) } } else { Self.work(for: .microseconds(100)) }
+            if count < 1000 { turns.wait(work) }
+        }
+        turns.wait(work)
+        loop.advanceTime(by: .microseconds(100))
+        #expect((1...11).contains(count))
+        for _ in 0..<1000 { loop.advanceTime(by: .milliseconds(1)) }
+        #expect(count == 1000)
+    }
+
     @Test("a turn is over after a fraction of a millisecond")
     func length() {
         let turns = EventLoopTurns(EmbeddedEventLoop())
