@@ -59,7 +59,8 @@ actor Daemon {
         let metrics = SelfMetrics(
             version: ProgramVersion.current, start: SystemClock.time(), readLag: { .nanoseconds(lag.longest().nanoseconds) },
             readProcess: ProcessReading.now)
-        let store = MetricStore(limits: StoreLimits(config), answering: metrics.held[.answering])
+        let store = MetricStore(
+            limits: StoreLimits(config), answering: metrics.held[.answering], returnMemory: MemoryReturn.returnNow)
         let intake = Intake(store: store, clock: SystemClock.now)
         let checker = MetricsChecker(store: store, metrics: metrics)
         let poller = Poller(group: group, intake: intake, metrics: metrics, logger: logger)

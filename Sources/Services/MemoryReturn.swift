@@ -40,11 +40,14 @@ final class MemoryReturn: Sendable {
         pool.submit { [self] state in
             guard case .active = state else { return }
             let start = NIODeadline.now()
-            malloc_trim(0)
+            Self.returnNow()
             let end = NIODeadline.now()
             bursts.withLock { $0.trimmed(from: start, to: end) }
         }
     }
+
+    /// Returns what is free now. Takes up to a few milliseconds, so it must not run on an event loop.
+    @Sendable static func returnNow() { malloc_trim(0) }
 
     /// Makes glibc return large blocks, and the free end of each heap, as soon as they are freed. By default it raises both of its
     /// thresholds to tens of megabytes after the first large block, and `malloc_trim` does not touch the end of the heaps of threads

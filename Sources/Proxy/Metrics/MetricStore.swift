@@ -9,6 +9,7 @@ public final class MetricStore: Sendable {
     private let builder = Mutex(ChunkBuilder())
     /// Counts what answers keep of replaced chunks.
     private let answering: ByteBudget
+    private let returnMemory: @Sendable () -> Void
     /// Apps that expire under one hold of the lock, and at most beside one other change.
     private static let expiryBatch = 256
     /// The most apps of a push that is put under one hold of the lock. A message that is decoded on an event loop has fewer.
@@ -17,12 +18,20 @@ public final class MetricStore: Sendable {
     private static let putBatch = 1024
     /// Bytes that `quickSnapshot` copies at most: about a millisecond.
     private static let quickWork = 4 << 20
+    /// A snapshot that copies more returns memory each time it has copied so many bytes.
+    private static let returnStep = 4 << 20
 
     /// An empty store.
-    /// - Parameter answering: counts what answers keep in memory of metrics that were replaced meanwhile.
-    public init(limits: StoreLimits = StoreLimits(), answering: ByteBudget = ByteBudget()) {
+    /// - Parameters:
+    ///   - answering: counts what answers keep in memory of metrics that were replaced meanwhile.
+    ///   - returnMemory: returns freed memory to the system. Called while a large snapshot is made, which would otherwise take as much
+    ///     memory again as the metrics: the freed bytes of apps belong to the heaps of other threads.
+    public init(
+        limits: StoreLimits = StoreLimits(), answering: ByteBudget = ByteBudget(), returnMemory: @escaping @Sendable () -> Void = {}
+    ) {
         self.state = Mutex(StoreState(limits: limits))
         self.answering = answering
+        self.returnMemory = returnMemory
     }
 
     /// Replaces the apps of one push, all together or none.
@@ -215,21 +224,27 @@ public final class MetricStore: Sendable {
         expire(at: now, atMost: Self.expiryBatch)
         return builder.withLockIfAvailable { builder in
             guard state.withLock({ !$0.isExpiryDue(at: now) && $0.snapshotWork <= Self.quickWork }) else { return nil }
-            return makeSnapshot(at: now, &builder)
+            return makeSnapshot(at: now, &builder, isQuick: true)
         } ?? nil
     }
 
-    private func makeSnapshot(at now: Moment, _ builder: inout ChunkBuilder) -> Snapshot {
+    private func makeSnapshot(at now: Moment, _ builder: inout ChunkBuilder, isQuick: Bool = false) -> Snapshot {
         // Another thread may have made it while this one waited.
         if let ready = state.withLock({ $0.snapshot(at: now) }) { return ready }
         expire(at: now, atMost: .max)
         let (changes, generation) = state.withLock { $0.takeChanges() }
+        var copied = 0
         let replaced = builder.update(changes) { node in
             // The slots now refer to the chunk's bytes; what they referred to before is freed after the lock.
             var apps = node.slots.map(\.app)
             state.withLock { state in
                 for (index, slot) in node.slots.enumerated() { state.move(slot.record, to: &apps[index]) }
             }
+            apps = []
+            copied += node.weight
+            guard copied >= Self.returnStep, !isQuick else { return }
+            copied = 0
+            returnMemory()
         }
         for leases in replaced {
             answering.add(leases.plain.retire())

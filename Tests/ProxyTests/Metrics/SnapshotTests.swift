@@ -1,4 +1,5 @@
 import NIOCore
+import Synchronization
 import Testing
 
 @testable import Proxy
@@ -36,6 +37,28 @@ struct SnapshotTests {
         try push([("c", "c 1")])
         #expect(first.entries.map(\.name.description) == ["a", "b"])
         #expect(store.snapshot(at: now).entries.map(\.name.description) == ["a", "b", "c"])
+    }
+
+    @Test("a snapshot returns memory each time it has copied 4 MiB")
+    func returnsMemory() throws {
+        let returns = Mutex(0)
+        let store = MetricStore { returns.withLock { $0 += 1 } }
+        func push(apps: Int, of size: Int) throws {
+            for index in 0..<apps {
+                let exposition = Exposition(endingInNewline: ByteBuffer(repeating: 0x0A, count: size))
+                try store.apply(
+                    Push(apps: [(name: try #require(AppName("app\(index)")), exposition: exposition)]), from: .push(listener: "x"), at: now)
+            }
+        }
+        try push(apps: 100, of: 10_000)
+        _ = store.snapshot(at: now)
+        #expect(returns.withLock { $0 } == 0)
+        try push(apps: 1000, of: 10_000)
+        _ = store.snapshot(at: now)
+        #expect(returns.withLock { $0 } == 2)
+        // Nothing is copied any more.
+        _ = store.snapshot(at: now)
+        #expect(returns.withLock { $0 } == 2)
     }
 
     @Test("it tells what gzip would still have to compress")
