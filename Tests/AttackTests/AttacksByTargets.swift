@@ -44,8 +44,8 @@ extension Attacks {
                 defer { next = entry.pointee.ifa_next }
                 guard let address = entry.pointee.ifa_addr, address.pointee.sa_family == UInt16(AF_INET) else { continue }
                 var text = [CChar](repeating: 0, count: Int(INET_ADDRSTRLEN))
-                var number = address.withMemoryRebound(to: sockaddr_in.self, capacity: 1) { $0.pointee.sin_addr }
-                inet_ntop(AF_INET, &number, &text, socklen_t(text.count))
+                let size = socklen_t(MemoryLayout<sockaddr_in>.size)
+                guard getnameinfo(address, size, &text, socklen_t(text.count), nil, 0, NI_NUMERICHOST) == 0 else { continue }
                 let name = String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
                 if !name.hasPrefix("127.") && !name.hasPrefix("169.254.") { return name }
             }

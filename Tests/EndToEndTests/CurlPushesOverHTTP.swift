@@ -144,12 +144,15 @@ import Testing
     func drain() async throws {
         let config = Configurations.scrape + Configurations.patience + Configurations.httpReceiver("message_timeout = \"10m\"")
         try await withProxy(config) { proxy in
+            let idle = try RawConnection(to: proxy.pushes)
+            #expect(try await idle.get("/-/nothing").status == 404)
             let connection = try RawConnection(to: proxy.pushes)
             try connection.send("PUT /apps/a HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\na ")
             // It has been read once another connection's request is answered: there is one event loop.
             #expect(try await curl(Self.url(proxy, "/-/ready")).status == 200)
             proxy.program.send(signal: SIGTERM)
-            try await wait(for: "the listener to close") { (try? RawConnection(to: proxy.pushes)) == nil }
+            // All connections are told at the same moment, after the listener has closed.
+            try await wait(for: "the connection without a request to close") { try idle.isEnded }
             try connection.send("1\n")
             let answer = try await connection.response()
             #expect(answer.status == 204 && answer.head.contains("Connection: close"))

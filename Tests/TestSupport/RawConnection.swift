@@ -1,4 +1,5 @@
 import Foundation
+import NIOCore
 
 /// A plain connection that a test holds open, byte by byte. Used by one test at a time.
 public final class RawConnection {
@@ -10,26 +11,15 @@ public final class RawConnection {
     public init(to address: String) throws {
         let isUnix = address.contains("/")
         let isIPv6 = !isUnix && address.hasPrefix("[")
+        // SwiftNIO makes the address, as in `bind(_:to:_:)`.
+        let target =
+            if isUnix {
+                try SocketAddress(unixDomainSocketPath: address)
+            } else {
+                try SocketAddress(ipAddress: Self.host(of: address), port: Int(Self.port(of: address)))
+            }
         descriptor = socket(isUnix ? AF_UNIX : isIPv6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
-        let result: Int32
-        if isUnix {
-            var storage = sockaddr_un()
-            storage.sun_family = sa_family_t(AF_UNIX)
-            withUnsafeMutableBytes(of: &storage.sun_path) { $0.copyBytes(from: address.utf8.prefix(107)) }
-            result = Self.connect(descriptor, &storage)
-        } else if isIPv6 {
-            var storage = sockaddr_in6()
-            storage.sin6_family = sa_family_t(AF_INET6)
-            storage.sin6_port = Self.port(of: address).bigEndian
-            inet_pton(AF_INET6, String(address.dropFirst().prefix { $0 != "]" }), &storage.sin6_addr)
-            result = Self.connect(descriptor, &storage)
-        } else {
-            var storage = sockaddr_in()
-            storage.sin_family = sa_family_t(AF_INET)
-            storage.sin_port = Self.port(of: address).bigEndian
-            inet_pton(AF_INET, String(address.prefix { $0 != ":" }), &storage.sin_addr)
-            result = Self.connect(descriptor, &storage)
-        }
+        let result = target.withSockAddr { Foundation.connect(descriptor, $0, socklen_t($1)) }
         guard result == 0 else {
             let error = errno
             // deinit runs and closes: all properties have their values.
@@ -112,11 +102,8 @@ public final class RawConnection {
 
     private static func port(of address: String) -> UInt16 { address.split(separator: ":").last.flatMap { UInt16($0) } ?? 0 }
 
-    private static func connect<Address>(_ descriptor: Int32, _ address: inout Address) -> Int32 {
-        let size = socklen_t(MemoryLayout<Address>.size)
-        return withUnsafePointer(to: &address) {
-            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { Foundation.connect(descriptor, $0, size) }
-        }
+    private static func host(of address: String) -> String {
+        address.hasPrefix("[") ? String(address.dropFirst().prefix { $0 != "]" }) : String(address.prefix { $0 != ":" })
     }
 }
 

@@ -1,4 +1,5 @@
 import Foundation
+import NIOCore
 
 /// A port for tests that must know it beforehand, or that leave it and come back. Until the process of the tests ends no other
 /// test of this machine gets it, and the system gives it to nobody who asks for port 0.
@@ -44,18 +45,17 @@ private func isFree(_ number: UInt16, _ family: Int32) -> Bool {
     defer { close(descriptor) }
     var yes: Int32 = 1
     setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, socklen_t(MemoryLayout<Int32>.size))
-    let port = number.bigEndian
-    if family == AF_INET6 {
-        setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &yes, socklen_t(MemoryLayout<Int32>.size))
-        var address = sockaddr_in6()
-        address.sin6_family = sa_family_t(AF_INET6)
-        address.sin6_port = port
-        return bind(descriptor, to: &address, length: MemoryLayout<sockaddr_in6>.size) || errno == EADDRNOTAVAIL
-    }
-    var address = sockaddr_in()
-    address.sin_family = sa_family_t(AF_INET)
-    address.sin_port = port
-    return bind(descriptor, to: &address, length: MemoryLayout<sockaddr_in>.size)
+    guard family == AF_INET6 else { return bind(descriptor, to: "0.0.0.0", number) }
+    setsockopt(descriptor, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &yes, socklen_t(MemoryLayout<Int32>.size))
+    return bind(descriptor, to: "::", number) || errno == EADDRNOTAVAIL
+}
+
+/// Binds a socket to an IP address and a port.
+/// - Returns: whether that succeeded; if not, `errno` says why.
+public func bind(_ descriptor: Int32, to host: String, _ port: UInt16) -> Bool {
+    // SwiftNIO makes the address: in a module that imports SwiftNIO, the compiler may take `sockaddr_in` for one of its own declarations.
+    guard let address = try? SocketAddress(ipAddress: host, port: Int(port)) else { return false }
+    return address.withSockAddr { Foundation.bind(descriptor, $0, socklen_t($1)) == 0 }
 }
 
 private func bind<Address>(_ descriptor: Int32, to address: inout Address, length: Int) -> Bool {
