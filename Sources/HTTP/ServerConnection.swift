@@ -62,10 +62,13 @@ public struct ServerConnection: Sendable {
     /// The memory of bytes that were read and not consumed.
     public var heldForReading: Int { waiting.held }
 
-    /// The response that its reader has not taken at once; `nil` when there is none.
+    /// The response that its reader has not taken at once, or that waits for a turn; `nil` when there is none.
     public var slowResponse: OutgoingResponse? {
-        if case .writing(let outgoing, _) = state, outgoing.isSlow { outgoing } else { nil }
+        if case .writing(let outgoing, _) = state, outgoing.isSlow || turn != .running { outgoing } else { nil }
     }
+
+    /// Whether a large response is being written.
+    public var hasLargeResponse: Bool { if case .writing(let outgoing, _) = state { outgoing.isLarge } else { false } }
 
     // MARK: - Events
 
@@ -113,7 +116,7 @@ public struct ServerConnection: Sendable {
         }
     }
 
-    /// This connection has used up its turn.
+    /// Nothing more is done in this turn: `yield` follows.
     public mutating func endTurn() { turn.end() }
 
     /// It is this connection's turn again.
@@ -188,6 +191,8 @@ public struct ServerConnection: Sendable {
     /// The timer has expired.
     public mutating func timerExpired() {
         switch state {
+        // The program is late, not the client.
+        case .reading where turn != .running && isWithinRequest: timerChange = .timer(timeouts.head)
         case .reading(let reading) where isWithinRequest:
             let isStalled = if let deadline = reading.deadline, let stall = timeouts.stall { lastRead + stall < deadline } else { false }
             state = .refusing(.timeout(isStalled: isStalled))
@@ -241,7 +246,8 @@ public struct ServerConnection: Sendable {
             ended()
             return action
         case .closed: return nil
-        case _ where turn != .running: return limitWaiting() ?? turn.yield()
+        case .writing where turn != .running: return limitWaiting() ?? turn.yield()
+        case _ where turn != .running: return turn.yield()
         case .reading(let reading): return reading.isHeld ? nil : next(in: reading)
         case .refusing(let error): return refuse(error, Exchange())
         case .answering(let exchange, let isRefused, let isTimerDue):

@@ -46,7 +46,8 @@ final class MemoryReturn: Sendable {
         }
     }
 
-    /// Returns what is free now. Takes up to a few milliseconds, so it must not run on an event loop.
+    /// Returns what is free now. It looks at all heaps, so it must not run on an event loop. The store calls it while it makes a large
+    /// snapshot.
     @Sendable static func returnNow() { malloc_trim(0) }
 
     /// Makes glibc return large blocks, and the free end of each heap, as soon as they are freed. By default it raises both of its
@@ -68,8 +69,8 @@ final class MemoryReturn: Sendable {
 struct Bursts {
     /// The bytes that must have been freed before a trim is worth its time.
     static let worthwhile = 8 << 20
-    /// The shortest pause after a trim, as a multiple of its duration. A trim locks a heap, so all trims together take at most a fiftieth
-    /// of a core's time.
+    /// The shortest pause after a trim, as a multiple of its duration. A trim locks a heap, so these trims together take at most a
+    /// fiftieth of a core's time.
     private static let minimumPauseFactor: Int64 = 50
 
     private var returned: UInt64 = 0

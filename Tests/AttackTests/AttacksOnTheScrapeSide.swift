@@ -12,7 +12,7 @@ extension Attacks {
             """
 
         @Test(
-            "requests of which the last is never complete take no memory, without a password too",
+            "many requests and an incomplete last one take no memory, without a password too",
             arguments: [false, true])
         func unfinishedRequests(password: Bool) async throws {
             try await withProxy(Attacked.scrape() + (password ? Self.users : "") + Attacked.receiver()) { proxy in

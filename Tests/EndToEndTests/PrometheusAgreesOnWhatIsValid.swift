@@ -28,7 +28,7 @@ private struct TargetsAnswer: Decodable {
 
     private static func name(_ index: Int) -> String { "t\(index)" }
 
-    /// The texts that `lint` finds errors in, and those of which it says that Prometheus 2 refuses them.
+    /// The texts that `lint` finds errors in, and those that Prometheus 2 refuses, as `lint` says.
     private func verdicts(_ folder: TemporaryFolder) async throws -> (invalid: Set<String>, refusedBy2: Set<String>) {
         for (index, text) in Self.texts.enumerated() { try folder.write("texts/\(Self.name(index))", text) }
         let names = Self.texts.indices.map(Self.name)

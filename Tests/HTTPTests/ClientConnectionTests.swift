@@ -169,7 +169,7 @@ struct ClientConnectionTests {
 
     // MARK: What is held
 
-    /// The most that a connection holds while pieces come none of which ends where something in it ends.
+    /// The most that a connection holds while pieces come that end anywhere.
     private func mostHeld(_ head: String, repeating piece: String, times: Int) -> Int {
         var connection = sent()
         var most = 0

@@ -379,8 +379,15 @@ struct ServerConnectionTests {
         waiting.received(ByteBuffer(string: Self.get), at: .uptimeNanoseconds(0))
         while waiting.next(isWritable: true) != nil {}
         waiting.respond(with: Self.large, date: "", allocator: ByteBufferAllocator())
-        guard case .takeTurn? = waiting.next(isWritable: true) else { return #expect(Bool(false)) }
+        guard case .takeTurn? = waiting.next(isWritable: true) else {
+            Issue.record("no turn is asked for")
+            return
+        }
+        #expect(waiting.slowResponse == nil)
         waiting.endTurn()
+        #expect(waiting.hasLargeResponse)
+        // Others may replace its metrics while it waits.
+        #expect(waiting.slowResponse != nil)
         check(
             [
                 (.writable(true), ["yield"]), (.writable(true), []), (.received(Self.get), []), (.timerExpired, []),
@@ -467,6 +474,22 @@ struct ServerConnectionTests {
             }
         }
         #expect(turns == [256, 512, 600])
+    }
+
+    @Test("a request that waits for its turn is neither late nor too large, however long that takes and however much has come")
+    func waitingRequest() {
+        var connection = Self.connection()
+        connection.received(ByteBuffer(string: Self.get + Self.get), at: .uptimeNanoseconds(0))
+        while connection.next(isWritable: true) != nil {}
+        connection.respond(with: Self.answer, date: "", allocator: ByteBufferAllocator())
+        while connection.next(isWritable: true) != nil {}
+        connection.taken()
+        check(
+            [
+                (.writable(true), ["timer 360", "yield"]), (.drain(isFinal: true), []), (.timerExpired, ["timer 10"]),
+                (.received(String(repeating: "x", count: 800 << 10)), []), (.inputEnded, []),
+                (.resumed, ["head GET /a", "end", "close"]),
+            ], connection)
     }
 
     @Test("a broken connection is closed whatever it does, once")

@@ -33,12 +33,26 @@ public struct ConnectionSequence {
         while let choice = iterator.next() {
             if let broken = sequence.step(choice, iterator.next() ?? 0) { return broken }
         }
+        if let broken = sequence.finish() { return broken }
         sequence.connection.ended()
         sequence.count()
         if sequence.counted != 0 { return "\(sequence.counted) bytes of answers are still counted at the end" }
         if sequence.connection.heldForReading != 0 { return "bytes are still held at the end" }
         if sequence.connection.next(isWritable: true) != nil { return "an action after the end" }
         return nil
+    }
+
+    /// Whatever has happened: with a turn, an answer and a reader that takes everything, the exchange under way ends.
+    private mutating func finish() -> String? {
+        for _ in 0..<1000 where !isClosed {
+            isWritable = true
+            connection.resumed()
+            if isWritten { connection.taken() }
+            if let broken = act(2) { return broken }
+            if !awaitsAnswer, !connection.hasLargeResponse { return nil }
+            if awaitsAnswer { respond(1) }
+        }
+        return isClosed ? nil : "an exchange does not end"
     }
 
     private static let texts = [
@@ -88,6 +102,7 @@ public struct ConnectionSequence {
 
     private mutating func act(_ argument: UInt8) -> String? {
         var actions = 0
+        var hasHadTurn = false
         while let action = connection.next(isWritable: isWritable) {
             actions += 1
             if actions > 10_000 { return "a turn does not end" }
@@ -101,11 +116,14 @@ public struct ConnectionSequence {
                 if written > OutgoingResponse.channelWindow { isWritable = false }
             case .flush:
                 if isWritten, argument % 2 == 0 { connection.taken() }
+                if argument % 8 == 5 { connection.isInLargeTurn = false }
                 written = 0
             case .sample: connection.sampled(WriteProgress(buffered: Int(argument) % 3, acknowledged: 0), at: now)
             case .timer(let time): timer = time
             case .close, .cut: isClosed = true
-            case .takeTurn: if argument % 8 == 3 { connection.endTurn() } else { connection.isInLargeTurn = true }
+            case .takeTurn:
+                if hasHadTurn || argument % 8 == 3 { connection.endTurn() } else { connection.isInLargeTurn = true }
+                hasHadTurn = true
             case .read, .yield, .closeOutput: break
             }
         }

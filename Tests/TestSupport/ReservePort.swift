@@ -51,6 +51,7 @@ private func isFree(_ number: UInt16, _ family: Int32) -> Bool {
 }
 
 /// Binds a socket to an IP address and a port.
+/// - Parameter host: a numeric address.
 /// - Returns: whether that succeeded; if not, `errno` says why.
 public func bind(_ descriptor: Int32, to host: String, _ port: UInt16) -> Bool {
     // SwiftNIO makes the address: in a module that imports SwiftNIO, the compiler may take `sockaddr_in` for one of its own declarations.

@@ -18,8 +18,10 @@ public final class MetricStore: Sendable {
     private static let putBatch = 1024
     /// Bytes that `quickSnapshot` copies at most: about a millisecond.
     private static let quickWork = 4 << 20
-    /// A snapshot that copies more returns memory each time it has copied so many bytes.
-    private static let returnStep = 4 << 20
+    /// The fewest bytes that a snapshot copies before it returns memory.
+    private static let leastReturnStep = 4 << 20
+    /// How often one snapshot returns memory at most.
+    private static let mostReturns = 8
 
     /// An empty store.
     /// - Parameters:
@@ -224,25 +226,27 @@ public final class MetricStore: Sendable {
         expire(at: now, atMost: Self.expiryBatch)
         return builder.withLockIfAvailable { builder in
             guard state.withLock({ !$0.isExpiryDue(at: now) && $0.snapshotWork <= Self.quickWork }) else { return nil }
-            return makeSnapshot(at: now, &builder, isQuick: true)
+            return makeSnapshot(at: now, &builder)
         } ?? nil
     }
 
-    private func makeSnapshot(at now: Moment, _ builder: inout ChunkBuilder, isQuick: Bool = false) -> Snapshot {
+    private func makeSnapshot(at now: Moment, _ builder: inout ChunkBuilder) -> Snapshot {
         // Another thread may have made it while this one waited.
         if let ready = state.withLock({ $0.snapshot(at: now) }) { return ready }
         expire(at: now, atMost: .max)
-        let (changes, generation) = state.withLock { $0.takeChanges() }
+        let (work, taken) = state.withLock { (work: $0.snapshotWork, taken: $0.takeChanges()) }
+        let returnStep = max(Self.leastReturnStep, work / Self.mostReturns)
         var copied = 0
-        let replaced = builder.update(changes) { node in
+        let replaced = builder.update(taken.changes) { node in
             // The slots now refer to the chunk's bytes; what they referred to before is freed after the lock.
             var apps = node.slots.map(\.app)
             state.withLock { state in
                 for (index, slot) in node.slots.enumerated() { state.move(slot.record, to: &apps[index]) }
             }
+            for (slot, app) in zip(node.slots, apps) where slot.app !== app { copied += slot.app?.size ?? 0 }
             apps = []
-            copied += node.weight
-            guard copied >= Self.returnStep, !isQuick else { return }
+            // An event loop may make a quick snapshot, and returning memory takes too long for it.
+            guard copied >= returnStep, work > Self.quickWork else { return }
             copied = 0
             returnMemory()
         }
@@ -250,8 +254,8 @@ public final class MetricStore: Sendable {
             answering.add(leases.plain.retire())
             answering.add(leases.compressed.retire())
         }
-        let snapshot = Snapshot(chunks: builder.nodes.map(\.chunk), generation: generation)
-        state.withLock { $0.keep(snapshot, of: generation) }
+        let snapshot = Snapshot(chunks: builder.nodes.map(\.chunk), generation: taken.generation)
+        state.withLock { $0.keep(snapshot, of: taken.generation) }
         return snapshot
     }
 

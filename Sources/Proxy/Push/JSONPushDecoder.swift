@@ -1,7 +1,7 @@
 import CSimdjson
 public import NIOCore
 
-/// A stream of JSON objects, each of which maps app names to metrics: a string, or an array of strings that are joined by newlines.
+/// A stream of JSON objects. Each maps app names to metrics: a string, or an array of strings that are joined by newlines.
 ///
 /// An empty string or array, and an array of one empty string, are no metrics at all; a final newline is added where it is missing.
 public struct JSONPushDecoder: PushDecoder {

@@ -148,7 +148,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .takeTurn:
             if turns?.take({ writeLarge(in: $0, context) }) == nil { connection.endTurn() }
         case .yield:
-            turns?.wait { [self] in
+            turns?.wait(forLargeSteps: connection.hasLargeResponse) { [self] in
                 connection.resumed()
                 act(context)
             }
@@ -162,13 +162,18 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         }
     }
 
-    /// Writes a large response until the turn is over or the channel is full. A small one never waits for the large ones of others.
+    /// Writes a large response until the turn is over or the channel is full.
     private func writeLarge(in turn: EventLoopTurns.Turn, _ context: ChannelHandlerContext) {
         connection.isInLargeTurn = true
         defer { connection.isInLargeTurn = false }
         while let action = connection.next(isWritable: context.channel.isWritable) {
-            perform(action, context)
-            if case .flush = action, turn.isLong { connection.endTurn() }
+            switch action {
+            case .takeTurn: connection.endTurn()
+            case .flush:
+                perform(action, context)
+                if turn.isOverForLargeSteps { connection.isInLargeTurn = false }
+            default: perform(action, context)
+            }
         }
     }
 

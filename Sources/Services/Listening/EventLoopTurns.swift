@@ -1,7 +1,8 @@
 import NIOCore
 
-/// Shares the time of one event loop among its connections, so that connections with much to do delay others by a few milliseconds at
-/// most. One read can contain a hundred requests or thousands of messages. Used on its event loop only.
+/// Shares the time of one event loop among its connections. One read can contain a hundred requests or thousands of messages, and one
+/// answer can be as large as all metrics. What others do at once waits for a few milliseconds at most. What waits for a turn waits for one
+/// turn of each connection with small steps before it, and one of a connection with large steps in between. Used on its event loop only.
 final class EventLoopTurns {
     /// One turn of a connection.
     struct Turn {
@@ -10,9 +11,9 @@ final class EventLoopTurns {
 
         /// Whether to end the turn before the next of many small steps.
         var isOver: Bool { .now() >= end }
-        /// Whether to end the turn before the next large step, as writing hundreds of kilobytes. With `isOver`, each such turn would have
-        /// one or two steps, and a pause after them.
-        var isLong: Bool { .now() >= start + longestTurnOfLargeSteps }
+        /// Whether to end the turn before the next large step, such as writing hundreds of kilobytes. With `isOver`, each such turn would
+        /// have one or two steps, and a pause after them.
+        var isOverForLargeSteps: Bool { .now() >= start + longestTurnOfLargeSteps }
     }
 
     /// The turns of each event loop. Used from any thread.
@@ -38,8 +39,9 @@ final class EventLoopTurns {
 
     /// The longest turn of one connection with small steps.
     private static let longestTurn = TimeAmount.microseconds(500)
+    /// The longest turn of one connection with large steps.
     private static let longestTurnOfLargeSteps = TimeAmount.milliseconds(2)
-    /// The longest time of all turns in one round of the event loop, before it looks at its sockets and timers again. Answering a new
+    /// No turn begins after this time in one round of the event loop, before it looks at its sockets and timers again. Answering a new
     /// connection takes several rounds.
     private static let longestRound = TimeAmount.milliseconds(1)
     /// The event loop runs every task that is due before it looks at its sockets, so a round must not be due too soon. On a busy machine a
@@ -52,6 +54,8 @@ final class EventLoopTurns {
     /// Whether the event loop renews the allowance at the end of this round.
     private var isRenewalDue = false
     private var waiting = CircularBuffer<() -> Void>()
+    private var waitingForLargeSteps = CircularBuffer<() -> Void>()
+    private var isNextLarge = false
     private var isScheduled = false
 
     init(_ eventLoop: any EventLoop) {
@@ -77,10 +81,18 @@ final class EventLoopTurns {
         return result
     }
 
-    /// Calls `turn` after all that wait already. It should be short, or call `take` for what it does.
-    func wait(_ turn: @escaping () -> Void) {
-        waiting.append(turn)
+    /// Calls `work` after what waits already. `work` should be short, or call `take`.
+    /// - Parameter forLargeSteps: whether the turn may last as long as large steps need. Such turns alternate with the others.
+    func wait(forLargeSteps: Bool = false, _ work: @escaping () -> Void) {
+        if forLargeSteps { waitingForLargeSteps.append(work) } else { waiting.append(work) }
         schedule()
+    }
+
+    private func popNext() -> (() -> Void)? {
+        isNextLarge.toggle()
+        return isNextLarge
+            ? waitingForLargeSteps.popFirst() ?? waiting.popFirst()
+            : waiting.popFirst() ?? waitingForLargeSteps.popFirst()
     }
 
     private func schedule() {
@@ -92,10 +104,10 @@ final class EventLoopTurns {
     private func runTurns() {
         allowance = Self.longestRound
         let end = NIODeadline.now() + Self.longestRound
-        while allowance > .zero, .now() < end, let turn = waiting.popFirst() { turn() }
+        while allowance > .zero, .now() < end, let work = popNext() { work() }
         // Schedule the next round only now. A task that was scheduled during these turns would already be due, and the event loop would
         // run it before it looks at its sockets.
         isScheduled = false
-        if !waiting.isEmpty { schedule() }
+        if !waiting.isEmpty || !waitingForLargeSteps.isEmpty { schedule() }
     }
 }

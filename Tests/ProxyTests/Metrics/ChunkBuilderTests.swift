@@ -115,7 +115,7 @@ struct ChunkBuilderTests {
         return Target(url: url, name: try #require(AppName(name)))
     }
 
-    @Test("chunks of which nothing changed are the same objects in the next snapshot")
+    @Test("unchanged chunks are the same objects in the next snapshot")
     func sharing() throws {
         let line = String(repeating: "x", count: 50_000)
         try push((0..<40).map { ("app\($0 + 10)", line) })

@@ -68,7 +68,7 @@ struct SnapshotLeaseTests {
         #expect(budget.used == 0)
     }
 
-    @Test("a chunk of which only something is said, and not its bytes, goes on being current")
+    @Test("a chunk goes on being current if its bytes stay and only what is said about it changes")
     func sameBytes() throws {
         let target = Target(
             url: TargetURL(origin: .http(host: "h", port: 1), pathAndQuery: "/"), name: try #require(AppName("t")))

@@ -59,6 +59,10 @@ struct SnapshotTests {
         // Nothing is copied any more.
         _ = store.snapshot(at: now)
         #expect(returns.withLock { $0 } == 2)
+        // One that an event loop makes never does.
+        try push(apps: 10, of: 10_000)
+        #expect(store.quickSnapshot(at: now.moment) != nil)
+        #expect(returns.withLock { $0 } == 2)
     }
 
     @Test("it tells what gzip would still have to compress")

@@ -24,6 +24,9 @@ struct HTTPServerHandlerTests {
         private var context: ChannelHandlerContext?
         /// Takes whatever comes.
         var isFast = true
+        /// How long the event loop writes until the kernel has taken what is flushed, in microseconds.
+        var flushTime: UInt32 = 0
+        private(set) var flushes = 0
 
         func handlerAdded(context: ChannelHandlerContext) { self.context = context }
 
@@ -35,6 +38,8 @@ struct HTTPServerHandlerTests {
         }
 
         func flush(context: ChannelHandlerContext) {
+            flushes += 1
+            usleep(flushTime)
             if isFast { while take() {} }
         }
 
@@ -178,6 +183,25 @@ struct HTTPServerHandlerTests {
         #expect(statuses == ["200", "200"] && text.hasSuffix(metrics))
     }
 
+    @Test("a large answer that takes long to write is written in several turns; when all of it is taken, none is waited for")
+    func longAnswer() throws {
+        let metrics = try pushPieces()
+        try connect { _ in }
+        reader.flushTime = 2500
+        try send(Self.get)
+        #expect(reader.flushes == 1 && text.utf8.count < metrics.utf8.count)
+        while reader.flushes < 100, !text.hasSuffix(metrics) {
+            let before = reader.flushes
+            // The pause between two rounds.
+            loop.advanceTime(by: .microseconds(100))
+            #expect(reader.flushes == before + 1)
+        }
+        #expect(reader.flushes > 3)
+        reader.flushTime = 0
+        try send("GET /-/healthy HTTP/1.1\r\nHost: h\r\n\r\n")
+        #expect(statuses == ["200", "200"])
+    }
+
     @Test("a reader that takes nothing is cut after write_timeout, and the log says so")
     func stuckReader() throws {
         _ = try pushPieces()
@@ -190,7 +214,7 @@ struct HTTPServerHandlerTests {
         reader.take()
         pass(59)
         #expect(channel.isActive)
-        // It is looked at four times within the timeout, the first of which may have come just before the last byte was taken.
+        // It is looked at four times within the timeout. The first time may have come just before the last byte was taken.
         pass(16)
         #expect(!channel.isActive)
         #expect(lines.all.contains { $0.hasPrefix("info connection cut: its reader takes no bytes") }, "\(lines.all)")
@@ -244,7 +268,7 @@ struct HTTPServerHandlerTests {
         reader.isFast = false
         // What one app's answer holds is not known to be stored.
         try send("GET /metrics?app=app1&app=app2 HTTP/1.1\r\nHost: h\r\n\r\n")
-        loop.run()
+        loop.advanceTime(by: .milliseconds(1))
         #expect(!channel.isActive)
         #expect(lines.all.contains { $0.contains("max_held_size") }, "\(lines.all)")
         #expect(held[.answering].used == 0)

@@ -20,7 +20,7 @@ struct SlowReadersTests {
         func add(_ name: String) { names.withLock { $0.append(name) } }
     }
 
-    /// A response of four pieces of 100 KB that its reader has not taken, and of which the channel has the first few.
+    /// A response of four pieces of 100 KB that its reader has not taken. The channel has the first few.
     private func response(leases: [PieceLease?] = [], handed: Int = 1) throws -> OutgoingResponse {
         var connection = ServerConnection(
             timeouts: .init(head: .seconds(1), idle: .seconds(1), write: .seconds(1), response: .seconds(1)), maxBody: 0)

@@ -44,6 +44,23 @@ struct EventLoopTurnsTests {
         #expect(order == [0, 1, 2, 0, 1, 2, 0, 1, 2])
     }
 
+    @Test("small steps wait for one turn of large steps in between, however many large ones wait")
+    func largeSteps() {
+        let loop = EmbeddedEventLoop()
+        let turns = EventLoopTurns(loop)
+        var order = ""
+        func work(_ name: Character, isLarge: Bool) {
+            turns.wait(forLargeSteps: isLarge) {
+                turns.take { _ in Self.work(for: .milliseconds(1)) }
+                order.append(name)
+            }
+        }
+        for name in "ABCD" { work(name, isLarge: true) }
+        for name in "ab" { work(name, isLarge: false) }
+        for _ in 0..<10 { loop.advanceTime(by: .milliseconds(1)) }
+        #expect(order == "AaBbCD")
+    }
+
     @Test("turns that wait again and again do not keep the loop, whether they call `take` or not", arguments: [true, false])
     func endlessTurns(takes: Bool) {
         let loop = EmbeddedEventLoop()

@@ -49,7 +49,7 @@ struct TargetConnectorTests {
         }
     }
 
-    @Test("a name counts by the addresses that it has now, of which only those elsewhere are tried")
+    @Test("a name counts by the addresses that it has now; only those elsewhere are tried")
     func names() async throws {
         try await HTTPTarget.with(answer: { _ in [.respond("secret 1\n")] }) { server in
             let port = Int(server.port)
