@@ -234,10 +234,12 @@ public final class MetricStore: Sendable {
         // Another thread may have made it while this one waited.
         if let ready = state.withLock({ $0.snapshot(at: now) }) { return ready }
         expire(at: now, atMost: .max)
-        let (work, taken) = state.withLock { (work: $0.snapshotWork, taken: $0.takeChanges()) }
+        let work = state.withLock(\.snapshotWork)
+        let (changes, generation) = state.withLock { $0.takeChanges() }
         let returnStep = max(Self.leastReturnStep, work / Self.mostReturns)
         var copied = 0
-        let replaced = builder.update(taken.changes) { node in
+        // The changes hold the bytes that are replaced, so nothing else may keep them.
+        let replaced = builder.update(consume changes) { node in
             // The slots now refer to the chunk's bytes; what they referred to before is freed after the lock.
             var apps = node.slots.map(\.app)
             state.withLock { state in
@@ -254,8 +256,8 @@ public final class MetricStore: Sendable {
             answering.add(leases.plain.retire())
             answering.add(leases.compressed.retire())
         }
-        let snapshot = Snapshot(chunks: builder.nodes.map(\.chunk), generation: taken.generation)
-        state.withLock { $0.keep(snapshot, of: taken.generation) }
+        let snapshot = Snapshot(chunks: builder.nodes.map(\.chunk), generation: generation)
+        state.withLock { $0.keep(snapshot, of: generation) }
         return snapshot
     }
 

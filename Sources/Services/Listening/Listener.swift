@@ -128,7 +128,8 @@ final class Listener: Sendable {
         }
     }
 
-    private func stopListening(within time: Duration) async {
+    /// Stops listening, and accepts the connections that wait. Afterwards others may bind the address.
+    func stopListening(within time: Duration) async {
         removeFile()
         let socket = state.withLock { state in
             defer { state.socket = .closed }

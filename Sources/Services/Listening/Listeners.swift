@@ -56,6 +56,8 @@ final class Listeners: Part {
         var running: [Running] = []
         /// Closed listeners that still have open connections.
         var draining: [ObjectIdentifier: Listener] = [:]
+        /// Listeners that an earlier reload closes and that still have their address.
+        var stopping: [ObjectIdentifier: Task<Void, Never>] = [:]
         var inherited: InheritedSockets
         /// Whether unused inherited sockets have been closed.
         var hasStarted = false
@@ -122,6 +124,7 @@ final class Listeners: Part {
     /// First all sockets are bound, then all listen, then socket files are replaced. So no connection comes to a listener that is then
     /// abandoned.
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
+        for stopping in state.withLock({ Array($0.stopping.values) }) { await stopping.value }
         let (running, inherited, closed) = state.withLock { state in
             // A socket that no listener uses could keep another listener from binding its address.
             let closed = state.hasStarted ? [] : state.inherited.close(exceptFor: new.config.listeners)
@@ -232,9 +235,15 @@ final class Listeners: Part {
 
     private func drain(_ listener: Listener, within time: Duration) {
         let id = ObjectIdentifier(listener)
-        state.withLock { $0.draining[id] = listener }
         listener.removeFile()
+        let stopping = Task { await listener.stopListening(within: time) }
+        state.withLock { state in
+            state.draining[id] = listener
+            state.stopping[id] = stopping
+        }
         Task {
+            await stopping.value
+            state.withLock { $0.stopping[id] = nil }
             let cut = await listener.drain(within: time)
             state.withLock { $0.draining[id] = nil }
             var metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]

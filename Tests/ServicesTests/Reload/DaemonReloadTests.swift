@@ -86,9 +86,9 @@ struct DaemonReloadTests {
                 let kept = try RawConnection(to: Self.reachable(before, port))
                 #expect(try await kept.get("/-/healthy").status == 200)
                 try await it.reload(exporter("\(host):\(port)"))
-                #expect(try await RawConnection(to: Self.reachable(host, port)).get("/-/healthy").status == 200, "\(before) to \(host)")
                 // The old connection's listener has moved: it ends, and not by a reset.
                 try await wait(for: "the connection of \(before) to end") { try kept.isEnded }
+                #expect(try await RawConnection(to: Self.reachable(host, port)).get("/-/healthy").status == 200, "\(before) to \(host)")
                 before = host
             }
         }
@@ -102,7 +102,11 @@ struct DaemonReloadTests {
                 (["[::]:\(port)", "0.0.0.0:\(port)"], 2), (["[::]:\(port)"], 1), (["0.0.0.0:\(port)", "[::]:\(port)"], 2),
             ] {
                 let listed = addresses.map { "\"\($0)\"" }.joined(separator: ", ")
+                let kept = try RawConnection(to: "[::1]:\(port)")
+                #expect(try await kept.get("/-/healthy").status == 200)
                 try await it.reload("[exporter]\nworker_threads = 1\nscrape_expose_endpoint = [\(listed)]\n")
+                // The kernel resets a connection that comes to the old socket in the moment in which it is closed.
+                try await wait(for: "the old listener to close") { try kept.isEnded }
                 #expect(await it.daemon.addresses.scrape.count == count)
                 for host in ["127.0.0.1", "[::1]"] {
                     #expect(try await RawConnection(to: "\(host):\(port)").get("/-/healthy").status == 200)
@@ -177,7 +181,8 @@ struct DaemonReloadTests {
             try await withDaemon(exporter("127.0.0.1:0")) { it, _ in
                 let config = exporter("127.0.0.1:0", "127.0.0.1:\(port)", "127.0.0.1:\(other.port)")
                 await #expect(throws: ConfigProblems.self) { try await it.reload(config) }
-                #expect(isUnbound(port))
+                // A program that another test is just starting may have the sockets for a moment.
+                try await wait(for: "the port to be free") { isUnbound(port) }
             }
         }
     }
