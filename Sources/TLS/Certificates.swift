@@ -146,12 +146,12 @@ struct AlternativeName: Hashable, Sendable {
         }
     }
 
-    private static func address(_ text: String) -> [UInt8]? {
-        var v4 = in_addr()
-        if inet_pton(AF_INET, text, &v4) == 1 { return withUnsafeBytes(of: v4) { Array($0) } }
-        var v6 = in6_addr()
-        if inet_pton(AF_INET6, text, &v6) == 1 { return withUnsafeBytes(of: v6) { Array($0) } }
-        return nil
+    /// - Returns: the 4 or 16 bytes of a numeric address; `nil` for another text.
+    static func address(_ text: String) -> [UInt8]? {
+        // The largest of both kinds (ip(7), ipv6(7)).
+        var bytes = [UInt8](repeating: 0, count: 16)
+        if inet_pton(AF_INET, text, &bytes) == 1 { return Array(bytes.prefix(4)) }
+        return inet_pton(AF_INET6, text, &bytes) == 1 ? bytes : nil
     }
 
     static func text(ofAddress bytes: [UInt8]) -> String? {

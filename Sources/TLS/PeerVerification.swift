@@ -62,7 +62,7 @@ enum HostnameVerification: Equatable {
     init(_ hostname: String) {
         var name = Substring(hostname)
         if name.hasPrefix("["), name.hasSuffix("]") { name = name.dropFirst().dropLast() }
-        if Self.isIPAddress(String(name.prefix { $0 != "%" })) {
+        if AlternativeName.address(String(name.prefix { $0 != "%" })) != nil {
             // A zone names the interface to the address; certificates do not contain it.
             self = .ipAddress(String(name.prefix { $0 != "%" }))
             return
@@ -91,11 +91,6 @@ enum HostnameVerification: Equatable {
         case .ipAddress(let address): X509_VERIFY_PARAM_set1_ip_asc(parameters, address) == 1
         case .unusable: false
         }
-    }
-
-    private static func isIPAddress(_ text: String) -> Bool {
-        var address = in6_addr()
-        return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1
     }
 }
 

@@ -150,8 +150,8 @@ public struct ThrowawayCA: Sendable {
     }
 
     private static func isIPAddress(_ text: String) -> Bool {
-        var address = in6_addr()
-        return inet_pton(AF_INET, text, &address) == 1 || inet_pton(AF_INET6, text, &address) == 1
+        var bytes = [UInt8](repeating: 0, count: 16)
+        return inet_pton(AF_INET, text, &bytes) == 1 || inet_pton(AF_INET6, text, &bytes) == 1
     }
 
     /// - Parameter issuer: `nil` for a certificate that signs itself.
