@@ -38,6 +38,15 @@ struct ServerConnectionTests {
             maxBody: 10)
     }
 
+    /// One that is about to write the large response.
+    private static func connectionWithLargeResponse() -> ServerConnection {
+        var connection = connection()
+        connection.received(ByteBuffer(string: get), at: .uptimeNanoseconds(0))
+        while connection.next(isWritable: true) != nil {}
+        connection.respond(with: large, date: "", allocator: ByteBufferAllocator())
+        return connection
+    }
+
     /// Tells each event, and compares the actions that follow.
     /// - Parameter takesAtOnce: whether the kernel has taken a response as soon as it is flushed.
     private func check(
@@ -375,10 +384,7 @@ struct ServerConnectionTests {
 
     @Test("a large response is written in turns; in between nothing happens, unless the connection ends")
     func turnsOfLargeResponses() {
-        var waiting = Self.connection()
-        waiting.received(ByteBuffer(string: Self.get), at: .uptimeNanoseconds(0))
-        while waiting.next(isWritable: true) != nil {}
-        waiting.respond(with: Self.large, date: "", allocator: ByteBufferAllocator())
+        var waiting = Self.connectionWithLargeResponse()
         guard case .takeTurn? = waiting.next(isWritable: true) else {
             Issue.record("no turn is asked for")
             return
@@ -406,10 +412,7 @@ struct ServerConnectionTests {
 
     @Test("a large response goes out as fast as it is taken, and what is taken is not held")
     func backPressure() {
-        var connection = Self.connection()
-        connection.received(ByteBuffer(string: Self.get), at: .uptimeNanoseconds(0))
-        while connection.next(isWritable: true) != nil {}
-        connection.respond(with: Self.large, date: "", allocator: ByteBufferAllocator())
+        var connection = Self.connectionWithLargeResponse()
         #expect(connection.slowResponse == nil)
         var held: [Int] = []
         for _ in 0..<5 {

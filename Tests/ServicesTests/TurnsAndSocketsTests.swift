@@ -38,8 +38,7 @@ struct TurnsAndSocketsTests {
         let loop = server.eventLoop
         loop.execute {
             begin(loop) {
-                let end = NIODeadline.now() + .microseconds(400)
-                while NIODeadline.now() < end {}
+                EventLoopTurnsTests.work(for: .microseconds(400))
                 return turns.withLock { turns in
                     turns += 1
                     return turns < 1000 && !hasAccepted.withLock { $0 }

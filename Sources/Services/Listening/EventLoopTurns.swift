@@ -1,8 +1,9 @@
 import NIOCore
 
 /// Shares the time of one event loop among its connections. One read can contain a hundred requests or thousands of messages, and one
-/// answer can be as large as all metrics. What others do at once waits for a few milliseconds at most. What waits for a turn waits for one
-/// turn of each connection with small steps before it, and one of a connection with large steps in between. Used on its event loop only.
+/// answer can be as large as all metrics. The event loop looks at its sockets every few milliseconds, however many connections wait for a
+/// turn. Connections with small steps wait in one queue, those with large steps in another, and the two queues alternate. Used on its event
+/// loop only.
 final class EventLoopTurns {
     /// One turn of a connection.
     struct Turn {

@@ -55,9 +55,8 @@ final class Listeners: Part {
         /// In the order of the configuration.
         var running: [Running] = []
         /// Closed listeners that still have open connections.
-        var draining: [ObjectIdentifier: Listener] = [:]
-        /// Listeners that an earlier reload closes and that still have their address.
-        var stopping: [ObjectIdentifier: Task<Void, Never>] = [:]
+        /// `stopping` ends when the listener has left its address.
+        var draining: [ObjectIdentifier: (listener: Listener, stopping: Task<Void, Never>)] = [:]
         var inherited: InheritedSockets
         /// Whether unused inherited sockets have been closed.
         var hasStarted = false
@@ -124,7 +123,7 @@ final class Listeners: Part {
     /// First all sockets are bound, then all listen, then socket files are replaced. So no connection comes to a listener that is then
     /// abandoned.
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
-        for stopping in state.withLock({ Array($0.stopping.values) }) { await stopping.value }
+        for stopping in state.withLock({ $0.draining.values.map(\.stopping) }) { await stopping.value }
         let (running, inherited, closed) = state.withLock { state in
             // A socket that no listener uses could keep another listener from binding its address.
             let closed = state.hasStarted ? [] : state.inherited.close(exceptFor: new.config.listeners)
@@ -237,13 +236,9 @@ final class Listeners: Part {
         let id = ObjectIdentifier(listener)
         listener.removeFile()
         let stopping = Task { await listener.stopListening(within: time) }
-        state.withLock { state in
-            state.draining[id] = listener
-            state.stopping[id] = stopping
-        }
+        state.withLock { $0.draining[id] = (listener, stopping) }
         Task {
             await stopping.value
-            state.withLock { $0.stopping[id] = nil }
             let cut = await listener.drain(within: time)
             state.withLock { $0.draining[id] = nil }
             var metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]
@@ -257,7 +252,7 @@ final class Listeners: Part {
     func stop(within time: Duration) async -> Int {
         let listeners = state.withLock { state in
             defer { state.running = [] }
-            return state.running.map(\.listener) + state.draining.values
+            return state.running.map(\.listener) + state.draining.values.map(\.listener)
         }
         return await withTaskGroup(of: Int.self) { drains in
             for listener in listeners { drains.addTask { await listener.drain(within: time) } }

@@ -1,4 +1,3 @@
-import Glibc
 import HTTP
 import NIOCore
 import NIOEmbedded
@@ -24,8 +23,8 @@ struct HTTPServerHandlerTests {
         private var context: ChannelHandlerContext?
         /// Takes whatever comes.
         var isFast = true
-        /// How long the event loop writes until the kernel has taken what is flushed, in microseconds.
-        var flushTime: UInt32 = 0
+        /// How long the event loop writes until the kernel has taken what is flushed.
+        var flushTime = TimeAmount.zero
         private(set) var flushes = 0
 
         func handlerAdded(context: ChannelHandlerContext) { self.context = context }
@@ -39,7 +38,7 @@ struct HTTPServerHandlerTests {
 
         func flush(context: ChannelHandlerContext) {
             flushes += 1
-            usleep(flushTime)
+            EventLoopTurnsTests.work(for: flushTime)
             if isFast { while take() {} }
         }
 
@@ -169,7 +168,7 @@ struct HTTPServerHandlerTests {
         let metrics = try pushPieces()
         try connect { _ in }
         func useUp() {
-            while turns[loop].take({ _ in usleep(1000) }) != nil {}
+            while turns[loop].take({ _ in EventLoopTurnsTests.work(for: .milliseconds(1)) }) != nil {}
         }
         useUp()
         try send("GET /-/healthy HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -187,7 +186,7 @@ struct HTTPServerHandlerTests {
     func longAnswer() throws {
         let metrics = try pushPieces()
         try connect { _ in }
-        reader.flushTime = 2500
+        reader.flushTime = .microseconds(2500)
         try send(Self.get)
         #expect(reader.flushes == 1 && text.utf8.count < metrics.utf8.count)
         while reader.flushes < 100, !text.hasSuffix(metrics) {
@@ -197,7 +196,7 @@ struct HTTPServerHandlerTests {
             #expect(reader.flushes == before + 1)
         }
         #expect(reader.flushes > 3)
-        reader.flushTime = 0
+        reader.flushTime = .zero
         try send("GET /-/healthy HTTP/1.1\r\nHost: h\r\n\r\n")
         #expect(statuses == ["200", "200"])
     }

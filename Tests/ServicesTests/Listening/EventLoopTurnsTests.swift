@@ -6,7 +6,8 @@ import Testing
 
 @Suite("EventLoopTurns")
 struct EventLoopTurnsTests {
-    private static func work(for time: TimeAmount) {
+    /// Keeps the thread busy, as a turn of an event loop does.
+    static func work(for time: TimeAmount) {
         let end = NIODeadline.now() + time
         while NIODeadline.now() < end {}
     }
