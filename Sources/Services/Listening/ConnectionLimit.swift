@@ -43,13 +43,13 @@ final class ConnectionLimit: Sendable {
         wake?()
     }
 
-    /// How many more connections may be opened.
+    /// Whether one more connection may be opened.
     /// - Parameter wake: called once as soon as there is room, when there is none now. At most one caller waits.
-    func room(orWake wake: @escaping @Sendable () -> Void) -> Int {
+    func hasRoom(orWake wake: @escaping @Sendable () -> Void) -> Bool {
         state.withLock { state in
-            let room = state.limit - state.open
-            if room <= 0 { state.wake = wake }
-            return max(room, 0)
+            if state.open < state.limit { return true }
+            state.wake = wake
+            return false
         }
     }
 
@@ -96,8 +96,9 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     typealias InboundOut = any Channel
     typealias OutboundIn = Never
 
-    /// Connections accepted before the event loop turns to others.
-    private static let batch = 16
+    /// Connections that are accepted before the event loop turns to others. Sixteen took up to 2 ms while others pushed at full speed, and
+    /// each push took longer.
+    private static let acceptedAtOnce: UInt = 1
     /// The pause after a failed `accept`, such as one without a free descriptor.
     static let pause = TimeAmount.milliseconds(200)
 
@@ -120,8 +121,6 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     private var isReadHeld = false
     /// Since a failure, until something is accepted again.
     private var isOutOfSelector = false
-    /// `maxMessagesPerRead` as it stands.
-    private var currentBatch = 0
 
     /// - Parameter connections: gets every connection at once, so that one that is accepted just before the listener closes is drained too.
     init(limit: ConnectionLimit, policy: ConnectionLimitPolicy, metrics: ListenerMetrics, connections: OpenConnections, logger: Logger) {
@@ -130,6 +129,10 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
         self.metrics = metrics
         self.connections = connections
         self.logger = logger
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        try? context.channel.syncOptions?.setOption(.maxMessagesPerRead, value: Self.acceptedAtOnce)
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -142,11 +145,10 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     }
 
     func read(context: ChannelHandlerContext) {
-        guard case .accepting = state, let batch = batch(context) else {
+        guard case .accepting = state, mayAccept(context) else {
             isReadHeld = true
             return
         }
-        setBatch(batch, context)
         if isOutOfSelector {
             isOutOfSelector = false
             // Reads at once.
@@ -194,15 +196,14 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
 
     // MARK: - When to accept
 
-    /// How many connections one read may accept; `nil` when there is no room, and `resume` will be called once there is.
-    private func batch(_ context: ChannelHandlerContext) -> Int? {
-        guard policy == .wait else { return Self.batch }
+    /// Whether there is room for a connection. If not, `resume` will be called once there is.
+    private func mayAccept(_ context: ChannelHandlerContext) -> Bool {
+        guard policy == .wait else { return true }
         let this = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         let eventLoop = context.eventLoop
-        let room = limit.room {
+        return limit.hasRoom {
             eventLoop.execute { this.value.0.resume(this.value.1) }
         }
-        return room > 0 ? min(room, Self.batch) : nil
     }
 
     private func resume(_ context: ChannelHandlerContext) {
@@ -223,11 +224,5 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
         guard case .paused = state, context.channel.isActive else { return }
         state = .accepting
         read(context: context)
-    }
-
-    private func setBatch(_ batch: Int, _ context: ChannelHandlerContext) {
-        guard batch != currentBatch else { return }
-        currentBatch = batch
-        try? context.channel.syncOptions?.setOption(.maxMessagesPerRead, value: UInt(batch))
     }
 }

@@ -1,6 +1,8 @@
 import NIOCore
 import NIOEmbedded
+import NIOPosix
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Proxy
@@ -28,9 +30,9 @@ struct ConnectionLimitTests {
     func wake() {
         let limit = ConnectionLimit(1)
         let woken = Woken()
-        #expect(limit.room(orWake: woken.wake) == 1)
+        #expect(limit.hasRoom(orWake: woken.wake))
         limit.take()
-        #expect(limit.room(orWake: woken.wake) == 0)
+        #expect(!limit.hasRoom(orWake: woken.wake))
         #expect(woken.count == 0)
         limit.release()
         #expect(woken.count == 1)
@@ -44,7 +46,7 @@ struct ConnectionLimitTests {
         let limit = ConnectionLimit(1)
         let woken = Woken()
         limit.take()
-        #expect(limit.room(orWake: woken.wake) == 0)
+        #expect(!limit.hasRoom(orWake: woken.wake))
         limit.set(1)
         #expect(woken.count == 0)
         limit.set(2)
@@ -52,7 +54,7 @@ struct ConnectionLimitTests {
         limit.take()
         limit.set(1)
         #expect(limit.open == 2)
-        #expect(limit.room(orWake: woken.wake) == 0)
+        #expect(!limit.hasRoom(orWake: woken.wake))
         limit.release()
         #expect(woken.count == 1)
         limit.release()
@@ -74,5 +76,51 @@ struct ConnectionLimitTests {
         let connection: any Channel = EmbeddedChannel()
         try channel.writeInbound(connection)
         #expect(lines.all == ["warning connection closed at once: the limit of open connections is reached limit=1"])
+    }
+
+    @Test("between two of the connections that wait, the event loop does its other work")
+    func oneAtATime() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        let events = Events()
+        let listener = try await ServerBootstrap(group: group)
+            .serverChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
+                    try channel.pipeline.syncOperations.addHandlers([
+                        ConnectionLimitHandler(
+                            limit: ConnectionLimit(10), policy: .refuse, metrics: metrics.addListener("127.0.0.1:1", .scrape),
+                            connections: OpenConnections(), logger: LogLines().logger),
+                        Recorder(events),
+                    ])
+                }
+            }
+            .bind(host: "127.0.0.1", port: 0).get()
+        let address = try #require(listener.localAddress?.hostAndPort)
+        let waiting = try (0..<3).map { _ in try RawConnection(to: address) }
+        listener.pipeline.fireUserInboundEventTriggered(StartAcceptingEvent())
+        try await wait(for: "all to be accepted") { events.all.count == 6 }
+        #expect(events.all == ["accepted", "other work", "accepted", "other work", "accepted", "other work"])
+        withExtendedLifetime(waiting) {}
+        try await listener.close()
+        try await group.shutdownGracefully()
+    }
+
+    private final class Events: Sendable {
+        private let events = Mutex<[String]>([])
+        var all: [String] { events.withLock { $0 } }
+        func append(_ event: String) { events.withLock { $0.append(event) } }
+    }
+
+    private final class Recorder: ChannelInboundHandler {
+        typealias InboundIn = any Channel
+        private let events: Events
+
+        init(_ events: Events) { self.events = events }
+
+        func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+            events.append("accepted")
+            context.eventLoop.execute { [events] in events.append("other work") }
+            context.fireChannelRead(data)
+        }
     }
 }
