@@ -3,6 +3,7 @@ import collections
 import gzip
 import socket
 import ssl
+import struct
 import threading
 import time
 
@@ -92,7 +93,8 @@ class Origin:
         elif mode != "die" and not self.listening:
             self.listen()
         for connection in list(self.connections):
-            reset(connection) if mode == "reset" else shut(connection)
+            # Its own thread closes it. Until then the descriptor is not used for another connection, whose bytes that thread would read.
+            interrupt(connection) if mode == "reset" else shut(connection)
 
     def serve(self, connection):
         connection.settimeout(120)
@@ -116,7 +118,8 @@ class Origin:
             pass
         finally:
             self.connections.discard(connection)
-            shut(connection)
+            if self.mode != "reset":
+                shut(connection)
             connection.close()
 
     def answer(self, connection, path):
@@ -154,6 +157,15 @@ class Origin:
 def shut(connection):
     try:
         connection.shutdown(socket.SHUT_RDWR)
+    except OSError:
+        pass
+
+
+def interrupt(connection):
+    """Ends a read of this connection in another thread, and lets `close` reset it."""
+    try:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.shutdown(socket.SHUT_RD)
     except OSError:
         pass
 

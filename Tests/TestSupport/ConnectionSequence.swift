@@ -12,6 +12,10 @@ public struct ConnectionSequence {
         timeouts: .init(head: .seconds(1), idle: .seconds(2), write: .seconds(4), response: .seconds(10)), maxBody: maxBody)
     private var now = NIODeadline.uptimeNanoseconds(0)
     private var isWritable = true
+    /// Whether the connection has let the channel read.
+    private var reads = false
+    /// Whether the channel will ask for the next read at the end of this step.
+    private var hasRead = false
     private var awaitsAnswer = false
     private var isWritten = false
     private var isClosed = false
@@ -29,6 +33,7 @@ public struct ConnectionSequence {
     public static func run(_ choices: some Sequence<UInt8>) -> String? {
         var sequence = ConnectionSequence()
         sequence.connection.opened(handshakeTimeout: nil)
+        sequence.requestRead()
         var iterator = choices.makeIterator()
         while let choice = iterator.next() {
             if let broken = sequence.step(choice, iterator.next() ?? 0) { return broken }
@@ -66,7 +71,7 @@ public struct ConnectionSequence {
         switch choice % 16 {
         case 0, 1, 2, 3: receive(String(Self.texts[Int(argument) % Self.texts.count]))
         case 4: receive(String(repeating: Self.texts[Int(argument) % Self.texts.count], count: 100))
-        case 5: if connection.readRequested(), isClosed { return nil }
+        case 5: requestRead()
         case 6, 7: if awaitsAnswer { respond(argument) }
         case 8: connection.resumed()
         case 9: isWritable = argument % 2 == 0
@@ -82,11 +87,23 @@ public struct ConnectionSequence {
         case 14: if argument % 4 == 0 { connection.refuseReading() } else if argument % 4 == 1 { connection.cutSlowReader() }
         default: if argument % 32 == 0 { connection.abort() }
         }
-        return act(argument)
+        let broken = act(argument)
+        if hasRead {
+            hasRead = false
+            requestRead()
+        }
+        return broken
     }
 
     private mutating func receive(_ text: String) {
-        if !isClosed { connection.received(ByteBuffer(string: text), at: .uptimeNanoseconds(0)) }
+        guard !isClosed, reads else { return }
+        reads = false
+        connection.received(ByteBuffer(string: text), at: .uptimeNanoseconds(0))
+        hasRead = true
+    }
+
+    private mutating func requestRead() {
+        if !isClosed, connection.readRequested() { reads = true }
     }
 
     private mutating func respond(_ argument: UInt8) {
@@ -124,7 +141,8 @@ public struct ConnectionSequence {
             case .takeTurn:
                 if hasHadTurn || argument % 8 == 3 { connection.endTurn() } else { connection.isInLargeTurn = true }
                 hasHadTurn = true
-            case .read, .yield, .closeOutput: break
+            case .read: reads = true
+            case .yield, .closeOutput: break
             }
         }
         connection.isInLargeTurn = false
