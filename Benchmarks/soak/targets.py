@@ -236,18 +236,20 @@ class Targets:
 
     def problems(self, body, asked, answered):
         found = []
+        # Asked before `expected_since`, which changes within the window.
+        is_changing = "targets" in self.run.windows.open_names()
         shown = collections.defaultdict(list)
         for match in TARGET_MARKER.finditer(body):
             shown[match[1].decode()].append((int(match[2]), match.start()))
         for origin in self.origins:
             for page in origin.pages.values():
-                found += self._problems_of_page(origin, page, shown.get(page.name, []), body, asked, answered)
+                found += self._problems_of_page(origin, page, shown.get(page.name, []), body, asked, answered, is_changing)
         return found
 
-    def _problems_of_page(self, origin, page, shown, body, asked, answered):
+    def _problems_of_page(self, origin, page, shown, body, asked, answered, is_changing):
         since = page.expected_since
         if since is None:
-            if shown and asked > page.removed and "targets" not in self.run.windows.open_names():
+            if shown and asked > page.removed and not is_changing:
                 return [("a removed target leaves /metrics", f"{page.name} has {shown}")]
             return []
         applied = [number for number, at in list(page.finished) if since < at < asked - APPLIED]
@@ -255,8 +257,7 @@ class Targets:
         applied = applied[:-1]
         if not shown:
             # Between the moment at which a reload takes effect and the one at which it is noticed here, a removed target is still expected.
-            is_changing = origin is self.optional and "targets" in self.run.windows.open_names()
-            if applied and not is_changing:
+            if applied and not (is_changing and origin is self.optional):
                 return [("a target keeps its latest value", f"{page.name} is missing, answer {applied[-1]} was sent {APPLIED} s before")]
             return []
         number, position = shown[0]

@@ -195,7 +195,7 @@ actor Daemon {
     /// A configuration that every part has prepared.
     private struct PreparedParts {
         let new: PreparedConfig
-        /// In the order of `parts`.
+        /// In reverse order of `Daemon.parts`.
         var parts: [PreparedPart] = []
 
         func abandon() async {
@@ -212,7 +212,7 @@ actor Daemon {
         }
         guard let result else { throw Self.stopping(new.origin.file) }
         var prepared = PreparedParts(new: try result.get())
-        for part in parts {
+        for part in parts.reversed() {
             do throws(ConfigProblems) {
                 prepared.parts.append(try await part.prepare(prepared.new, plan))
             } catch {
@@ -225,7 +225,7 @@ actor Daemon {
 
     private func commit(_ prepared: PreparedParts) {
         for warning in prepared.new.contexts.warnings { logger.log(warning) }
-        for part in prepared.parts.reversed() { part.commit() }
+        for part in prepared.parts { part.commit() }
         contexts = prepared.new.contexts
         // The number of threads stays that of the start, and a later reload must compare with it.
         let threads = loaded.config.exporter.workerThreads

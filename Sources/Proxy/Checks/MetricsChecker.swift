@@ -55,8 +55,10 @@ public final class MetricsChecker: Sendable {
     }
 
     /// A search for collisions in progress.
-    fileprivate struct Search {
-        var names: [AppName]
+    struct Search {
+        /// The mode in which it began.
+        let validation: MetricsValidation
+        let names: [AppName]
         var index = 0
         var isListing = false
         var found = CollisionSearch()
@@ -104,7 +106,7 @@ public final class MetricsChecker: Sendable {
     /// Does one due step: checks one app, or continues a search.
     public func next(at now: Instant) -> Step {
         if let (record, app) = takeDue(at: now) { return .done(check(record, app)) }
-        return search(at: now)
+        return takeSearch(at: now).map { .done(step($0)) } ?? .idle
     }
 
     // MARK: Apps
@@ -146,34 +148,43 @@ public final class MetricsChecker: Sendable {
 
     // MARK: Collisions
 
-    private func search(at now: Instant) -> Step {
-        guard var search = state.withLock({ $0.takeSearch(at: now, store) }) else { return .idle }
-        guard search.index < search.names.count else {
-            if !search.isListing, search.found.endCount() {
-                search.isListing = true
-                search.index = 0
-                state.withLock { $0.search = search }
-                return .done(nil)
-            }
-            return .done(end(search.found.result))
+    /// The search in progress, or a new one that is due. Its owner calls `step`.
+    func takeSearch(at now: Instant) -> Search? { state.withLock { $0.takeSearch(at: now, store) } }
+
+    /// Looks at one app, or ends the search.
+    func step(_ search: Search) -> Event? {
+        var search = search
+        if search.index < search.names.count {
+            look(at: search.names[search.index], in: &search)
+            search.index += 1
+        } else if !search.isListing, search.found.endCount() {
+            search.isListing = true
+            search.index = 0
+        } else {
+            return end(search)
         }
-        let name = search.names[search.index]
-        search.index += 1
-        if let exposition = store.app(named: name)?.exposition {
-            exposition.buffer.withUnsafeReadableBytes { text in
-                if search.isListing { search.found.list(text, of: name.description) } else { search.found.count(text) }
-            }
-        }
-        state.withLock { $0.search = search }
-        return .done(nil)
+        state.withLock { if $0.validation == search.validation { $0.search = search } }
+        return nil
     }
 
-    private func end(_ collisions: Collisions) -> Event? {
-        let before = state.withLock { state in
-            defer { state.collisions = collisions }
-            return state.collisions
+    private func look(at name: AppName, in search: inout Search) {
+        guard let exposition = store.app(named: name)?.exposition else { return }
+        exposition.buffer.withUnsafeReadableBytes { text in
+            if search.isListing { search.found.list(text, of: name.description) } else { search.found.count(text) }
         }
-        metrics.setCollidingSeries(collisions.count)
+    }
+
+    private func end(_ search: Search) -> Event? {
+        let collisions = search.found.result
+        let before = state.withLock { state -> Collisions?? in
+            // The mode has changed during the search, so what it has found does not count.
+            guard state.validation == search.validation else { return nil }
+            defer { state.collisions = collisions }
+            // Under the lock: `setValidation` sets it after it has changed the mode.
+            metrics.setCollidingSeries(collisions.count)
+            return .some(state.collisions)
+        }
+        guard let before else { return nil }
         let hadSome = (before?.count ?? 0) > 0
         let count = collisions.count ?? 0
         if count > 0, !hadSome {
@@ -201,6 +212,6 @@ extension MetricsChecker.State {
         if let lastSearch, now < lastSearch.instant.advanced(by: MetricsChecker.searchInterval) { return nil }
         lastSearch = (now, store.generation)
         self.changed = nil
-        return MetricsChecker.Search(names: store.names().sorted())
+        return MetricsChecker.Search(validation: validation, names: store.names().sorted())
     }
 }

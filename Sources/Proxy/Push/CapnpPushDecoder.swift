@@ -102,7 +102,6 @@ public struct CapnpPushDecoder: PushDecoder {
             size += 8 * words
         }
         guard size <= limit else {
-            // The reason must not depend on the pieces in which the bytes come.
             guard isAll || bytes.readableBytes >= UnexpectedBeginning.longest else { return .incomplete(UnexpectedBeginning.longest) }
             throw rejectionOfForeign(bytes, isAll: true, onlyCertain: true) ?? .messageTooLarge(limit: ByteCount(limit))
         }
@@ -112,7 +111,8 @@ public struct CapnpPushDecoder: PushDecoder {
     /// Why bytes that do not begin a message are refused; `nil` when more bytes are needed to decide.
     /// - Parameter onlyCertain: whether to answer `nil` for bytes without a name, too.
     private func rejectionOfForeign(_ bytes: ByteBuffer, isAll: Bool, onlyCertain: Bool = false) -> Rejection? {
-        let view = bytes.readableBytesView
+        // No byte after these counts, so that the reason does not depend on the pieces in which the bytes come.
+        let view = bytes.readableBytesView.prefix(UnexpectedBeginning.longest)
         let segments = bytes.getInteger(at: bytes.readerIndex, endianness: .little, as: UInt32.self).map { Int($0) + 1 }
         let nameless = segments.map {
             Rejection.malformedCapnp(

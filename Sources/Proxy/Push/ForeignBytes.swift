@@ -19,7 +19,7 @@ enum UnexpectedBeginning: Hashable {
     case text(UInt8)
     case other(UInt8)
 
-    /// More bytes are never needed.
+    /// The longest beginning that tells a format, in bytes.
     static let longest = 24
 
     private static let signatures: [(kind: UnexpectedBeginning, bytes: [UInt8])] =

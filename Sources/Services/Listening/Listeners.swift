@@ -160,6 +160,8 @@ final class Listeners: Part {
         let abandon = { @Sendable [opened] in for running in opened { await running.listener.drain(within: .zero) } }
         guard problems.isEmpty else {
             await abandon()
+            // One that was published has replaced the file of a running listener.
+            await restoreSocketFiles()
             throw ConfigProblems(problems.inOrderOfPosition)
         }
         return PreparedPart { [self, opened] in

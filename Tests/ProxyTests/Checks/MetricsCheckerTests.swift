@@ -176,4 +176,23 @@ struct MetricsCheckerTests {
         checker.setValidation(.off)
         #expect(checker.collisions == nil)
     }
+
+    @Test("a search under way when checks are switched off finds nothing")
+    func searchIsOvertaken() throws {
+        try push("a", "x 1\n", at: 0)
+        try push("b", "x 2\n", at: 0)
+        run(at: 0)
+        for steps in 0..<5 {
+            checker.setValidation(.report)
+            checker.collect(at: moment(0).instant)
+            while case .done = checker.next(at: moment(1).instant) {}
+            for _ in 0..<steps { _ = checker.next(at: moment(10).instant) }
+            let search = try #require(checker.takeSearch(at: moment(10).instant), "after \(steps) steps")
+            checker.setValidation(.off)
+            #expect(checker.step(search) == nil)
+            #expect(checker.takeSearch(at: moment(20).instant) == nil)
+            #expect(checker.collisions == nil)
+            #expect(!String(buffer: metrics.exposition(limits: store.limits, at: moment(20)).buffer).contains("colliding_series"))
+        }
+    }
 }

@@ -42,6 +42,8 @@ struct CapnpPushDecoderTests {
             Array("{\"a\":\"1\"}".utf8), [0, 0, 0, 0, 0, 0, 0, 0], CapnpMessages.twoSegments(20_000),
             // JSON after a length of eight bytes. The decoder reads the length as a segment table.
             [0, 0, 0, 0, 4, 0x53, 0x75, 0xF6] + Array("{\"a\":\"a 1\"}".utf8), [0, 0, 0, 0, 4, 0x53, 0x75, 0xF6] + Array("{\"a".utf8),
+            // White space as long as what is looked at, then a brace.
+            Array(repeating: 0x0D, count: 24) + [0x7B, 0x1F],
         ] {
             DecodedStream.expectSameHoweverCut(stream, format: .capnp)
             DecodedStream.expectSameHoweverCut(stream, format: .capnp, limit: 100)

@@ -187,6 +187,27 @@ struct DaemonReloadTests {
         }
     }
 
+    @Test("a reload that fails elsewhere leaves the file of a running Unix socket in place")
+    func socketFileStays() async throws {
+        func unix(mode: String, _ more: String = "") -> String {
+            exporter("127.0.0.1:0")
+                + "[receiver]\nreceive_on_unix_socket = true\nreceiver_unix_socket = \"r.sock\"\nunix_socket_mode = \"\(mode)\"\n" + more
+        }
+        try await withDaemon(unix(mode: "0600")) { it, addresses in
+            let path = addresses.unix ?? ""
+            try it.folder.write("apps.state", "")
+            let ofAnother = try SavedFile(it.folder.path("apps.state"))
+            #expect(try ofAnother.lock())
+            let config = unix(mode: "0660", "state_file = \"\(ofAnother.path)\"")
+            let problems = await #expect(throws: ConfigProblems.self) { try await it.reload(config) }
+            #expect(problems?.description.contains("another process uses it") == true, "\(String(describing: problems))")
+            let push = try RawConnection(to: path)
+            try push.send(#"{"app": "x 1"}"#)
+            push.endOutput()
+            #expect(try await push.receiveToEnd() == "")
+        }
+    }
+
     @Test("a connection open during a change of format finishes in the old one, a new one speaks the new one")
     func format() async throws {
         try await withDaemon(exporter("127.0.0.1:0") + tcp("127.0.0.1:0")) { it, addresses in
