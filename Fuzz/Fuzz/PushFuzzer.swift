@@ -19,7 +19,9 @@ enum PushFuzzer {
         let whole = answer(to: stream.whole, format)
         let cut = answer(to: stream.pieces, format)
         precondition(whole == cut, "whole: \(whole)\ncut: \(cut)")
-        for text in whole.apps.flatMap(\.values) { precondition(text.isEmpty || text.hasSuffix("\n") && !text.utf8.contains(0)) }
+        for text in whole.apps.flatMap({ $0.values.map(\.utf8) }) {
+            precondition(text.isEmpty || text.last == UInt8(ascii: "\n") && !text.contains(0))
+        }
     }
 
     private static func answer(to pieces: [ByteBuffer], _ format: PushFormat) -> Answer {

@@ -116,7 +116,7 @@ actor Daemon {
         passwordThread.start()
         decoding.largeMessages.start()
         do throws(ConfigProblems) {
-            commit(try await prepare(ReloadPlan(from: nil, to: loaded), for: loaded))
+            commit(try await prepare(ReloadPlan(from: nil, to: loaded), for: loaded, isReload: false))
         } catch {
             await shutDownThreads()
             throw error
@@ -133,7 +133,7 @@ actor Daemon {
     @discardableResult
     func reload(to new: LoadedConfig) async throws(ConfigProblems) -> ReloadPlan {
         let plan = ReloadPlan(from: loaded, to: new)
-        let prepared = try await prepare(plan, for: new)
+        let prepared = try await prepare(plan, for: new, isReload: true)
         guard !isStopping else {
             await prepared.abandon()
             throw Self.stopping(new.origin.file)
@@ -195,7 +195,7 @@ actor Daemon {
     /// A configuration that every part has prepared.
     private struct PreparedParts {
         let new: PreparedConfig
-        /// In reverse order of `Daemon.parts`.
+        /// In reverse order of `Daemon.parts`: the listeners are committed last.
         var parts: [PreparedPart] = []
 
         func abandon() async {
@@ -203,7 +203,7 @@ actor Daemon {
         }
     }
 
-    private func prepare(_ plan: ReloadPlan, for new: LoadedConfig) async throws(ConfigProblems) -> PreparedParts {
+    private func prepare(_ plan: ReloadPlan, for new: LoadedConfig, isReload: Bool) async throws(ConfigProblems) -> PreparedParts {
         let (tickets, handshakeLimit, contexts) = (tickets, handshakeLimit, contexts)
         let result = try? await runBlocking {
             Result { () throws(ConfigProblems) in
@@ -212,7 +212,9 @@ actor Daemon {
         }
         guard let result else { throw Self.stopping(new.origin.file) }
         var prepared = PreparedParts(new: try result.get())
-        for part in parts.reversed() {
+        // At a start the sockets listen first, so that connections wait while the state file is read. In a reload they come last: new
+        // sockets can be seen from outside, so nothing else may fail after them.
+        for part in isReload ? parts.reversed() : parts {
             do throws(ConfigProblems) {
                 prepared.parts.append(try await part.prepare(prepared.new, plan))
             } catch {
@@ -220,6 +222,7 @@ actor Daemon {
                 throw error
             }
         }
+        if !isReload { prepared.parts.reverse() }
         return prepared
     }
 
@@ -295,12 +298,14 @@ final class DaemonLifecycle: Lifecycle {
     private let startTime: Timestamp
     private let reloads: ReloadMetrics
     private let logger: Logger?
+    /// Enough for people and scripts. Any client of the HTTP receiver can push and delete an app thousands of times a second.
+    private let changes = LogLimiter(burst: 100)
     private let hasPolledAll: @Sendable () -> Bool
 
     /// - Parameters:
     ///   - startTime: of the program.
     ///   - reloads: have the result of the last one.
-    ///   - logger: gets a line for each request that changes something.
+    ///   - logger: gets a line for each request that changes something, at most a hundred in ten seconds.
     ///   - hasPolledAll: whether the first poll of each target has ended once.
     init(startTime: Timestamp, reloads: ReloadMetrics, logger: Logger? = nil, hasPolledAll: @escaping @Sendable () -> Bool) {
         self.startTime = startTime
@@ -324,11 +329,13 @@ final class DaemonLifecycle: Lifecycle {
         return await reloader.reload(because: .request)
     }
 
-    /// Every change is logged: `LogLimiter` does not apply.
     func log(_ change: RequestedChange) {
-        logger?.info(
-            "change requested",
-            metadata: [LogKey.request: "\(change.request)", LogKey.status: "\(change.status)", LogKey.peer: "\(change.peer)"])
+        guard let suppressed = changes.admit() else { return }
+        var metadata: Logger.Metadata = [
+            LogKey.request: "\(change.request)", LogKey.status: "\(change.status)", LogKey.peer: "\(change.peer)",
+        ]
+        if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
+        logger?.info("change requested", metadata: metadata)
     }
 
     /// `POST /-/reload` asks this reloader from now on.

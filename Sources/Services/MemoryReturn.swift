@@ -17,11 +17,14 @@ final class MemoryReturn: Sendable {
 
     /// How often the levels are read.
     private static let period = TimeAmount.seconds(1)
+    /// How often glibc is asked how much is free. It looks at every free block for this.
+    private static let surveyPeriod = TimeAmount.seconds(8)
 
     private let levels: @Sendable () -> Levels
     private let pool: NIOThreadPool
     /// Guards the levels of the last reading, and the time of the last trim.
     private let bursts = Mutex(Bursts())
+    private let heaps = Mutex(FreeHeaps())
 
     /// - Parameter levels: read once a second, on an event loop.
     init(pool: NIOThreadPool, levels: @escaping @Sendable () -> Levels) {
@@ -29,10 +32,23 @@ final class MemoryReturn: Sendable {
         self.pool = pool
     }
 
-    /// Starts reading the levels once a second, until the event loop ends.
+    /// Starts reading the levels once a second, and looking at the heaps from time to time, until the event loop ends.
     func start(on eventLoop: any EventLoop) {
         eventLoop.scheduleRepeatedTask(initialDelay: Self.period, delay: Self.period) { [self] _ in look() }
+        eventLoop.scheduleRepeatedTask(initialDelay: Self.surveyPeriod, delay: Self.surveyPeriod) { [self] _ in survey() }
     }
+
+    /// The levels do not count everything: lists, compressed bytes and the proxy's own metrics are freed too.
+    private func survey() {
+        pool.submit { [self] state in
+            guard case .active = state, heaps.withLock({ $0.isWorthwhile(free: Self.freeBytes) }) else { return }
+            Self.returnNow()
+            heaps.withLock { $0.trimmed(free: Self.freeBytes) }
+        }
+    }
+
+    /// The free bytes within all heaps, whether they are resident or not (mallinfo(3)).
+    private static var freeBytes: Int { Int(clamping: mallinfo2().fordblks) }
 
     private func look() {
         let levels = levels()
@@ -65,7 +81,24 @@ final class MemoryReturn: Sendable {
     static let connectionBytes = 32 << 10
 }
 
-/// Decides when to trim the heaps.
+/// Decides from the free bytes in the heaps when to trim them. glibc does not say which of them have been returned already.
+struct FreeHeaps {
+    /// Free bytes that were in use since the last trim, and may be resident.
+    static let worthwhile = 32 << 20
+
+    /// The fewest free bytes since the last trim.
+    private var fewest = Int.max
+
+    /// Whether to trim now. If so, the caller must call `trimmed` afterwards.
+    mutating func isWorthwhile(free: Int) -> Bool {
+        fewest = min(fewest, free)
+        return free - fewest >= Self.worthwhile
+    }
+
+    mutating func trimmed(free: Int) { fewest = free }
+}
+
+/// Decides from the levels when to trim the heaps.
 struct Bursts {
     /// The bytes that must have been freed before a trim is worth its time.
     static let worthwhile = 8 << 20

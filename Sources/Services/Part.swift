@@ -2,10 +2,10 @@ import Proxy
 
 /// A part of the program that a reload can change. `Daemon` has a list of them.
 ///
-/// A start and a reload prepare the parts in reverse order of the list. When all have succeeded they are committed in the same order; if a
-/// part fails, those that are prepared are abandoned. A stop ends the parts in the order of the list. The listeners come first in it. So
-/// they are prepared when nothing else can fail any more, because new sockets can be seen from outside, and they accept connections only
-/// when all other parts follow the new configuration.
+/// A start prepares the parts in the order of the list, a reload in reverse order: the listeners come first in the list, and what a reload
+/// prepares of them can be seen from outside, so nothing else may fail after them. When all have succeeded they are committed, the listeners
+/// last: they accept connections only when all other parts follow the new configuration. If a part fails, those that are prepared are
+/// abandoned. A stop ends the parts in the order of the list.
 protocol Part: Sendable {
     /// Does everything that can fail. The running program does not change yet.
     /// - Parameter plan: the differences between the configuration in force and the new one.

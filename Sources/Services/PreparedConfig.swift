@@ -39,7 +39,13 @@ struct PreparedConfig: Sendable {
         }
         var owners = Owners.none
         do throws(ConfigProblems) { owners = try Owners(loaded) } catch { problems += error.problems }
-        if let fault = loaded.config.receiver.stateFile.flatMap(SavedFile.fault) { problems.append(loaded.problem(ofStateFile: fault)) }
+        if let path = loaded.config.receiver.stateFile {
+            if let other = SavedFile.otherUse(of: path, in: loaded) {
+                problems.append(loaded.problem(ofStateFile: "it is also the path of \(other): the state needs a file of its own"))
+            } else if let fault = SavedFile.fault(in: path) {
+                problems.append(loaded.problem(ofStateFile: fault))
+            }
+        }
         guard let made, problems.isEmpty else { throw ConfigProblems(problems + (made?.warnings ?? [])) }
         self.loaded = loaded
         contexts = made

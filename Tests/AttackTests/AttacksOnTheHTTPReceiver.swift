@@ -41,6 +41,17 @@ extension Attacks {
             }
         }
 
+        @Test("tiny pushes to a large group do not keep others' large pushes waiting, and are dropped with their connections")
+        func mergedGroups() async throws {
+            try await withProxy(Self.config) { proxy in
+                let measured = try await proxy.attack("merged-groups")
+                #expect(measured.attack.statuses == ["204": 1], "\(measured.attack)")
+                // Two of the merges may have begun.
+                #expect(measured.attack.took ?? .infinity < 10, "\(measured.attack)")
+                try measured.expectHarmless(holding: 256, staying: 99, turns: 12)
+            }
+        }
+
         @Test("announced bodies do not keep out small pushes")
         func announcedBodies() async throws {
             try await withProxy(Self.inflight) { proxy in

@@ -57,4 +57,18 @@ struct MemoryReturnTests {
         #expect(!isWorthwhile(&bursts, levels(freed: 3 * Self.worthwhile), at: start + .milliseconds(5_099)))
         #expect(isWorthwhile(&bursts, levels(freed: 3 * Self.worthwhile), at: start + .milliseconds(5_100)))
     }
+
+    @Test("heaps are trimmed when much is free that was in use since the last time")
+    func heaps() {
+        var heaps = FreeHeaps()
+        func isWorthwhile(free: Int) -> Bool { heaps.isWorthwhile(free: free) }
+        let enough = FreeHeaps.worthwhile
+        #expect(!isWorthwhile(free: 5 * enough))
+        #expect(!isWorthwhile(free: 6 * enough - 1))
+        #expect(isWorthwhile(free: 6 * enough))
+        heaps.trimmed(free: 6 * enough)
+        #expect(!isWorthwhile(free: 6 * enough))
+        #expect(!isWorthwhile(free: 2 * enough))
+        #expect(isWorthwhile(free: 3 * enough))
+    }
 }

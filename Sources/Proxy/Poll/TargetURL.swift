@@ -85,10 +85,11 @@ extension TargetURL {
         if let bad = text.unicodeScalars.first(where: { $0.value <= 0x20 || (0x7F...0x9F).contains($0.value) }) {
             throw Malformed(reason: bad == " " ? "a space in it is written as %20" : "it holds a control character")
         }
-        guard let colon = text.firstIndex(of: ":") else { throw Malformed(reason: TargetURL.schemes) }
-        let rest = text[text.index(after: colon)...]
+        // By bytes, here and below: a delimiter and a mark after it are one character of a String.
+        guard let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")) else { throw Malformed(reason: TargetURL.schemes) }
+        let rest = text[text.utf8.index(after: colon)...]
         switch text[..<colon].lowercased() {
-        case "unix": return Written(url: try unixURL(rest), hasPath: rest.contains(":/"))
+        case "unix": return Written(url: try unixURL(rest), hasPath: rest.utf8.firstRange(of: ":/".utf8) != nil)
         case "http": return try httpURL(rest, defaultPort: 80) { .http(host: $0, port: $1) }
         case "https": return try httpURL(rest, defaultPort: 443) { .https(host: $0, port: $1) }
         default: throw Malformed(reason: TargetURL.schemes)
@@ -100,14 +101,14 @@ extension TargetURL {
     private static func unixURL(_ rest: Substring) throws(Malformed) -> TargetURL {
         var path = rest
         var pathAndQuery = "/"
-        if let end = rest.firstRange(of: ":/") {
+        if let end = rest.utf8.firstRange(of: ":/".utf8) {
             path = rest[..<end.lowerBound]
-            pathAndQuery = try requestTarget(rest[rest.index(after: end.lowerBound)...])
-        } else if rest.hasSuffix(":") {
-            path = rest.dropLast()
+            pathAndQuery = try requestTarget(rest[rest.utf8.index(after: end.lowerBound)...])
+        } else if rest.utf8.last == UInt8(ascii: ":") {
+            path = rest[..<rest.utf8.index(before: rest.endIndex)]
         }
         guard !path.isEmpty else { throw Malformed(reason: "the socket's path is missing, as in \"unix:/run/app.sock:/metrics\"") }
-        guard path.endIndex < rest.endIndex || !path.contains("?") else {
+        guard path.endIndex < rest.endIndex || !path.utf8.contains(UInt8(ascii: "?")) else {
             throw Malformed(reason: "what to ask for follows the socket's path after a colon, as in \"unix:/run/app.sock:/metrics\"")
         }
         let decoded = try socketPath(path)
@@ -138,23 +139,23 @@ extension TargetURL {
     private static func httpURL(
         _ rest: Substring, defaultPort: UInt16, _ origin: (String, UInt16) -> Origin
     ) throws(Malformed) -> Written {
-        guard rest.hasPrefix("//") else { throw Malformed(reason: TargetURL.schemes) }
-        let afterSlashes = rest.dropFirst(2)
-        let authority = afterSlashes.prefix { $0 != "/" && $0 != "?" && $0 != "#" }
+        guard rest.utf8.starts(with: "//".utf8) else { throw Malformed(reason: TargetURL.schemes) }
+        let afterSlashes = Substring(rest.utf8.dropFirst(2))
+        let authority = Substring(afterSlashes.utf8.prefix { !"/?#".utf8.contains($0) })
         guard authority.lowercased() != "unix:" else {
             throw Malformed(reason: "a Unix socket is written without http://, as in \"unix:/run/app.sock:/metrics\"")
         }
         let target = try requestTarget(afterSlashes[authority.endIndex...])
-        let at = authority.lastIndex(of: "@")
-        let hostAndPort = at.map { authority[authority.index(after: $0)...] } ?? authority
+        let at = authority.utf8.lastIndex(of: UInt8(ascii: "@"))
+        let hostAndPort = at.map { authority[authority.utf8.index(after: $0)...] } ?? authority
         let (host, port) = try TargetURL.hostAndPort(hostAndPort)
         let url = TargetURL(origin: origin(host, port ?? defaultPort), pathAndQuery: target)
         let written = try at.map { index throws(Malformed) in try userInfo(authority[..<index]) }
-        return Written(url: url, userInfo: written, hasPath: afterSlashes[authority.endIndex...].hasPrefix("/"))
+        return Written(url: url, userInfo: written, hasPath: afterSlashes[authority.endIndex...].utf8.first == UInt8(ascii: "/"))
     }
 
     private static func requestTarget(_ text: Substring) throws(Malformed) -> String {
-        let sent = text.prefix { $0 != "#" }
+        let sent = Substring(text.utf8.prefix { $0 != UInt8(ascii: "#") })
         guard sent.utf8.allSatisfy({ $0 < 0x80 }) else {
             throw Malformed(reason: "letters beyond ASCII in its path or query are percent-encoded")
         }
@@ -212,11 +213,11 @@ extension TargetURL {
     }
 
     private static func userInfo(_ text: Substring) throws(Malformed) -> UserInfo {
-        let colon = text.firstIndex(of: ":") ?? text.endIndex
+        let colon = text.utf8.firstIndex(of: UInt8(ascii: ":")) ?? text.endIndex
         let username = try percentDecoded(text[..<colon])
-        let password = try percentDecoded(text[colon...].dropFirst())
+        let password = try percentDecoded(Substring(text[colon...].utf8.dropFirst()))
         // RFC 7617 §2: the first colon ends the user name.
-        guard !username.contains(":") else { throw Malformed(reason: "its user name holds a colon") }
+        guard !username.utf8.contains(UInt8(ascii: ":")) else { throw Malformed(reason: "its user name holds a colon") }
         return UserInfo(username: username, password: .literal(password))
     }
 

@@ -35,7 +35,7 @@ public struct PushRequest: Sendable {
     public let coding: BodyBytes.Coding
 
     /// The app that is changed, where the path names one.
-    var app: AppName? {
+    public var app: AppName? {
         switch action {
         case .put(let app), .delete(let app), .deleteGroup(let app), .pushGroup(_, let app, _, _): app
         case .apply, .show: nil

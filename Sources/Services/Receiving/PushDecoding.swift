@@ -9,16 +9,28 @@ struct PushDecoding: Sendable {
     let largeMessages: LargeMessages
 }
 
-/// Decodes large messages on its own threads, in order of arrival, and only as many at a time as their memory allows.
+/// Decodes large messages on its own threads, and only as many at a time as their memory allows.
+///
+/// The order is that of fair queueing (Demers, Keshav and Shenker, 1989), with the memory of a message as its cost. A costly message
+/// waits for cheaper ones that come later, and all messages for one app wait for each other. So a client that has a large group merged again
+/// and again delays its own pushes, not those of others.
 final class LargeMessages: Sendable {
     private struct Job: Sendable {
         let cost: Int
+        /// When it would begin if all that wait shared the threads evenly, in the cost that has been worked off for each of them.
+        let start: Int
         let run: @Sendable () -> Void
+
+        var end: Int { start + cost }
     }
 
     private struct State {
         var running = 0
-        var waiting = CircularBuffer<Job>()
+        var waiting: [Job] = []
+        /// The cost that has been worked off for each job that waits.
+        var now = 0
+        /// Where the next job of each app starts, if that is later than `now`.
+        var starts: [AppName: Int] = [:]
         var isShutDown = false
     }
 
@@ -48,11 +60,16 @@ final class LargeMessages: Sendable {
     }
 
     /// Runs `work` on one of the threads when its turn comes. After `shutDown` it does nothing.
-    /// - Parameter cost: the memory that the work takes, in bytes.
-    func run(cost: Int, _ work: @escaping @Sendable () -> Void) {
+    /// - Parameters:
+    ///   - cost: the memory that the work takes, in bytes.
+    ///   - app: the app or group that it changes, if it is one. Work on one app is begun in order of arrival.
+    func run(cost: Int, app: AppName? = nil, _ work: @escaping @Sendable () -> Void) {
         state.withLock { state in
             guard !state.isShutDown else { return }
-            state.waiting.append(Job(cost: cost, run: work))
+            let start = max(state.now, app.flatMap { state.starts[$0] } ?? 0)
+            let job = Job(cost: max(1, cost), start: start, run: work)
+            if let app { state.starts[app] = job.end }
+            state.waiting.append(job)
         }
         startNext()
     }
@@ -70,7 +87,9 @@ final class LargeMessages: Sendable {
 
     /// - Returns: the next message that may be decoded now, and the bytes reserved for it.
     private func takeNext(_ state: inout State) -> (job: Job, reserved: Int)? {
-        guard state.running < Self.threads, let job = state.waiting.first else { return nil }
+        guard state.running < Self.threads, let index = state.waiting.indices.min(by: { state.waiting[$0].end < state.waiting[$1].end })
+        else { return nil }
+        let job = state.waiting[index]
         let limit = budget.limit.bytes
         let room = max(0, limit - limit / 4 - budget.used)
         var reserved = min(job.cost, room)
@@ -80,7 +99,9 @@ final class LargeMessages: Sendable {
             return nil
         }
         state.running += 1
-        state.waiting.removeFirst()
+        state.waiting.remove(at: index)
+        state.now = max(state.now + job.cost / (state.waiting.count + 1), job.start)
+        if state.starts.count > 2 * state.waiting.count { state.starts = state.starts.filter { $0.value > state.now } }
         return (job, reserved)
     }
 }

@@ -49,6 +49,8 @@ final class PushExchange: HTTPExchange {
     private let isTLS: Bool
     private let peer: Peer
     private var state = State.idle
+    /// The answer to a push that another thread applies.
+    private var waiting: PendingAnswer?
     /// The sender of the last request, and its user name.
     private var known: (user: String?, sender: Sender)?
 
@@ -151,13 +153,16 @@ final class PushExchange: HTTPExchange {
     private func later(_ push: PushRequest, _ body: BodyBytes, _ sender: Sender, on eventLoop: any EventLoop) -> Answer {
         let promise = eventLoop.makePromise(of: (Response, Rejection?).self)
         let pending = PendingAnswer(promise)
+        waiting = pending
         let cost = destination.routes.cost(of: push, body)
-        destination.largeMessages.run(cost: cost) { [destination] in
+        destination.largeMessages.run(cost: cost, app: push.app) { [destination] in
+            guard pending.isWanted else { return }
             let outcome = destination.routes.end(push, body, from: sender, through: destination.source, most: .max)
             if case .answer(let response, let rejection) = outcome { pending.succeed(response, rejection) }
         }
         return .later(
             promise.futureResult.assumeIsolated().map { [self] response, rejection in
+                waiting = nil
                 count(push, rejection, sender)
                 return response
             }.nonisolated())
@@ -182,6 +187,8 @@ final class PushExchange: HTTPExchange {
     func willSend(_ response: Response) {}
 
     func ended() {
+        waiting?.cancel()
+        waiting = nil
         if case .collecting(let incomplete) = state { _ = report(.truncated, incomplete.sender) }
         state = .idle
     }
@@ -213,10 +220,12 @@ final class PushExchange: HTTPExchange {
     }
 }
 
-/// The answer to a push that is applied on another thread. When the push is dropped, at the end of the program, its answer fails.
+/// The answer to a push that is applied on another thread. When the push is dropped, at the end of the program or of its connection, its
+/// answer fails.
 private final class PendingAnswer: Sendable {
     private let promise: EventLoopPromise<(Response, Rejection?)>
     private let isGiven = Atomic(false)
+    private let isCancelled = Atomic(false)
 
     init(_ promise: EventLoopPromise<(Response, Rejection?)>) { self.promise = promise }
 
@@ -224,6 +233,12 @@ private final class PendingAnswer: Sendable {
         // After `succeed`, the result may still be on its way to the event loop, and a failure could overtake it.
         if !isGiven.load(ordering: .acquiring) { promise.fail(ChannelError.ioOnClosedChannel) }
     }
+
+    /// Whether the client still waits for the answer.
+    var isWanted: Bool { !isCancelled.load(ordering: .relaxed) }
+
+    /// The connection has ended. A push that has not begun is not applied any more.
+    func cancel() { isCancelled.store(true, ordering: .relaxed) }
 
     func succeed(_ response: Response, _ rejection: Rejection?) {
         isGiven.store(true, ordering: .releasing)

@@ -68,6 +68,29 @@ final class SavedFile: @unchecked Sendable {
         return "\(path) is a device, not a file"
     }
 
+    /// What else of the configuration is at this path, under any name; `nil` if nothing is. Writing the state would destroy it.
+    static func otherUse(of path: String, in loaded: LoadedConfig) -> String? {
+        var others = [(path: loaded.origin.file, use: "this configuration file")]
+        if let socket = loaded.config.receiver.unixSocket { others.append((socket.path, "receiver.receiver_unix_socket")) }
+        others += loaded.origin.files.map { ($0.content.path, $0.key) }
+        return others.first { isSame(path, $0.path) }?.use
+    }
+
+    /// Whether two paths name one file, also one that does not exist yet.
+    private static func isSame(_ path: String, _ other: String) -> Bool {
+        if let identity = identity(of: path), identity == Self.identity(of: other) { return true }
+        let (parts, others) = (FilePath(path), FilePath(other))
+        guard parts.name == others.name, let folder = identity(of: parts.folder) else { return path == other }
+        return folder == identity(of: others.folder)
+    }
+
+    /// Of what a path leads to, links followed.
+    private static func identity(of path: String) -> FileIdentity? {
+        var status = stat()
+        guard stat(path, &status) == 0 else { return nil }
+        return FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+    }
+
     /// Why a file cannot be written now; `nil` if it probably can. Writes nothing.
     static func warning(about path: String) -> String? {
         let folder = FilePath(path).folder

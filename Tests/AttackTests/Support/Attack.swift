@@ -51,6 +51,8 @@ struct Measurement: Decodable {
         var statuses: [String: Int]?
         /// The body of the last answer.
         var last: String?
+        /// Seconds until then.
+        var took: Double?
     }
 
     var attack: Said

@@ -9,7 +9,7 @@ import time
 import zlib
 
 from attacks import Attacks
-from measure import MIB, answer
+from measure import MIB, answer, reset
 
 ATTACKS = Attacks()
 
@@ -385,6 +385,27 @@ def all_apps(target, parameters, _):
     """One message with as many apps as may be, again and again."""
     body = "{" + ",".join(f'"{letters(index)}":"{parameters["text"]}"' for index in range(parameters["apps"])) + "}"
     repeat(target, parameters, request("POST", "/apps", body.encode()))
+
+
+@ATTACKS.attack("merged-groups", lines=180_000, times=300, hold=4, seconds=60)
+def merged_groups(target, parameters, _):
+    """A large group, and then many tiny pushes to it whose connections are reset at once. Tells how long a large push of another client
+    takes after that."""
+    connection = target.open_http(60)
+    connection.sendall(request("PUT", "/metrics/job/big", b"".join(b"m%d %d\n" % (index, index) for index in range(parameters["lines"]))))
+    answer(connection)
+    text = request("POST", "/metrics/job/big", b"b1000 1\n")
+
+    def run():
+        for _ in range(parameters["times"]):
+            tiny = target.open_http(30)
+            tiny.sendall(text)
+            reset(tiny)
+        begin = time.monotonic()
+        statuses, last = push_again_and_again(target, request("PUT", "/apps/victim", b"victim 1\n" * 50_000), 1, parameters["hold"])
+        target.tell(statuses=statuses, last=last[:160].decode(errors="replace"), took=time.monotonic() - begin)
+
+    target.attackers.start(run)
 
 
 @ATTACKS.attack("guessed-pushes", pushers=200, hold=4, mib=1)

@@ -39,4 +39,16 @@ struct TargetURLTests {
         let error = #expect(throws: TargetURL.Malformed.self) { try TargetURL.parse(text) }
         #expect(error?.reason == "write an IPv6 address in brackets")
     }
+
+    @Test("a delimiter counts also where it makes one character with what stands beside it")
+    func graphemes() throws {
+        // U+06DD joins with what follows, U+0301 with what stands before it.
+        let socket = try TargetURL.parse("unix:\u{6D5}\u{6DD}:/metrics").url
+        #expect(socket.origin == .unix(path: "\u{6D5}\u{6DD}") && socket.pathAndQuery == "/metrics")
+        #expect(try TargetURL.parse(socket.description).url == socket)
+        #expect(try TargetURL.parse("http://user:pass\u{6DD}@host/").userInfo?.username == "user")
+        #expect(throws: TargetURL.Malformed.self) { try TargetURL.parse("http://user:pass@\u{301}host/") }
+        #expect(ValueText.withoutCredentials("http://user:pass@\u{301}host/") == "http://***@\u{301}host/")
+        #expect(ValueText.withoutCredentials("user:pass\u{6DD}@host") == "***@host")
+    }
 }

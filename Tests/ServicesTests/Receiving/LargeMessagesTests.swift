@@ -35,16 +35,67 @@ struct LargeMessagesTests {
         #expect(budget.used == 650)
         #expect(!gates[2].begun)
         gates[1].open()
-        try await wait(for: "the second to end") { budget.used == 500 }
-        // There is a thread for it, but no room, and the one behind it does not overtake.
-        #expect(!gates[2].begun && !gates[3].begun)
+        // The cheap one comes before the costly one, for which there is no room.
+        try await wait(for: "the fourth to begin") { gates[3].begun }
+        gates[3].open()
+        try await wait(for: "the fourth to end") { budget.used == 500 }
+        #expect(!gates[2].begun)
         gates[0].open()
         try await wait(for: "the third to begin") { gates[2].begun }
         #expect(budget.used == 750)
         gates[2].open()
-        gates[3].open()
-        try await wait(for: "all to end") { gates[3].begun && budget.used == 0 }
+        try await wait(for: "all to end") { budget.used == 0 }
         await messages.shutDown()
+    }
+
+    @Test("many messages for one app let those for others pass, and keep their order")
+    func isFair() async throws {
+        let messages = LargeMessages(budget: ByteBudget(limit: ByteCount(1_000_000)))
+        messages.start()
+        let (busy, first) = (Gate(), Gate())
+        messages.run(cost: 1) { busy.pass() }
+        messages.run(cost: 1) { first.pass() }
+        try await wait(for: "both threads to be busy") { busy.begun && first.begun }
+        let order = Names()
+        let (a, b) = (try #require(AppName("a")), try #require(AppName("b")))
+        for name in ["a1", "a2", "a3"] { messages.run(cost: 100, app: a) { order.append(name) } }
+        messages.run(cost: 100, app: b) { order.append("b") }
+        messages.run(cost: 90) { order.append("cheaper") }
+        first.open()
+        try await wait(for: "all") { order.all.count == 5 }
+        #expect(order.all == ["cheaper", "a1", "b", "a2", "a3"])
+        busy.open()
+        await messages.shutDown()
+    }
+
+    @Test("a costly message is decoded although cheap ones keep coming")
+    func costlyIsDecoded() async throws {
+        let messages = LargeMessages(budget: ByteBudget(limit: ByteCount(1_000_000)))
+        messages.start()
+        let (busy, first) = (Gate(), Gate())
+        messages.run(cost: 1) { busy.pass() }
+        messages.run(cost: 1) { first.pass() }
+        try await wait(for: "both threads to be busy") { busy.begun && first.begun }
+        let order = Names()
+        messages.run(cost: 1000) { order.append("costly") }
+        @Sendable func cheap() {
+            messages.run(cost: 10) {
+                order.append("cheap")
+                if !order.all.contains("costly") { cheap() }
+            }
+        }
+        cheap()
+        first.open()
+        try await wait(for: "the costly one") { order.all.contains("costly") }
+        #expect(order.all.count < 300)
+        busy.open()
+        await messages.shutDown()
+    }
+
+    private final class Names: Sendable {
+        private let names = Mutex<[String]>([])
+        var all: [String] { names.withLock { $0 } }
+        func append(_ name: String) { names.withLock { $0.append(name) } }
     }
 
     @Test("after the end nothing is decoded, and nothing stays counted")

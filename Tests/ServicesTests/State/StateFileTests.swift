@@ -1,3 +1,4 @@
+import Foundation
 import Logging
 import NIOCore
 import Proxy
@@ -28,6 +29,55 @@ struct StateFileTests {
             let prepared = try await file.prepare(new, ReloadPlan(from: nil, to: new.loaded))
             #expect(store.snapshot(at: Self.now.moment).entries.map(\.name.description) == ["new"])
             await prepared.abandon()
+        }
+    }
+
+    @Test(
+        "a path that the configuration names elsewhere is an error, under any name",
+        arguments: [
+            ("config.toml", "this configuration file"), ("./config.toml", "this configuration file"),
+            ("link.toml", "this configuration file"),
+            ("hard.toml", "this configuration file"), ("config/config.toml", "this configuration file"),
+            ("r.sock", "receiver.receiver_unix_socket"), ("folder/r.sock", "receiver.receiver_unix_socket"),
+            ("password", "exporter.tls_server_config.key_password_file"),
+            ("folder/password", "exporter.tls_server_config.key_password_file"),
+            ("key.pem", "exporter.tls_server_config.key_file"), ("ca.pem", "poll_external.tls_config.ca_file"),
+        ])
+    func otherUse(path: String, use: String) async throws {
+        try await withTemporaryFolder { folder in
+            for name in ["password", "key.pem", "cert.pem", "ca.pem"] { try folder.write(name, "x") }
+            try folder.write(
+                "config.toml",
+                """
+                [exporter.tls_server_config]
+                cert_file = "cert.pem"
+                key_file = "key.pem"
+                key_password_file = "password"
+                [receiver]
+                receive_on_unix_socket = true
+                receiver_unix_socket = "r.sock"
+                state_file = "\(path)"
+                [poll_external]
+                poll_other_scrape_endpoints = true
+                other_scrape_endpoints = ["https://localhost:1/metrics"]
+                [poll_external.tls_config]
+                ca_file = "ca.pem"
+                """)
+            try #require(symlink("config.toml", folder.path("link.toml")) == 0)
+            try #require(link(folder.path("config.toml"), folder.path("hard.toml")) == 0)
+            for name in ["folder", "config"] { try #require(symlink(".", folder.path(name)) == 0) }
+            let problems = ConfigLoader(file: folder.path("config.toml")).check().map(\.message)
+            let expected =
+                "receiver.state_file \(folder.path(path.replacing("./", with: ""))): it is also the path of \(use): the state needs a file of its own"
+            #expect(problems.contains(expected), "\(problems)")
+        }
+    }
+
+    @Test("a new file beside them is none of them")
+    func ownUse() async throws {
+        try await withTemporaryFolder { folder in
+            try folder.write("config.toml", "[receiver]\nstate_file = \"apps.state\"\n")
+            #expect(ConfigLoader(file: folder.path("config.toml")).check() == [])
         }
     }
 }

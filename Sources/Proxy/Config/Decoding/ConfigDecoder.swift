@@ -96,9 +96,6 @@ struct ConfigReader {
     /// Whether the file has `key`, valid or not.
     func isGiven(_ key: String) -> Bool { origin.positions[key] != nil }
 
-    /// The key that names a file in use; `nil` when none does.
-    func key(naming path: String) -> String? { origin.key(naming: path) }
-
     /// ` in line 5`, for messages that point to a second place; empty for a default.
     func line(of key: String) -> String { origin.positions[key].map { " in line \($0.line)" } ?? "" }
 

@@ -165,6 +165,12 @@ struct TLSServerDraft: Sendable {
                 "\(table).tls is \"optional\", but client_auth_type is \(ValueText.quoted(type.rawValue)): plain-text clients would bypass it; "
                     + "did you mean \"required\"?")
         }
+        if mode == .off, isUsed, let type = draft.clientAuthType, type.verifies {
+            reader.warn(
+                "\(table).tls",
+                "\(table).tls is \"off\", so client_auth_type \(ValueText.quoted(type.rawValue)) has no effect: "
+                    + "clients connect without TLS and without a certificate")
+        }
         guard let server = draft.config(isUsed: isUsed && mode != .off, with: &reader) else { return .off }
         return mode == .optional ? .optional(server) : .required(server)
     }

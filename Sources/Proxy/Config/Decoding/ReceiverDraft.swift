@@ -35,7 +35,7 @@ struct ReceiverDraft: Sendable {
             tls, tlsServer, of: "receiver", isUsed: receivesOnTCPSocket || receivesOnHTTPSocket, with: &reader)
         if receivesOnHTTPSocket { checkHTTP(config, with: &reader) }
         config.owners = owners.compactMap { $0.rule(for: config, with: &reader) }
-        config.stateFile = checkedStateFile(beside: config, with: &reader)
+        config.stateFile = stateFile.isEmpty ? nil : stateFile
         return config
     }
 
@@ -50,23 +50,6 @@ struct ReceiverDraft: Sendable {
             TLSServerDraft.warnOfPlainPasswords(
                 "receiver.basic_auth_users", tls ?? (tlsServer == nil ? .off : .required), [httpSocket], with: &reader)
         }
-    }
-
-    /// The state file, unless another key has the same path: writing the state would destroy that file.
-    private func checkedStateFile(beside config: ReceiverConfig, with reader: inout ConfigReader) -> String? {
-        guard !stateFile.isEmpty else { return nil }
-        let key = "receiver.state_file"
-        let other: String? =
-            if stateFile == ConfigPath.resolve(reader.origin.file, against: "") {
-                "this configuration file"
-            } else if stateFile == config.unixSocket?.path {
-                "receiver.receiver_unix_socket"
-            } else {
-                reader.key(naming: stateFile)
-            }
-        guard let other else { return stateFile }
-        reader.refuse(key, "\(key) \(stateFile) is the path of \(other): it needs a path of its own")
-        return nil
     }
 }
 

@@ -32,11 +32,11 @@ enum ValueText {
     /// `text` without the user and password of a URL, or of a text that may be one.
     static func withoutCredentials(_ text: String) -> String {
         // The last @, because a password without percent-encoding may contain an @ or a slash.
-        guard let at = text.lastIndex(of: "@") else { return text }
+        guard let at = text.utf8.lastIndex(of: UInt8(ascii: "@")) else { return text }
         let front = text[..<at]
-        let scheme = front.firstRange(of: "://").map { front[..<$0.upperBound] } ?? ""
+        let scheme = front.utf8.firstRange(of: "://".utf8).map { front[..<$0.upperBound] } ?? ""
         // An e-mail address has no colon in front of the @.
-        guard !scheme.isEmpty || front.contains(":") else { return text }
+        guard !scheme.isEmpty || front.utf8.contains(UInt8(ascii: ":")) else { return text }
         return "\(scheme)***\(text[at...])"
     }
 
