@@ -321,7 +321,7 @@ public struct ServerConnection: Sendable {
         return takeHeldRead()
     }
 
-    /// Whether a request has begun and is not complete.
+    /// Whether a request has begun and is not complete. Asked only while the state is `reading`: in every other state it is true.
     private var isWithinRequest: Bool {
         if case .reading(let reading) = state, reading.exchange == nil { !waiting.isEmpty } else { true }
     }

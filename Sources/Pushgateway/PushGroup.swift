@@ -169,14 +169,14 @@ public struct PushGroup: Sendable {
     ///   - replacing: whether what was there goes (`PUT`), or only the families of the same names (`POST`).
     ///   - time: of the push, in seconds since 1970.
     ///   - limit: the most bytes that the text of its families may have.
-    /// - Throws: `.inconsistent`, `.tooLarge`; the group stays as it is then, but for `failed(at:)`.
+    /// - Throws: `.inconsistent`, `.tooLarge`. The push is refused then; `failed(at:)` notes its time.
     public func pushed(_ new: [MetricFamily], replacing: Bool, at time: Double, limit: Int = .max) throws(FamilyFault) -> PushGroup {
         let rules = GroupLabels(key)
         var group = self
         if replacing { group.families = [] }
         var merged = Dictionary(group.families.map { ($0.name, $0) }) { $1 }
         var left = limit
-        // The two that the group has of its own are not the client's to set.
+        // The group sets these two families itself: what a client pushes under their names is ignored.
         for var family in new where family.name != Self.pushMetric && family.name != Self.failureMetric {
             try rules.apply(to: &family)
             guard !family.metrics.isEmpty else {

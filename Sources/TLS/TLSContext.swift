@@ -15,9 +15,10 @@ public final class TLSContext: Sendable {
     /// The certificate that is shown to peers; `nil` for a client without one.
     public var certificate: TLSCertificate? { chain.first }
 
-    /// Whether connections of this context check the peer's certificate and name.
+    /// Whether connections of this context look at the peer's certificate. A client verifies it and its name. A server only asks for one, also
+    /// when it accepts every certificate; whether it verifies it, `verifiesClients` says.
     let verifiesPeer: Bool
-    /// Whether a client's certificate, where there is one, has been verified.
+    /// Of a server: whether a client's certificate, if there is one, has been verified. Of a client: false.
     let verifiesClients: Bool
     /// The limit of all handshakes together.
     let handshakeLimit: HandshakeLimit?

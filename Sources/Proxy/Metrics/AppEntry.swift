@@ -1,7 +1,7 @@
 public import Exposition
 public import NIOCore
 
-/// One app as `/apps` shows it.
+/// One version of an app: its metrics, where they come from, and how its last update went. The store keeps it.
 public struct AppEntry: Sendable {
     /// How its last update went.
     public enum State: Equatable, Sendable {

@@ -10,7 +10,8 @@ public final class MetricStore: Sendable {
     /// Counts what answers keep of replaced chunks.
     private let answering: ByteBudget
     private let returnMemory: @Sendable () -> Void
-    /// Apps that expire under one hold of the lock, and at most beside one other change.
+    /// The most apps that expire under one hold of the lock. A poll or a quick snapshot expires at most so many, a push as many more as it has
+    /// apps, and any other snapshot all that are due.
     private static let expiryBatch = 256
     /// The most apps of a push that is put under one hold of the lock. A message that is decoded on an event loop has fewer.
     private static let mostAtOnce = 4096

@@ -322,7 +322,8 @@ struct StoreState {
     }
 
     /// A check begins: a later change makes the record wait again.
-    /// - Returns: the version to check; `nil` when there is nothing to check any more, or the last check was after `earliest`.
+    /// - Returns: `.app`: the version to check now. `.tooEarly`: the last check was after `earliest`; the record still waits. `.none`: there is
+    ///   nothing to check any more; the record no longer waits.
     mutating func beginCheck(of record: AppRecord, at now: Instant, ifNotAfter earliest: Instant) -> CheckedVersion {
         guard record.isUnchecked, let app = record.app, app.entry.lastUpdate != nil, !app.isExpired, app.entry.state != .withheld else {
             record.isUnchecked = false

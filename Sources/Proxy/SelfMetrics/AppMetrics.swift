@@ -43,7 +43,7 @@ extension Chunk {
 
 /// The lines of neighbouring chunks, joined so that pieces and compressed segments do not get too small.
 final class AppLineGroup: Sendable {
-    /// A group is complete when the lines of each family have at least this size.
+    /// A group is complete when its lines about sizes, without those of the other families, have at least this many bytes.
     static let minSize = 32 << 10
 
     /// The chunks' lines, in order.
