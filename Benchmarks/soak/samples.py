@@ -19,8 +19,8 @@ FIELDS = [
 # What may remain when all peers have left, beyond what was there before they came.
 MAY_REMAIN = {"resident": 16 << 20, "descriptors": 4, "threads": 8}
 HELD_MAY_REMAIN = 256 << 10
-# What may be added in an hour of load, within one life of the process that is long enough to tell; of the lowest value in each two minutes,
-# because the number of peers goes up and down.
+# What may be added in an hour of load, and from its first minutes to its last, within one life of the process that is long enough to tell; of
+# the lowest value in each two minutes, because the number of peers goes up and down.
 MAY_GROW = {"resident": 5 << 20, "descriptors": 10, "threads": 2}
 LONG_LIFE, WARM = 900, 300
 
@@ -170,7 +170,9 @@ class Samples:
             load = [row for row in rows if row["phase"] in ("load", "restarts")]
             load = [row for row in load if row["seconds"] >= load[0]["seconds"] + WARM]
             seconds = load[-1]["seconds"] - load[0]["seconds"] if load else 0
-            growth = {key: round(slope(load, key) * 3600, 2) for key in MAY_GROW} if seconds >= LONG_LIFE else None
+            # A single step, such as the first use of a pool of threads, looks steep in less than an hour.
+            growth = {
+                key: round(min(slope(load, key) * 3600, added(load, key)), 2) for key in MAY_GROW} if seconds >= LONG_LIFE else None
             lives.append({
                 "life": life, "seconds": round(rows[-1]["seconds"] - rows[0]["seconds"]), "growth": growth,
                 "resident": [rows[0]["resident"], max(row["resident"] for row in rows), rows[-1]["resident"]]})
@@ -181,13 +183,24 @@ def middle(values):
     return {"median": statistics.median(values), "max": max(values)} if values else {"median": 0, "max": 0}
 
 
-def slope(rows, key, window=120):
-    """How much the lowest value of each window grows in a second, by least squares."""
-    lowest = {}
+def lowest(rows, key, window=120):
+    """The lowest value of each window, with its time in seconds."""
+    values = {}
     for row in rows:
         at = int(row["seconds"] // window)
-        lowest[at] = min(lowest.get(at, row[key]), row[key])
-    points = [(at * window, value) for at, value in lowest.items()]
+        values[at] = min(values.get(at, row[key]), row[key])
+    return [(at * window, value) for at, value in values.items()]
+
+
+def added(rows, key):
+    """How much higher the lowest value of the last window is than that of the first."""
+    points = lowest(rows, key)
+    return points[-1][1] - points[0][1]
+
+
+def slope(rows, key):
+    """How much the lowest value of each window grows in a second, by least squares."""
+    points = lowest(rows, key)
     mean_x, mean_y = (statistics.fmean(point[index] for point in points) for index in (0, 1))
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     return sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
