@@ -114,6 +114,22 @@ func ownersOverHTTP() async throws {
     }
 }
 
+@Test("on a kept connection each request is that of its own user")
+func ownersOnAKeptConnection() async throws {
+    let rule = "[[receiver.owners]]\napps = [\"mine\"]\nbasic_auth_users = [\"prom\"]\n"
+    try await withProxy(Configurations.scrape + Configurations.httpReceiver() + users + rule) { proxy in
+        let kept = try RawConnection(to: proxy.pushes)
+        func put(_ credentials: String) async throws -> Int {
+            let field = "Authorization: Basic \(Data(credentials.utf8).base64EncodedString())"
+            try kept.send("PUT /apps/mine HTTP/1.1\r\nHost: localhost\r\n\(field)\r\nContent-Length: 3\r\n\r\na 1")
+            return try await kept.response().status
+        }
+        #expect(try await put("prom:openesame") == 204)
+        #expect(try await put("other user:other") == 403)
+        #expect(try await put("prom:openesame") == 204)
+    }
+}
+
 @Test("on a Unix socket the kernel says whose process pushes; new rules hold for the next message of an open connection")
 func ownersOnAUnixSocket() async throws {
     func config(_ rule: String) -> String {

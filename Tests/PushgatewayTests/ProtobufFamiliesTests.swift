@@ -95,6 +95,44 @@ struct ProtobufFamiliesTests {
         #expect(families[1] == MetricFamily(name: "h", kind: .histogram, metrics: [Metric(value: .histogram(distribution))]))
     }
 
+    @Test("a histogram counts in whole numbers, or in floats where they are more than none")
+    func floatCounts() throws {
+        func distribution(_ float: Double) throws -> Metric.Value? {
+            let family = Wire.delimited {
+                $0.text(1, "h")
+                $0.number(3, 4)
+                $0.message(4) { metric in
+                    metric.message(7) { histogram in
+                        histogram.number(1, 3)
+                        histogram.double(4, float)
+                        histogram.message(3) { bucket in
+                            bucket.number(1, 2)
+                            bucket.double(2, 0.5)
+                            bucket.double(4, float)
+                        }
+                    }
+                }
+            }
+            return try read(family).first?.metrics.first?.value
+        }
+        var (whole, floating) = (Metric.Distribution(), Metric.Distribution())
+        (whole.count, whole.points) = (3, [(0.5, 2)])
+        (floating.count, floating.points) = (1.5, [(0.5, 1.5)])
+        #expect(try distribution(0) == .histogram(whole))
+        #expect(try distribution(1.5) == .histogram(floating))
+    }
+
+    @Test("each bucket counts as a sample while it is read")
+    func cost() throws {
+        let histogram = Self.histogram
+        func read(_ limit: Int) throws {
+            _ = try histogram.withUnsafeBytes { try ProtobufFamilies.read($0, FamilyCost(limit: limit)) }
+        }
+        // A family of 65 bytes, a metric and a bucket of 4.
+        try read(73)
+        #expect(throws: FamilyFault.tooLarge(limit: 72)) { try read(72) }
+    }
+
     @Test("of a repeated name the last family counts")
     func repeated() throws {
         #expect(try read(Self.gauge + Self.gauge).count == 1)

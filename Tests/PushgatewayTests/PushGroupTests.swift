@@ -72,6 +72,14 @@ struct PushGroupTests {
         #expect(read([]).text == PushGroup(group.key).text)
     }
 
+    @Test("a family without a help text, behind one that has one, is replaced alone")
+    func withoutHelp() throws {
+        let group = try group().pushed(try families("# HELP h Help.\n# TYPE h gauge\nh 1\n# TYPE i gauge\ni 5"), replacing: true, at: 1)
+        let read = group.text.withUnsafeBytes { PushGroup(group.key, text: $0) }
+        let next = try read.pushed(try families("i 6"), replacing: false, at: 2)
+        #expect(samples(next).prefix(2) == [#"h{instance="",job="j"} 1"#, #"i{instance="",job="j"} 6"#])
+    }
+
     @Test("histograms and summaries are written whole, +Inf added where it is missing")
     func distributions() throws {
         let text = """

@@ -94,6 +94,30 @@ struct ServiceNotifierTests {
         }
     }
 
+    @Test("the next sign of life comes well before the watchdog's time has passed")
+    func watchdogPeriod() async throws {
+        try await withTemporaryFolder { folder in
+            let address = try #require(UnixAddress(notifySocket: folder.path("notify")))
+            let manager = try Manager(address)
+            let watchdog = try #require(WatchdogTime(microseconds: "4000000", process: nil))
+            let notifier = notifier(address, watchdog: watchdog)
+            let task = Task {
+                await notifier.reportUntilCancelled {
+                    true
+                } status: {
+                    ""
+                }
+            }
+            #expect(try await manager.next() == "WATCHDOG=1")
+            let first = ContinuousClock.now
+            #expect(try await manager.next() == "WATCHDOG=1")
+            #expect(.now - first < watchdog.time * 3 / 4)
+            task.cancel()
+            await task.value
+            await notifier.stop()
+        }
+    }
+
     @Test("a socket that is gone does no harm")
     func gone() async throws {
         let gone = notifier(UnixAddress(notifySocket: "/nonexistent/notify"))

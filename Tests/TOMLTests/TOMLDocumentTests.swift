@@ -157,6 +157,14 @@ import Testing
         // Dots in values, strings and comments are none of a key's.
         #expect(failure("a = '\(deepest).k' # \(deepest).k\nb = [\(Array(repeating: "1.5", count: 30).joined(separator: ","))]") == nil)
         #expect(failure("a = \"\"\"\n\\\"\"\" \(deepest).\(deepest) \"\"\"\"\"\nb = 1") == nil)
+        // Up to two quotes stand before the three that end a string, and what follows on its line is looked at.
+        for quote in ["\"", "'"] {
+            for count in 3...5 {
+                let begin = "a = {b = \(String(repeating: quote, count: 3))x\(String(repeating: quote, count: count)), "
+                #expect(failure("\(begin)\(deepest) = 1}") == nil, "\(begin)")
+                #expect(failure("\(begin)\(deepest).k = 1}") != nil, "\(begin)")
+            }
+        }
     }
 
     @Test("values nested as deep as allowed are read, one level more is refused")

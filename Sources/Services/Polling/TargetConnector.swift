@@ -225,8 +225,10 @@ private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandle
     private func fail(_ failure: PollFailure?) {
         guard opened != nil, let context else { return }
         // Closing calls `channelInactive` at once, which must not end it with another reason.
+        // The context of a removed handler closes nothing.
+        let channel = context.channel
         end(failure ?? .connectionEnded(.tunnel, reason: nil))
-        context.close(promise: nil)
+        channel.close(promise: nil)
     }
 
     private func end(_ failure: PollFailure?) {

@@ -173,6 +173,44 @@ struct MetricStoreExpiryTests {
         }
     }
 
+    @Test("a target's answer makes room as a push does: the longest-expired pushed app goes")
+    func roomForATarget() throws {
+        let store = MetricStore(limits: StoreLimits(maxApps: 2, expireAfter: .seconds(10)))
+        try push("a", to: store, at: Self.at(0))
+        try push("b", to: store, at: Self.at(1))
+        let target = try target(1, expireAfter: nil)
+        store.register(target)
+        store.record(page, for: target.url, at: Self.at(11))
+        #expect(states(store, at: Self.at(11)) == ["b": .expired(error: nil), "t1": .ok])
+    }
+
+    @Test("an expired target makes no room, and is not removed to make some")
+    func expiredTargetStays() throws {
+        let store = MetricStore(limits: StoreLimits(maxApps: 2))
+        let target = try target(1, expireAfter: .seconds(10))
+        store.register(target)
+        store.record(page, for: target.url, at: Self.at(0))
+        try push("a", "b", to: store, at: Self.at(10))
+        #expect(throws: Rejection.tooManyApps(limit: 2)) { try push("c", to: store, at: Self.at(11)) }
+        #expect(states(store, at: Self.at(11)) == ["a": .ok, "b": .ok, "t1": .expired(error: nil)])
+    }
+
+    @Test("an app that expires again and again keeps no place in the order of those that make room")
+    func manyExpiries() throws {
+        let store = MetricStore(limits: StoreLimits(maxApps: 3, expireAfter: .seconds(10)))
+        for (second, name) in ["a", "b", "c"].enumerated() { try push(name, to: store, at: Self.at(Double(second))) }
+        // Makes room once, and then goes a hundred times and comes back.
+        for round in 0..<100 {
+            let time = Double(20 + 20 * round)
+            try push("d", to: store, at: Self.at(time))
+            #expect(states(store, at: Self.at(time + 10)) == ["b", "c", "d"].reduce(into: [:]) { $0[$1] = .expired(error: nil) })
+        }
+        try push("e", to: store, at: Self.at(3000))
+        #expect(Set(states(store, at: Self.at(3000)).keys) == ["c", "d", "e"])
+        try push("f", to: store, at: Self.at(3001))
+        #expect(Set(states(store, at: Self.at(3001)).keys) == ["d", "e", "f"])
+    }
+
     @Test("a new expire_after holds for what is stored: shorter, longer, never; for pushes and for one target")
     func liveChanges() throws {
         let store = MetricStore(limits: StoreLimits(expireAfter: .seconds(100)))

@@ -161,6 +161,15 @@ struct PolledBodyTests {
         #expect(budget.used == 0)
     }
 
+    @Test("each block of a large body is held, not only the first", arguments: [nil, 5 << 19])
+    func heldBlocks(expected: Int?) throws {
+        let budget = ByteBudget()
+        let pieces = Array(repeating: ByteBuffer(repeating: UInt8(ascii: "x"), count: 1 << 15), count: 80)
+        let body = try collect(.identity, pieces, expected: expected, limit: 64 << 20, budget: budget)
+        #expect(body.received == 5 << 19)
+        #expect((body.received...body.received + 1 << 20).contains(budget.used), "\(budget.used)")
+    }
+
     @Test("a buffer that is too small for the uncompressed body is released when a larger one has its bytes")
     func growing() throws {
         let budget = ByteBudget()

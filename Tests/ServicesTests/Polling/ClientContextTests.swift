@@ -1,7 +1,9 @@
-import TLS
+import Proxy
+import TestSupport
 import Testing
 
 @testable import Services
+@testable import TLS
 
 @Suite("a client's TLS context")
 struct ClientContextTests {
@@ -23,6 +25,22 @@ struct ClientContextTests {
             } throws: { error in
                 if case TLSSettingsError.invalidTrustRoots? = error as? TLSSettingsError { true } else { false }
             }
+        }
+    }
+    @Test("the system's authorities are taken over by a later configuration, unless they have changed")
+    func authorities() async throws {
+        try await withTemporaryFolder { folder in
+            try folder.write("roots/5ed36f99.0", "")
+            let authorities = SystemAuthorities(folder: folder.path("roots"))
+            let loaded = LoadedConfig(config: Config(), origin: ConfigOrigin(file: "config.toml"))
+            func next() -> SystemAuthorities {
+                ClientContexts(
+                    loaded: loaded, handshakeLimit: nil, previous: ClientContexts.Made(authorities: authorities), times: CertificateTimes()
+                ).made.authorities
+            }
+            #expect(next() === authorities)
+            try folder.write("roots/5ed36f99.1", "")
+            #expect(next() !== authorities)
         }
     }
 }

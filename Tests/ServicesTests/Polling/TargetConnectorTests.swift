@@ -1,5 +1,6 @@
 import NIOCore
 import Proxy
+import TLS
 import TestSupport
 import Testing
 
@@ -9,11 +10,13 @@ import Testing
 struct TargetConnectorTests {
     /// Opens a connection to where a redirect leads, after servers whose addresses reach as far as `way`.
     /// - Returns: the failure, or `nil` when there was a connection.
-    private func open(_ location: String, after way: AddressReach, resolver: HostResolver = HostResolver()) async throws -> PollFailure? {
+    private func open(
+        _ location: String, after way: AddressReach, through proxy: HTTPProxy? = nil, resolver: HostResolver = HostResolver()
+    ) async throws -> PollFailure? {
         var redirects = RedirectPolicy(target: TargetURL(origin: .http(host: "target.test", port: 80), pathAndQuery: "/"))
         redirects.reached(way)
         let hop = try redirects.follow(location)
-        let target = try Target(port: 1)
+        let target = try Target(port: 1).with { $0.proxyURL = proxy }
         let shared = try await SharedContext()
         let eventLoop = shared.eventLoop
         let connector = TargetConnector(
@@ -46,6 +49,35 @@ struct TargetConnectorTests {
             #expect(
                 words.hasSuffix(" is a loopback address; only a target that is at such an address itself may lead there"), "\(words)")
             #expect(server.connections == 0)
+        }
+    }
+
+    @Test(
+        "nor through a proxy, which would open the connection for it",
+        arguments: ["127.0.0.1", "localhost", "app.localhost", "0.0.0.0", "[::1]"])
+    func loopbackThroughAProxy(host: String) async throws {
+        try await HTTPTarget.with(answer: { _ in [.respond("secret 1\n")] }) { proxy in
+            let failure = try await open(
+                "http://\(host):80/", after: .network, through: HTTPProxy(host: "127.0.0.1", port: proxy.port))
+            #expect(failure?.description.contains(" is a loopback address; ") == true, "\(String(describing: failure))")
+            #expect(proxy.connections == 0)
+        }
+    }
+
+    @Test("a proxy that does not answer keeps no connection beyond the deadline")
+    func silentProxy() async throws {
+        try await HTTPTarget.with(answer: { _ in [] }) { proxy in
+            let context = ClientContext(TLSClientSettings(trustRoots: .system(SystemAuthorities())))
+            let target = try Target(port: 1, timeout: .seconds(3)).with {
+                $0.url.origin = .https(host: "target.test", port: 443)
+                $0.proxyURL = HTTPProxy(host: "127.0.0.1", port: proxy.port)
+            }
+            try await withClient(target, tls: TargetTLS(own: context, foreign: context, serverName: nil)) { client in
+                let failure = try await client.failure()
+                #expect(failure != nil)
+                #expect(proxy.requests.map(\.line) == ["CONNECT target.test:443 HTTP/1.1"])
+                try await eventually { proxy.openConnections == 0 }
+            }
         }
     }
 

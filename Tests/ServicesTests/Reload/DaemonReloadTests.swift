@@ -20,12 +20,13 @@ private struct LoopbackDaemon {
     func reload(_ text: String) async throws -> ReloadPlan { try await daemon.reload(to: load(text)) }
 }
 
-private func withDaemon(_ text: String, _ body: (LoopbackDaemon, Daemon.Addresses) async throws -> Void) async throws {
+private func withDaemon(
+    _ text: String, logger: Logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() },
+    _ body: (LoopbackDaemon, Daemon.Addresses) async throws -> Void
+) async throws {
     try await withTemporaryFolder { folder in
         try folder.write("config.toml", text)
         let loaded = try ConfigLoader(file: folder.path("config.toml")).load()
-        var logger = Logger(label: "test")
-        logger.logLevel = .critical
         let daemon = Daemon(loaded, logger: logger)
         let addresses = try await daemon.start()
         do {
@@ -386,6 +387,57 @@ struct DaemonReloadTests {
                 #expect(try await RawConnection(to: addresses.scrape[0]).get("/-/ready").status == 200)
             }
         }
+    }
+
+    @Test("the budgets of memory are those of the configuration, from the start and after a reload")
+    func budgets() async throws {
+        func config(_ size: String) -> String {
+            exporter("127.0.0.1:0", more: "max_held_size = \"\(size)\"") + tcp("127.0.0.1:0", "max_inflight_size = \"\(size)\"")
+                + "[poll_external]\nmax_inflight_size = \"\(size)\"\n"
+        }
+        try await withDaemon(config("300MiB")) { it, _ in
+            let held = await it.daemon.metrics.held
+            for kind in [HeldBytes.Kind.pushing, .polling, .answering] { #expect(held[kind].limit == .mebibytes(300), "\(kind)") }
+            try await it.reload(config("200MiB"))
+            for kind in [HeldBytes.Kind.pushing, .polling, .answering] { #expect(held[kind].limit == .mebibytes(200), "\(kind)") }
+        }
+    }
+
+    @Test("the metrics tell of the certificate that a reload has brought to a listener, and of none when it is gone")
+    func certificateInMetrics() async throws {
+        let certificate = try ThrowawayCA().serverCertificate()
+        let tls = "tls = \"required\"\n[receiver.tls_server_config]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\""
+        try await withDaemon(exporter("127.0.0.1:0") + tcp("127.0.0.1:0")) { it, addresses in
+            try it.folder.write("cert.pem", certificate.chainPEM)
+            try it.folder.write("key.pem", certificate.privateKeyPEM, mode: 0o600)
+            func listenersWithCertificate() async -> Int {
+                await it.daemon.metrics.currentListeners.count { $0.certificateNotAfter != nil }
+            }
+            #expect(await listenersWithCertificate() == 0)
+            try await it.reload(exporter("127.0.0.1:0") + tcp("127.0.0.1:0", tls))
+            #expect(await it.daemon.addresses == addresses)
+            #expect(await listenersWithCertificate() == 1)
+            try await it.reload(exporter("127.0.0.1:0") + tcp("127.0.0.1:0"))
+            #expect(await listenersWithCertificate() == 0)
+        }
+    }
+
+    @Test("a stop cuts, after its own shutdown_timeout, what a listener that a reload has closed has not finished")
+    func stopDuringADrain() async throws {
+        let lines = LogLines()
+        var push: RawConnection?
+        try await withDaemon(exporter("127.0.0.1:0") + tcp("127.0.0.1:0"), logger: lines.logger) { it, addresses in
+            push = try RawConnection(to: addresses.tcp ?? "")
+            try push?.send(#"{"begun": "x 1"} {"cut": "#)
+            try await wait(for: "the push") {
+                try await RawConnection(to: addresses.scrape[0]).get("/metrics?app=begun").status == 200
+            }
+            try await it.reload(exporter("127.0.0.1:0"))
+            try await it.reload(exporter("127.0.0.1:0").replacing("shutdown_timeout = 600", with: "shutdown_timeout = 1"))
+            #expect(try push?.isEnded == false)
+        }
+        #expect(lines.all.contains("warning connections closed unfinished after shutdown_timeout count=1"))
+        withExtendedLifetime(push) {}
     }
 
     private static func reachable(_ host: String, _ port: UInt16) -> String {

@@ -100,6 +100,17 @@ struct SavedFileTests {
         }
     }
 
+    @Test("a writing that fails leaves nothing beside what is there")
+    func failed() async throws {
+        try await withTemporaryFolder { folder in
+            // No file can take the place of a folder.
+            try folder.write("s/other", "x")
+            let file = try SavedFile(folder.path("s"))
+            #expect(throws: SavedFileError.self) { try file.write([app("a")], at: Self.now) }
+            #expect(try FileList.names(in: folder) == ["s"])
+        }
+    }
+
     @Test("what killed writings left behind goes, and no other file")
     func leftovers() async throws {
         try await withTemporaryFolder { folder in

@@ -1,10 +1,10 @@
 import Foundation
 import Logging
 import NIOCore
-import Proxy
 import TestSupport
 import Testing
 
+@testable import Proxy
 @testable import Services
 
 @Suite("State file")
@@ -78,6 +78,27 @@ struct StateFileTests {
         try await withTemporaryFolder { folder in
             try folder.write("config.toml", "[receiver]\nstate_file = \"apps.state\"\n")
             #expect(ConfigLoader(file: folder.path("config.toml")).check() == [])
+        }
+    }
+
+    @Test("what could not be written is written the next time, although nothing has changed since")
+    func again() async throws {
+        try await withTemporaryFolder { folder in
+            try folder.write("config.toml", "[receiver]\nstate_file = \"s\"\nstate_interval = \"100ms\"\n")
+            let new = try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
+            let store = MetricStore()
+            let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
+            let file = StateFile(Intake(store: store) { Self.now.moment }, metrics: metrics.stateFile, logger: Logger(label: "test"))
+            try await file.prepare(new, ReloadPlan(from: nil, to: new.loaded)).commit()
+            // No file can take the place of a folder.
+            try FileManager.default.removeItem(atPath: folder.path("s"))
+            try FileManager.default.createDirectory(atPath: folder.path("s"), withIntermediateDirectories: false)
+            let app = (try #require(AppName("a")), Exposition(addingNewlineTo: ByteBuffer(string: "a 1")))
+            try store.apply(Push(apps: [app]), from: .push(listener: "l"), at: Self.now.moment)
+            try await wait(for: "a write to fail") { (metrics.stateFile.now?.failures ?? 0) > 0 }
+            try FileManager.default.removeItem(atPath: folder.path("s"))
+            try await wait(for: "the next write") { folder.contains("s") }
+            _ = await file.stop(within: .zero)
         }
     }
 }
