@@ -9,14 +9,14 @@ final class ConnectionLimit: Sendable {
     private struct State {
         var open = 0
         var limit: Int
-        /// Wakes the listener that waits for room.
-        var wake: (@Sendable () -> Void)?
+        /// Wake the listeners that wait for room: one, or two while one replaces the other.
+        var wakes: [@Sendable () -> Void] = []
 
-        /// The listener to wake, once there is room again.
-        mutating func takeWake() -> (@Sendable () -> Void)? {
-            guard open < limit, let wake else { return nil }
-            self.wake = nil
-            return wake
+        /// The listeners to wake, once there is room again.
+        mutating func takeWakes() -> [@Sendable () -> Void] {
+            guard open < limit else { return [] }
+            defer { wakes = [] }
+            return wakes
         }
     }
 
@@ -36,19 +36,19 @@ final class ConnectionLimit: Sendable {
 
     /// Applies from now on; connections beyond a lowered limit stay open.
     func set(_ limit: Int) {
-        let wake = state.withLock { state in
+        let wakes = state.withLock { state in
             state.limit = limit
-            return state.takeWake()
+            return state.takeWakes()
         }
-        wake?()
+        for wake in wakes { wake() }
     }
 
     /// Whether one more connection may be opened.
-    /// - Parameter wake: called once as soon as there is room, when there is none now. At most one caller waits.
+    /// - Parameter wake: called once as soon as there is room, when there is none now.
     func hasRoom(orWake wake: @escaping @Sendable () -> Void) -> Bool {
         state.withLock { state in
             if state.open < state.limit { return true }
-            state.wake = wake
+            state.wakes.append(wake)
             return false
         }
     }
@@ -67,11 +67,11 @@ final class ConnectionLimit: Sendable {
 
     /// One connection has ended.
     func release() {
-        let wake = state.withLock { state in
+        let wakes = state.withLock { state in
             state.open -= 1
-            return state.takeWake()
+            return state.takeWakes()
         }
-        wake?()
+        for wake in wakes { wake() }
     }
 }
 

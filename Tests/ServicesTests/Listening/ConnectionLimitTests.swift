@@ -41,6 +41,18 @@ struct ConnectionLimitTests {
         #expect(woken.count == 1)
     }
 
+    @Test("two that wait are both woken: a listener, and the one that it replaces")
+    func wakesBoth() {
+        let limit = ConnectionLimit(1)
+        let (first, second) = (Woken(), Woken())
+        limit.take()
+        #expect(!limit.hasRoom(orWake: first.wake))
+        #expect(!limit.hasRoom(orWake: second.wake))
+        limit.release()
+        #expect(first.count == 1)
+        #expect(second.count == 1)
+    }
+
     @Test("a raised limit wakes, a lowered one takes nothing away")
     func set() {
         let limit = ConnectionLimit(1)
