@@ -48,14 +48,20 @@ struct LargeMessagesTests {
         await messages.shutDown()
     }
 
-    @Test("many messages for one app let those for others pass, and keep their order")
-    func isFair() async throws {
+    /// Both threads wait for their gates.
+    private static func busy() async throws -> (LargeMessages, Gate, Gate) {
         let messages = LargeMessages(budget: ByteBudget(limit: ByteCount(1_000_000)))
         messages.start()
         let (busy, first) = (Gate(), Gate())
         messages.run(cost: 1) { busy.pass() }
         messages.run(cost: 1) { first.pass() }
         try await wait(for: "both threads to be busy") { busy.begun && first.begun }
+        return (messages, busy, first)
+    }
+
+    @Test("many messages for one app let those for others pass, and keep their order")
+    func isFair() async throws {
+        let (messages, busy, first) = try await Self.busy()
         let order = Names()
         let (a, b) = (try #require(AppName("a")), try #require(AppName("b")))
         for name in ["a1", "a2", "a3"] { messages.run(cost: 100, app: a) { order.append(name) } }
@@ -70,12 +76,7 @@ struct LargeMessagesTests {
 
     @Test("a costly message is decoded although cheap ones keep coming")
     func costlyIsDecoded() async throws {
-        let messages = LargeMessages(budget: ByteBudget(limit: ByteCount(1_000_000)))
-        messages.start()
-        let (busy, first) = (Gate(), Gate())
-        messages.run(cost: 1) { busy.pass() }
-        messages.run(cost: 1) { first.pass() }
-        try await wait(for: "both threads to be busy") { busy.begun && first.begun }
+        let (messages, busy, first) = try await Self.busy()
         let order = Names()
         messages.run(cost: 1000) { order.append("costly") }
         @Sendable func cheap() {
