@@ -24,6 +24,7 @@ final class MemoryReturn: Sendable {
     private let pool: NIOThreadPool
     /// Guards the levels of the last reading, and the time of the last trim.
     private let bursts = Mutex(Bursts())
+    /// Guards the free bytes that were found since the last trim.
     private let heaps = Mutex(FreeHeaps())
 
     /// - Parameter levels: read once a second, on an event loop.

@@ -57,6 +57,19 @@ struct FilePath {
         folder = slash == path.utf8.startIndex ? "/" : String(path[..<slash])
         name = String(path[path.utf8.index(after: slash)...])
     }
+
+    /// The path without symbolic links, as far as it exists. The file itself need not exist.
+    static func withoutLinks(_ path: String) -> String {
+        if let resolved = realpath(path, nil) {
+            defer { free(resolved) }
+            return String(cString: resolved)
+        }
+        let parts = FilePath(path)
+        guard let resolved = realpath(parts.folder, nil) else { return path }
+        defer { free(resolved) }
+        let folder = String(cString: resolved)
+        return folder == "/" ? "/\(parts.name)" : "\(folder)/\(parts.name)"
+    }
 }
 
 /// Reads the whole of a regular file. Blocks: never call it on an event loop.

@@ -176,16 +176,15 @@ public final class MetricsChecker: Sendable {
 
     private func end(_ search: Search) -> Event? {
         let collisions = search.found.result
-        let before = state.withLock { state -> Collisions?? in
+        let hadSome = state.withLock { state -> Bool? in
             // The mode has changed during the search, so what it has found does not count.
             guard state.validation == search.validation else { return nil }
             defer { state.collisions = collisions }
             // Under the lock: `setValidation` sets it after it has changed the mode.
             metrics.setCollidingSeries(collisions.count)
-            return .some(state.collisions)
+            return (state.collisions?.count ?? 0) > 0
         }
-        guard let before else { return nil }
-        let hadSome = (before?.count ?? 0) > 0
+        guard let hadSome else { return nil }
         let count = collisions.count ?? 0
         if count > 0, !hadSome {
             let example = collisions.listed.first

@@ -81,7 +81,8 @@ struct InheritedSockets: Sendable {
             return same ?? (address.host == "0.0.0.0" ? sockets.first { $0.address == .dualStack(address.port) } : nil)
         }
         guard case .unix(let socket) = identity else { return nil }
-        let path = Self.withoutLinks(socket.path)
+        // systemd turns `/var/run` into `/run`, so only paths without links can be compared.
+        let path = FilePath.withoutLinks(socket.path)
         return sockets.first { $0.address == .unix(path) }
     }
 
@@ -102,19 +103,6 @@ struct InheritedSockets: Sendable {
         for socket in unused { Glibc.close(socket.descriptor) }
         sockets.removeAll { !used.contains($0.descriptor) }
         return unused
-    }
-
-    /// The path without symbolic links. systemd turns `/var/run` into `/run`, so only such paths can be compared.
-    fileprivate static func withoutLinks(_ path: String) -> String {
-        if let resolved = realpath(path, nil) {
-            defer { free(resolved) }
-            return String(cString: resolved)
-        }
-        let parts = FilePath(path)
-        guard let resolved = realpath(parts.folder, nil) else { return path }
-        defer { free(resolved) }
-        let folder = String(cString: resolved)
-        return folder == "/" ? "/\(parts.name)" : "\(folder)/\(parts.name)"
     }
 }
 
@@ -174,7 +162,7 @@ extension InheritedSockets.Socket.Address {
                 self = .other("descriptor \(descriptor), a Unix socket without a path")
                 return
             }
-            self = .unix(InheritedSockets.withoutLinks(String(decoding: path, as: UTF8.self)))
+            self = .unix(FilePath.withoutLinks(String(decoding: path, as: UTF8.self)))
         default: self = .other("descriptor \(descriptor), a socket of another family")
         }
     }

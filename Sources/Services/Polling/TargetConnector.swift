@@ -224,8 +224,8 @@ private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandle
 
     private func fail(_ failure: PollFailure?) {
         guard opened != nil, let context else { return }
-        // Closing calls `channelInactive` at once, which must not end it with another reason.
-        // The context of a removed handler closes nothing.
+        // Closing calls `channelInactive` at once, which must not end it with another reason. So the handler ends first, and then its
+        // context closes nothing any more.
         let channel = context.channel
         end(failure ?? .connectionEnded(.tunnel, reason: nil))
         channel.close(promise: nil)

@@ -76,12 +76,11 @@ final class SavedFile: @unchecked Sendable {
         return others.first { isSame(path, $0.path) }?.use
     }
 
-    /// Whether two paths name one file, also one that does not exist yet.
+    /// Whether two paths name one file. It need not exist yet, and may have several names (link(2)).
     private static func isSame(_ path: String, _ other: String) -> Bool {
-        if let identity = identity(of: path), identity == Self.identity(of: other) { return true }
-        let (parts, others) = (FilePath(path), FilePath(other))
-        guard parts.name == others.name, let folder = identity(of: parts.folder) else { return path == other }
-        return folder == identity(of: others.folder)
+        if FilePath.withoutLinks(path) == FilePath.withoutLinks(other) { return true }
+        guard let identity = identity(of: path) else { return false }
+        return identity == Self.identity(of: other)
     }
 
     /// Of what a path leads to, links followed.

@@ -89,7 +89,6 @@ def works(target, headers):
             result["scrape"] = "" if status == 200 else f"status {status}"
         except OSError as error:
             result["scrape"] = repr(error)
-            time.sleep(0.5)
     if target.receiver:
         try:
             message = b'{"after the attack": "a 1"}'
