@@ -92,6 +92,29 @@ import Testing
         }
     }
 
+    @Test("a body almost as large as max_inflight_size is taken when nothing else is being received, however it is sent")
+    func largest() async throws {
+        let limits = "max_inflight_size = \"2MiB\"\nmax_message_size = \"2MiB\""
+        try await withProxy(Configurations.scrape + Configurations.httpReceiver(limits)) { proxy in
+            let lines = (0..<80_000).map { "a{n=\"\($0)\"} 1\n" }.joined()
+            try proxy.folder.write("text", lines)
+            try proxy.folder.write("json", String(decoding: JSONEncoder().encode(["b": lines]), as: UTF8.self))
+            try await shell("gzip -k text json", in: proxy.folder.path)
+            func push(_ file: String, _ path: String, _ options: [String]) async throws -> Int {
+                let data = ["--data-binary", "@" + proxy.folder.path(file), "-X", path == "/apps" ? "POST" : "PUT", "-H", "Expect:"]
+                return try await curl(Self.url(proxy, path), data + options).status
+            }
+            for options in [[], ["-H", "Transfer-Encoding: chunked"]] {
+                #expect(try await push("text", "/apps/a", options) == 204)
+                #expect(try await push("json", "/apps", options) == 204)
+                #expect(try await push("text.gz", "/apps/a", options + ["-H", "Content-Encoding: gzip"]) == 204)
+                #expect(try await push("json.gz", "/apps", options + ["-H", "Content-Encoding: gzip"]) == 204)
+            }
+            #expect(try await Self.metrics(proxy, "a").body == lines)
+            #expect(try await Self.metrics(proxy, "b").body == lines)
+        }
+    }
+
     @Test("a client that asks first is told before it sends")
     func expectation() async throws {
         try await withProxy(Configurations.scrape + Configurations.httpReceiver("max_message_size = 10")) { proxy in
@@ -187,6 +210,24 @@ import Testing
             #expect(full.status == 503)
             #expect(full.body.hasPrefix("error: incomplete messages of all connections would take more than max_inflight_size"))
             #expect(try await Self.metrics(proxy, "a").body == "a 1\n")
+        }
+    }
+
+    @Test("a push for a host that is not allowed, or from a page of another site, is refused, and the log says why")
+    func foreignRequests() async throws {
+        let hosts = "allowed_hosts = [\"127.0.0.1\"]\n"
+        try await withProxy(Configurations.scrape + hosts + Configurations.httpReceiver()) { proxy in
+            func push(_ header: String) async throws -> HTTPAnswer {
+                try await curl(Self.url(proxy, "/apps/a"), ["-X", "PUT", "-d", "a 1", "-H", header])
+            }
+            let misdirected = try await push("Host: evil.example")
+            #expect(misdirected.status == 421)
+            #expect(misdirected.body == "error: misdirected request: its Host is not in allowed_hosts of [exporter]\n")
+            #expect(try await push("Origin: https://evil.example").status == 403)
+            try await wait(for: "both lines of the log") {
+                proxy.log.contains("misdirected request") && proxy.log.contains("a browser sent this for a page of another site")
+            }
+            #expect(!proxy.log.contains("send a user name and password"))
         }
     }
 

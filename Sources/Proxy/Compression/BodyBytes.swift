@@ -116,33 +116,34 @@ public struct BodyBytes: Sendable {
     // MARK: - Once it is whole
 
     /// The body uncompressed, in one buffer.
-    /// - Parameter most: the largest body to read; with `.max` any body is read.
+    /// - Parameters:
+    ///   - most: the largest body to read; with `.max` any body is read.
+    ///   - isReserved: whether the caller has reserved the memory that this takes, so that it cannot fail for want of room.
     /// - Returns: `nil` when it has more bytes than `most`, or may have.
-    public func whole(most: Int) throws(Fault) -> ByteBuffer? {
+    public func whole(most: Int, isReserved: Bool = false) throws(Fault) -> ByteBuffer? {
         switch coding {
         case .identity where received > most: return nil
-        case .identity: return try joined()
+        case .identity: return try joined(isReserved: isReserved)
         case .gzip where most < .max && (received > most / 4 || claimedSize > most): return nil
-        case .gzip: return try unzipped(most: most)
+        case .gzip: return try unzipped(most: most, isReserved: isReserved)
         }
     }
 
-    private func joined() throws(Fault) -> ByteBuffer {
+    private func joined(isReserved: Bool) throws(Fault) -> ByteBuffer {
         guard !rest.isEmpty else { return first }
-        try reservation.reserve(received + 1)
+        if !isReserved { try reservation.reserve(received + 1) }
         var text = ByteBuffer.withExactCapacity(received + 1)
         text.writeImmutableBuffer(first)
         for block in rest { text.writeImmutableBuffer(block) }
         return text
     }
 
-    private func unzipped(most: Int) throws(Fault) -> ByteBuffer? {
-        // An event loop reads one small body at a time, so that takes little, whatever the others have reserved.
-        guard most == .max else { return try unzipped(most: most) { reservation.add($0) } }
-        return try unzipped(most: most) { bytes throws(Fault) in try reservation.reserve(bytes) }
-    }
-
-    private func unzipped(most: Int, reserve: (Int) throws(Fault) -> Void) throws(Fault) -> ByteBuffer? {
+    private func unzipped(most: Int, isReserved: Bool) throws(Fault) -> ByteBuffer? {
+        func reserve(_ bytes: Int) throws(Fault) {
+            if isReserved { return }
+            // An event loop reads one small body at a time, so that takes little, whatever the others have reserved.
+            if most == .max { try reservation.reserve(bytes) } else { reservation.add(bytes) }
+        }
         func buffer(of capacity: Int) throws(Fault) -> ByteBuffer {
             try reserve(capacity)
             return .withExactCapacity(capacity)
@@ -158,7 +159,7 @@ public struct BodyBytes: Sendable {
                 guard text.writableBytes == 0 else { continue }
                 var larger = try buffer(of: min(2 * text.storageCapacity, limit + 1))
                 larger.writeImmutableBuffer(text)
-                reservation.release(text.storageCapacity)
+                if !isReserved { reservation.release(text.storageCapacity) }
                 text = larger
             }
         }

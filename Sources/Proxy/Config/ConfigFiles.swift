@@ -118,6 +118,8 @@ public struct ConfigOrigin: Equatable, Sendable {
     public var positions: [String: ConfigPosition]
     /// Each file that is in use, with the key that names it, in the order of the file.
     public var files: [NamedFile] = []
+    /// Each path that is given, also of a file that is not in use, with its key.
+    public var paths: [NamedPath] = []
 
     /// A file in use, and the dotted key that names it.
     public struct NamedFile: Equatable, Sendable {
@@ -125,6 +127,14 @@ public struct ConfigOrigin: Equatable, Sendable {
         public var key: String
         /// What it names.
         public var content: FileContent
+    }
+
+    /// A path, and the dotted key that gives it.
+    public struct NamedPath: Equatable, Sendable {
+        /// The dotted key.
+        public var key: String
+        /// The path, already resolved against the config file's folder.
+        public var path: String
     }
 
     /// A file, and the positions of its values.

@@ -104,3 +104,31 @@ public final class ByteBudget: Sendable {
         highest.max(level, ordering: .relaxed)
     }
 }
+
+/// What one connection has reserved of a budget. It changes with what the connection holds, and is released with its owner.
+public struct BudgetShare: ~Copyable, Sendable {
+    private let budget: ByteBudget
+    /// Bytes that are reserved now.
+    public private(set) var held = 0
+
+    /// Nothing is reserved yet.
+    public init(of budget: ByteBudget) { self.budget = budget }
+
+    deinit { budget.release(held) }
+
+    /// Of the whole budget.
+    public var limit: ByteCount { budget.limit }
+
+    /// Reserves more, or releases some, until `bytes` are reserved.
+    /// - Returns: whether the budget has room for it, as it always has for less. If not, nothing changes.
+    public mutating func hold(_ bytes: Int) -> Bool {
+        guard bytes != held else { return true }
+        if bytes > held {
+            guard budget.reserve(bytes - held) else { return false }
+        } else {
+            budget.release(held - bytes)
+        }
+        held = bytes
+        return true
+    }
+}

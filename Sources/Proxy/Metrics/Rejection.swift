@@ -20,8 +20,10 @@ public enum Rejection: Error, Equatable, Sendable {
     case unsupportedEncoding(String)
     /// A `Content-Type` that names another format than the one that is taken there.
     case unsupportedType(String, taken: String)
-    /// A request without the right name and password, or one that a browser has sent for a page of another site.
+    /// A request without the right name and password.
     case unauthorized
+    /// A request whose `Host` is not in `allowed_hosts`, or that a browser has sent for a page of another site.
+    case foreignRequest(status: Int, String)
     /// Bytes of another format or protocol than the one expected here.
     case wrongFormat(ForeignBytes, expected: PushFormat)
     /// Plain bytes where only TLS is taken.
@@ -82,6 +84,7 @@ public enum Rejection: Error, Equatable, Sendable {
     public var httpStatus: Int {
         switch self {
         case .unsupportedEncoding, .unsupportedType: 415
+        case .foreignRequest(let status, _): status
         default:
             switch reason {
             case .malformed, .wrongFormat, .tlsRequired, .truncated, .invalidName, .invalidUTF8, .nulByte, .invalidMetrics: 400
@@ -100,7 +103,7 @@ public enum Rejection: Error, Equatable, Sendable {
         switch self {
         case .malformedJSON, .malformedCapnp, .malformedRequest, .malformedGzip, .malformedFamilies: .malformed
         case .wrongFormat, .unsupportedEncoding, .unsupportedType: .wrongFormat
-        case .unauthorized: .unauthorized
+        case .unauthorized, .foreignRequest: .unauthorized
         case .tlsRequired: .tlsRequired
         case .messageTooLarge, .groupTooLarge: .tooLarge
         case .truncated: .truncated
@@ -127,6 +130,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case .unsupportedEncoding(let coding):
             "unsupported Content-Encoding \(Rejection.quoted(coding)): send the body uncompressed or as gzip"
         case .unsupportedType(let type, let taken): "unsupported Content-Type \(Rejection.quoted(type)): send \(taken)"
+        case .foreignRequest(_, let what): what
         case .unauthorized: "unauthorized: send a user name and password of [receiver.basic_auth_users]"
         case .wrongFormat(let found, let expected): Rejection.line(found, expected)
         case .tlsRequired: "this receiver requires TLS (tls = \"required\"): connect with TLS, or change tls"

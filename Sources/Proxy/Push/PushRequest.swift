@@ -57,12 +57,13 @@ public struct PushRequest: Sendable {
         if case .pushGroup = action { UndecodedPush.inlineLimit / 4 } else { UndecodedPush.inlineLimit }
     }
 
-    /// The most memory, in bytes, that decoding takes beside the body.
+    /// The most memory, in bytes, that decoding takes beside the body: the text of a body that comes in pieces or compressed, and what is made
+    /// of it.
     func decodingCost(of body: BodyBytes) -> Int {
         let size = body.mostUncompressed
         return switch action {
         // A sample that counts as 27 bytes may have two in protobuf.
-        case .pushGroup: FamilyCost.memory * min(16 * size, body.groupLimit)
+        case .pushGroup: 2 * size + FamilyCost.memory * min(16 * size, body.groupLimit)
         // A value may have two bytes, and takes 16 in the parser's index and 16 as it is parsed.
         case .apply: 16 * size
         case .put, .delete, .deleteGroup, .show: 2 * size

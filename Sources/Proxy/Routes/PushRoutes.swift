@@ -53,8 +53,9 @@ public struct PushRoutes: Sendable {
         refused: (Rejection, Sender?) -> Void
     ) -> Beginning {
         if let refusal = browserGuard.refusal(of: request) {
-            refused(.unauthorized, nil)
-            return .answer(Self.error(refusal.status, refusal.reason, [Response.neverStored]))
+            let rejection = Rejection.foreignRequest(status: refusal.status, refusal.reason)
+            refused(rejection, nil)
+            return .answer(Self.answer(to: rejection))
         }
         var name: String?
         if !BasicAuth.isOpen(request.path) {
@@ -125,12 +126,12 @@ public struct PushRoutes: Sendable {
 
     /// Decodes and applies a complete request.
     /// - Parameters:
-    ///   - most: the largest body, in bytes, to decode here; `.max` on a pool, which may take longer.
+    ///   - most: the largest body, in bytes, to decode here; `.max` on a pool, which may take longer and has reserved `cost`.
     ///   - source: the receiver.
     public func end(_ push: PushRequest, _ body: BodyBytes, from sender: Sender, through source: Source, most: Int) -> Outcome {
         do throws(Rejection) {
             let bytes: ByteBuffer?
-            do throws(BodyBytes.Fault) { bytes = try body.whole(most: most) } catch { throw Rejection(error) }
+            do throws(BodyBytes.Fault) { bytes = try body.whole(most: most, isReserved: most == .max) } catch { throw Rejection(error) }
             guard
                 let bytes,
                 let response = try apply(push, bytes, from: sender, through: source, groupLimit: body.groupLimit, waits: most == .max)
@@ -215,6 +216,7 @@ public struct PushRoutes: Sendable {
     public static func answer(to rejection: Rejection) -> Response {
         switch rejection {
         case .unauthorized: error(401, rejection.line, BasicAuth.challenge)
+        case .foreignRequest: error(rejection.httpStatus, rejection.line, [Response.neverStored])
         case .unsupportedEncoding: error(415, rejection.line, [("Accept-Encoding", "gzip")])
         default: error(rejection.httpStatus, rejection.line)
         }

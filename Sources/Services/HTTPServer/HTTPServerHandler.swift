@@ -25,8 +25,8 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     private var turns: EventLoopTurns?
     /// Guards against re-entry: a flush calls `channelWritabilityChanged` before it returns.
     private var isActing = false
-    /// Bytes of this connection that are counted in the budget for reading.
-    private var countedReading = 0
+    /// Counts bytes that are read and not consumed.
+    private var reading: BudgetShare
     /// The response of this connection that `SlowReaders` counts.
     private var slowAnswer: SlowReaders.Answer?
 
@@ -34,6 +34,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         self.connection = connection
         self.exchange = exchange
         self.parts = parts
+        self.reading = BudgetShare(of: parts.shared.reading)
         self.handshakeTimeout = handshakeTimeout
     }
 
@@ -227,15 +228,9 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     @discardableResult
     private func count(_ context: ChannelHandlerContext) -> Bool {
         countSlowAnswer(context)
-        let held = connection.heldForReading
-        guard held != countedReading else { return true }
-        if held > countedReading, !parts.shared.reading.reserve(held - countedReading) {
-            connection.refuseReading()
-            return false
-        }
-        parts.shared.reading.release(countedReading - held)
-        countedReading = held
-        return true
+        guard !reading.hold(connection.heldForReading) else { return true }
+        connection.refuseReading()
+        return false
     }
 
     private func countSlowAnswer(_ context: ChannelHandlerContext) {

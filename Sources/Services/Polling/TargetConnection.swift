@@ -21,9 +21,8 @@ final class TargetConnection: ChannelInboundHandler {
     private var machine: ClientConnection
     private var exchange: Exchange?
     private var context: ChannelHandlerContext?
-    private let budget: ByteBudget
-    /// Bytes that are read and not parsed, as they are counted in the budget.
-    private var held = 0
+    /// Counts bytes that are read and not parsed.
+    private var share: BudgetShare
     /// Why the connection ended, for a request that comes too late.
     private var failure: PollFailure?
     private let givenReach: AddressReach?
@@ -37,7 +36,7 @@ final class TargetConnection: ChannelInboundHandler {
     init(awaitsHandshake: Bool, reach: AddressReach?, budget: ByteBudget) {
         self.machine = ClientConnection(awaitsOpening: awaitsHandshake)
         self.givenReach = reach
-        self.budget = budget
+        self.share = BudgetShare(of: budget)
     }
 
     /// Whether a request may be sent.
@@ -89,7 +88,7 @@ final class TargetConnection: ChannelInboundHandler {
 
     func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
-        count(0)
+        _ = share.hold(0)
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
@@ -102,7 +101,7 @@ final class TargetConnection: ChannelInboundHandler {
         while true {
             switch machine.next() {
             case .wait:
-                if !count(machine.held) { end(.failure(.tooMuchInFlight(limit: budget.limit))) }
+                if !share.hold(machine.held) { end(.failure(.tooMuchInFlight(limit: share.limit))) }
                 return
             case .head(let head):
                 switch exchange?.answer.takeHead(head) {
@@ -113,7 +112,7 @@ final class TargetConnection: ChannelInboundHandler {
             case .body(let piece):
                 if exchange?.answer.takeBody(piece) != true { return end(exchange?.answer.complete()) }
             case .complete:
-                count(machine.held)
+                _ = share.hold(machine.held)
                 return machine.phase == .closed ? end(exchange?.answer.complete()) : finish(exchange?.answer.complete())
             case .failed(let error):
                 return end(.failure(PollFailure(error)))
@@ -164,17 +163,6 @@ final class TargetConnection: ChannelInboundHandler {
     private func shut() {
         machine.close()
         if let context, context.channel.isActive { context.close(promise: nil) }
-    }
-
-    /// Counts what is read and not parsed.
-    /// - Returns: whether it fits into the budget.
-    @discardableResult
-    private func count(_ bytes: Int) -> Bool {
-        guard bytes != held else { return true }
-        if bytes > held, !budget.reserve(bytes - held) { return false }
-        if bytes < held { budget.release(held - bytes) }
-        held = bytes
-        return true
     }
 }
 

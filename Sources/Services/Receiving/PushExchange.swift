@@ -79,7 +79,7 @@ final class PushExchange: HTTPExchange {
             sender(user)
         } refused: { rejection, sender in
             // Do not log a request without credentials: many clients send them only after a 401.
-            if rejection == .unauthorized, request.authorization == nil, request.origin == nil, request.fetchSite == nil {
+            if rejection == .unauthorized, request.authorization == nil {
                 destination.metrics.countRejected(rejection)
             } else {
                 _ = report(rejection, sender)

@@ -27,8 +27,8 @@ final class PushHandler: ChannelDuplexHandler {
     /// The message that will be decoded on another thread, and the size of the one that is being decoded there.
     private var large: UndecodedPush?
     private var largeSize = 0
-    /// Bytes that this connection has reserved.
-    private var reserved = 0
+    /// Counts what this connection holds.
+    private var share: BudgetShare
     /// Whether a read was asked for while none was allowed.
     private var isReadHeld = false
     private var turns: EventLoopTurns?
@@ -42,6 +42,7 @@ final class PushHandler: ChannelDuplexHandler {
     init(_ stream: PushStream, _ shared: Shared, times: PushStateMachine.Times, firstStop: PushStream.Stop? = nil) {
         self.stream = stream
         self.shared = shared
+        self.share = BudgetShare(of: shared.inflight)
         self.times = times
         self.firstStop = firstStop
         machine = PushStateMachine(times: times, at: .now())
@@ -240,14 +241,7 @@ final class PushHandler: ChannelDuplexHandler {
     /// Counts the memory of this connection.
     /// - Returns: the reason if that is too much.
     private func reserve() -> Rejection? {
-        let held = (stream?.heldBytes ?? 0) + largeSize
-        if held > reserved {
-            guard shared.inflight.reserve(held - reserved) else { return .tooMuchInFlight(limit: shared.inflight.limit) }
-        } else {
-            shared.inflight.release(reserved - held)
-        }
-        reserved = held
-        return nil
+        share.hold((stream?.heldBytes ?? 0) + largeSize) ? nil : .tooMuchInFlight(limit: share.limit)
     }
 }
 

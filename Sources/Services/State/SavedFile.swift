@@ -68,11 +68,11 @@ final class SavedFile: @unchecked Sendable {
         return "\(path) is a device, not a file"
     }
 
-    /// What else of the configuration is at this path, under any name; `nil` if nothing is. Writing the state would destroy it.
+    /// What else of the configuration is at this path, under any name, in use or not; `nil` if nothing is. Writing the state would destroy it.
     static func otherUse(of path: String, in loaded: LoadedConfig) -> String? {
         var others = [(path: loaded.origin.file, use: "this configuration file")]
         if let socket = loaded.config.receiver.unixSocket { others.append((socket.path, "receiver.receiver_unix_socket")) }
-        others += loaded.origin.files.map { ($0.content.path, $0.key) }
+        others += loaded.origin.paths.filter { $0.key != "receiver.state_file" }.map { ($0.path, $0.key) }
         return others.first { isSame(path, $0.path) }?.use
     }
 

@@ -28,6 +28,19 @@ struct ByteBudgetTests {
         #expect(budget.reserve(1))
     }
 
+    @Test("a share follows what is held, keeps it when there is no room for more, and is released with its owner")
+    func share() {
+        let budget = ByteBudget(limit: ByteCount(10))
+        do {
+            var share = BudgetShare(of: budget)
+            #expect(share.hold(8) && budget.used == 8)
+            #expect(!share.hold(11) && share.held == 8 && budget.used == 8)
+            budget.limit = ByteCount(1)
+            #expect(share.hold(3) && share.held == 3 && budget.used == 3)
+        }
+        #expect(budget.used == 0)
+    }
+
     @Test("many threads never reserve more than the limit together")
     func threads() async {
         let budget = ByteBudget(limit: ByteCount(100))

@@ -375,6 +375,28 @@ struct TargetClientTests {
         }
     }
 
+    @Test(
+        "an answer that ends early gives back what was read of it",
+        arguments: [
+            "HTTP/1.1 200 OK\r\nX-Cut: within the head", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3",
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\na 1\n",
+        ])
+    func cut(beginning: String) async throws {
+        try await HTTPTarget.with(answer: { _ in [.send(beginning), .wait(.milliseconds(50)), .close] }) { server in
+            try await withClient(Target(port: server.port)) { client in
+                #expect(try await client.failure() != nil)
+                try await wait(for: "the bytes to be given back") { client.held == 0 }
+            }
+        }
+        // A poll that times out ends its connection itself.
+        try await HTTPTarget.with(answer: { _ in [.send(beginning)] }) { server in
+            try await withClient(Target(port: server.port, timeout: .milliseconds(200))) { client in
+                #expect(try await client.failure() != nil)
+                try await wait(for: "the bytes to be given back") { client.held == 0 }
+            }
+        }
+    }
+
     // MARK: What is refused
 
     @Test("OpenMetrics, NUL and what is not UTF-8 are failures that say so")

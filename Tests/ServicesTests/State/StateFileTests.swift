@@ -73,6 +73,23 @@ struct StateFileTests {
         }
     }
 
+    @Test(
+        "a path is also compared with those that are not in use now",
+        arguments: [
+            ("tls = \"off\"", "exporter.tls_server_config.key_file"),
+            ("poll_other_scrape_endpoints = false", "poll_external.tls_config.ca_file"),
+            ("receive_on_unix_socket = false", "receiver.receiver_unix_socket"),
+        ])
+    func unused(setting: String, key: String) async throws {
+        try await withTemporaryFolder { folder in
+            let table = key.prefix { $0 != "." }
+            try folder.write("config.toml", "receiver.state_file = \"other\"\n\(table).\(setting)\n\(key) = \"other\"\n")
+            let problems = ConfigLoader(file: folder.path("config.toml")).check().map(\.message)
+            let expected = "receiver.state_file \(folder.path("other")): it is also the path of \(key): the state needs a file of its own"
+            #expect(problems.contains(expected), "\(problems)")
+        }
+    }
+
     @Test("a new file beside them is none of them")
     func ownUse() async throws {
         try await withTemporaryFolder { folder in

@@ -122,6 +122,9 @@ struct ConfigReader {
         problems.append(problem)
     }
 
+    /// Records the path that `key` gives.
+    mutating func notePath(_ key: String, _ path: String) { origin.paths.append(ConfigOrigin.NamedPath(key: key, path: path)) }
+
     /// Records that the value of `key` is a secret.
     mutating func noteSecret(_ key: String) { secretKeys.append(key) }
 

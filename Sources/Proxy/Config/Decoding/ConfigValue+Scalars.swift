@@ -137,7 +137,7 @@ extension ConfigValue where Value == String {
     /// A file's path, resolved against the config file's folder.
     static func path(example: String, orEmpty: Bool = false) -> Self {
         let expected = orEmpty ? "a path or \"\"" : "a path"
-        return .scalar(expected, example: ValueText.quoted(example), text: { $0 }) { (value, reader) throws(Mismatch) in
+        let path = scalar(expected, example: ValueText.quoted(example), text: { $0 }) { (value, reader) throws(Mismatch) in
             guard case .string(let text) = value else { return nil }
             if text.isEmpty, orEmpty { return "" }
             guard !text.isEmpty else { throw Mismatch(hint: "it is empty") }
@@ -147,15 +147,21 @@ extension ConfigValue where Value == String {
             }
             return ConfigPath.resolve(text, against: reader.folder)
         }
+        return path.noted { path, key, reader in reader.notePath(key, path) }
     }
 }
 
 extension ConfigValue {
     /// The same value, recorded as a secret in the config file if it is one.
     func noted(isSecret: @escaping @Sendable (Value) -> Bool) -> ConfigValue {
+        noted { value, key, reader in if isSecret(value) { reader.noteSecret(key) } }
+    }
+
+    /// The same value, which `note` records in the reader too.
+    fileprivate func noted(_ note: @escaping @Sendable (Value, _ key: String, _ reader: inout ConfigReader) -> Void) -> ConfigValue {
         ConfigValue(leaves: leaves) { [read] node, key, reader in
             guard let value = read(node, key, &reader) else { return nil }
-            if isSecret(value) { reader.noteSecret(key) }
+            note(value, key, &reader)
             return value
         } settings: { [settings] value, key in
             settings(value, key)
