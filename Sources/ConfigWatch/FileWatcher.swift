@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// inotify reports events on every directory and link on the way and on the file itself. After an event, the watcher waits until there is
 /// no further one for 100 ms and writers have closed their files (at most 500 ms). It then reports only paths whose bytes have changed.
-/// Twice a second a `stat` of each file finds what inotify does not see (network file systems, overlays). Without inotify only these
+/// Once a second a `stat` of each file finds what inotify does not see (network file systems, overlays). Without inotify only these
 /// checks remain. A file that is missing, unreadable or not regular counts as one special content. Files above 16 MiB are not read: their
 /// size, modification time and inode count as their content.
 ///
@@ -97,20 +97,20 @@ public final class FileWatcher: Sendable {
 
 /// For the log: watching is limited, or works again.
 public enum WatchNotice: Sendable, Equatable, CustomStringConvertible {
-    /// Changes are noticed only by `stat`, twice a second.
+    /// Changes are noticed only by `stat`, once a second.
     case inotifyUnavailable(reason: String)
     /// inotify works again.
     case inotifyAvailable
     /// The kernel does not watch this path (no permission to read the directory, `fs.inotify.max_user_watches` reached); what it leads
-    /// to is still looked at twice a second.
+    /// to is still looked at once a second.
     case notWatched(path: String, reason: String)
 
     /// One line, lower case, without a period.
     public var description: String {
         switch self {
-        case .inotifyUnavailable(let reason): "file changes are noticed by polling twice a second: \(reason)"
+        case .inotifyUnavailable(let reason): "file changes are noticed by polling once a second: \(reason)"
         case .inotifyAvailable: "file changes are noticed through inotify again"
-        case .notWatched(let path, let reason): "changes in \(path) are noticed by polling twice a second: \(reason)"
+        case .notWatched(let path, let reason): "changes in \(path) are noticed by polling once a second: \(reason)"
         }
     }
 }
@@ -136,7 +136,7 @@ struct WatchTiming: Sendable {
     /// The longest time from the first event to the look at the files.
     var quietLimit = Duration.milliseconds(500)
     /// How often files are looked at with `stat`, for what inotify does not see: network file systems, overlays, mounts.
-    var tick = Duration.milliseconds(500)
+    var tick = Duration.seconds(1)
 }
 
 /// The source of events: inotify, or a substitute in tests. Only the loop's thread uses it.

@@ -1,11 +1,11 @@
 import NIOCore
 import Synchronization
 
-/// Measures how late event loops run their timers (`exporter_proxy_event_loop_lag_seconds`). A timer on each loop fires twice a
+/// Measures how late event loops run their timers (`exporter_proxy_event_loop_lag_seconds`). A timer on each loop fires once a
 /// second. If it fires late, everything else on that loop has waited as long.
 final class EventLoopLag: Sendable {
-    /// How often the timers fire. A stall of this length is always noticed. On an idle host, waking a core is most of the program's work.
-    static let period = TimeAmount.milliseconds(500)
+    /// How often the timers fire. A stall of this length is always noticed.
+    static let period = TimeAmount.seconds(1)
 
     private let probes: [LagProbe]
 
@@ -58,7 +58,7 @@ private final class LagProbe: NIOScheduledCallbackHandler, Sendable {
     }
 
     private func schedule(on eventLoop: any EventLoop) {
-        let due = NIODeadline.now() + EventLoopLag.period
+        let due = NIODeadline.now().next(EventLoopLag.period)
         state.withLock { $0.due = due }
         // It fails only on a loop that is shut down.
         if (try? eventLoop.scheduleCallback(at: due, handler: self)) == nil { state.withLock { $0.due = nil } }

@@ -35,8 +35,8 @@ final class MemoryReturn: Sendable {
 
     /// Starts reading the levels once a second, and looking at the heaps from time to time, until the event loop ends.
     func start(on eventLoop: any EventLoop) {
-        eventLoop.scheduleRepeatedTask(initialDelay: Self.period, delay: Self.period) { [self] _ in look() }
-        eventLoop.scheduleRepeatedTask(initialDelay: Self.surveyPeriod, delay: Self.surveyPeriod) { [self] _ in survey() }
+        eventLoop.repeats(every: Self.period) { [self] in look() }
+        eventLoop.repeats(every: Self.surveyPeriod) { [self] in survey() }
     }
 
     /// The levels do not count everything: lists, compressed bytes and the proxy's own metrics are freed too.

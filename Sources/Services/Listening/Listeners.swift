@@ -278,11 +278,16 @@ final class Listeners: Part {
 
     /// Looks for the files of Unix sockets from now on, until the event loops end.
     func watchSocketFiles() {
-        group.next().scheduleRepeatedTask(initialDelay: Self.socketFilePeriod, delay: Self.socketFilePeriod) { [weak self] _ in
-            guard let self else { return }
-            Task { await self.restoreSocketFiles() }
+        group.next().repeats(every: Self.socketFilePeriod) { [weak self] in
+            guard let self, running.contains(where: { $0.socketFile != nil }) else { return }
+            blockingWork.submit { [self] state in
+                guard case .active = state, running.contains(where: { $0.socketFile?.isGone == true }) else { return }
+                Task { await restoreSocketFiles() }
+            }
         }
     }
+
+    private var running: [Listener] { state.withLock { $0.running.map(\.listener) } }
 
     /// Makes the files of Unix sockets that have vanished again.
     func restoreSocketFiles() async {

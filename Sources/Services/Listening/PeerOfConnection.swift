@@ -5,22 +5,44 @@ import Proxy
 /// The peer of a connection for the log: its address, or its process for a Unix socket. Called on the channel's event loop.
 func peerName(of channel: any Channel) -> String { Sender(peer: Sender.Peer(of: channel)).description }
 
+/// The socket of a channel.
+struct SocketOfChannel {
+    /// Not an existential with its type of transport: a cast to one takes longer than a read from the socket.
+    private let core: any NIOTransportAccessibleChannelCore
+
+    /// `nil` if the channel has none.
+    init?(_ channel: any Channel) {
+        guard let core = channel as? any NIOTransportAccessibleChannelCore else { return nil }
+        self.core = core
+    }
+
+    /// Calls `body` with the descriptor, which must not be used afterwards.
+    /// - Returns: `nil` once the channel is closed.
+    func withDescriptor<Result>(_ body: (CInt) -> Result) -> Result? { Self.withDescriptor(of: core, body) }
+
+    private static func withDescriptor<Result>(
+        of core: some NIOTransportAccessibleChannelCore, _ body: (CInt) -> Result
+    ) -> Result? {
+        let result = try? core.withUnsafeTransport { ($0 as? NIOBSDSocket.Handle).map(body) }
+        return result ?? nil
+    }
+}
+
 extension Sender.Peer {
     /// The peer of a connection. Called on its event loop, or before it is registered with one.
     init(of channel: any Channel) {
         if let address = channel.remoteAddress, address.port != nil {
             self = .address(address)
-        } else if let core = channel as? any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle> {
-            self.init(of: core)
+        } else if let socket = SocketOfChannel(channel) {
+            self.init(of: socket)
         } else {
             self = .unknown
         }
     }
 
     /// The peer of a connection. Called on its event loop, or before it is registered with one.
-    init(of socket: any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>) {
-        // Throws once the channel is closed.
-        self = (try? socket.withUnsafeTransport { Sender.Peer(descriptor: $0) }) ?? .unknown
+    init(of socket: SocketOfChannel) {
+        self = socket.withDescriptor { Sender.Peer(descriptor: $0) } ?? .unknown
     }
 
     /// The peer of a connected socket.

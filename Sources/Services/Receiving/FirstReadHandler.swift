@@ -41,10 +41,10 @@ final class FirstReadHandler: ChannelInboundHandler {
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         let connection = unwrapInboundIn(data)
         let settings = connections.begin(connection, with: settings)
-        // Nothing else uses the socket before the channel is passed on. Cast only plain connections: the cast costs more than the read.
-        guard case .off = settings.transport, let socket = connection as? any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>,
-            read(socket) > 0
-        else { return context.fireChannelRead(data) }
+        // Nothing else uses the socket before the channel is passed on.
+        guard case .off = settings.transport, let socket = SocketOfChannel(connection), read(socket) > 0 else {
+            return context.fireChannelRead(data)
+        }
         var stream = PushStream(destination, settings)
         stream.setPeer(of: socket)
         var stop = apply(to: &stream, connection, context)
@@ -70,10 +70,10 @@ final class FirstReadHandler: ChannelInboundHandler {
 
     /// Reads once, without waiting, into `buffer`.
     /// - Returns: the number of bytes; 0 if the sender has ended its side, -1 if nothing has arrived yet or the connection has failed.
-    private func read(_ socket: any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>) -> Int {
+    private func read(_ socket: SocketOfChannel) -> Int {
         buffer.clear()
         var result = -1
-        _ = try? socket.withUnsafeTransport { descriptor in
+        _ = socket.withDescriptor { descriptor in
             buffer.writeWithUnsafeMutableBytes(minimumWritableBytes: 1) { room in
                 result = recv(descriptor, room.baseAddress, room.count, CInt(MSG_DONTWAIT))
                 return max(result, 0)

@@ -96,7 +96,7 @@ struct PushStream: Sendable {
     }
 
     /// Sets the peer of a connection without TLS. Otherwise `sender` would look for its socket again, which costs more than a small push.
-    mutating func setPeer(of socket: any NIOTransportAccessibleChannelCore<NIOBSDSocket.Handle>) {
+    mutating func setPeer(of socket: SocketOfChannel) {
         sender = Sender(peer: Sender.Peer(of: socket))
     }
 
