@@ -54,8 +54,9 @@ private struct TargetsAnswer: Decodable {
             let apps = Dictionary(uniqueKeysWithValues: Self.texts.enumerated().map { (Self.name($0.offset), $0.element) })
             #expect(try await pushOverUnixSocket([UInt8](JSONEncoder().encode(apps)), to: proxy) == "")
             let groups = apps.keys.map { "      - {targets: ['\(proxy.scrape)'], labels: {app: \($0), __param_app: \($0)}}" }
+            let interval = isSanitized ? "60s" : "5s"
             let prometheus = """
-                global: {scrape_interval: 5s, scrape_timeout: 5s}
+                global: {scrape_interval: \(interval), scrape_timeout: \(interval)}
                 scrape_configs:
                   - job_name: texts
                     static_configs:

@@ -176,7 +176,9 @@ struct HandshakeLimitTests {
         return info.uordblks + info.hblkhd
     }
 
-    @Test("a handshake costs what is counted for it, and an announced message nothing", arguments: [Int32(0x0303), 0x0304], [false, true])
+    @Test(
+        "a handshake costs what is counted for it, and an announced message nothing", .enabled(if: !isSanitized),
+        arguments: [Int32(0x0303), 0x0304], [false, true])
     func realCost(version: Int32, asksForCertificate: Bool) throws {
         let hello = try Self.hello(version)
         let count = 200

@@ -1,11 +1,17 @@
+import Foundation
+
 /// Thrown when a condition did not come true in time.
 public struct WaitTimedOut: Error, CustomStringConvertible {
     /// What was waited for.
     public let description: String
 }
 
+/// Whether the tests and the program were built with a sanitizer; `script/test` sets one of these. Everything takes many times as long
+/// then, and memory that is allocated cannot be counted.
+public let isSanitized = ["ASAN_OPTIONS", "TSAN_OPTIONS"].contains { ProcessInfo.processInfo.environment[$0] != nil }
+
 /// Long enough for a loaded machine, so that only what never happens reaches it.
-public let patience = Duration.seconds(60)
+public let patience = Duration.seconds(isSanitized ? 600 : 60)
 
 /// Asks `condition` again and again until it gives a value, and returns that.
 /// - Parameter what: completes the sentence "waited in vain for …".

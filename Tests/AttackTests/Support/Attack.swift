@@ -11,9 +11,6 @@ enum Attacks {}
 /// They take several minutes, in which no other test should run: `EXPORTER_PROXY_ATTACKS=1 script/test --filter AttackTests`.
 private let isAsked = ProcessInfo.processInfo.environment["EXPORTER_PROXY_ATTACKS"] != nil
 
-/// Whether the program under test was built with a sanitizer; `script/test` sets one of these.
-private let isSanitized = ["ASAN_OPTIONS", "TSAN_OPTIONS"].contains { ProcessInfo.processInfo.environment[$0] != nil }
-
 /// Thrown when an attack could not be run at all.
 struct AttackFailed: Error, CustomStringConvertible {
     let description: String
