@@ -308,7 +308,7 @@ struct WatchedPath: Equatable {
                     end = .missing
                     return
                 }
-                if target.hasPrefix("/") { trail = [root] }
+                if target.utf8.first == UInt8(ascii: "/") { trail = [root] }
                 pending += Self.names(in: target)
             case .file, .other:
                 end = pending.isEmpty ? .file(path: next, status.identity) : .missing

@@ -90,7 +90,7 @@ public final class FileWatcher: Sendable {
     }
 
     private static func absolute(_ path: String) -> String {
-        guard !path.hasPrefix("/"), let folder = System.workingDirectory() else { return path }
+        guard path.utf8.first != UInt8(ascii: "/"), let folder = System.workingDirectory() else { return path }
         return folder + "/" + path
     }
 }

@@ -152,7 +152,7 @@ final class Inotify: ChangeSource {
         }
         name += target.path.dropFirst()
         // The library lists directories with a slash at the end, whether given or not.
-        return target.isDirectory && !name.hasSuffix("/") ? name + "/" : name
+        return target.isDirectory && name.utf8.last != UInt8(ascii: "/") ? name + "/" : name
     }
 
     /// Starts again with an empty instance, the only way to free the library's dead entries.

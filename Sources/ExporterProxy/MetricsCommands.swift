@@ -92,7 +92,7 @@ struct PushCommand: AsyncParsableCommand {
                 throw ValidationError("--format is not for http:// and https:// addresses: text is sent there as it is")
             }
             guard (user == nil) == (passwordFile == nil) else { throw ValidationError("a user needs both --user and --password-file") }
-            guard user?.contains(":") != true else { throw ValidationError("the name of a user has no colon") }
+            guard user?.utf8.contains(UInt8(ascii: ":")) != true else { throw ValidationError("the name of a user has no colon") }
         } else {
             try refuse([("--user", user), ("--password-file", passwordFile)], "is for http:// and https:// addresses")
         }

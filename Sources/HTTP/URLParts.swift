@@ -9,17 +9,17 @@ public struct HostAndPort: Equatable, Sendable {
 
     /// - Returns: `nil` for a bracket that is not closed, or that anything but a port follows.
     public init?(_ text: Substring) {
-        isBracketed = text.hasPrefix("[")
+        isBracketed = text.begins(with: "[")
         if isBracketed {
-            guard let end = text.firstIndex(of: "]") else { return nil }
-            host = text[..<end].dropFirst()
-            let rest = text[end...].dropFirst()
-            guard rest.isEmpty || rest.hasPrefix(":") else { return nil }
-            port = rest.isEmpty ? nil : rest.dropFirst()
+            guard let end = text.utf8.firstIndex(of: UInt8(ascii: "]")) else { return nil }
+            host = text[text.utf8.index(after: text.startIndex)..<end]
+            let rest = text[text.utf8.index(after: end)...]
+            port = rest.after(":")
+            guard rest.isEmpty || port != nil else { return nil }
         } else {
-            let colon = text.lastIndex(of: ":")
+            let colon = text.utf8.lastIndex(of: UInt8(ascii: ":"))
             host = text[..<(colon ?? text.endIndex)]
-            port = colon.map { text[$0...].dropFirst() }
+            port = colon.map { text[text.utf8.index(after: $0)...] }
         }
     }
 

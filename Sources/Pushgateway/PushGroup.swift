@@ -39,7 +39,8 @@ public struct GroupingKey: Hashable, Sendable {
 
     /// Reads the rest of a percent-decoded path after `/metrics/`.
     public init(path: some StringProtocol) throws(Fault) {
-        let parts = path.split(separator: "/", omittingEmptySubsequences: false)
+        // By bytes: a slash and a combining mark behind it are one `Character`.
+        let parts = Substring(path).utf8.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).map { Substring($0) }
         guard parts.count >= 2, parts[0] == "job" || parts[0] == "job@base64" else { throw .noJob }
         var values: [String: String] = [:]
         var rest = parts.dropFirst(2)

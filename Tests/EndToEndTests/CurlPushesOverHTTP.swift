@@ -46,6 +46,13 @@ import Testing
             #expect(try await curl(Self.url(proxy, "/apps/a/b%20c"), ["-X", "DELETE"]).status == 204)
             #expect(try await curl(Self.url(proxy, "/apps/a/b%20c"), ["-X", "DELETE"]).status == 404)
             #expect(try await curl("http://\(proxy.scrape)/apps/a/b%20c").status == 404)
+            // A name may begin with a combining mark, which makes one character with the slash before it.
+            #expect(try await curl(Self.url(proxy, "/apps/%CC%81x"), ["-X", "PUT", "-d", "a 1"]).status == 204)
+            #expect(try await curl("http://\(proxy.scrape)/apps/%CC%81x").status == 200)
+            #expect(try await curl(Self.url(proxy, "/apps/%CC%81x"), ["-X", "DELETE"]).status == 204)
+            #expect(try await curl(Self.url(proxy, "/metrics/job/%CC%81x"), ["-X", "PUT", "-d", "a 1"]).status == 200)
+            #expect(try await Self.metrics(proxy, "job/%CC%81x").body.contains("a{instance=\"\",job=\"\u{301}x\"} 1\n"))
+            #expect(try await curl(Self.url(proxy, "/metrics/job/%CC%81x"), ["-X", "DELETE"]).status == 202)
             // The scrape side never takes a push.
             #expect(try await curl("http://\(proxy.scrape)/apps/x", ["-X", "PUT", "-d", "a 1"]).status == 404)
             #expect(try await curl("http://\(proxy.scrape)/apps", ["-d", "{\"x\": \"a 1\"}"]).status == 405)

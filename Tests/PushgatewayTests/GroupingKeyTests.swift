@@ -20,6 +20,8 @@ struct GroupingKeyTests {
             ("job/50%", "job/50%25"),
             ("job/a\nb", "job/a%0Ab"),
             ("job/ä", "job/ä"),
+            // The slash and the mark behind it are one character.
+            ("job/\u{301}j/a/\u{301}1", "job/\u{301}j/a/\u{301}1"),
         ])
     func names(path: String, name: String) throws {
         #expect(try GroupingKey(path: path).name == name)

@@ -1,3 +1,5 @@
+import HTTP
+
 /// A file that the configuration names, and its bytes at the moment when the configuration was read.
 ///
 /// A configuration in use has the contents of every file that it names. A file that cannot be read is an error.
@@ -157,10 +159,9 @@ enum ConfigPath {
     /// `path` itself if it is absolute, else below `folder`. Empty and `.` components are removed. `..` stays and links are not resolved,
     /// because a folder that is a link (a ConfigMap's `..data`) must be followed again each time.
     static func resolve(_ path: String, against folder: String) -> String {
-        let whole = path.hasPrefix("/") || folder.isEmpty ? path : "\(folder)/\(path)"
-        let components = whole.split(separator: "/").filter { $0 != "." }
-        let joined = components.joined(separator: "/")
-        if whole.hasPrefix("/") { return "/" + joined }
+        let whole = path.begins(with: "/") || folder.isEmpty ? path : "\(folder)/\(path)"
+        let joined = whole.parts(at: "/").filter { !$0.isEmpty && $0 != "." }.joined(separator: "/")
+        if whole.begins(with: "/") { return "/" + joined }
         return joined.isEmpty ? "." : joined
     }
 }

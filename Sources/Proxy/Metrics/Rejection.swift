@@ -1,4 +1,5 @@
 public import Exposition
+import HTTP
 
 /// Why a push was refused. One declaration gives the `error:` line, the status over HTTP, the log message and the metric's label.
 public enum Rejection: Error, Equatable, Sendable {
@@ -188,7 +189,7 @@ public enum Rejection: Error, Equatable, Sendable {
 
     /// A name as messages show it: in quotes, printable, not too long.
     static func quoted(_ name: String) -> String {
-        "\"\(printable(name, limit: 80).split(separator: "\"", omittingEmptySubsequences: false).joined(separator: "\\\""))\""
+        "\"\(printable(name, limit: 80).parts(at: "\"").joined(separator: "\\\""))\""
     }
 
     /// The text on one line without control characters, cut to `limit` characters.

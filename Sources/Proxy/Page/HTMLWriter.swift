@@ -1,3 +1,4 @@
+import HTTP
 import NIOCore
 
 /// Writes HTML piece by piece. All text from outside must go through `text`.
@@ -37,7 +38,7 @@ struct HTMLWriter {
     /// direction of text, are written as `\u{1B}`.
     /// - Parameter keepsLines: whether line breaks stay, for preformatted text.
     mutating func text(_ text: String, keepsLines: Bool = false) {
-        let lines = keepsLines ? text.split(separator: "\n", omittingEmptySubsequences: false) : [text[...]]
+        let lines = keepsLines ? text.parts(at: "\n") : [text[...]]
         let printable = lines.map { PrintableText(String($0)).text }.joined(separator: "\n")
         if printable.utf8.allSatisfy({ HTMLWriter.reference(for: $0) == nil }) {
             buffer.writeString(printable)

@@ -46,8 +46,8 @@ public struct TargetURL: Hashable, Sendable, CustomStringConvertible {
 
     /// A socket's path as `parse` reads it.
     private static func percentEncoded(_ path: String) -> String {
-        guard path.utf8.contains(where: { $0 == UInt8(ascii: "%") || $0 == UInt8(ascii: " ") }) else { return path }
-        return path.replacing("%", with: "%25").replacing(" ", with: "%20")
+        guard path.holds("%") || path.holds(" ") else { return path }
+        return path.parts(at: "%").joined(separator: "%25").parts(at: " ").joined(separator: "%20")
     }
 }
 
@@ -159,24 +159,24 @@ extension TargetURL {
         guard sent.utf8.allSatisfy({ $0 < 0x80 }) else {
             throw Malformed(reason: "letters beyond ASCII in its path or query are percent-encoded")
         }
-        return sent.hasPrefix("/") ? String(sent) : "/\(sent)"
+        return sent.begins(with: "/") ? String(sent) : "/\(sent)"
     }
 
     /// `HOST`, `HOST:PORT`, `[IPv6]` or `[IPv6]:PORT`: the host in lower case, an IPv6 address canonical and without brackets.
     static func hostAndPort(_ text: Substring) throws(Malformed) -> (host: String, port: UInt16?) {
         guard let parts = HostAndPort(text) else {
             throw Malformed(
-                reason: text.contains("]") ? "after the ] stands a port or a path" : "the closing ] of its IPv6 address is missing")
+                reason: text.holds("]") ? "after the ] stands a port or a path" : "the closing ] of its IPv6 address is missing")
         }
         let host: String
         if parts.isBracketed {
-            guard !parts.host.contains("%") else { throw Malformed(reason: "zone ids are not supported") }
+            guard !parts.host.holds("%") else { throw Malformed(reason: "zone ids are not supported") }
             guard let address = NumericAddress(String(parts.host)), address.isIPv6 else {
                 throw Malformed(reason: "its host is not an IPv6 address")
             }
             host = address.description
         } else {
-            guard !parts.host.contains(":") else { throw Malformed(reason: "write an IPv6 address in brackets") }
+            guard !parts.host.holds(":") else { throw Malformed(reason: "write an IPv6 address in brackets") }
             host = try hostName(parts.host)
         }
         // RFC 3986 §3.2.3: an empty port is the scheme's own.

@@ -92,29 +92,28 @@ public struct PushRequest: Sendable {
             return .apply
         default: break
         }
-        if path.hasPrefix(apps) {
+        if let rest = path.after(apps) {
             guard method == .put || method == .delete else { throw .methodNotAllowed(allowed: [.put, .delete]) }
-            let text = String(path.dropFirst(apps.count))
+            let text = String(rest)
             guard let name = AppName(text) else { throw .rejected(.invalidAppName(text)) }
             if method == .delete { return .delete(name) }
             try refuse(type, [.openMetrics, .protobuf, .json], taken: "text format 0.0.4")
             return .put(name)
         }
-        guard isGroup(path) else { throw .notFound }
+        guard let rest = path.after(groups), isGroup(rest) else { throw .notFound }
         guard [.put, .post, .delete].contains(method) else { throw .methodNotAllowed(allowed: [.put, .post, .delete]) }
-        return try group(path, method, type)
+        return try group(rest, method, type)
     }
 
-    private static func isGroup(_ path: String) -> Bool {
-        guard path.hasPrefix(groups) else { return false }
-        let first = path.dropFirst(groups.count).prefix { $0 != "/" }
+    private static func isGroup(_ path: Substring) -> Bool {
+        let first = path.parts(at: "/", most: 2)[0]
         return first == "job" || first == "job@base64"
     }
 
-    private static func group(_ path: String, _ method: Request.Method, _ type: MediaType?) throws(Fault) -> Action {
+    private static func group(_ path: Substring, _ method: Request.Method, _ type: MediaType?) throws(Fault) -> Action {
         let key: GroupingKey
         do throws(GroupingKey.Fault) {
-            key = try GroupingKey(path: path.dropFirst(groups.count))
+            key = try GroupingKey(path: path)
         } catch {
             throw .rejected(.invalidGroup(error.description))
         }

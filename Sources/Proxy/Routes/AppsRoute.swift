@@ -116,7 +116,7 @@ struct AppRoute: Route {
 
     /// The rest of the path with its slashes; it is already decoded.
     private static func name(in path: String) -> AppName? {
-        path.hasPrefix(RoutePath.appPrefix) ? AppName(String(path.dropFirst(RoutePath.appPrefix.count))) : nil
+        path.after(RoutePath.appPrefix).flatMap { AppName(String($0)) }
     }
 
     private static let unknown = Response.text(404, "no app of this name; /apps lists them", headers: [Response.neverStored])

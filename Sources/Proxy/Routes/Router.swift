@@ -49,7 +49,7 @@ public enum RoutePath: String, CaseIterable, Sendable {
             self = .other
             return
         }
-        self = RoutePath(rawValue: path) ?? (path.hasPrefix(Self.appPrefix) ? .app : .other)
+        self = RoutePath(rawValue: path) ?? (path.after(Self.appPrefix) == nil ? .other : .app)
     }
 }
 

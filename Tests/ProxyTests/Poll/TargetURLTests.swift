@@ -46,6 +46,10 @@ struct TargetURLTests {
         let socket = try TargetURL.parse("unix:\u{6D5}\u{6DD}:/metrics").url
         #expect(socket.origin == .unix(path: "\u{6D5}\u{6DD}") && socket.pathAndQuery == "/metrics")
         #expect(try TargetURL.parse(socket.description).url == socket)
+        for code in ["%20", "%25"] {
+            let marked = try TargetURL.parse("unix:/run/a\(code)\u{301}.sock:/metrics").url
+            #expect(marked.description == "unix:/run/a\(code)\u{301}.sock:/metrics")
+        }
         #expect(try TargetURL.parse("http://user:pass\u{6DD}@host/").userInfo?.username == "user")
         #expect(throws: TargetURL.Malformed.self) { try TargetURL.parse("http://user:pass@\u{301}host/") }
         #expect(ValueText.withoutCredentials("http://user:pass@\u{301}host/") == "http://***@\u{301}host/")

@@ -124,7 +124,7 @@ extension ConfigValue where Value == [String] {
             if let address = NumericAddress(text) { return address.description }
             do throws(TargetURL.Malformed) {
                 let (host, port) = try TargetURL.hostAndPort(Substring(text))
-                guard port == nil, !text.hasSuffix(":") else {
+                guard port == nil, text.utf8.last != UInt8(ascii: ":") else {
                     throw TargetURL.Malformed(reason: "it has no port: any port is allowed")
                 }
                 return host
@@ -150,7 +150,7 @@ extension ConfigValue where Value == String {
     /// The user of basic authentication; RFC 7617 §2.
     static var username: Self {
         .scalar("a name without a colon", example: "\"prometheus\"", isSecret: true, text: { $0 }) { (value, _) throws(Mismatch) in
-            guard case .string(let text) = value, !text.contains(":"), !ValueText.hasControl(text) else { return nil }
+            guard case .string(let text) = value, !text.holds(":"), !ValueText.hasControl(text) else { return nil }
             return text
         }
     }
@@ -160,7 +160,7 @@ extension ConfigValue where Value == String {
         .scalar("an authentication scheme", example: "\"Bearer\"", isSecret: true, text: { $0 }) { (value, _) throws(Mismatch) in
             guard case .string(let text) = value else { return nil }
             guard text.isHTTPToken else {
-                throw Mismatch(hint: text.contains(" ") ? "what follows the scheme belongs in the key credentials" : nil)
+                throw Mismatch(hint: text.holds(" ") ? "what follows the scheme belongs in the key credentials" : nil)
             }
             guard text.lowercased() != "basic" else { throw Mismatch(hint: "use basic_auth instead") }
             return text

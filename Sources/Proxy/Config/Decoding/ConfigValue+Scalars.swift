@@ -1,3 +1,4 @@
+import HTTP
 import TOML
 
 extension ConfigValue where Value == Bool {
@@ -238,7 +239,7 @@ extension SystemAccount {
                 return
             }
             // `:` separates the fields of passwd and group, and a leading dash is a wrong number.
-            guard !text.isEmpty, !text.hasPrefix("-"), !text.contains(":"), !ValueText.hasControl(text), !text.contains(" ") else {
+            guard !text.isEmpty, !text.begins(with: "-"), !text.holds(":"), !ValueText.hasControl(text), !text.holds(" ") else {
                 return nil
             }
             self = .name(text)

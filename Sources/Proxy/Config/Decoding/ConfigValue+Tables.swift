@@ -1,3 +1,4 @@
+import HTTP
 import TOML
 
 extension ConfigValue where Value == [String: BcryptHash] {
@@ -13,7 +14,7 @@ extension ConfigValue where Value == [String: BcryptHash] {
             }
             var users: [String: BcryptHash] = [:]
             for entry in table.entries {
-                guard !entry.key.isEmpty, !entry.key.contains(":"), !ValueText.hasControl(entry.key) else {
+                guard !entry.key.isEmpty, !entry.key.holds(":"), !ValueText.hasControl(entry.key) else {
                     reader.refuse(
                         key, "\(key): a user's name is not empty and has neither a colon nor a control character", at: entry.keyPosition)
                     continue

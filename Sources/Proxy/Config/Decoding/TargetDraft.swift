@@ -1,3 +1,5 @@
+import HTTP
+
 /// A table of `[[poll_external.targets]]`, or an element of `other_scrape_endpoints`, which has only a URL.
 struct TargetDraft: Sendable {
     /// The dotted key of the table, or of the element.
@@ -45,7 +47,7 @@ struct TargetDraft: Sendable {
         if let index = headers.firstIndex(where: { $0.name.lowercased() == "authorization" }) {
             let headerKey = "\(key).headers.\(headers[index].name)"
             sources.append((headerKey, "the header Authorization"))
-            let parts = headers.remove(at: index).value.split(separator: " ", maxSplits: 1).map(String.init)
+            let parts = headers.remove(at: index).value.parts(at: " ", most: 2).map(String.init)
             if parts.count == 2, parts[0].isHTTPToken {
                 credentials = .authorization(type: parts[0], credentials: .literal(parts[1]))
             } else {
