@@ -73,6 +73,7 @@ extension ProxyProcess {
             #expect(plain.status == .exited(1) && plain.errors.contains("write http://"), "\(plain.errors)")
             let scrape = try await push(to: "http://\(proxy.scrape)", input: "a 1\n", in: proxy.folder)
             #expect(scrape.status == .exited(1) && scrape.errors.contains("it answered 405 Method Not Allowed"), "\(scrape.errors)")
+            #expect(scrape.errors.contains("as a scrape address does: give the address of receiver_http_socket"), "\(scrape.errors)")
         }
         let users = "[receiver.basic_auth_users]\nprom = \"$2y$04$abcdefghijklmnopqrstuuulwc451dv4LP4yGjbsf9WerSYc6su2O\"\n"
         let tls = """

@@ -33,7 +33,11 @@ public struct ReloadPlan: Equatable, Sendable {
     public init(from old: LoadedConfig?, to new: LoadedConfig) {
         planListeners(old?.config.listeners ?? [], new.config.listeners)
         planTables(old?.config, new.config)
-        if let old { changes += old.settings.changes(to: new.settings) }
+        if let old {
+            changes += old.settings.changes(to: new.settings)
+            tellTLS("exporter.tls", old.config.exporter.tls, new.config.exporter.tls)
+            tellTLS("receiver.tls", old.config.receiver.tls, new.config.receiver.tls)
+        }
         planTargets(old, new)
         if let old { tellNewContents(old.origin.files, new.origin.files) }
         if let old, old.config.exporter.workerThreads != new.config.exporter.workerThreads {
@@ -75,6 +79,12 @@ public struct ReloadPlan: Equatable, Sendable {
             exporterBefore != exporterAfter || receiverBefore != receiverAfter || pollBefore != pollAfter || old.metrics != new.metrics
         changesScrapeAccess = AccessRules.scrape(old) != AccessRules.scrape(new)
         changesReceiverAccess = AccessRules.receiver(old) != AccessRules.receiver(new)
+    }
+
+    /// A certificate switches TLS on, also when the key itself does not change.
+    private mutating func tellTLS(_ key: String, _ old: ListenerTLS, _ new: ListenerTLS) {
+        guard old.word != new.word, !changes.contains(where: { $0.hasPrefix("\(key): ") }) else { return }
+        changes.append("\(key): \(old.word) -> \(new.word)")
     }
 
     private mutating func planTargets(_ old: LoadedConfig?, _ new: LoadedConfig) {

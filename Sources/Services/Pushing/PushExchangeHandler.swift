@@ -238,7 +238,11 @@ final class PushExchangeHandler: ChannelInboundHandler {
         case (let head?, _) where (200..<300).contains(head.status): return .success(())
         case (let head?, _) where isAnswered || answer.readableBytes > 0:
             guard line.hasPrefix("error: ") else {
-                return .failure(.other("it answered \(head.status) \(head.reason)\(line.isEmpty ? "" : ": \(line)")"))
+                let answered = "it answered \(head.status) \(head.reason)"
+                guard head.status != 404, head.status != 405 else {
+                    return .failure(.other("\(answered), as a scrape address does: give the address of receiver_http_socket"))
+                }
+                return .failure(.other("\(answered)\(line.isEmpty ? "" : ": \(line)")"))
             }
             return .failure(.refused(String(line.dropFirst("error: ".count))))
         case (_, is NotHTTP): return .failure(.other("not an HTTP receiver (receiver_http_socket): its answer is not HTTP"))

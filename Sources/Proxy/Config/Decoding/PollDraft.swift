@@ -94,7 +94,8 @@ struct PollDraft: Sendable {
         var seen: [TargetURL: String] = [:]
         for candidate in candidates {
             if let first = seen[candidate.url] {
-                reader.refuse(candidate.urlKey, "\(candidate.urlKey) repeats the URL of \(first)\(reader.line(of: first))")
+                reader.refuse(
+                    candidate.urlKey, "\(candidate.urlKey) repeats the URL of \(first)\(reader.line(of: first)): remove one of them")
             } else {
                 seen[candidate.url] = candidate.urlKey
             }
@@ -152,7 +153,7 @@ struct PollDraft: Sendable {
         var warned: Set<String> = []
         for candidate in candidates where candidate.draft.name == nil && !reader.isGiven("\(candidate.draft.key).name") {
             let endpoint = candidate.url.endpoint
-            let count = candidates.count { $0.url.endpoint == endpoint }
+            let count = Set(candidates.map(\.url).filter { $0.endpoint == endpoint }).count
             guard count > 1, warned.insert(endpoint).inserted else { continue }
             reader.warn(
                 candidate.urlKey,
