@@ -44,10 +44,11 @@ public struct TargetURL: Hashable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// A socket's path as `parse` reads it.
+    /// A socket's path as `parse` reads it: a colon before a slash would end it.
     private static func percentEncoded(_ path: String) -> String {
-        guard path.holds("%") || path.holds(" ") else { return path }
-        return path.parts(at: "%").joined(separator: "%25").parts(at: " ").joined(separator: "%20")
+        guard path.holds("%") || path.holds(" ") || path.holds(":") else { return path }
+        let parts = path.parts(at: "%").joined(separator: "%25").parts(at: " ").joined(separator: "%20").parts(at: ":")
+        return parts.dropFirst().reduce(String(parts[0])) { $0 + ($1.begins(with: "/") ? "%3A" : ":") + $1 }
     }
 }
 

@@ -40,6 +40,15 @@ struct TargetURLTests {
         #expect(error?.reason == "write an IPv6 address in brackets")
     }
 
+    @Test(
+        "what would end a socket's path, or is not written in it, is percent-encoded again",
+        arguments: ["/run/a%3A/b.sock", "/run/a%20b.sock", "/run/a%2520.sock", "/run/a:b.sock", "/run/a:"])
+    func socketPaths(path: String) throws {
+        let url = try TargetURL.parse("unix:\(path):/metrics").url
+        #expect(url.description == "unix:\(path):/metrics")
+        #expect(try TargetURL.parse(url.description).url == url)
+    }
+
     @Test("a delimiter counts also where it makes one character with what stands beside it")
     func graphemes() throws {
         // U+06DD joins with what follows, U+0301 with what stands before it.
