@@ -23,12 +23,10 @@ func resumedSessions(version: String) async throws {
         }
         #expect(try await connect("-sess_out session.pem").contains("exporter-proxy is healthy"))
         #expect(proxy.folder.contains("session.pem"))
-        try await proxy.reloading {
-            try proxy.writeInPlace("config.toml", config.replacing("[exporter]", with: "[exporter]\nidle_timeout = 7"))
-        }
+        try await proxy.save(config.replacing("[exporter]", with: "[exporter]\nidle_timeout = 7"))
         let resumed = try await connect("-sess_in session.pem")
         #expect(resumed.contains("Reused") && resumed.contains("exporter-proxy is healthy"), "\(resumed)")
-        try await proxy.reloading { try proxy.writeInPlace("clients.pem", ThrowawayCA(name: "Another").certificatePEM) }
+        try await proxy.reloading { try proxy.replaceFile("clients.pem", ThrowawayCA(name: "Another").certificatePEM) }
         let refused = try await connect("-sess_in session.pem")
         #expect(!refused.contains("exporter-proxy is healthy"), "\(refused)")
     }

@@ -99,6 +99,9 @@ public func runProxy(
 
 /// Waits until the log names every listener that the configuration asks for.
 private func listening(_ program: RunningProgram, config: String, folder: TemporaryFolder) async throws -> ProxyProcess {
+    // Each address is in quotes.
+    let addresses = config.split(separator: "\n").first { $0.hasPrefix("scrape_expose_endpoint") }
+    let wantsScrape = max(1, (addresses?.count { $0 == "\"" } ?? 0) / 2)
     let wantsTCP = config.contains("receive_on_tcp_socket = true")
     let wantsHTTP = config.contains("receive_on_http_socket = true")
     let wantsUnix = config.contains("receive_on_unix_socket = true")
@@ -110,7 +113,7 @@ private func listening(_ program: RunningProgram, config: String, folder: Tempor
         let tcp = listeners.first { $0.kind.contains("tcp") }?.address
         let unix = listeners.first { $0.kind.contains("unix") }?.address
         let http = listeners.first { $0.kind.contains("http") }?.address
-        if !scrape.isEmpty, !wantsTCP || tcp != nil, !wantsUnix || unix != nil, !wantsHTTP || http != nil {
+        if scrape.count >= wantsScrape, !wantsTCP || tcp != nil, !wantsUnix || unix != nil, !wantsHTTP || http != nil {
             return ProxyProcess(
                 folder: folder, program: program, scrapeAddresses: scrape, tcpAddress: tcp, unixSocket: unix, httpAddress: http)
         }
