@@ -60,9 +60,6 @@ final class Listeners: Part {
         var inherited: InheritedSockets
         /// Whether unused inherited sockets have been closed.
         var hasStarted = false
-        var isRestoringSocketFiles = false
-        /// Unix sockets whose files have vanished and could not be made again: reported once.
-        var lostSocketFiles: Set<String> = []
     }
 
     private let server: ScrapeServer
@@ -73,7 +70,7 @@ final class Listeners: Part {
     private let lifecycle: DaemonLifecycle
     private let group: MultiThreadedEventLoopGroup
     private let eventLoops: Int
-    private let blockingWork: NIOThreadPool
+    private let lostFiles: LostSocketFiles
     private let logger: Logger
     /// Guards the lists of listeners and inherited sockets.
     private let state: Mutex<State>
@@ -99,7 +96,7 @@ final class Listeners: Part {
         self.lifecycle = lifecycle
         self.group = group
         self.eventLoops = eventLoops
-        self.blockingWork = blockingWork
+        lostFiles = LostSocketFiles(blockingWork: blockingWork, logger: logger)
         self.logger = logger
     }
 
@@ -273,48 +270,15 @@ final class Listeners: Part {
 
     // MARK: - Socket files
 
-    /// How often the files of Unix sockets are looked for.
-    private static let socketFilePeriod = TimeAmount.seconds(2)
-
     /// Looks for the files of Unix sockets from now on, until the event loops end.
     func watchSocketFiles() {
-        group.next().repeats(every: Self.socketFilePeriod) { [weak self] in
-            guard let self, running.contains(where: { $0.socketFile != nil }) else { return }
-            blockingWork.submit { [self] state in
-                guard case .active = state, running.contains(where: { $0.socketFile?.isGone == true }) else { return }
-                Task { await restoreSocketFiles() }
-            }
-        }
+        lostFiles.watch(on: group.next()) { [weak self] in self?.running ?? [] }
     }
-
-    private var running: [Listener] { state.withLock { $0.running.map(\.listener) } }
 
     /// Makes the files of Unix sockets that have vanished again.
-    func restoreSocketFiles() async {
-        let files: [Listener] = state.withLock { state in
-            guard !state.isRestoringSocketFiles else { return [] }
-            let files = state.running.map(\.listener).filter { $0.socketFile != nil }
-            state.isRestoringSocketFiles = !files.isEmpty
-            return files
-        }
-        guard !files.isEmpty else { return }
-        defer { state.withLock { $0.isRestoringSocketFiles = false } }
-        for listener in files {
-            let metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]
-            do {
-                let bound = try await blockingWork.runIfActive { Result { try listener.bindLostFile() } }
-                guard let pending = try bound.get() else { continue }
-                try await listener.replaceSocket(by: pending)
-                state.withLock { _ = $0.lostSocketFiles.remove(listener.name) }
-                logger.warning("the socket's file had vanished and was made again", metadata: metadata)
-            } catch {
-                guard state.withLock({ $0.lostSocketFiles.insert(listener.name).inserted }) else { continue }
-                logger.error(
-                    "the socket's file has vanished and cannot be made again",
-                    metadata: metadata.merging([LogKey.error: "\(error)"]) { $1 })
-            }
-        }
-    }
+    func restoreSocketFiles() async { await lostFiles.restore(running) }
+
+    private var running: [Listener] { state.withLock { $0.running.map(\.listener) } }
 }
 
 extension Listeners.Running {

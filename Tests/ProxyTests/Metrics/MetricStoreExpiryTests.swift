@@ -27,6 +27,15 @@ struct MetricStoreExpiryTests {
             expireAfter: expireAfter)
     }
 
+    /// A store with a target that answered at the start, and expires after ten seconds.
+    private func storeWithTarget(maxApps: Int) throws -> (MetricStore, Target) {
+        let store = MetricStore(limits: StoreLimits(maxApps: maxApps))
+        let target = try target(1, expireAfter: .seconds(10))
+        store.register(target)
+        store.record(page, for: target.url, at: Self.at(0))
+        return (store, target)
+    }
+
     private let page = PollOutcome.success(Exposition(endingInNewline: ByteBuffer(string: "t 1\n")))
 
     @Test("a pushed app leaves at the moment, not before, stays listed, and comes back with its next push")
@@ -160,10 +169,7 @@ struct MetricStoreExpiryTests {
 
     @Test("an expired target takes none of max_apps, and stays listed")
     func expiredTargetCounts() throws {
-        let store = MetricStore(limits: StoreLimits(maxApps: 1))
-        let target = try target(1, expireAfter: .seconds(10))
-        store.register(target)
-        store.record(page, for: target.url, at: Self.at(0))
+        let (store, target) = try storeWithTarget(maxApps: 1)
         #expect(throws: Rejection.tooManyApps(limit: 1)) { try push("a", to: store, at: Self.at(9)) }
         try push("a", to: store, at: Self.at(10))
         #expect(states(store, at: Self.at(10)) == ["a": .ok, "t1": .expired(error: nil)])
@@ -186,10 +192,7 @@ struct MetricStoreExpiryTests {
 
     @Test("an expired target makes no room, and is not removed to make some")
     func expiredTargetStays() throws {
-        let store = MetricStore(limits: StoreLimits(maxApps: 2))
-        let target = try target(1, expireAfter: .seconds(10))
-        store.register(target)
-        store.record(page, for: target.url, at: Self.at(0))
+        let (store, _) = try storeWithTarget(maxApps: 2)
         try push("a", "b", to: store, at: Self.at(10))
         #expect(throws: Rejection.tooManyApps(limit: 2)) { try push("c", to: store, at: Self.at(11)) }
         #expect(states(store, at: Self.at(11)) == ["a": .ok, "b": .ok, "t1": .expired(error: nil)])
