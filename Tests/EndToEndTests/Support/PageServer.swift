@@ -31,9 +31,10 @@ private func serve(_ arguments: [String], folder: String, _ body: (PageServer) a
     try await withProgram(Tools.python, arguments, workingFolder: folder) { program in
         let port = try await wait(for: "the page server's port") {
             // "Serving HTTP on 127.0.0.1 port 40123 (http://127.0.0.1:40123/) ..."
-            let words = String(decoding: program.outputBytes, as: UTF8.self).split(separator: " ")
-            let complete = program.outputBytes.contains(UInt8(ascii: "\n"))
-            return complete ? words.firstIndex(of: "port").map { String(words[$0 + 1].filter(\.isNumber)) } : nil
+            // Read once: more may come at any moment.
+            let output = String(decoding: program.outputBytes, as: UTF8.self)
+            let words = output.split(separator: " ")
+            return output.contains("\n") ? words.firstIndex(of: "port").map { String(words[$0 + 1].filter(\.isNumber)) } : nil
         }
         try await body(PageServer(port: port))
     }
