@@ -41,7 +41,7 @@ struct PreparedConfig: Sendable {
         do throws(ConfigProblems) { owners = try Owners(loaded) } catch { problems += error.problems }
         if let path = loaded.config.receiver.stateFile {
             if let other = SavedFile.otherUse(of: path, in: loaded) {
-                problems.append(loaded.problem(ofStateFile: "it is also the path of \(other): the state needs a file of its own"))
+                problems.append(loaded.problem(ofStateFile: "\(other): the state needs a file of its own"))
             } else if let fault = SavedFile.fault(in: path) {
                 problems.append(loaded.problem(ofStateFile: fault))
             }
@@ -60,8 +60,9 @@ struct PreparedConfig: Sendable {
                 return try PolledTarget(
                     target: target, tls: contexts?.targets[index], version: ProgramVersion.current)
             } catch {
-                let key = error.file.flatMap(loaded.origin.key)
-                problems.append(loaded.origin.problem(key ?? "poll_external", "\(key ?? "poll_external"): target \(target.name): \(error)"))
+                let table = loaded.origin.targets[target.url] ?? "poll_external"
+                let key = error.file.flatMap { loaded.origin.key(naming: $0, in: table) } ?? table
+                problems.append(loaded.origin.problem(key, "\(key): target \(target.name): \(error)"))
                 return nil
             }
         }

@@ -178,8 +178,11 @@ final class ContextBuilder {
             SSL_CTX_set_options(pointer, copenssl_op_cipher_server_preference() | chacha)
         }
         for name in curves where !Curves.has(name) { throw .unknownCurve(name) }
-        if !curves.isEmpty {
-            try require(copenssl_ctx_set1_groups_list(pointer, curves.map(Curves.openSSLName).joined(separator: ":")))
+        // OpenSSL refuses a list that names one curve twice, under the same name or another one. The second mention says nothing new.
+        var list: String?
+        for name in curves.map(Curves.openSSLName) {
+            let longer = list.map { "\($0):\(name)" } ?? name
+            if copenssl_ctx_set1_groups_list(pointer, longer) == 1 { list = longer } else { OpenSSLErrorQueue.clear() }
         }
     }
 

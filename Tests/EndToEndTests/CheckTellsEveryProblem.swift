@@ -105,6 +105,44 @@ func checkNamesTheFileAtFault(right: String, wrong: String, place: String, key: 
     #expect(result.errors.contains("receiver.tls_server_config.\(key)"), "\(result.errors)")
 }
 
+@Test("a problem stands at the key that has it, once, also when another key names the same file")
+func problemsStandAtTheirKeys() async throws {
+    let targets = """
+        [poll_external]
+        poll_other_scrape_endpoints = true
+        [[poll_external.targets]]
+        url = "http://a.example/metrics"
+        basic_auth = { username = "u", password_file = "right" }
+        [[poll_external.targets]]
+        url = "http://b.example/metrics"
+        basic_auth = { username = "u:v", password_file = "right" }
+        [[poll_external.targets]]
+        url = "https://c.example/metrics"
+        tls_config = { cert_file = "certs/client.pem" }
+
+        """
+    let result = try await check(Configurations.scrape + targets, certificates: true) { try $0.write("right", "secret", mode: 0o600) }
+    #expect(places(result) == ["config.toml:11:27:", "config.toml:14:28:"], "\(result.errors)")
+    let bad = try await check(Configurations.scrape + targets.replacing("u:v", with: "u").replacing("cert_file", with: "ca_file")) {
+        try $0.write("right", "two\nlines", mode: 0o600)
+        try FileManager.default.createDirectory(atPath: $0.path("certs"), withIntermediateDirectories: true)
+        try FileManager.default.copyItem(atPath: "\(checkout)/certs/ca.pem", toPath: $0.path("certs/client.pem"))
+    }
+    #expect(places(bad) == ["config.toml:8:48:", "config.toml:11:48:"], "\(bad.errors)")
+}
+
+@Test("a curve or a suite that is named twice counts once")
+func namedTwice() async throws {
+    let tls = """
+        cipher_suites = ["TLS_AES_128_GCM_SHA256", "TLS_AES_128_GCM_SHA256"]
+        curve_preferences = ["X25519", "x25519", "CurveP256", "P-256"]
+
+        """
+    let config = Configurations.scrape(tls: "required", tls) + "[poll_external.tls_config]\n\(tls)"
+    let result = try await check(config, certificates: true)
+    #expect(result.succeeded, "\(result.errors)")
+}
+
 @Test("a file that is not there, or is not TOML, fails the check")
 func aFileThatIsNoneFailsTheCheck() async throws {
     let missing = try await runProxy("", arguments: ["check", "--config", "other.toml"])

@@ -205,6 +205,13 @@ func impossiblePaths() async throws {
         #expect(result.errors.contains("config.toml:5:14: error: receiver.state_file") && result.errors.contains("does not exist"))
         let other = try await runProxy(Configurations.scrape + "[receiver]\nstate_file = \"config.toml\"\n", arguments: arguments)
         #expect(other.status == .exited(1) && other.errors.contains("receiver.state_file"), "\(other.errors)")
+        let polled = "[poll_external]\nother_scrape_endpoints = [\"unix:t.sock:/metrics\"]\n"
+        for (state, words) in [("t.sock", "also the path of poll_external.other_scrape_endpoints[0]"), ("t", "would be moved to")] {
+            let polled = state == "t" ? polled.replacing("t.sock", with: "t.broken") : polled
+            let receiver = "[receiver]\nstate_file = \"\(state)\"\n"
+            let socket = try await runProxy(Configurations.scrape + receiver + polled, arguments: arguments)
+            #expect(socket.status == .exited(1) && socket.errors.contains(words), "\(socket.errors)")
+        }
     }
     try await withProxy(Configurations.scrape) { proxy in
         try await proxy.save(bad)

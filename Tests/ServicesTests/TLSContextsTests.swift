@@ -104,4 +104,36 @@ struct TLSContextsTests {
             }
         }
     }
+
+    @Test("a file that several keys name is blamed at the key of the target that cannot use it, once")
+    func sharedFiles() async throws {
+        try await withTemporaryFolder { folder in
+            try write(to: folder)
+            func keys(_ targets: String) throws -> [String?] {
+                let loaded = try load(folder, "[[poll_external.targets]]\nurl = \"http://c.example/metrics\"\n\(targets)")
+                do throws(ConfigProblems) {
+                    _ = try TLSContexts(loaded)
+                    return []
+                } catch {
+                    #expect(error.problems.allSatisfy { $0.position != nil })
+                    return error.problems.map(\.key)
+                }
+            }
+            let right = "tls_config = { cert_file = \"client.pem\", key_file = \"client-key.pem\" }\n"
+            let other = "[[poll_external.targets]]\nurl = \"http://d.example/metrics\"\n"
+            #expect(try keys(right + other + right) == [])
+            #expect(
+                try keys(right + other + "tls_config = { cert_file = \"server.pem\", key_file = \"client-key.pem\" }\n") == [
+                    "poll_external.targets[1].tls_config.key_file"
+                ])
+            #expect(
+                try keys("tls_config = { cert_file = \"client.pem\", key_file = \"server-key.pem\" }\n") == [
+                    "poll_external.targets[0].tls_config.key_file"
+                ])
+            #expect(
+                try keys(right + other + "tls_config = { ca_file = \"client-key.pem\" }\n") == [
+                    "poll_external.targets[1].tls_config.ca_file"
+                ])
+        }
+    }
 }

@@ -122,6 +122,8 @@ public struct ConfigOrigin: Equatable, Sendable {
     public var files: [NamedFile] = []
     /// Each path that is given, also of a file that is not in use, with its key.
     public var paths: [NamedPath] = []
+    /// The dotted key of each polled target: `poll_external.targets[0]`, `poll_external.other_scrape_endpoints[0]`.
+    public var targets: [TargetURL: String] = [:]
 
     /// A file in use, and the dotted key that names it.
     public struct NamedFile: Equatable, Sendable {
@@ -150,8 +152,10 @@ public struct ConfigOrigin: Equatable, Sendable {
         ConfigProblem(severity: severity, file: file, position: positions[key], key: key, message: message)
     }
 
-    /// The first key that names the file at `path`.
-    public func key(naming path: String) -> String? { files.first { $0.content.path == path }?.key }
+    /// The first key in `table` that names the file at `path`.
+    public func key(naming path: String, in table: String) -> String? {
+        files.first { $0.content.path == path && $0.key.hasPrefix("\(table).") }?.key
+    }
 }
 
 /// Paths as the config file names them.

@@ -6,6 +6,11 @@ import Proxy
 struct FileIdentity: Equatable, Sendable {
     let device: UInt64
     let inode: UInt64
+
+    init(_ status: stat) {
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+    }
 }
 
 extension UnixSocketFile {
@@ -88,7 +93,7 @@ extension UnixSocketFile {
 
         deinit { close(descriptor) }
 
-        var identity: FileIdentity { FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino)) }
+        var identity: FileIdentity { FileIdentity(status) }
         var isSocket: Bool { status.st_mode & S_IFMT == S_IFSOCK }
         var isMarked: Bool { status.st_mode & 0o7777 == Self.mark }
         var user: uid_t { status.st_uid }

@@ -113,47 +113,45 @@ struct ClientContexts {
     private func check(
         _ client: ClientContext, _ config: TLSClientConfig, _ index: Int, _ problems: inout [ConfigProblem]
     ) -> Bool {
+        // The decoder has reported this problem.
+        guard (config.certFile == nil) == (config.keyFile == nil) else { return false }
+        let table = table(of: loaded.config.poll.targets[index])
         let unknown = unknownNames(suites: config.cipherSuites, curves: config.curvePreferences)
         guard unknown.isEmpty else {
-            let table = table(ofTarget: index)
             problems += unknown.map { loaded.origin.problem("\(table).\($0.key)", "\(table).\($0.key): \($0.error)") }
             return false
         }
         do throws(TLSSettingsError) {
             let context = try client.get()
-            if let path = config.certFile?.path, let key = loaded.origin.key(naming: path) {
+            if let path = config.certFile?.path {
                 problems += context.problemsOfChain(at: times).map {
-                    loaded.origin.problem(key, "\(key): \(path): \($0)", severity: .warning)
+                    loaded.origin.problem("\(table).cert_file", "\(table).cert_file: \(path): \($0)", severity: .warning)
                 }
             }
             return true
         } catch {
-            problems.append(problem(with: config, error))
+            problems.append(problem(with: config, of: table, error))
             return false
         }
     }
 
     /// The dotted key of a target's TLS settings: its own table, or the general one.
-    private func table(ofTarget index: Int) -> String {
-        let positions = loaded.origin.positions.keys
-        // The targets with tables of their own come last.
-        let tables = positions.count { $0.hasPrefix("poll_external.targets[") && $0.hasSuffix("].url") }
-        let own = "poll_external.targets[\(index - (loaded.config.poll.targets.count - tables))].tls_config"
-        return positions.contains { $0.hasPrefix("\(own).") } ? own : "poll_external.tls_config"
+    private func table(of target: Target) -> String {
+        let own = "\(loaded.origin.targets[target.url] ?? "").tls_config"
+        return loaded.origin.positions.keys.contains { $0.hasPrefix("\(own).") } ? own : "poll_external.tls_config"
     }
 
     /// A problem with a file's contents, at the key that names it.
-    private func problem(with config: TLSClientConfig, _ error: TLSSettingsError) -> ConfigProblem {
-        let path: String?
-        switch error {
-        case .invalidTrustRoots: path = config.caFile?.path
-        case .invalidPrivateKey, .certificateDoesNotMatchKey: path = config.keyFile?.path
-        default: path = config.certFile?.path
-        }
-        guard let path, let key = loaded.origin.key(naming: path) else {
-            return ConfigProblem(file: loaded.origin.file, position: nil, key: nil, message: "the TLS of targets: \(error)")
-        }
-        return loaded.origin.problem(key, "\(key): \(path): \(error)")
+    private func problem(with config: TLSClientConfig, of table: String, _ error: TLSSettingsError) -> ConfigProblem {
+        let (name, path): (String, String?) =
+            switch error {
+            case .invalidTrustRoots: ("ca_file", config.caFile?.path)
+            case .invalidPrivateKey, .privateKeyNeedsPassword, .certificateDoesNotMatchKey: ("key_file", config.keyFile?.path)
+            default: ("cert_file", config.certFile?.path)
+            }
+        let key = "\(table).\(name)"
+        let place = path.map { "\(key): \($0)" } ?? key
+        return loaded.origin.problem(key, "\(place): \(error)")
     }
 }
 

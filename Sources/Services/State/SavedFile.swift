@@ -29,7 +29,8 @@ enum SavedFileError: Error, CustomStringConvertible {
 /// `@unchecked Sendable`: everything that changes is used on one thread at a time, that of the `StateFile` that owns it.
 final class SavedFile: @unchecked Sendable {
     let path: String
-    private let folder: CInt
+    /// An open descriptor of the folder.
+    private var folder: CInt
     private let name: String
     /// The file that has the lock; `nil` while there is none.
     private var locked: CInt?
@@ -42,11 +43,15 @@ final class SavedFile: @unchecked Sendable {
         self.path = path
         let parts = FilePath(path)
         name = parts.name
+        folder = try Self.open(parts.folder)
+    }
+
+    private static func open(_ folder: String) throws(SavedFileError) -> CInt {
         // Only a folder that can be read can be synced.
-        var descriptor = open(parts.folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        if descriptor < 0, errno == EACCES { descriptor = cfiles_open_folder(parts.folder) }
-        guard descriptor >= 0 else { throw .failed("open the folder \(parts.folder)") }
-        folder = descriptor
+        var descriptor = Glibc.open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        if descriptor < 0, errno == EACCES { descriptor = cfiles_open_folder(folder) }
+        guard descriptor >= 0 else { throw .failed("open the folder \(folder)") }
+        return descriptor
     }
 
     deinit {
@@ -63,18 +68,31 @@ final class SavedFile: @unchecked Sendable {
             return errno == ENOENT ? "the folder \(folder) does not exist" : "cannot open the folder \(folder): \(SystemError.text(errno))"
         }
         guard status.st_mode & S_IFMT == S_IFDIR else { return "\(folder) is not a folder" }
-        // Any other file would be moved aside, but other programs need a device.
-        guard stat(path, &status) == 0, [S_IFCHR, S_IFBLK].contains(status.st_mode & S_IFMT) else { return nil }
-        return "\(path) is a device, not a file"
+        guard stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG else { return nil }
+        return "\(path) is \(kind(status.st_mode)), not a file"
     }
 
-    /// What else of the configuration is at this path, under any name, in use or not; `nil` if nothing is. Writing the state would destroy it.
+    private static func kind(_ mode: mode_t) -> String {
+        switch mode & S_IFMT {
+        case S_IFDIR: "a folder"
+        case S_IFSOCK: "a socket"
+        case S_IFIFO: "a named pipe"
+        default: "a device"
+        }
+    }
+
+    /// What else of the configuration is at this path or at that of `FILE.broken`, under any name, in use or not; `nil` if nothing is.
+    /// Writing the state would destroy it.
     static func otherUse(of path: String, in loaded: LoadedConfig) -> String? {
         var others = [(path: loaded.origin.file, use: "this configuration file")]
         if let socket = loaded.config.receiver.unixSocket { others.append((socket.path, "receiver.receiver_unix_socket")) }
         others += loaded.origin.paths.filter { $0.key != "receiver.state_file" }.map { ($0.path, $0.key) }
-        return others.first { isSame(path, $0.path) }?.use
+        if let other = others.first(where: { isSame(path, $0.path) }) { return "it is also the path of \(other.use)" }
+        let broken = Self.broken(path)
+        return others.first { isSame(broken, $0.path) }.map { "a damaged one would be moved to \(broken), the path of \($0.use)" }
     }
+
+    private static func broken(_ path: String) -> String { "\(path).broken" }
 
     /// Whether two paths name one file. It need not exist yet, and may have several names (link(2)).
     private static func isSame(_ path: String, _ other: String) -> Bool {
@@ -86,8 +104,12 @@ final class SavedFile: @unchecked Sendable {
     /// Of what a path leads to, links followed.
     private static func identity(of path: String) -> FileIdentity? {
         var status = stat()
-        guard stat(path, &status) == 0 else { return nil }
-        return FileIdentity(device: UInt64(status.st_dev), inode: UInt64(status.st_ino))
+        return stat(path, &status) == 0 ? FileIdentity(status) : nil
+    }
+
+    private static func identity(ofOpen file: CInt) -> FileIdentity? {
+        var status = stat()
+        return fstat(file, &status) == 0 ? FileIdentity(status) : nil
     }
 
     /// Why a file cannot be written now; `nil` if it probably can. Writes nothing.
@@ -100,9 +122,10 @@ final class SavedFile: @unchecked Sendable {
     // MARK: - Lock
 
     /// Locks the existing file, and removes the temporary files of processes that were killed.
-    /// - Returns: whether there is a file that can be read. One that cannot be opened, or is not a regular file, counts as none.
-    /// - Throws: `.inUse`.
+    /// - Returns: whether there is a file that can be read. One that cannot be opened counts as none.
+    /// - Throws: `.inUse`, and `.system` when there is something else than a file.
     func lock() throws(SavedFileError) -> Bool {
+        try followFolder()
         if let locked, isInPlace(locked) { return true }
         // Between `openat` and `flock` the process that had the lock may replace the file.
         for _ in 0..<100 {
@@ -111,7 +134,7 @@ final class SavedFile: @unchecked Sendable {
             var status = stat()
             guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
                 close(file)
-                return false
+                throw .system("it is \(Self.kind(status.st_mode)), not a file")
             }
             if flock(file, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
                 close(file)
@@ -128,6 +151,18 @@ final class SavedFile: @unchecked Sendable {
         throw .inUse
     }
 
+    /// Opens the folder again if its path leads to another folder now: it was removed and made anew, moved, or mounted over.
+    private func followFolder() throws(SavedFileError) {
+        let now = try Self.open(FilePath(path).folder)
+        guard Self.identity(ofOpen: now) != Self.identity(ofOpen: folder) else {
+            close(now)
+            return
+        }
+        close(folder)
+        folder = now
+        hold(nil)
+    }
+
     private func hold(_ file: CInt?) {
         if let locked { close(locked) }
         locked = file
@@ -135,8 +170,8 @@ final class SavedFile: @unchecked Sendable {
 
     /// Whether the path leads to this open file.
     private func isInPlace(_ file: CInt) -> Bool {
-        var (own, there) = (stat(), stat())
-        return fstat(file, &own) == 0 && fstatat(folder, name, &there, 0) == 0 && own.st_dev == there.st_dev && own.st_ino == there.st_ino
+        var status = stat()
+        return fstatat(folder, name, &status, 0) == 0 && FileIdentity(status) == Self.identity(ofOpen: file)
     }
 
     // MARK: - Reading
@@ -178,21 +213,23 @@ final class SavedFile: @unchecked Sendable {
         }
     }
 
-    /// Why the entry at the path cannot be locked and read; `nil` without an entry.
-    var otherThanFile: SavedFileError? {
+    /// Why the file cannot be opened, after `lock` has found none; `nil` if nothing is at the path.
+    var cannotBeOpened: SavedFileError? {
         var status = stat()
         guard fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0 else { return nil }
         let file = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard file >= 0 else { return .failed("read it") }
-        close(file)
-        return .system("it is not a regular file")
+        guard file < 0 else {
+            close(file)
+            return nil
+        }
+        return .failed("read it")
     }
 
     /// Moves what is at the path to `FILE.broken`, over an older one.
     func moveAside() throws(SavedFileError) {
-        guard renameat(folder, name, folder, "\(name).broken") == 0 else {
+        guard renameat(folder, name, folder, Self.broken(name)) == 0 else {
             guard errno != ENOENT else { return }
-            throw .failed("move it to \(path).broken")
+            throw .failed("move it to \(Self.broken(path))")
         }
         hold(nil)
     }
@@ -234,8 +271,9 @@ final class SavedFile: @unchecked Sendable {
         // Another process may create the file at the same time. Only one of both succeeds.
         if cfiles_move(folder, temporary, name) == 0 { return }
         guard errno == EEXIST else { throw .failed("put it in place") }
+        // A link that leads nowhere counts as no file.
         var status = stat()
-        guard fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT != S_IFREG else {
+        guard fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT == S_IFLNK else {
             _ = try lock()
             throw .system("cannot put it in place: another file came there")
         }

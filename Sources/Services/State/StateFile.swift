@@ -86,7 +86,7 @@ final class StateFile: Part {
         let fault: SavedFileError?
         do throws(SavedFileError) {
             if isThere { try restore(from: file, validation) }
-            fault = isThere ? nil : file.otherThanFile
+            fault = isThere ? nil : file.cannotBeOpened
         } catch {
             fault = error
         }

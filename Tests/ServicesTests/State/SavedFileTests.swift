@@ -121,9 +121,21 @@ struct SavedFileTests {
         }
     }
 
-    @Test("a folder, or a device, can be no state file")
+    @Test("a folder, a socket, a named pipe or a device can be no state file, and stays as it is")
     func faults() async throws {
         try await withTemporaryFolder { folder in
+            #expect(mkdir(folder.path("folder"), 0o700) == 0)
+            #expect(mkfifo(folder.path("pipe"), 0o600) == 0)
+            #expect(mknod(folder.path("socket"), S_IFSOCK | 0o600, 0) == 0)
+            for (name, kind) in [("folder", "a folder"), ("pipe", "a named pipe"), ("socket", "a socket")] {
+                #expect(SavedFile.fault(in: folder.path(name))?.contains("is \(kind), not a file") == true)
+                // It may also come there later.
+                let file = try SavedFile(folder.path(name))
+                #expect(throws: SavedFileError.self) { try file.write([app("a")], at: Self.now) }
+            }
+            #expect(try FileList.names(in: folder) == ["folder", "pipe", "socket"])
+            #expect(symlink(folder.path("folder"), folder.path("link")) == 0)
+            #expect(SavedFile.fault(in: folder.path("link"))?.contains("is a folder") == true)
             #expect(SavedFile.fault(in: folder.path("s")) == nil)
             #expect(SavedFile.fault(in: folder.path("missing/s"))?.contains("does not exist") == true)
             #expect(SavedFile.fault(in: folder.path("s/")) != nil)
@@ -131,20 +143,35 @@ struct SavedFileTests {
         }
     }
 
-    @Test("something else than a file is moved aside")
-    func other() async throws {
+    @Test("a link that leads nowhere is moved aside")
+    func danglingLink() async throws {
         try await withTemporaryFolder { folder in
-            #expect(mkdir(folder.path("s"), 0o700) == 0)
+            #expect(symlink("nowhere", folder.path("s")) == 0)
             let file = try SavedFile(folder.path("s"))
             #expect(try !file.lock())
-            #expect(file.otherThanFile != nil)
+            #expect(file.cannotBeOpened != nil)
             try file.moveAside()
             _ = try file.write([app("a")], at: Self.now)
             #expect(try FileList.names(in: folder) == ["s", "s.broken"])
-            #expect(mkfifo(folder.path("fifo"), 0o600) == 0)
-            let fifo = try SavedFile(folder.path("fifo"))
-            #expect(try !fifo.lock())
-            #expect(fifo.otherThanFile != nil)
+        }
+    }
+
+    @Test("a folder that is moved, removed or made anew: the file is written where the path leads")
+    func anotherFolder() async throws {
+        try await withTemporaryFolder { folder in
+            #expect(mkdir(folder.path("d"), 0o700) == 0)
+            let file = try SavedFile(folder.path("d/s"))
+            _ = try file.write([app("a")], at: Self.now)
+            #expect(rename(folder.path("d"), folder.path("old")) == 0)
+            #expect(throws: SavedFileError.self) { try file.write([app("b")], at: Self.now) }
+            #expect(mkdir(folder.path("d"), 0o700) == 0)
+            _ = try file.write([app("c")], at: Self.now)
+            #expect(try names(file) == ["c"])
+            // The lock has moved too.
+            let (old, new) = try (SavedFile(folder.path("old/s")), SavedFile(folder.path("d/s")))
+            #expect(try old.lock())
+            #expect(try names(old) == ["a"])
+            #expect(throws: SavedFileError.self) { try new.lock() }
         }
     }
 }

@@ -125,6 +125,9 @@ struct ConfigReader {
     /// Records the path that `key` gives.
     mutating func notePath(_ key: String, _ path: String) { origin.paths.append(ConfigOrigin.NamedPath(key: key, path: path)) }
 
+    /// Records the dotted key of a target.
+    mutating func noteTarget(_ key: String, _ url: TargetURL) { origin.targets[url] = key }
+
     /// Records that the value of `key` is a secret.
     mutating func noteSecret(_ key: String) { secretKeys.append(key) }
 

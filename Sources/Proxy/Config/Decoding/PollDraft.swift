@@ -34,6 +34,10 @@ struct PollDraft: Sendable {
         checkGeneralTimes(with: &reader)
         let generalTLS = tls?.config(isUsed: polls, with: &reader)
         let candidates = self.candidates(with: &reader)
+        for candidate in candidates {
+            reader.noteTarget(candidate.draft.key, candidate.url)
+            if case .unix(let path) = candidate.url.origin { reader.notePath(candidate.urlKey, path) }
+        }
         checkRepeats(candidates, with: &reader)
         for candidate in candidates { checkOwnAddress(candidate, scrapeAddresses, with: &reader) }
         let names = self.names(candidates, with: &reader)
