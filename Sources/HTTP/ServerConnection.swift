@@ -383,6 +383,8 @@ public struct ServerConnection: Sendable {
     /// What follows a response.
     private mutating func finish(_ end: OutgoingResponse.End) -> Action? {
         switch end {
+        // Said too late for the answer: the client may have sent its next request already.
+        case .keepAlive where drain?.isFinal == true: return finish(.linger)
         case .keepAlive:
             hasAnswered = true
             state = .reading(Reading())

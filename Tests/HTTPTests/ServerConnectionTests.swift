@@ -343,6 +343,13 @@ struct ServerConnectionTests {
             (.drain(isFinal: false), ["timer 4"]), (.received(Self.get), ["head GET /a", "end", "timer none"]),
             (.respond(Self.answer), ["write 200 last", "flush", "close"]),
         ])
+        // The answer has said that the connection is kept.
+        let answering: [(Event, [String])] = [
+            (.received(Self.get), ["head GET /a", "end", "timer none"]), (.writable(false), []), (.respond(Self.answer), ["sample"]),
+        ]
+        check(answering + [(.drain(isFinal: false), []), (.writable(true), ["write 200 last", "flush", "timer 2"])])
+        check(
+            answering + [(.drain(isFinal: true), []), (.writable(true), ["write 200 last", "flush", "timer 2", "close output", "read"])])
         check([(.opened(handshake: 5), ["timer 15"]), (.drain(isFinal: false), ["timer 1"]), (.handshakeCompleted, ["timer 1"])])
         check([(.opened(handshake: 5), ["timer 15"]), (.handshakeCompleted, ["timer 10"])])
     }

@@ -29,15 +29,9 @@ enum UnexpectedBeginning: Hashable {
             // RFC 1952 §2.3.1.
             (.foreign(.gzip), [0x1F, 0x8B]),
             (.byteOrderMark, [0xEF, 0xBB, 0xBF]),
-            // The preface of HTTP/2 (RFC 9113 §3.4).
-            (.foreign(.http), Array("PRI * HTTP/2".utf8)),
+            // Its target is not like that of other requests.
             (.foreign(.http), Array("CONNECT ".utf8)),
-            (.foreign(.http), Array("OPTIONS *".utf8)),
         ]
-        + ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"].flatMap { method in
-            // The target is a path or a URL (RFC 9112 §3.2).
-            [(.foreign(.http), Array("\(method) /".utf8)), (.foreign(.http), Array("\(method) http".utf8))]
-        }
 
     /// Checks bytes that begin with neither white space nor an opening brace, or those that a Cap'n Proto receiver refuses.
     /// - Parameters:
@@ -52,6 +46,11 @@ enum UnexpectedBeginning: Hashable {
         for (kind, signature) in signatures {
             if beginning.starts(with: signature) { return kind }
             if needsMore, signature.starts(with: beginning) { return nil }
+        }
+        switch beginsHTTP(beginning) {
+        case true?: return .foreign(.http)
+        case nil where needsMore: return nil
+        default: break
         }
         if isText(first) { return .text(first) }
         guard isBinary(first) else { return .other(first) }
@@ -77,6 +76,17 @@ enum UnexpectedBeginning: Hashable {
     }
 
     private static func isBinary(_ byte: UInt8) -> Bool { byte < 0x20 || byte >= 0x7F }
+
+    /// Whether a request line begins here: a method, which clients write in capital letters, and a path, a URL or `*` (RFC 9112 §3).
+    /// - Returns: `nil` when more bytes are needed to tell.
+    private static func beginsHTTP(_ bytes: [UInt8]) -> Bool? {
+        let method = bytes.prefix { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) || $0 == UInt8(ascii: "-") }
+        guard (1...16).contains(method.count) else { return false }
+        let rest = bytes[method.count...]
+        let targets = [" /", " http", " *"].map { Array($0.utf8) }
+        if targets.contains(where: rest.starts) { return true }
+        return targets.contains { $0.starts(with: rest) } ? nil : false
+    }
 
     /// Whether a message of one or two segments begins here, as nearly every client writes them: the segment table, then a pointer to a
     /// struct (capnproto.org/encoding.html).

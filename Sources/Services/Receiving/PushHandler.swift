@@ -168,7 +168,8 @@ final class PushHandler: ChannelDuplexHandler {
 
     private func decode() {
         guard let channel, stream != nil else { return }
-        guard let result = turns?.take({ stream?.applyComplete(in: $0, of: channel) }) else {
+        let nextIsLast = machine.nextIsLast
+        guard let result = turns?.take({ stream?.applyComplete(in: $0, of: channel, nextIsLast: nextIsLast) }) else {
             return stopped(.turnIsOver, applied: false)
         }
         if let result { stopped(result.stop, applied: result.applied) }

@@ -58,6 +58,11 @@ struct PushStateMachine {
         }
     }
 
+    /// Whether one more message is taken, and no further one: later messages were sent under old rules of access.
+    var nextIsLast: Bool {
+        if case .accessChanged = drain { true } else { false }
+    }
+
     /// Whether the socket may be read from.
     var reads: Bool { state != .working }
 
@@ -143,7 +148,7 @@ struct PushStateMachine {
         guard state == .working else { return .none }
         if let rejection { return refuse(rejection, at: now) }
         hasApplied = true
-        return .decode
+        return nextIsLast ? close() : .decode
     }
 
     private mutating func needsMore(_ isWithinMessage: Bool, at now: NIODeadline) -> Action {
@@ -153,14 +158,11 @@ struct PushStateMachine {
         hasApplied = false
         if wasWorking { quietSince = now }
         messageBegan = isWithinMessage ? (applied ? nil : messageBegan) ?? now : nil
+        if nextIsLast, applied { return close() }
         if inputEnded { return .finish }
-        switch drain {
-        // Bytes after the last message were sent under old access rules. Drop them.
-        case .accessChanged where applied: return close()
         // Without a read in progress, `readCompleted` does not follow, so close here.
-        case .some where wasWorking && !isWithinMessage: return close()
-        default: return .none
-        }
+        if drain != nil, wasWorking, !isWithinMessage { return close() }
+        return .none
     }
 
     // MARK: - The end of a connection

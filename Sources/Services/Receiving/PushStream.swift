@@ -66,8 +66,11 @@ struct PushStream: Sendable {
     mutating func finish() throws(Rejection) { try decoder.finish() }
 
     /// Applies complete messages, at least one if there is one, until more bytes are needed or the turn is over.
+    /// - Parameter nextIsLast: whether only one message is still taken.
     /// - Returns: why it stopped, and whether a message was applied.
-    mutating func applyComplete(in turn: EventLoopTurns.Turn, of channel: any Channel) -> (stop: Stop, applied: Bool) {
+    mutating func applyComplete(
+        in turn: EventLoopTurns.Turn, of channel: any Channel, nextIsLast: Bool = false
+    ) -> (stop: Stop, applied: Bool) {
         if let refusal { return (.rejected(takeRejectionOfHTTP() ?? refusal), false) }
         var applied = false
         do throws(Rejection) {
@@ -77,6 +80,7 @@ struct PushStream: Sendable {
                 case .push(let push): try destination.apply(push, format, from: sender(of: channel))
                 }
                 applied = true
+                if nextIsLast { break }
                 if turn.isOver, decoder.isWithinMessage { return (.turnIsOver, true) }
             }
             return (.needsMore, applied)

@@ -194,7 +194,9 @@ final class ScrapeExchange: HTTPExchange {
     func refuse(_ error: RequestError) -> Response {
         head = nil
         path = nil
-        return .text(error.status, error.reason)
+        // Who sends so much means to push.
+        let hint = error.status == 413 ? ": this port takes no pushes, receiver_http_socket does" : ""
+        return .text(error.status, error.reason + hint)
     }
 
     func willSend(_ response: Response) {

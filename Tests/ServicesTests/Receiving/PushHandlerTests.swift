@@ -177,6 +177,23 @@ struct PushHandlerTests {
         }
     }
 
+    @Test(
+        "after a change of access the message in flight is the last one, also when others come in the same bytes",
+        arguments: [3, 300 << 10])
+    func accessChanged(size: Int) async throws {
+        try await withReceiver(inflight: 64 << 20) { receiver in
+            let connection = try await receiver.connect()
+            try await connection.send(#"{"begun": "#)
+            try await wait(for: "the beginning to be read") { receiver.inflight.used > 0 }
+            receiver.receiver.update(.patient, maxConnections: 100, accessChanged: true)
+            let text = String(repeating: "1", count: size)
+            try await connection.send("\"\(text)\"}{\"after\": \"2\"}{\"again\": \"3\"}")
+            #expect(try await connection.untilEnd() == "")
+            #expect(receiver.text == "\(text)\n")
+            await connection.close()
+        }
+    }
+
     @Test("a byte now and then does not keep a message alive beyond message_timeout")
     func slowMessage() async throws {
         try await withReceiver(.patient.with { $0.messageTimeout = .milliseconds(300) }) { receiver in

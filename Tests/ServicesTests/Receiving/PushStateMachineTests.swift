@@ -211,7 +211,17 @@ struct PushStateMachineTests {
         _ = machine.received(5, at: Self.at(1))
         #expect(machine.decodingStopped(.isLarge, applied: false, at: Self.at(1)) == .decodeElsewhere)
         machine.drain(.accessChanged, at: Self.at(2))
-        #expect(machine.decodedElsewhere(nil, at: Self.at(3)) == .decode)
-        #expect(machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(3)) == .close)
+        #expect(machine.decodedElsewhere(nil, at: Self.at(3)) == .close)
+    }
+
+    @Test("after a change of access the end of the sender's side makes no error of the bytes that are dropped")
+    func accessChangedAtTheEnd() {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        #expect(machine.decodingStopped(.turnIsOver, applied: true, at: Self.at(1)) == .yield)
+        machine.drain(.accessChanged, at: Self.at(2))
+        #expect(machine.nextIsLast)
+        #expect(machine.inputClosed() == .none)
+        #expect(machine.decodingStopped(Self.isWithin, applied: true, at: Self.at(3)) == .close)
     }
 }
