@@ -253,17 +253,21 @@ struct Warning {
         case typeAfterSamples
         case familyNameWithSuffix
         case nameEndsEarly
+        case noBlankAfterHash
+        case unknownHelpEscape
         // Families and series
         case interleaved
         case secondSample
         case bucketWithoutLe
         case histogramSampleWithoutSuffix
         case summaryWithoutQuantile
+        case boundNotNumber
         // The way in which a sample is written
         case quotedName
         case quotedLabelName
         case blankBeforeName
         case noBlankBeforeValue
+        case blankAtEnd
         case noComma
         case lineBreakInValue
         case unknownEscape
@@ -289,15 +293,19 @@ struct Warning {
         case .familyNameWithSuffix:
             "\(name) is a histogram or summary, but its name ends like that of one of its samples: write the name without the last part"
         case .nameEndsEarly: "character in a metric name that cannot be part of it: Prometheus ends the name here"
+        case .noBlankAfterHash: "no space after #: Prometheus takes this line for a comment, and other readers for HELP or TYPE"
+        case .unknownHelpEscape: "unknown escape sequence in a HELP text: write \\\\ for a backslash"
         case .interleaved: "samples of \(name) are not in one group: samples of other metrics are between them"
         case .secondSample: "series of \(name) occurs twice: Prometheus keeps the first sample"
         case .bucketWithoutLe: "\(name) is a bucket of a histogram, but has no label le"
         case .histogramSampleWithoutSuffix: "\(name) is a histogram: the names of its samples end in _bucket, _sum or _count"
         case .summaryWithoutQuantile: "\(name) is a summary, but this sample has no label quantile"
+        case .boundNotNumber: "\(name) has a label le or quantile whose value is not a number"
         case .quotedName: "quoted metric name: Prometheus 2 refuses it"
         case .quotedLabelName: "quoted label name: Prometheus 2 refuses it"
         case .blankBeforeName: "space or tab before the metric name: Prometheus 2 refuses it, and for Prometheus 3 it is part of the name"
         case .noBlankBeforeValue: "missing space or tab between name and value"
+        case .blankAtEnd: "space or tab at the end of the line"
         case .noComma: "missing comma between labels"
         case .lineBreakInValue: "line break in a label value: write \\n"
         case .unknownEscape: "unknown escape sequence in a label value: write \\\\ for a backslash"

@@ -44,6 +44,9 @@ struct Parser: ~Copyable {
         self.isUTF8 = isUTF8
     }
 
+    /// The position of the newline at the end of a sample.
+    var newline: Int { position - 1 }
+
     /// Continues with the line after the one in which the last entry began.
     mutating func skipLine() {
         position = text.lineEnd(start) + 1

@@ -81,7 +81,7 @@ private struct Surveyor: ~Copyable {
                 case .end:
                     survey.setFamilies(families.count)
                     return
-                case .comment: if !parser.isCommentUTF8 { warn(.commentNotUTF8, at: parser.start) }
+                case .comment: comment(parser)
                 case .help: help(parser)
                 case .type: type(parser)
                 case .sample: sample(parser)
@@ -112,8 +112,16 @@ private struct Surveyor: ~Copyable {
 
     // MARK: HELP and TYPE
 
+    private mutating func comment(_ parser: borrowing Parser) {
+        if !parser.isCommentUTF8 { warn(.commentNotUTF8, at: parser.start) }
+        let word = text.blanksEnd(parser.start) + 1
+        guard text.holds("HELP", at: word) || text.holds("TYPE", at: word), Text.isBlank(text[word + 4]) else { return }
+        if text[text.blanksEnd(word + 4)] != UInt8(ascii: "\n") { warn(.noBlankAfterHash, at: word) }
+    }
+
     private mutating func help(_ parser: borrowing Parser) {
         warnOfName(parser)
+        if let escape = unknownEscape(in: parser.value, known: "\\n") { warn(.unknownHelpEscape, at: escape) }
         let key = hash(of: parser.name)
         let range = parser.name
         withFamily(key) { surveyor, family in
@@ -221,6 +229,9 @@ private struct Surveyor: ~Copyable {
                 if !text[end..<next].contains(UInt8(ascii: ",")) { warn(.noComma, at: next) }
             }
         }
+        var end = parser.newline
+        while Text.isBlank(text[end - 1]) { end -= 1 }
+        if end < parser.newline { warn(.blankAtEnd, at: end) }
     }
 
     /// Whether another label of the sample has the same name. Only called if names may repeat. Samples with more than 64 labels are not
@@ -236,22 +247,26 @@ private struct Surveyor: ~Copyable {
 
     private mutating func warnOfValue(_ label: Label) {
         // Nearly always the closing quote.
-        var index = text.quoteOrEscape(label.value.lowerBound)
-        while index < label.value.upperBound {
-            switch text[index] {
-            case UInt8(ascii: "\n"):
-                warn(.lineBreakInValue, at: label.value.lowerBound - 1)
-                return
-            case UInt8(ascii: "\\"):
+        guard text.quoteOrEscape(label.value.lowerBound) < label.value.upperBound else { return }
+        if text[label.value].contains(UInt8(ascii: "\n")) {
+            warn(.lineBreakInValue, at: label.value.lowerBound - 1)
+        } else if let escape = unknownEscape(in: label.value, known: "\\\"n") {
+            warn(.unknownEscape, at: escape)
+        }
+    }
+
+    /// The first backslash that is followed by none of the bytes `known`.
+    private func unknownEscape(in range: Range<Int>, known: StaticString) -> Int? {
+        var index = range.lowerBound
+        while index < range.upperBound {
+            if text[index] == UInt8(ascii: "\\") {
                 index += 1
-                if ![UInt8(ascii: "\\"), UInt8(ascii: "\""), UInt8(ascii: "n")].contains(text[index]) {
-                    warn(.unknownEscape, at: index - 1)
-                    return
-                }
-            default: break
+                let isKnown = (0..<known.utf8CodeUnitCount).contains { known.utf8Start[$0] == text[index] }
+                guard isKnown else { return index - 1 }
             }
             index += 1
         }
+        return nil
     }
 
     // MARK: Families
@@ -300,24 +315,22 @@ private struct Surveyor: ~Copyable {
     @inline(__always)
     private func oddName(_ parser: borrowing Parser, _ type: MetricType?) -> Warning.Kind? {
         guard type == .histogram || type == .summary else { return nil }
-        let name = parser.name
-        switch (type, suffix(of: name)) {
-        case (.histogram, .bucket?) where !hasLabel(parser, "le"):
-            return .bucketWithoutLe
-        case (.histogram, .other?):
-            return .histogramSampleWithoutSuffix
-        case (.summary, .other?) where !hasLabel(parser, "quantile"):
-            return .summaryWithoutQuantile
-        default: return nil
+        let bound = label(type == .histogram ? "le" : "quantile", of: parser)
+        if let bound, SampleValue.judge(text[bound.value]) != .valid { return .boundNotNumber }
+        return switch (type, suffix(of: parser.name)) {
+        case (.histogram, .bucket?) where bound == nil: .bucketWithoutLe
+        case (.histogram, .other?): .histogramSampleWithoutSuffix
+        case (.summary, .other?) where bound == nil: .summaryWithoutQuantile
+        default: nil
         }
     }
 
-    private func hasLabel(_ parser: borrowing Parser, _ name: StaticString) -> Bool {
+    private func label(_ name: StaticString, of parser: borrowing Parser) -> Label? {
         for index in 0..<parser.labels.count {
-            let range = parser.labels[index].name
-            if range.count == name.utf8CodeUnitCount, text.holds(name, at: range.lowerBound) { return true }
+            let label = parser.labels[index]
+            if label.name.count == name.utf8CodeUnitCount, text.holds(name, at: label.name.lowerBound) { return label }
         }
-        return false
+        return nil
     }
 
     private mutating func withFamily(_ key: UInt64, _ body: (inout Surveyor, inout Family) -> Void) {
