@@ -330,7 +330,7 @@ struct GroupLabels {
 
     private func check(_ labels: [Metric.Label], of family: MetricFamily) throws(FamilyFault) {
         for (index, label) in labels.enumerated() {
-            guard Name.isLabel(label.name), label.name != "__name__" else {
+            guard Name.isLabel(label.name), !label.name.utf8.starts(with: "__".utf8) else {
                 throw .inconsistent("'\(label.name.prefix(80))' is not a label name (metric '\(family.name)')")
             }
             if index > 0, labels[index - 1].name == label.name {

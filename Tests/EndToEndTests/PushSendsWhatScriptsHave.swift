@@ -119,7 +119,9 @@ extension ProxyProcess {
 
     @Test("push sends large inputs", arguments: ["json", "capnp"])
     func sendsLargeInputs(format: String) async throws {
-        try await withProxy(Configurations.scrape + Configurations.receivers(format: format, "max_message_size = \"64MiB\"")) { proxy in
+        // A sanitizer slows the reading down to minutes.
+        let limits = "max_message_size = \"64MiB\"\nmessage_timeout = \"10m\""
+        try await withProxy(Configurations.scrape + Configurations.receivers(format: format, limits)) { proxy in
             let line = "large_metric_total{path=\"/some/path\",method=\"GET\"} 123456\n"
             let metrics = String(repeating: line, count: 12_000_000 / line.utf8.count)
             try proxy.folder.write("large.prom", metrics)

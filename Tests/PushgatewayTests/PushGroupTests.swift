@@ -112,6 +112,7 @@ struct PushGroupTests {
     @Test(
         "what would not be consistent is refused",
         arguments: [
+            "a{__x=\"1\"} 1",
             "a 1 1600000000000", "a 1\na 2", "a{job=\"1\"} 1\na{job=\"2\"} 2", "a{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 1",
             "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 1",
             "# TYPE s summary\ns{quantile=\"1\"} 1\ns{quantile=\"1\"} 2",

@@ -105,13 +105,13 @@ public final class MetricsChecker: Sendable {
 
     /// Does one due step: checks one app, or continues a search.
     public func next(at now: Instant) -> Step {
-        if let (record, app) = takeDue(at: now) { return .done(check(record, app)) }
+        if let (record, app, wasInvalid) = takeDue(at: now) { return .done(check(record, app, wasInvalid: wasInvalid)) }
         return takeSearch(at: now).map { .done(step($0)) } ?? .idle
     }
 
     // MARK: Apps
 
-    private func takeDue(at now: Instant) -> (AppRecord, StoredApp)? {
+    private func takeDue(at now: Instant) -> (AppRecord, StoredApp, wasInvalid: Bool)? {
         let earliest = now.advanced(by: .zero - Self.checkInterval)
         return state.withLock { state in
             while state.next < state.waiting.count {
@@ -121,29 +121,25 @@ public final class MetricsChecker: Sendable {
                     state.next += 1
                 case .none:
                     state.drop()
-                case .app(let app):
+                case .app(let app, let wasInvalid):
                     state.drop()
-                    return (record, app)
+                    return (record, app, wasInvalid)
                 }
             }
             return nil
         }
     }
 
-    private func check(_ record: AppRecord, _ app: StoredApp) -> Event? {
+    private func check(_ record: AppRecord, _ app: StoredApp, wasInvalid: Bool) -> Event? {
         let mode = validation
         guard mode != .off else { return nil }
         let validator = Validator(isKnownUTF8: true, refusesProxySeries: mode == .refuse)
         let survey = app.entry.exposition.buffer.withUnsafeReadableBytes { Survey(of: $0, with: validator, isStored: true) }
         let count = max(1, store.count)
         let found = AppCheck(survey, maxFindings: min(Findings.limit, max(1, Self.maxFindings / count)))
-        let before = app.entry.check
         store.setCheck(found, of: record, for: app)
-        switch (before?.isValid ?? true, found.isValid) {
-        case (true, false): return .becameInvalid(app.name, error: found.firstError ?? "")
-        case (false, true): return .becameValid(app.name)
-        default: return nil
-        }
+        guard wasInvalid == found.isValid else { return nil }
+        return found.isValid ? .becameValid(app.name) : .becameInvalid(app.name, error: found.firstError ?? "")
     }
 
     // MARK: Collisions

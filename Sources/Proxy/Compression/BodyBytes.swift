@@ -69,7 +69,7 @@ public struct BodyBytes: Sendable {
 
     /// The largest text, in bytes, of a group of the Pushgateway's API: reading and writing it takes much more memory, which the budget has
     /// to hold too.
-    public var groupLimit: Int { min(limit, reservation.limit / 16) }
+    public var groupLimit: Int { reservation.limit / 16 }
 
     /// Adds the next piece.
     /// - Throws: `.tooLarge`, `.tooMuchInFlight`; the body cannot be used then.

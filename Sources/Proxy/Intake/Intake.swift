@@ -1,5 +1,6 @@
 import Exposition
 import NIOCore
+import Pushgateway
 import Synchronization
 
 /// The only way into the store for pushes and polls. What is checked or changed in metrics before they are stored belongs here, so that
@@ -69,12 +70,15 @@ public final class Intake: Sendable {
     private func admitted(_ name: AppName, _ exposition: Exposition) throws(Rejection) -> (Exposition, PushedGroup) {
         let rules = rules
         guard !rules.passesPushes else { return (exposition, PushedGroup(unlabelled: nil)) }
-        try checkRoom(for: exposition, with: rules.labels(of: name))
-        do throws(Finding) {
-            let admitted = try rules.admit(exposition, with: rules.labels(of: name))
+        do throws(IntakeRules.Refusal) {
+            let admitted = try rules.admit(exposition, with: rules.labels(of: name), most: mostBytes)
             return (admitted, PushedGroup(unlabelled: admitted === exposition ? nil : exposition.buffer))
         } catch {
-            throw .invalidMetrics(app: name.description, error)
+            switch error {
+            // Without the place: it is one in the text of the group, not in what was sent.
+            case .invalid(let finding): throw Rejection(FamilyFault.inconsistent(finding.message))
+            case .tooLarge: throw .storeFull(limit: store.limits.maxTotalSize)
+            }
         }
     }
 
@@ -89,16 +93,14 @@ public final class Intake: Sendable {
         guard rules.validation != .off, case .success(let exposition) = outcome else {
             return store.record(outcome, for: target, at: clock())
         }
-        do throws(Rejection) {
-            try checkRoom(for: exposition, with: rules.labels(of: target))
-        } catch {
-            return store.record(.failure(reason: error.line), for: target, at: clock())
-        }
         let admitted: PollOutcome
-        do throws(Finding) {
-            admitted = .success(try rules.admit(exposition, with: rules.labels(of: target)))
+        do throws(IntakeRules.Refusal) {
+            admitted = .success(try rules.admit(exposition, with: rules.labels(of: target), most: mostBytes))
         } catch {
-            admitted = .failure(reason: error.sentence)
+            switch error {
+            case .invalid(let finding): admitted = .failure(reason: finding.sentence)
+            case .tooLarge: admitted = .failure(reason: Rejection.storeFull(limit: store.limits.maxTotalSize).line)
+            }
         }
         return store.record(admitted, for: target, at: clock())
     }
@@ -137,27 +139,19 @@ public final class Intake: Sendable {
     private static let smallText = 16 << 20
 
     /// Labels are set on each line, so that short lines become many times as large. What the store would never take is not made.
-    private func checkRoom(for exposition: Exposition, with labels: [AddedLabels.Label]) throws(Rejection) {
-        // Each quote may be escaped; `exported_` comes before a label of the same name.
-        let added = labels.reduce(0) { $0 + 2 * ($1.name.utf8.count + $1.value.utf8.count) + 16 }
-        let limit = store.limits.maxTotalSize
-        // The store itself is exact. Here it is enough to refuse what takes much memory.
-        let most = max(limit.bytes, Self.smallText)
-        // A sample has four bytes at least.
-        guard added > 0, exposition.size + exposition.size / 4 * added > most else { return }
-        let lines = exposition.buffer.readableBytesView.reduce(0) { $0 + ($1 == UInt8(ascii: "\n") ? 1 : 0) }
-        guard exposition.size + lines * added <= most else { throw .storeFull(limit: limit) }
-    }
+    private var mostBytes: Int { max(store.limits.maxTotalSize.bytes, Self.smallText) }
 
     private func admitted(_ push: Push, _ rules: IntakeRules) throws(Rejection) -> Push {
         var push = push
         for index in push.apps.indices {
             let (name, exposition) = push.apps[index]
-            try checkRoom(for: exposition, with: rules.labels(of: name))
-            do throws(Finding) {
-                push.apps[index].exposition = try rules.admit(exposition, with: rules.labels(of: name))
+            do throws(IntakeRules.Refusal) {
+                push.apps[index].exposition = try rules.admit(exposition, with: rules.labels(of: name), most: mostBytes)
             } catch {
-                throw .invalidMetrics(app: name.description, error)
+                switch error {
+                case .invalid(let finding): throw .invalidMetrics(app: name.description, finding)
+                case .tooLarge: throw .storeFull(limit: store.limits.maxTotalSize)
+                }
             }
         }
         return push
@@ -210,37 +204,50 @@ public final class IntakeRules: Sendable {
         return labels(of: known.name) + known.labels
     }
 
-    /// The metrics as they are stored.
-    /// - Throws: the first error of metrics that are refused. Metrics with an error that are not refused stay as they are.
-    func admit(_ exposition: Exposition, with labels: [AddedLabels.Label]) throws(Finding) -> Exposition {
+    /// Why metrics are refused.
+    enum Refusal: Error {
+        /// Their first error.
+        case invalid(Finding)
+        /// With labels they would be too large.
+        case tooLarge
+    }
+
+    /// The metrics as they are stored. Metrics with an error that are not refused stay as they are.
+    /// - Parameter most: the most bytes that they may have with labels.
+    func admit(_ exposition: Exposition, with labels: [AddedLabels.Label], most: Int) throws(Refusal) -> Exposition {
         let refuses = validation == .refuse
         guard refuses || !labels.isEmpty, exposition.size > 0 else { return exposition }
         // What is stored has been found to be UTF-8 without NUL.
         let validator = Validator(isKnownUTF8: true, refusesProxySeries: refuses)
+        let labelled: Exposition?
         do throws(Finding) {
             guard !labels.isEmpty else {
                 if let error = exposition.buffer.withUnsafeReadableBytes({ validator.firstError(in: $0) }) { throw error }
                 return exposition
             }
-            return try exposition.labelled(AddedLabels(labels), validator)
+            labelled = try exposition.labelled(AddedLabels(labels), validator, most: most)
         } catch {
-            if refuses { throw error }
+            if refuses { throw .invalid(error) }
             return exposition
         }
+        guard let labelled else { throw .tooLarge }
+        return labelled
     }
 }
 
 extension Exposition {
-    /// The same metrics with these labels on each sample.
-    fileprivate func labelled(_ labels: AddedLabels, _ validator: Validator) throws(Finding) -> Exposition {
-        var result: Result<Exposition, Finding>?
+    /// The same metrics with these labels on each sample; `nil` when they would have more than `most` bytes.
+    fileprivate func labelled(_ labels: AddedLabels, _ validator: Validator, most: Int) throws(Finding) -> Exposition? {
+        var result: Result<Exposition?, Finding>?
         buffer.withUnsafeReadableBytes { text in
             result = Result { () throws(Finding) in try Labelling(of: text, adding: labels, with: validator) }
                 .map { labelling in
                     guard labelling.samples > 0 else { return self }
+                    guard labelling.size <= most else { return nil }
                     return Exposition(replacing: self, size: labelling.size) { labelling.write(text, to: $0) }
                 }
         }
-        return try result?.get() ?? self
+        guard let result else { return self }
+        return try result.get()
     }
 }

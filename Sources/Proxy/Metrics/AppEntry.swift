@@ -125,7 +125,8 @@ extension AppEntry {
     /// Why its last poll failed, or what is wrong with its metrics.
     public var error: String? {
         switch state {
-        case .ok, .withheld: check?.firstError
+        case .ok: check?.firstError
+        case .withheld: check?.firstError ?? "withheld by an earlier run of exporter-proxy, until its next push"
         case .failing(let reason): reason
         case .expired(let error): error
         }
@@ -242,6 +243,8 @@ final class AppRecord: @unchecked Sendable {
     var isUnchecked = false
     /// When its metrics were last checked.
     var lastCheck: Instant?
+    /// Whether metrics before those that wait for a check were invalid.
+    var wasInvalid = false
     /// When the expiry queue looks at this record; `nil` while it does not wait there.
     var lookedAt: Instant?
     /// Which of the expired ones it is, counted from the first; `nil` unless it is one that makes room for others.

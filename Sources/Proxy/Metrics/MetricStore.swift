@@ -323,7 +323,8 @@ extension StoreState {
     }
 
     enum CheckedVersion {
-        case app(StoredApp)
+        /// - Parameter wasInvalid: whether the metrics before these were.
+        case app(StoredApp, wasInvalid: Bool)
         case tooEarly
         case none
     }

@@ -37,6 +37,8 @@ struct StoreState {
     private struct RegisteredTarget {
         let number: Int
         var name: AppName
+        /// Why its last poll failed, also while a push holds its name; `nil` if it did not.
+        var failure: String?
         /// Its metrics, while another target has taken its name in the middle of a reload.
         var displaced: StoredApp?
     }
@@ -194,8 +196,9 @@ struct StoreState {
         }
         lastTargetNumber += 1
         expireAfterByTarget[lastTargetNumber] = target.expireAfter
-        targets[target.url] = RegisteredTarget(number: lastTargetNumber, name: target.name)
-        list(placeholder(for: target, number: lastTargetNumber))
+        let new = RegisteredTarget(number: lastTargetNumber, name: target.name)
+        targets[target.url] = new
+        list(placeholder(for: new, at: target.url))
     }
 
     private mutating func rename(_ known: RegisteredTarget, _ target: Target) {
@@ -205,12 +208,16 @@ struct StoreState {
             metrics = held
             remove(known.name)
         }
-        targets[target.url] = RegisteredTarget(number: known.number, name: target.name)
-        list(metrics?.with { $0.name = target.name } ?? placeholder(for: target, number: known.number))
+        let renamed = RegisteredTarget(number: known.number, name: target.name, failure: known.failure)
+        targets[target.url] = renamed
+        list(metrics?.with { $0.name = target.name } ?? placeholder(for: renamed, at: target.url))
     }
 
-    private func placeholder(for target: Target, number: Int) -> StoredApp {
-        StoredApp(AppEntry(name: target.name, polling: target.url, lastUpdate: nil), target: number)
+    /// The app of a target whose metrics are not there: it is failing, or has not answered yet.
+    private func placeholder(for target: RegisteredTarget, at url: TargetURL) -> StoredApp {
+        let app = StoredApp(AppEntry(name: target.name, polling: url, lastUpdate: nil), target: target.number)
+        guard let reason = target.failure else { return app }
+        return app.with { $0.state = .failing(reason: reason) }
     }
 
     /// Shows a target's app under its name, unless a push holds that. Another target that holds it is about to be renamed or unregistered.
@@ -228,30 +235,26 @@ struct StoreState {
         _ outcome: PollOutcome, for url: TargetURL, at moment: Moment, replaced: inout StoredApp?
     ) -> PollOutcome {
         guard let target = targets[url] else { return outcome }
-        let held = app(named: target.name)
-        let entry = AppEntry(name: target.name, polling: url, lastUpdate: moment)
         switch outcome {
         case .success(let exposition):
+            let entry = AppEntry(name: target.name, polling: url, lastUpdate: moment)
             let app = StoredApp(entry, target: target.number).with { $0.exposition = exposition }
             if let rejection = rejection(of: [app]) {
                 return record(.failure(reason: rejection.line), for: url, at: moment, replaced: &replaced)
             }
             targets[url]?.displaced = nil
+            targets[url]?.failure = nil
             replaced = put(app)
             makeRoom()
         case .failure(let reason):
-            let marked: StoredApp
-            if let held {
-                let state = held.isExpired ? AppEntry.State.expired(error: reason) : .failing(reason: reason)
-                guard held.target == target.number, held.entry.state != state else { return outcome }
-                marked = held.with { $0.state = state }
-            } else {
-                marked = StoredApp(entry, target: target.number).with {
-                    $0.lastUpdate = nil
-                    $0.state = .failing(reason: reason)
-                }
+            targets[url]?.failure = reason
+            guard let held = app(named: target.name) else {
+                put(placeholder(for: targets[url] ?? target, at: url))
+                return outcome
             }
-            replaced = put(marked)
+            let state = held.isExpired ? AppEntry.State.expired(error: reason) : .failing(reason: reason)
+            guard held.target == target.number, held.entry.state != state else { return outcome }
+            replaced = put(held.with { $0.state = state })
         }
         return outcome
     }
@@ -264,21 +267,13 @@ struct StoreState {
         return remove(target.name)
     }
 
-    /// Removes an app; the target that is polled under its name is listed as one that never answered.
+    /// Removes an app; the target that is polled under its name is listed as one that never answered, or as failing.
     /// - Returns: what was removed.
     mutating func remove(name: AppName) -> StoredApp? {
         guard let removed = remove(name) else { return nil }
         if let (url, target) = targets.first(where: { $0.value.name == name }) {
             targets[url]?.displaced = nil
-            var listed = placeholder(for: Target(url: url, name: name), number: target.number)
-            // Whether it is failing is not forgotten.
-            if removed.target == target.number {
-                switch removed.entry.state {
-                case .ok, .withheld, .expired(error: nil): break
-                case .failing(let reason), .expired(let reason?): listed = listed.with { $0.state = .failing(reason: reason) }
-                }
-            }
-            put(listed)
+            put(placeholder(for: target, at: url))
         }
         return removed
     }
@@ -294,6 +289,7 @@ struct StoreState {
     /// New metrics keep the old result until they are checked. With `refuse`, an old `invalid` is not kept, because `Intake` has checked
     /// the new metrics.
     private mutating func keepCheck(of old: StoredApp, for app: StoredApp, _ record: AppRecord) {
+        if old.entry.state == .withheld || old.entry.check?.isValid == false { record.wasInvalid = true }
         if app.entry.check == nil, let check = old.entry.check, check.isValid || validation != .refuse { app.keep(check) }
         if !(old.entry.exposition === app.entry.exposition) { noteUnchecked(record) }
     }
@@ -309,8 +305,11 @@ struct StoreState {
             record.isUnchecked = false
             record.lastCheck = nil
             noteUnchecked(record)
+            record.wasInvalid = false
             guard let app = record.app, let check = app.entry.check else { continue }
-            if let old = setCheck(new == .off ? nil : check, of: record, for: app) { freed.append(old) }
+            // Why an app is withheld is not forgotten.
+            let isDropped = new == .off && app.entry.state != .withheld
+            if let old = setCheck(isDropped ? nil : check, of: record, for: app) { freed.append(old) }
         }
         return freed
     }
@@ -332,7 +331,8 @@ struct StoreState {
         if let last = record.lastCheck, last > earliest { return .tooEarly }
         record.isUnchecked = false
         record.lastCheck = now
-        return .app(app)
+        defer { record.wasInvalid = false }
+        return .app(app, wasInvalid: record.wasInvalid || app.entry.check?.isValid == false)
     }
 
     /// Notes what a check of `checked` has found; with `refuse`, invalid metrics are taken out.

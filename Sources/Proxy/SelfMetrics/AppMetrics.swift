@@ -21,9 +21,10 @@ final class AppLines: Sendable {
             let labels = ExpositionWriter.labels(("app", app.name.description))
             if let time = app.entry.lastUpdate?.time { updates.sample(.appLastUpdate, labels: labels, nanoseconds: time.nanoseconds) }
             sizes.sample(.appSize, labels: labels, app.size)
-            guard let check = app.entry.check, !app.isExpired else { continue }
-            verdicts.sample(.appValid, labels: labels, check.isValid ? 1 : 0)
-            samples.sample(.appSamples, labels: labels, check.samples)
+            // After a restart it is not known what was wrong with an app that stays withheld.
+            guard !app.isExpired, app.entry.check != nil || app.entry.state == .withheld else { continue }
+            verdicts.sample(.appValid, labels: labels, app.entry.check?.isValid == true ? 1 : 0)
+            samples.sample(.appSamples, labels: labels, app.entry.check?.samples ?? 0)
         }
         self.init(updates: updates.buffer, sizes: sizes.buffer, verdicts: verdicts.buffer, samples: samples.buffer)
     }

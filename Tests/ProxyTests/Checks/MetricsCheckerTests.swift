@@ -98,8 +98,26 @@ struct MetricsCheckerTests {
         try push("a", "a 1\n", at: 3)
         #expect(try entry("a").condition == .ok)
         #expect(exposed(at: 3) == "a 1\nb 1\n")
-        run(at: 4)
+        #expect(run(at: 4) == [.becameValid(try entry("a").name)])
         #expect(try entry("a").condition == .ok && entry("a").check?.samples == 1)
+        try push("a", "a 2\n", at: 6)
+        #expect(run(at: 7) == [])
+        // With off, what was withheld stays so, and why.
+        checker.setValidation(.off)
+        #expect(try entry("c").condition == .invalid && entry("c").error != nil)
+        checker.setValidation(.refuse)
+        #expect(run(at: 8) == [])
+        #expect(try entry("c").condition == .invalid && entry("c").check?.isValid == false)
+    }
+
+    @Test("an app that becomes invalid in mode report, and valid in mode refuse before its next check, is told of once")
+    func modeBetween() throws {
+        try push("a", "wrong\n", at: 0)
+        run(at: 0)
+        checker.setValidation(.refuse)
+        for (time, text) in [(2.0, "a 1\n"), (2.1, "a 2\n")] { try push("a", text, at: time) }
+        #expect(run(at: 3) == [.becameValid(try entry("a").name)])
+        #expect(run(at: 5) == [])
     }
 
     @Test("with refuse, a check of older metrics does not withhold newer ones")
@@ -107,7 +125,7 @@ struct MetricsCheckerTests {
         checker.setValidation(.refuse)
         try push("a", "wrong\n", at: 0)
         let record = try #require(store.takeUnchecked().first)
-        guard case .app(let old) = store.beginCheck(of: record, at: moment(0).instant, ifNotAfter: moment(0).instant) else {
+        guard case .app(let old, _) = store.beginCheck(of: record, at: moment(0).instant, ifNotAfter: moment(0).instant) else {
             Issue.record("nothing to check")
             return
         }

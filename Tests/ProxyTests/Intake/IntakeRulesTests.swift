@@ -103,6 +103,20 @@ struct IntakeRulesTests {
         #expect(store.snapshot(at: Self.now).size == "a{app=\"n\"} 1\n".utf8.count)
     }
 
+    @Test("what needs no labels needs no room for them")
+    func sizeOfComments() throws {
+        try setRules(.report, appLabel: "app")
+        let comments = String(repeating: "# a comment of no more than forty bytes\n", count: 45_000)
+        store.setLimits(StoreLimits(maxTotalSize: ByteCount(comments.utf8.count)))
+        let name = String(repeating: "n", count: 200)
+        try push((name, comments))
+        #expect(exposed == comments)
+        // Each line gets more than 200 bytes.
+        let samples = String(repeating: "a 1\n", count: 80_000)
+        #expect(throws: Rejection.storeFull(limit: store.limits.maxTotalSize)) { try push((name, samples)) }
+        #expect(exposed == comments)
+    }
+
     @Test("no metrics stay no metrics")
     func empty() throws {
         try setRules(.refuse, appLabel: "app")

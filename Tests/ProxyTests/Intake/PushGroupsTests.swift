@@ -86,6 +86,18 @@ struct PushGroupsTests {
             ])
     }
 
+    @Test("with refuse, a group is refused without a place, which would be one in the text that the proxy makes of it")
+    func refuse() throws {
+        var config = Config()
+        config.metrics.validate = .refuse
+        intake.rules = IntakeRules(config)
+        let error = #expect(throws: Rejection.self) { try push("exporter_proxy_z 1") }
+        #expect(error?.reason == .invalidMetrics)
+        #expect(error?.line.contains(": series \"exporter_proxy_z\" would hide") == true && error?.line.contains("line 2") == false)
+        _ = try push("a 1")
+        #expect(try samples().first == #"a{instance="",job="j"} 1"#)
+    }
+
     @Test("what was sent is kept beside what is exposed when labels are set, and is counted")
     func labelled() throws {
         var config = Config()

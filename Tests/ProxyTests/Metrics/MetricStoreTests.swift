@@ -190,6 +190,12 @@ struct MetricStoreTests {
         #expect(text(store) == "polled 1\n")
         #expect(store.app(named: target.name)?.source == .poll(endpoint: "h:9100"))
         try store.apply(push(("t", "pushed 2")), from: source, at: now)
+        store.record(.failure(reason: "refused"), for: target.url, at: now)
+        // Once the push is gone, it is known how the target does.
+        #expect(store.remove(target.name) && store.app(named: target.name)?.state == .failing(reason: "refused"))
+        store.record(success("polled 2\n"), for: target.url, at: now)
+        #expect(store.remove(target.name) && store.app(named: target.name)?.condition == .waiting)
+        try store.apply(push(("t", "pushed 2")), from: source, at: now)
         store.unregister(target.url)
         #expect(text(store) == "pushed 2\n")
     }
