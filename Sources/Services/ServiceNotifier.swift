@@ -39,7 +39,8 @@ final class ServiceNotifier: Sendable {
     init(_ address: UnixAddress?, watchdog: WatchdogTime?, logger: Logger) {
         descriptor = address == nil ? -1 : socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         self.address = descriptor < 0 ? nil : address
-        watchdogPeriod = address == nil ? nil : watchdog.map { $0.time / 2 }
+        // A shorter period would take a core.
+        watchdogPeriod = address == nil ? nil : watchdog.map { max($0.time / 2, .milliseconds(1)) }
         self.logger = logger
         guard self.address != nil else { return }
         var timeout = timeval(tv_sec: Self.sendTimeout, tv_usec: 0)

@@ -34,7 +34,8 @@ struct SurveyTests {
         ("# HELP a \\\"\n", 1, 10, "unknown escape sequence in a HELP"),
         ("#TYPE a foo\n", 1, 2, "no space after #"), ("  #HELP a-b c\n", 1, 4, "no space after #"),
         ("# TYPE h histogram\nh_bucket{le=\"x\"} 1\nh_bucket{le=\"y\"} 1\n", 2, 1, "\"h_bucket\" has a label le or quantile"),
-        ("# TYPE h histogram\nh_sum{le=\"\"} 1\n", 2, 1, "is not a number"), ("# TYPE s summary\ns{quantile=\"0x1\"} 1\n", 2, 1, "is not a number"),
+        ("# TYPE h histogram\nh_sum{le=\"\"} 1\n", 2, 1, "is not a number"),
+        ("# TYPE s summary\ns{quantile=\"0x1\"} 1\n", 2, 1, "is not a number"),
     ]
 
     @Test("each warning stands alone, at its place", arguments: warnedTexts.indices)
