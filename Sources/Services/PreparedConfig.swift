@@ -1,3 +1,4 @@
+import NIOCore
 import Proxy
 import TLS
 
@@ -34,6 +35,7 @@ struct PreparedConfig: Sendable {
             problems += error.problems
         }
         targets = Self.targets(of: loaded, made, &problems)
+        problems += Self.targetsThatAreOwn(loaded)
         if let socket = loaded.config.receiver.unixSocket {
             problems += UnixSocketFile.faults(in: socket).map { loaded.problem(ofReceiver: $0, key: "receiver.receiver_unix_socket") }
         }
@@ -65,6 +67,22 @@ struct PreparedConfig: Sendable {
                 problems.append(loaded.origin.problem(key, "\(key): target \(target.name): \(error)"))
                 return nil
             }
+        }
+    }
+
+    /// A problem for each target that is an own scrape address, reached by an address of an interface. Of other ways to reach it, the
+    /// decoder has told.
+    private static func targetsThatAreOwn(_ loaded: LoadedConfig) -> [ConfigProblem] {
+        let candidates = loaded.config.poll.targets.compactMap { target in
+            loaded.config.exporter.scrapeAddresses.lazy.compactMap { own in target.url.host(behindWildcard: own).map { (target, $0, own) } }
+                .first
+        }
+        guard !candidates.isEmpty, let devices = try? System.enumerateDevices() else { return [] }
+        let addresses = Set(devices.compactMap { $0.address?.ipAddress })
+        return candidates.filter { addresses.contains($0.1) }.map { target, _, own in
+            let table = loaded.origin.targets[target.url] ?? "poll_external"
+            let key = loaded.origin.positions["\(table).url"] == nil ? table : "\(table).url"
+            return loaded.origin.problem(key, "\(key) is this proxy's own scrape address \(own)")
         }
     }
 

@@ -205,10 +205,24 @@ extension TargetURL {
             case "localhost", "localhost.": ["127.0.0.1", "::1"]
             case "0.0.0.0": ["127.0.0.1"]
             case "::": ["::1"]
-            default: [host.hasPrefix("::ffff:") ? String(host.dropFirst(7)) : host]
+            default: [Self.withoutMapping(host)]
             }
         return reached.compactMap { NumericAddress($0) }.contains { $0 == listening || ($0.isLoopback && listening.covers($0)) }
     }
+}
+
+extension TargetURL {
+    /// The numeric host, when a listener on the wildcard `address` would get a connection to this URL if the host were this machine: the
+    /// system alone knows its addresses.
+    public func host(behindWildcard address: ListenAddress) -> String? {
+        guard case .http(let text, let port) = origin.asHTTP, port == address.port, let host = NumericAddress(Self.withoutMapping(text)),
+            let listening = NumericAddress(address.host), listening.covers(host), !host.isLoopback, !host.isWildcard
+        else { return nil }
+        return host.description
+    }
+
+    /// An IPv4 address, also when it is written as an IPv6 one (RFC 4291 §2.5.5.2).
+    private static func withoutMapping(_ host: String) -> String { host.hasPrefix("::ffff:") ? String(host.dropFirst(7)) : host }
 }
 
 extension TargetURL.Origin {
