@@ -124,7 +124,7 @@ actor Reloader {
             logger.warning("\(key) has changed: it takes effect with the next start", metadata: [LogKey.key: "\(key)"])
         }
         var metadata: Logger.Metadata = [LogKey.trigger: "\(trigger)"]
-        if plan.isEmpty {
+        if plan.isEmpty, plan.changes.isEmpty {
             logger.info("configuration read again: no changes", metadata: metadata)
         } else {
             metadata[LogKey.duration] = "\(took.components.seconds * 1000 + took.components.attoseconds / 1_000_000_000_000_000)ms"

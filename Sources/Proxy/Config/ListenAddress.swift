@@ -79,7 +79,8 @@ extension ListenAddress {
 
     /// Whether both cannot be bound at the same time: they have the same port, and the same address or one that covers it.
     public func overlaps(_ other: ListenAddress) -> Bool {
-        guard port == other.port, port != 0, let a = NumericAddress(host), let b = NumericAddress(other.host) else { return false }
+        guard port == other.port, port != 0, let a = NumericAddress(host)?.unmapped, let b = NumericAddress(other.host)?.unmapped
+        else { return false }
         return a == b || a.covers(b) || b.covers(a)
     }
 }
@@ -102,6 +103,12 @@ struct NumericAddress: Hashable, CustomStringConvertible {
         guard isWritten else { return nil }
         self.description = String(decoding: storage.prefix { $0 != 0 }, as: UTF8.self)
         self.isIPv6 = family == AF_INET6
+    }
+
+    /// An IPv4 address, also when it is written as an IPv6 one (RFC 4291 §2.5.5.2).
+    var unmapped: NumericAddress {
+        guard let text = description.after("::ffff:"), let address = NumericAddress(String(text)), !address.isIPv6 else { return self }
+        return address
     }
 
     /// Whether it means all addresses of its family.

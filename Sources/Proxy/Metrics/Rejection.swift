@@ -25,6 +25,8 @@ public enum Rejection: Error, Equatable, Sendable {
     case unauthorized
     /// A request whose `Host` is not in `allowed_hosts`, or that a browser has sent for a page of another site.
     case foreignRequest(status: Int, String)
+    /// A message that was sent on a connection made under earlier rules of access.
+    case accessChanged
     /// Bytes of another format or protocol than the one expected here.
     case wrongFormat(ForeignBytes, expected: PushFormat)
     /// Plain bytes where only TLS is taken.
@@ -104,7 +106,7 @@ public enum Rejection: Error, Equatable, Sendable {
         switch self {
         case .malformedJSON, .malformedCapnp, .malformedRequest, .malformedGzip, .malformedFamilies: .malformed
         case .wrongFormat, .unsupportedEncoding, .unsupportedType: .wrongFormat
-        case .unauthorized, .foreignRequest: .unauthorized
+        case .unauthorized, .foreignRequest, .accessChanged: .unauthorized
         case .tlsRequired: .tlsRequired
         case .messageTooLarge, .groupTooLarge: .tooLarge
         case .truncated: .truncated
@@ -133,6 +135,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case .unsupportedType(let type, let taken): "unsupported Content-Type \(Rejection.quoted(type)): send \(taken)"
         case .foreignRequest(_, let what): what
         case .unauthorized: "unauthorized: send a user name and password of [receiver.basic_auth_users]"
+        case .accessChanged: "the rules of access have changed: what follows the last message was not applied; connect again"
         case .wrongFormat(let found, let expected): Rejection.line(found, expected)
         case .tlsRequired: "this receiver requires TLS (tls = \"required\"): connect with TLS, or change tls"
         case .messageTooLarge(let limit):

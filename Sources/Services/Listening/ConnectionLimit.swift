@@ -78,6 +78,9 @@ final class ConnectionLimit: Sendable {
 /// Fired into a listening channel's pipeline: accept from now on.
 struct StartAcceptingEvent: Sendable {}
 
+/// Fired into a listening channel's pipeline: accept nothing until `StartAcceptingEvent`.
+struct PauseAcceptingEvent: Sendable {}
+
 /// What a listener does at its limit of open connections.
 enum ConnectionLimitPolicy: Sendable {
     /// Accept no more until one ends: new connections wait in the kernel's queue.
@@ -103,6 +106,7 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     static let pause = TimeAmount.milliseconds(200)
 
     private enum State {
+        /// Before the start, or while others let the listener pause.
         case notStarted
         case accepting
         /// Out of descriptors or memory.
@@ -119,7 +123,7 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     private var state = State.notStarted
     /// A `read` that was asked for and not passed on.
     private var isReadHeld = false
-    /// Since a failure, until something is accepted again.
+    /// Since a pause, until something is accepted again.
     private var isOutOfSelector = false
 
     /// - Parameter connections: gets every connection at once, so that one that is accepted just before the listener closes is drained too.
@@ -136,12 +140,16 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
-        guard event is StartAcceptingEvent else {
-            context.fireUserInboundEventTriggered(event)
-            return
+        switch event {
+        case is StartAcceptingEvent:
+            if case .notStarted = state { state = .accepting }
+            resume(context)
+        case is PauseAcceptingEvent:
+            if case .paused(let end) = state { end.cancel() }
+            state = .notStarted
+            leaveSelector(context)
+        default: context.fireUserInboundEventTriggered(event)
         }
-        if case .notStarted = state { state = .accepting }
-        resume(context)
     }
 
     func read(context: ChannelHandlerContext) {
@@ -214,10 +222,16 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
 
     private func pause(_ context: ChannelHandlerContext) {
         guard case .accepting = state else { return }
-        isOutOfSelector = true
-        try? context.channel.syncOptions?.setOption(.autoRead, value: false)
+        leaveSelector(context)
         let this = NIOLoopBound((self, context), eventLoop: context.eventLoop)
         state = .paused(context.eventLoop.scheduleTask(in: Self.pause) { this.value.0.endPause(this.value.1) })
+    }
+
+    /// Accepts nothing before the next `read`, which enters the selector again.
+    private func leaveSelector(_ context: ChannelHandlerContext) {
+        isOutOfSelector = true
+        isReadHeld = true
+        try? context.channel.syncOptions?.setOption(.autoRead, value: false)
     }
 
     private func endPause(_ context: ChannelHandlerContext) {

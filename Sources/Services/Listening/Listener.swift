@@ -87,7 +87,7 @@ final class Listener: Sendable {
     func drain(within time: Duration) async -> Int {
         await stopListening(within: time)
         let eventLoop = setup.group.any()
-        let emptied = connections.drainForGood(isInherited ? .socketGoesOn : .listenerCloses, on: eventLoop)
+        let emptied = connections.drainForGood(drainEvent, on: eventLoop)
         let deadline = eventLoop.scheduleTask(in: TimeAmount(time)) { [connections] in connections.closeAll() }
         try? await emptied.get()
         deadline.cancel()
@@ -128,38 +128,57 @@ final class Listener: Sendable {
         }
     }
 
+    private var drainEvent: ConnectionDrainEvent { isInherited ? .socketGoesOn : .listenerCloses }
+
     /// Stops listening, and accepts the connections that wait. Afterwards others may bind the address.
     func stopListening(within time: Duration) async {
         removeFile()
+        // At the limit of connections, those that wait in the socket are accepted as soon as open ones have ended.
+        _ = connections.drainForGood(drainEvent, on: setup.group.any())
         let socket = state.withLock { state in
             defer { state.socket = .closed }
             return state.socket
         }
         switch socket {
         case .bound(let descriptor): close(descriptor)
-        // Connections that wait in it are for the next listener, or the next program.
-        case .listening(let channel, _, _) where isInherited: try? await channel.close()
-        case .listening(let channel, let descriptor, true):
-            await closeOnceEmpty(channel, descriptor, within: min(time, Self.longestAccepting))
         case .listening(let channel, _, false): try? await channel.close()
+        // Connections that wait in it are for the next listener, or the next program.
+        case .listening(let channel, _, true) where isInherited: await closeChannel(channel, emptying: nil, within: .zero)
+        case .listening(let channel, let descriptor, true):
+            await closeChannel(channel, emptying: descriptor, within: min(time, Self.longestAccepting))
         case .closed: break
         }
     }
 
-    /// Accepts all waiting connections before it closes the channel, because the kernel resets them when the socket is closed.
-    private func closeOnceEmpty(_ channel: any Channel, _ descriptor: CInt, within time: Duration) async {
-        let eventLoop = channel.eventLoop
-        let closed = eventLoop.makePromise(of: Void.self)
+    /// Closes a listening channel, and none of the connections that it has accepted.
+    /// - Parameters:
+    ///   - descriptor: of a socket whose waiting connections are accepted first, because the kernel resets them when it is closed.
+    ///   - time: the longest that this may take.
+    private func closeChannel(_ channel: any Channel, emptying descriptor: CInt?, within time: Duration) async {
         let deadline = NIODeadline.now() + TimeAmount(time)
-        @Sendable func look() {
-            if channel.isActive, NIODeadline.now() < deadline, BoundTCPSocket.hasWaitingConnection(descriptor) {
-                eventLoop.scheduleTask(in: .milliseconds(1)) { look() }
-            } else {
-                channel.close(promise: closed)
-            }
+        while let descriptor, channel.isActive, .now() < deadline {
+            let accepted = try? await channel.eventLoop.submit { [connections] in connections.accepted }.get()
+            await makePipelines()
+            _ = try? await channel.eventLoop.submit { [connections] in
+                guard connections.accepted == accepted, channel.isActive, !BoundTCPSocket.hasWaitingConnection(descriptor) else { return }
+                channel.close(promise: nil)
+            }.get()
+            if channel.isActive { try? await Task.sleep(for: .milliseconds(1)) }
         }
-        eventLoop.execute { look() }
-        try? await closed.futureResult.get()
+        if channel.isActive {
+            try? await channel.eventLoop.submit { channel.pipeline.fireUserInboundEventTriggered(PauseAcceptingEvent()) }.get()
+            await makePipelines()
+            channel.eventLoop.execute { channel.close(promise: nil) }
+        }
+        try? await channel.closeFuture.get()
+    }
+
+    /// Returns when all connections that were accepted before have their pipelines, except for what the channel's event loop has to do then.
+    ///
+    /// SwiftNIO closes an accepted connection if the listening channel has closed before the connection has its pipeline: it is made on the
+    /// connection's event loop and passed on the channel's.
+    private func makePipelines() async {
+        for eventLoop in setup.group.makeIterator() { try? await eventLoop.submit {}.get() }
     }
 }
 
@@ -273,7 +292,7 @@ extension Listener {
             return
         }
         channel.pipeline.fireUserInboundEventTriggered(StartAcceptingEvent())
-        await closeOnceEmpty(old.channel, old.descriptor, within: Self.longestAccepting)
+        await closeChannel(old.channel, emptying: old.descriptor, within: Self.longestAccepting)
     }
 
     /// The kernel completes connections from now on, and keeps them waiting.

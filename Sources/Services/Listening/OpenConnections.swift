@@ -18,6 +18,7 @@ final class OpenConnections: Sendable {
 
     private struct State {
         var connections: [ObjectIdentifier: Connection] = [:]
+        var accepted = 0
         /// Why all connections are to finish and close; `nil` before a drain.
         var draining: ConnectionDrainEvent?
         var emptied: [EventLoopPromise<Void>] = []
@@ -30,10 +31,14 @@ final class OpenConnections: Sendable {
 
     var count: Int { state.withLock { $0.connections.count } }
 
+    /// How many were accepted so far.
+    var accepted: Int { state.withLock { $0.accepted } }
+
     /// Adds an accepted connection. `setUp` reads its settings later, unless `begin` was called before.
     func insert(_ channel: any Channel) {
         state.withLock { state in
             let id = ObjectIdentifier(channel)
+            state.accepted += 1
             if state.connections[id] == nil { state.connections[id] = Connection(channel: channel) }
         }
     }

@@ -206,7 +206,7 @@ final class PushHandler: ChannelDuplexHandler {
 
     private func decodedElsewhere(_ rejection: Rejection?) {
         largeSize = 0
-        perform(machine.decodedElsewhere(rejection, at: now))
+        perform(machine.decodedElsewhere(rejection, holdsMore: stream?.isWithinMessage ?? false, at: now))
     }
 
     private func finish() {

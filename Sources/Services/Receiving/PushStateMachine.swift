@@ -144,11 +144,12 @@ struct PushStateMachine {
     }
 
     /// The other thread has decoded its message, and applied or refused it.
-    mutating func decodedElsewhere(_ rejection: Rejection?, at now: NIODeadline) -> Action {
+    /// - Parameter holdsMore: whether bytes follow the message.
+    mutating func decodedElsewhere(_ rejection: Rejection?, holdsMore: Bool, at now: NIODeadline) -> Action {
         guard state == .working else { return .none }
         if let rejection { return refuse(rejection, at: now) }
         hasApplied = true
-        return nextIsLast ? close() : .decode
+        return nextIsLast ? endAfterLast(holdsMore, at: now) : .decode
     }
 
     private mutating func needsMore(_ isWithinMessage: Bool, at now: NIODeadline) -> Action {
@@ -158,11 +159,16 @@ struct PushStateMachine {
         hasApplied = false
         if wasWorking { quietSince = now }
         messageBegan = isWithinMessage ? (applied ? nil : messageBegan) ?? now : nil
-        if nextIsLast, applied { return close() }
+        if nextIsLast, applied { return endAfterLast(isWithinMessage, at: now) }
         if inputEnded { return .finish }
         // Without a read in progress, `readCompleted` does not follow, so close here.
         if drain != nil, wasWorking, !isWithinMessage { return close() }
         return .none
+    }
+
+    /// The last message that may be taken is applied. A sender that has sent more must not take the end for a success.
+    private mutating func endAfterLast(_ holdsMore: Bool, at now: NIODeadline) -> Action {
+        holdsMore ? refuse(.accessChanged, at: now) : close()
     }
 
     // MARK: - The end of a connection

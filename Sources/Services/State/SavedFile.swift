@@ -101,6 +101,9 @@ final class SavedFile: @unchecked Sendable {
         return identity == Self.identity(of: other)
     }
 
+    /// Whether this file is at `path` too, which may be another name of the same folder.
+    func isAt(_ path: String) -> Bool { FilePath.withoutLinks(self.path) == FilePath.withoutLinks(path) }
+
     /// Of what a path leads to, links followed.
     private static func identity(of path: String) -> FileIdentity? {
         var status = stat()

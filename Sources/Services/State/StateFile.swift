@@ -43,7 +43,8 @@ final class StateFile: Part {
         let receiver = new.config.receiver
         // `start` does nothing if the thread runs already.
         if receiver.stateFile != nil { thread.start() }
-        guard receiver.stateFile != current?.path else {
+        let isSame = if let path = receiver.stateFile, let current { current.isAt(path) } else { receiver.stateFile == current?.path }
+        guard !isSame else {
             return PreparedPart { [self] in
                 run(current, every: receiver.stateInterval, isNew: false)
             } abandon: { [self] in

@@ -9,7 +9,7 @@ struct RejectionTests {
     static let all: [Rejection] = [
         .malformedJSON(hostile), .malformedCapnp(hostile), .wrongFormat(.http, expected: .json), .wrongFormat(.json, expected: .capnp),
         .malformedRequest(hostile), .malformedGzip(.corrupt), .malformedFamilies(hostile), .inconsistentFamilies(hostile),
-        .invalidGroup(hostile), .unsupportedEncoding(hostile), .unsupportedType(hostile, taken: "JSON"), .unauthorized,
+        .invalidGroup(hostile), .unsupportedEncoding(hostile), .unsupportedType(hostile, taken: "JSON"), .unauthorized, .accessChanged,
         .messageTooLarge(limit: .mebibytes(16)), .groupTooLarge(limit: .mebibytes(16)), .tlsRequired, .truncated,
         .timedOut(.idle), .timedOut(.message), .invalidAppName(hostile),
         .invalidUTF8(app: hostile),

@@ -81,7 +81,7 @@ struct ListenerTests {
             // The connection has heard of it by the end of what its event loop had to do.
             try await eventLoop.submit {}.get()
             try push.send(#""x 2"} {"more": "#)
-            #expect(try await push.receiveToEnd() == "")
+            #expect(try await push.receiveToEnd() == "error: \(Rejection.accessChanged.line)\n")
             #expect(store.snapshot(at: SystemClock.now()).entries.map(\.name.description) == ["begun", "cut"])
         }
     }

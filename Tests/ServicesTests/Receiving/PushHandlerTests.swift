@@ -1,5 +1,6 @@
 import Glibc
 import NIOCore
+import NIOPosix
 import Proxy
 import TestSupport
 import Testing
@@ -177,6 +178,29 @@ struct PushHandlerTests {
         }
     }
 
+    @Test("a receiver that closes takes the pushes of all connections that it has accepted")
+    func acceptedAtTheEnd() async throws {
+        for round in 0..<20 {
+            try await withReceiver(starts: false) { receiver in
+                var pushes: [PeerConnection] = []
+                for index in 0..<4 {
+                    pushes.append(try await receiver.connect())
+                    try await pushes[index].send("{\"app\(index)\": \"x 1\"}")
+                    try await pushes[index].endSending()
+                }
+                receiver.receiver.start()
+                try await Task.sleep(for: .microseconds(100 * round))
+                #expect(await receiver.receiver.drain(within: .seconds(60)) == 0)
+                for push in pushes {
+                    #expect(try await push.untilEnd() == "")
+                    #expect(push.error == nil)
+                    await push.close()
+                }
+                #expect(receiver.store.count == 4)
+            }
+        }
+    }
+
     @Test(
         "after a change of access the message in flight is the last one, also when others come in the same bytes",
         arguments: [3, 300 << 10])
@@ -186,9 +210,11 @@ struct PushHandlerTests {
             try await connection.send(#"{"begun": "#)
             try await wait(for: "the beginning to be read") { receiver.inflight.used > 0 }
             receiver.receiver.update(.patient, maxConnections: 100, accessChanged: true)
+            // The connection has heard of it by the end of what its event loop had to do.
+            for eventLoop in MultiThreadedEventLoopGroup.singleton.makeIterator() { try await eventLoop.submit {}.get() }
             let text = String(repeating: "1", count: size)
             try await connection.send("\"\(text)\"}{\"after\": \"2\"}{\"again\": \"3\"}")
-            #expect(try await connection.untilEnd() == "")
+            #expect(try await connection.untilEnd() == "error: \(Rejection.accessChanged.line)\n")
             #expect(receiver.text == "\(text)\n")
             await connection.close()
         }

@@ -72,7 +72,7 @@ struct PushStateMachineTests {
         _ = machine.received(5, at: Self.at(10))
         #expect(machine.decodingStopped(.isLarge, applied: false, at: Self.at(10)) == .decodeElsewhere)
         #expect(machine.deadline == nil)
-        #expect(machine.decodedElsewhere(nil, at: Self.at(500)) == .decode)
+        #expect(machine.decodedElsewhere(nil, holdsMore: false, at: Self.at(500)) == .decode)
         #expect(machine.decodingStopped(Self.waits, applied: false, at: Self.at(500)) == .none)
         #expect(machine.deadline == Self.at(560))
     }
@@ -89,7 +89,7 @@ struct PushStateMachineTests {
         #expect(!machine.reads)
         #expect(machine.received(5, at: Self.at(2)) == .keep)
         #expect(machine.readCompleted() == .none)
-        if isLarge { #expect(machine.decodedElsewhere(nil, at: Self.at(3)) == .decode) }
+        if isLarge { #expect(machine.decodedElsewhere(nil, holdsMore: false, at: Self.at(3)) == .decode) }
         #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(3)) == .none)
         #expect(machine.reads)
     }
@@ -99,7 +99,7 @@ struct PushStateMachineTests {
         var machine = Self.fresh()
         _ = machine.received(5, at: Self.at(1))
         _ = machine.decodingStopped(.isLarge, applied: false, at: Self.at(1))
-        #expect(machine.decodedElsewhere(.truncated, at: Self.at(2)) == .refuse(.truncated, closes: false))
+        #expect(machine.decodedElsewhere(.truncated, holdsMore: false, at: Self.at(2)) == .refuse(.truncated, closes: false))
         #expect(machine.reads)
     }
 
@@ -191,7 +191,7 @@ struct PushStateMachineTests {
         #expect(machine.deadline == Self.at(61))
         _ = machine.received(5, at: Self.at(3))
         _ = machine.decodingStopped(.isLarge, applied: false, at: Self.at(3))
-        #expect(machine.decodedElsewhere(nil, at: Self.at(4)) == .decode)
+        #expect(machine.decodedElsewhere(nil, holdsMore: false, at: Self.at(4)) == .decode)
         #expect(machine.decodingStopped(Self.waits, applied: false, at: Self.at(4)) == .close)
     }
 
@@ -202,7 +202,10 @@ struct PushStateMachineTests {
         _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(1))
         machine.drain(.accessChanged, at: Self.at(2))
         _ = machine.received(5, at: Self.at(3))
-        #expect(machine.decodingStopped(Self.isWithin, applied: true, at: Self.at(3)) == .close)
+        var withMore = machine
+        #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(3)) == .close)
+        // The sender must not take the end for a success.
+        #expect(withMore.decodingStopped(Self.isWithin, applied: true, at: Self.at(3)) == .refuse(.accessChanged, closes: false))
     }
 
     @Test("after a change of access a large message is the last one, also when the next one has begun")
@@ -211,10 +214,10 @@ struct PushStateMachineTests {
         _ = machine.received(5, at: Self.at(1))
         #expect(machine.decodingStopped(.isLarge, applied: false, at: Self.at(1)) == .decodeElsewhere)
         machine.drain(.accessChanged, at: Self.at(2))
-        #expect(machine.decodedElsewhere(nil, at: Self.at(3)) == .close)
+        #expect(machine.decodedElsewhere(nil, holdsMore: false, at: Self.at(3)) == .close)
     }
 
-    @Test("after a change of access the end of the sender's side makes no error of the bytes that are dropped")
+    @Test("after a change of access the end of the sender's side does not hide that bytes were dropped")
     func accessChangedAtTheEnd() {
         var machine = Self.fresh()
         _ = machine.received(5, at: Self.at(1))
@@ -222,6 +225,6 @@ struct PushStateMachineTests {
         machine.drain(.accessChanged, at: Self.at(2))
         #expect(machine.nextIsLast)
         #expect(machine.inputClosed() == .none)
-        #expect(machine.decodingStopped(Self.isWithin, applied: true, at: Self.at(3)) == .close)
+        #expect(machine.decodingStopped(Self.isWithin, applied: true, at: Self.at(3)) == .refuse(.accessChanged, closes: true))
     }
 }

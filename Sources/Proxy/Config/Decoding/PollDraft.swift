@@ -196,7 +196,8 @@ struct PollDraft: Sendable {
 extension TargetURL {
     /// Whether a connection to this URL ends at a listener on `address`, as far as this is known without asking the system.
     func reaches(_ address: ListenAddress) -> Bool {
-        guard case .http(let host, let port) = origin.asHTTP, port == address.port, let listening = NumericAddress(address.host) else {
+        guard case .http(let host, let port) = origin.asHTTP, port == address.port, let listening = NumericAddress(address.host)?.unmapped
+        else {
             return false
         }
         // A connection to a wildcard address ends at this host, connect(2) on Linux.
@@ -205,9 +206,9 @@ extension TargetURL {
             case "localhost", "localhost.": ["127.0.0.1", "::1"]
             case "0.0.0.0": ["127.0.0.1"]
             case "::": ["::1"]
-            default: [Self.withoutMapping(host)]
+            default: [host]
             }
-        return reached.compactMap { NumericAddress($0) }.contains { $0 == listening || ($0.isLoopback && listening.covers($0)) }
+        return reached.compactMap { NumericAddress($0)?.unmapped }.contains { $0 == listening || ($0.isLoopback && listening.covers($0)) }
     }
 }
 
@@ -215,14 +216,11 @@ extension TargetURL {
     /// The numeric host, when a listener on the wildcard `address` would get a connection to this URL if the host were this machine: the
     /// system alone knows its addresses.
     public func host(behindWildcard address: ListenAddress) -> String? {
-        guard case .http(let text, let port) = origin.asHTTP, port == address.port, let host = NumericAddress(Self.withoutMapping(text)),
+        guard case .http(let text, let port) = origin.asHTTP, port == address.port, let host = NumericAddress(text)?.unmapped,
             let listening = NumericAddress(address.host), listening.covers(host), !host.isLoopback, !host.isWildcard
         else { return nil }
         return host.description
     }
-
-    /// An IPv4 address, also when it is written as an IPv6 one (RFC 4291 §2.5.5.2).
-    private static func withoutMapping(_ host: String) -> String { host.hasPrefix("::ffff:") ? String(host.dropFirst(7)) : host }
 }
 
 extension TargetURL.Origin {
