@@ -27,13 +27,18 @@ public struct ScrapeJobs: Equatable, Sendable {
         var notes: [String] = []
         // Only this machine can reach loopback addresses.
         let address = config.scrapeAddresses.first { !$0.isLoopback } ?? config.scrapeAddresses[0]
-        let name = host ?? (address.isWildcard ? hostname : address.host)
+        let usual = address.isWildcard ? hostname : address.host
+        let allowed = config.allowedHosts
+        let name = host ?? (allowed.isEmpty || allowed.contains(usual.lowercased()) ? usual : allowed[0])
         let port = address.port == 0 ? ScrapeJobs.defaultPort : address.port
         if address.port == 0 {
             notes.append("scrape_expose_endpoint lets the system pick the port: give it a fixed one, and write it here.")
         }
         if host == nil, address.isLoopback {
             notes.append("scrape_expose_endpoint is \(address): only a Prometheus on the same machine reaches it.")
+        }
+        if !allowed.isEmpty, !allowed.contains(name.lowercased()) {
+            notes.append("allowed_hosts does not have \(name): without it the proxy answers 421.")
         }
         target = name.contains(":") && !name.hasPrefix("[") ? "[\(name)]:\(port)" : "\(name):\(port)"
         access = Access(config)

@@ -45,6 +45,17 @@ import Testing
         #expect(try entry("[exporter]\nself_metrics = false\n") == apps)
     }
 
+    @Test("with allowed_hosts, the target is one of them; another one that is asked for gets a remark")
+    func allowedHosts() throws {
+        let config = "[exporter]\nallowed_hosts = [\"Metrics.example\", \"this-machine\"]\n"
+        #expect(try entry(config).contains("      - targets: [\"this-machine:6555\"]"))
+        let other = config.replacing(", \"this-machine\"", with: "")
+        #expect(try entry(other).contains("      - targets: [\"metrics.example:6555\"]"))
+        #expect(try !yaml(other).contains("421"))
+        #expect(try !yaml(other, host: "METRICS.example").contains("421"))
+        #expect(try yaml(other, host: "elsewhere").contains("# allowed_hosts does not have elsewhere: without it the proxy answers 421."))
+    }
+
     @Test("TLS: scheme and authority")
     func encrypted() throws {
         for mode in ["", "[exporter]\ntls = \"required\"\n", "[exporter]\ntls = \"optional\"\n"] {
