@@ -380,19 +380,17 @@ public struct ServerConnection: Sendable {
         state = .reading(reading)
     }
 
-    /// What follows a response.
+    /// What follows a response. When a final drain came too late for the answer to say so, the client may have sent its next request.
     private mutating func finish(_ end: OutgoingResponse.End) -> Action? {
         switch end {
-        // Said too late for the answer: the client may have sent its next request already.
-        case .keepAlive where drain?.isFinal == true: return finish(.linger)
-        case .keepAlive:
+        case .keepAlive where drain?.isFinal != true:
             hasAnswered = true
             state = .reading(Reading())
             // The next request waits until other connections have had their turn.
             if !waiting.isEmpty { turn.end() }
             return .timer(drain?.keptPause ?? timeouts.idle)
-        case .close where waiting.isEmpty, .close where !isInputOpen, .linger where !isInputOpen: return close()
-        case .close, .linger:
+        case _ where !isInputOpen || (end == .close && waiting.isEmpty): return close()
+        case .close, .linger, .keepAlive:
             state = .lingering(discardable: lingerBytes, isOutputOpen: true)
             waiting = PendingBytes()
             isReadHeld = true

@@ -237,6 +237,6 @@ final class ConnectionLimitHandler: ChannelDuplexHandler {
     private func endPause(_ context: ChannelHandlerContext) {
         guard case .paused = state, context.channel.isActive else { return }
         state = .accepting
-        read(context: context)
+        resume(context)
     }
 }

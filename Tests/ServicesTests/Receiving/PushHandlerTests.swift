@@ -189,7 +189,8 @@ struct PushHandlerTests {
                     try await pushes[index].endSending()
                 }
                 receiver.receiver.start()
-                try await Task.sleep(for: .microseconds(100 * round))
+                // It closes before, between and after the four.
+                try await wait(for: "connections") { receiver.receiver.listener.openConnections + receiver.store.count >= round % 5 }
                 #expect(await receiver.receiver.drain(within: .seconds(60)) == 0)
                 for push in pushes {
                     #expect(try await push.untilEnd() == "")
