@@ -76,13 +76,17 @@ public struct Labelling: Sendable {
     private static let maxExported = 0xFFFF - Int(firstExported)
 
     /// Checks a text and finds where labels go.
-    /// - Parameter text: ends in a newline, unless it is empty.
+    /// - Parameters:
+    ///   - text: ends in a newline, unless it is empty.
+    ///   - most: the most bytes that the labelled text may have. The search ends once `size` is beyond that; do not call `write` then.
     /// - Throws: the first error of an invalid text, which gets no labels.
-    public init(of text: UnsafeRawBufferPointer, adding added: AddedLabels, with validator: Validator = Validator()) throws(Finding) {
+    public init(
+        of text: UnsafeRawBufferPointer, adding added: AddedLabels, with validator: Validator = Validator(), most: Int = .max
+    ) throws(Finding) {
         texts = [added.text, Array(",".utf8) + added.text, Array("{".utf8) + added.text + Array("}".utf8)]
         size = text.count
         do throws(Fault) {
-            try find(in: text, added, validator)
+            try find(in: text, added, validator, most: most)
         } catch {
             throw error.finding(in: text)
         }
@@ -120,12 +124,12 @@ public struct Labelling: Sendable {
     // MARK: Where labels go
 
     private mutating func find(
-        in text: UnsafeRawBufferPointer, _ added: AddedLabels, _ validator: Validator
+        in text: UnsafeRawBufferPointer, _ added: AddedLabels, _ validator: Validator, most: Int
     ) throws(Fault) {
         var parser = try validator.parser(for: text)
         // About one for each line.
         insertions.reserveCapacity(text.count / 64)
-        while true {
+        while size <= most {
             switch try validator.next(&parser) {
             case .end: return
             case .sample:

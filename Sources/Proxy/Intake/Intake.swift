@@ -240,10 +240,10 @@ extension Exposition {
     fileprivate func labelled(_ labels: AddedLabels, _ validator: Validator, most: Int) throws(Finding) -> Exposition? {
         var result: Result<Exposition?, Finding>?
         buffer.withUnsafeReadableBytes { text in
-            result = Result { () throws(Finding) in try Labelling(of: text, adding: labels, with: validator) }
+            result = Result { () throws(Finding) in try Labelling(of: text, adding: labels, with: validator, most: most) }
                 .map { labelling in
-                    guard labelling.samples > 0 else { return self }
                     guard labelling.size <= most else { return nil }
+                    guard labelling.samples > 0 else { return self }
                     return Exposition(replacing: self, size: labelling.size) { labelling.write(text, to: $0) }
                 }
         }
