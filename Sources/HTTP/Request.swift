@@ -173,11 +173,15 @@ struct RequestTarget: Equatable {
 
     /// Whether `text` is valid in `Host`: `host` or `host:port` and nothing else (RFC 3986 §3.2.2).
     static func isValidHost(_ text: String) -> Bool {
-        text.utf8.allSatisfy { byte in
-            switch byte {
-            case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
-            default: "-._~!$&'()*+,;=%:[]".utf8.contains(byte)
-            }
+        guard let parts = HostAndPort(text[...]) else { return false }
+        return parts.host.utf8.allSatisfy { isHostByte($0) || (parts.isBracketed && $0 == UInt8(ascii: ":")) }
+            && parts.port?.utf8.allSatisfy((UInt8(ascii: "0")...UInt8(ascii: "9")).contains) != false
+    }
+
+    private static func isHostByte(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "0")...UInt8(ascii: "9"): true
+        default: "-._~!$&'()*+,;=%".utf8.contains(byte)
         }
     }
 

@@ -90,6 +90,11 @@ private struct ServerContexts {
             if let unchanged = previous[settings] { context = unchanged } else { context = try TLSContext(server: settings) }
             made[settings] = context
             warn(of: context, config, table)
+            if let reason = try HandshakeTrial.run(on: context, settings) {
+                warn(
+                    "\(table).cert_file",
+                    "\(config.certFile): clients with the usual settings, such as Prometheus, cannot connect: \(reason)")
+            }
             return context
         } catch {
             let (key, path) = place(of: error, config)
@@ -119,7 +124,7 @@ private struct ServerContexts {
         case .noCipherSuiteForKey, .unknownCipherSuite: ("cipher_suites", nil)
         case .unknownCurve: ("curve_preferences", nil)
         case .minVersionAboveMaxVersion: ("min_version", nil)
-        case .invalidCertificate, .invalidTrustRoots, .openSSLFailed: ("cert_file", config.certFile.path)
+        case .invalidCertificate, .invalidTrustRoots, .noClientCanConnect, .openSSLFailed: ("cert_file", config.certFile.path)
         }
     }
 
@@ -133,10 +138,14 @@ private struct ServerContexts {
                 "\(table).cipher_suites",
                 "none of them fits the certificate's kind of key: clients without TLS 1.3 are refused")
         }
-        if let end = context.revocationsEnd, end <= times.now.seconds, let path = config.clients.crlFile?.path {
-            warn(
-                "\(table).client_crl_file",
-                "\(path): a revocation list expired on \(dateText(end)): clients are refused until it is renewed")
+        if let period = context.revocations, let path = config.clients.crlFile?.path {
+            let key = "\(table).client_crl_file"
+            if let end = period.end, end <= times.now.seconds {
+                warn(key, "\(path): a revocation list expired on \(dateText(end)): clients are refused until it is renewed")
+            }
+            if period.begin > times.now.seconds {
+                warn(key, "\(path): a revocation list is not valid before \(dateText(period.begin)): clients are refused until then")
+            }
         }
     }
 

@@ -31,6 +31,15 @@ final class X509Certificate {
             notBefore: Self.epochSeconds(X509_get0_notBefore(pointer)), notAfter: Self.epochSeconds(X509_get0_notAfter(pointer)))
     }
 
+    /// OpenSSL's name for the curve of its key, such as `prime256v1`; `nil` for a key of another kind.
+    var curve: String? {
+        withUnsafeTemporaryAllocation(of: CChar.self, capacity: 64) { name in
+            let hasCurve = EVP_PKEY_get_group_name(X509_get0_pubkey(pointer), name.baseAddress, name.count, nil) == 1
+            OpenSSLErrorQueue.clear()
+            return hasCurve ? name.baseAddress.map { String(cString: $0) } : nil
+        }
+    }
+
     /// Why OpenSSL refused it, and what it requires. Empties the error queue.
     func refusal() -> String {
         let reason = OpenSSLErrorQueue.first
@@ -175,9 +184,18 @@ final class RevocationList {
         X509_CRL_free(pointer)
     }
 
-    /// When the list ends, in seconds since 1970-01-01 UTC; `nil` when it never ends.
-    var nextUpdate: Int64? {
-        X509_CRL_get0_nextUpdate(pointer).map { X509Certificate.epochSeconds($0) }
+    /// When the list begins, in seconds since 1970-01-01 UTC.
+    fileprivate var lastUpdate: Int64 { X509Certificate.epochSeconds(X509_CRL_get0_lastUpdate(pointer)) }
+
+    /// When the list ends, in seconds since 1970-01-01 UTC; `.max` when it never ends.
+    fileprivate var nextUpdate: Int64 { X509_CRL_get0_nextUpdate(pointer).map { X509Certificate.epochSeconds($0) } ?? .max }
+
+    /// The name of the authority, as the list has it.
+    fileprivate var issuer: [UInt8] {
+        var bytes: UnsafePointer<UInt8>?
+        var count = 0
+        guard X509_NAME_get0_der(X509_CRL_get_issuer(pointer), &bytes, &count) == 1 else { return [] }
+        return Array(UnsafeBufferPointer(start: bytes, count: count))
     }
 
     /// Whether an authority in `authorities` has the issuer's name, but none of those signed this list. OpenSSL would silently ignore it.
@@ -187,5 +205,23 @@ final class RevocationList {
         guard !namesakes.isEmpty else { return false }
         defer { OpenSSLErrorQueue.clear() }
         return !namesakes.contains { X509_CRL_verify(pointer, X509_get0_pubkey($0.pointer)) == 1 }
+    }
+}
+
+/// When all authorities with revocation lists have one that is in force. If an authority has several, one that has ended does not count.
+public struct RevocationPeriod: Equatable, Sendable {
+    /// In seconds since 1970-01-01 UTC.
+    public let begin: Int64
+    /// In seconds since 1970-01-01 UTC; `nil` when it never ends.
+    public let end: Int64?
+
+    /// - Returns: `nil` without lists.
+    init?(_ lists: [RevocationList]) {
+        let ofAuthorities = Dictionary(grouping: lists, by: \.issuer).values
+        let begins = ofAuthorities.compactMap { $0.map(\.lastUpdate).min() }
+        let ends = ofAuthorities.compactMap { $0.map(\.nextUpdate).max() }
+        guard let begin = begins.max(), let end = ends.min() else { return nil }
+        self.begin = begin
+        self.end = end == .max ? nil : end
     }
 }

@@ -8,13 +8,13 @@ final class ClientPolicy: Sendable {
     let authentication: ClientAuthentication
     /// The certificate must have one of them; empty allows any.
     private let allowedNames: Set<AlternativeName>
-    /// When the first of the revocation lists ends, in seconds since 1970-01-01 UTC.
-    let revocationsEnd: Int64?
+    /// When the revocation lists are in force.
+    let revocations: RevocationPeriod?
 
-    init(authentication: ClientAuthentication, allowedNames: [String], revocationsEnd: Int64?) {
+    init(authentication: ClientAuthentication, allowedNames: [String], revocations: RevocationPeriod?) {
         self.authentication = authentication
         self.allowedNames = Set(allowedNames.map(AlternativeName.init(configured:)))
-        self.revocationsEnd = revocationsEnd
+        self.revocations = revocations
     }
 
     /// OpenSSL's callback to judge a whole chain.
@@ -40,7 +40,7 @@ final class ClientPolicy: Sendable {
     /// Until when, in seconds since 1970-01-01 UTC, a client that was admitted just now would be admitted again.
     func admissionEnds(_ ssl: OpaquePointer) -> Int64 {
         guard authentication.verifies else { return .max }
-        var end = revocationsEnd ?? .max
+        var end = revocations?.end ?? .max
         guard let chain = SSL_get0_verified_chain(ssl) else { return end }
         for index in 0..<OPENSSL_sk_num(chain) {
             guard let certificate = OPENSSL_sk_value(chain, index) else { continue }

@@ -9,8 +9,8 @@ public final class TLSContext: Sendable {
     public let brokenLink: Int?
     /// Whether the versions allow TLS 1.2, but no suite fits the certificate's key.
     public let lacksTLS12Suite: Bool
-    /// When the first of the revocation lists ends, in seconds since 1970-01-01 UTC. No client is admitted from then on.
-    public let revocationsEnd: Int64?
+    /// When the revocation lists are in force; `nil` without one. At other times clients are refused.
+    public let revocations: RevocationPeriod?
 
     /// The certificate that is shown to peers; `nil` for a client without one.
     public var certificate: TLSCertificate? { chain.first }
@@ -47,7 +47,7 @@ public final class TLSContext: Sendable {
         chain = builder.chain.map(\.facts)
         brokenLink = builder.brokenLink
         lacksTLS12Suite = lacksSuite
-        revocationsEnd = policy.revocationsEnd
+        revocations = policy.revocations
         verifiesPeer = settings.clientAuthentication.asks
         verifiesClients = settings.clientAuthentication.verifies
         handshakeLimit = settings.handshakeLimit
@@ -72,7 +72,7 @@ public final class TLSContext: Sendable {
         chain = builder.chain.map(\.facts)
         brokenLink = builder.brokenLink
         lacksTLS12Suite = false
-        revocationsEnd = nil
+        revocations = nil
         verifiesPeer = settings.verifiesPeer
         verifiesClients = false
         handshakeLimit = settings.handshakeLimit
@@ -209,15 +209,16 @@ final class ContextBuilder {
     /// Makes the context ask for certificates and verify them.
     func authenticateClients(_ settings: TLSServerSettings) throws(TLSSettingsError) -> ClientPolicy {
         let kind = settings.clientAuthentication
-        guard kind.asks else { return ClientPolicy(authentication: kind, allowedNames: [], revocationsEnd: nil) }
+        guard kind.asks else { return ClientPolicy(authentication: kind, allowedNames: [], revocations: nil) }
         SSL_CTX_set_verify(
             pointer, kind.requires ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER, TLSConnection.noteVerification)
         let authorities = try settings.clientAuthorities.map { pem throws(TLSSettingsError) in
             try trust(pem, TLSSettingsError.invalidClientAuthorities)
         }
         guard authorities != nil || !kind.verifies else { throw .invalidClientAuthorities("there are none to verify clients with") }
-        for authority in authorities ?? [] {
-            // Tells clients which of their certificates to send.
+        let names = (authorities ?? []).map { i2d_X509_NAME(X509_get_subject_name($0.pointer), nil) }
+        // Tells clients which of their certificates to send. A list that does not fit into a handshake is left out.
+        for authority in names.reduce(0, +) > 32 << 10 ? [] : authorities ?? [] {
             guard SSL_CTX_add_client_CA(pointer, authority.pointer) == 1 else {
                 throw .invalidClientAuthorities(OpenSSLErrorQueue.takeReason())
             }
@@ -225,7 +226,7 @@ final class ContextBuilder {
         let lists = try settings.clientRevocations.map { pem throws(TLSSettingsError) in try check(revocations: pem, of: authorities ?? [])
         }
         let policy = ClientPolicy(
-            authentication: kind, allowedNames: settings.allowedClientNames, revocationsEnd: lists?.compactMap(\.nextUpdate).min())
+            authentication: kind, allowedNames: settings.allowedClientNames, revocations: lists.flatMap(RevocationPeriod.init))
         SSL_CTX_set_cert_verify_callback(pointer, ClientPolicy.judge, Unmanaged.passUnretained(policy).toOpaque())
         return policy
     }

@@ -24,6 +24,8 @@ public enum TLSSettingsError: Error, Equatable, Sendable {
     case unknownCurve(String)
     /// No TLS 1.2 suite that was chosen fits the certificate's key, and TLS 1.3 is not allowed.
     case noCipherSuiteForKey
+    /// Every handshake would fail, whatever the client offers; says why.
+    case noClientCanConnect(String)
     /// No protocol version is left between the two.
     case minVersionAboveMaxVersion
     /// OpenSSL failed for a reason that no setting causes, such as memory; says why.
@@ -45,6 +47,7 @@ extension TLSSettingsError: CustomStringConvertible {
         case .unknownCipherSuite(let name): "no cipher suite \(name); there are \(CipherSuites.names.joined(separator: ", "))"
         case .unknownCurve(let name): "no curve \(name); there are \(Curves.names.joined(separator: ", "))"
         case .noCipherSuiteForKey: "none of the cipher suites fits the kind of key that the certificate has"
+        case .noClientCanConnect(let reason): "no client can connect: \(reason)"
         case .minVersionAboveMaxVersion: "the lowest TLS version is above the highest"
         case .openSSLFailed(let reason): "OpenSSL failed: \(reason)"
         }

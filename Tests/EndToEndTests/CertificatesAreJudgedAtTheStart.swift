@@ -3,7 +3,7 @@ import TestSupport
 import Testing
 
 /// What `check` says about a scrape listener with these files.
-private func check(_ settings: String, prepare: (TemporaryFolder) throws -> Void) async throws -> ProgramResult {
+private func check(_ settings: String, prepare: (TemporaryFolder) async throws -> Void) async throws -> ProgramResult {
     let config = """
         [exporter]
         scrape_expose_endpoint = "127.0.0.1:0"
@@ -59,6 +59,30 @@ func aWeakKeyIsAnError() async throws {
     let result = try await check("") { try write(ca.serverCertificate(key: .rsa, rsaBits: 1024), $0) }
     #expect(result.status == .exited(1))
     #expect(result.errors.contains("config.toml:4:13: error: ") && result.errors.contains("1024 bits is too weak"), "\(result.errors)")
+}
+
+@Test("a certificate with which no client could connect is an error; one that only clients with unusual settings take is a warning")
+func handshakesAreTried() async throws {
+    let ca = try ThrowawayCA()
+    let tooLong = try await check("") { folder in
+        let certificate = try ca.serverCertificate()
+        try write(certificate, folder)
+        // Each takes some 400 bytes of a message that may have 64 KiB.
+        try folder.write("server.pem", certificate.certificatePEM + String(repeating: ca.certificatePEM, count: 300))
+    }
+    #expect(tooLong.status == .exited(1))
+    #expect(tooLong.errors.contains("config.toml:4:13: error: exporter.tls_server_config.cert_file: "), "\(tooLong.errors)")
+    #expect(tooLong.errors.contains("no client can connect: "), "\(tooLong.errors)")
+    for settings in ["", "curve_preferences = [\"brainpoolP256r1\", \"X25519\"]"] {
+        let unusual = try await check(settings) { folder in
+            let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1", "-keyout", folder.path("server.key")]
+            let names = ["-subj", "/CN=a", "-addext", "subjectAltName=DNS:a", "-out", folder.path("server.pem")]
+            let made = try await run("openssl", ["req", "-x509", "-nodes"] + key + names)
+            #expect(made.succeeded, "\(made.errors)")
+        }
+        #expect(unusual.succeeded)
+        #expect(unusual.errors.contains("config.toml:4:13: warning: ") && unusual.errors.contains("Prometheus"), "\(unusual.errors)")
+    }
 }
 
 @Test("a private key that everyone can read is warned about")
@@ -122,6 +146,14 @@ func namesAndLists() async throws {
     #expect(lists.succeeded)
     #expect(
         lists.errors.contains("config.toml:8:19: warning: ") && lists.errors.contains("a revocation list expired on 20"), "\(lists.errors)")
+    let early = try await check(clients) { folder in
+        try write(certificate, folder)
+        try folder.write("ca.pem", ca.certificatePEM)
+        try folder.write("ca.crl", ca.revocationList(validity: .notYet))
+    }
+    #expect(early.succeeded)
+    #expect(
+        early.errors.contains("config.toml:8:19: warning: ") && early.errors.contains("is not valid before 20"), "\(early.errors)")
 }
 
 @Test("authorities that are missing are told once, at the type that needs them")

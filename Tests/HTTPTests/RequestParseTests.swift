@@ -104,14 +104,14 @@ struct RequestParseTests {
 
     @Test(
         "a Host that is more than host and port is a bad request",
-        arguments: ["a b", "a/b", "u@h", "a\"", "a, b", "a\r\nX: y", "é", "a?b", "a#b"])
+        arguments: ["a b", "a/b", "u@h", "a\"", "a, b", "a\r\nX: y", "é", "a?b", "a#b", "a:b:c", "a:b", "::1", "[::1", "[::1]a", "a[b"])
     func badHost(host: String) {
         #expect(throws: BadRequest.self) { try parse("/sd", host: host) }
     }
 
     @Test(
         "Host may be a name, an address in brackets, with or without a port",
-        arguments: ["localhost", "LOCALHOST:6555", "[fe80::1]:1", "10.0.0.1:80"])
+        arguments: ["localhost", "LOCALHOST:6555", "[fe80::1]:1", "[::1]", "10.0.0.1:80", "a:", ":80"])
     func goodHost(host: String) throws {
         #expect(try parse("/sd", host: host).host == host)
     }

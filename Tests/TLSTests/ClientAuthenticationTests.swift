@@ -171,6 +171,32 @@ struct ClientAuthenticationTests {
         #expect(served.server.recorder.errors == [.peerNotVerified("certificate revoked (CN=Throwaway Intermediate CA)")])
     }
 
+    @Test("an authority's outdated list does not count beside a current one; the first end of the current lists is known")
+    func revocationPeriod() throws {
+        let other = try ThrowawayCA(name: "Another CA")
+        func period(_ lists: String...) throws -> RevocationPeriod? {
+            try server(.requireAndVerify) { $0.clientRevocations = Array(lists.joined().utf8) }.revocations
+        }
+        let (expired, current) = (try Contexts.ca.revocationList(validity: .expired), try Contexts.ca.revocationList())
+        let both = try #require(try period(expired, current))
+        #expect(try period(current)?.end == both.end)
+        #expect(try connect(Self.good, to: server(.requireAndVerify) { $0.clientRevocations = Array((expired + current).utf8) }) == nil)
+        let ofBoth = try #require(try period(current, other.revocationList(validity: .ends(in: 60))))
+        let (end, endOfBoth) = (try #require(both.end), try #require(ofBoth.end))
+        #expect(endOfBoth < end)
+        let early = try #require(try period(Contexts.ca.revocationList(validity: .notYet)))
+        #expect(early.begin > both.begin)
+        #expect(try server(.requireAndVerify).revocations == nil)
+    }
+
+    @Test("names of authorities that fit into no handshake are left out, and clients still connect")
+    func manyAuthorities() throws {
+        // Each name has some 80 bytes; a list has at most 65,535 (RFC 8446 section 4.2.4).
+        let authorities = try (0..<850).map { try ThrowawayCA(name: "\(1000 + $0)" + String(repeating: "a", count: 60)).certificatePEM }
+        let context = try server(.requireAndVerify, authorities: authorities.joined() + Contexts.ca.certificatePEM)
+        for version in [Int32(0x0303), 0x0304] { #expect(try connect(Self.good, to: context, version: version) == nil) }
+    }
+
     @Test("a list that its authority did not sign is refused at once")
     func forgedList() throws {
         let impostor = try ThrowawayCA()

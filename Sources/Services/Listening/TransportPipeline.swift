@@ -23,7 +23,7 @@ enum Transport: Sendable {
 extension ListenerMetrics {
     /// Shows the dates of the certificates that are in force from now on.
     func show(_ transport: Transport) {
-        setCertificate(notAfter: transport.context?.certificate?.notAfter, revocationsEnd: transport.context?.revocationsEnd)
+        setCertificate(notAfter: transport.context?.certificate?.notAfter, revocationsEnd: transport.context?.revocations?.end)
     }
 }
 
