@@ -45,8 +45,21 @@ struct BoundTCPSocket: Sendable {
         return poll(&request, 1, 0) == 1 && request.revents & Int16(POLLIN) != 0
     }
 
+    /// From now on the kernel gives new connections to another socket that listens at an overlapping address, or refuses them if there is none.
+    /// Those that wait to be accepted, or are being made, are kept. This cannot be taken back. It has no effect on a Unix socket.
+    ///
+    /// The socket is bound to a network interface that does not exist (socket(7), `SO_BINDTODEVICE`), which an ordinary user may do once for
+    /// each socket. Before Linux 5.7 it has no effect without CAP_NET_RAW.
+    static func endArrivals(at descriptor: CInt) {
+        set(SO_BINDTOIFINDEX, of: descriptor, CInt.max)
+    }
+
     private static func set(_ option: CInt, of descriptor: CInt, level: CInt = SOL_SOCKET, _ on: Bool) {
-        var value: CInt = on ? 1 : 0
+        set(option, of: descriptor, level: level, on ? 1 : 0)
+    }
+
+    private static func set(_ option: CInt, of descriptor: CInt, level: CInt = SOL_SOCKET, _ value: CInt) {
+        var value = value
         setsockopt(descriptor, level, option, &value, socklen_t(MemoryLayout<CInt>.size))
     }
 

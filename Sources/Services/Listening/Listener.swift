@@ -156,6 +156,10 @@ final class Listener: Sendable {
     ///   - time: the longest that this may take.
     private func closeChannel(_ channel: any Channel, emptying descriptor: CInt?, within time: Duration) async {
         let deadline = NIODeadline.now() + TimeAmount(time)
+        _ = try? await channel.eventLoop.submit {
+            // Only an open channel still owns the descriptor.
+            if let descriptor, channel.isActive { BoundTCPSocket.endArrivals(at: descriptor) }
+        }.get()
         while let descriptor, channel.isActive, .now() < deadline {
             let accepted = try? await channel.eventLoop.submit { [connections] in connections.accepted }.get()
             await makePipelines()
