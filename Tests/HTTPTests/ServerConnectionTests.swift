@@ -370,7 +370,7 @@ struct ServerConnectionTests {
             }
         }
         check(start + steps([(9, 0), (9, 15), (9, 30), (9, 45), (9, 60)], "cut write_timeout"), takesAtOnce: false)
-        check(start + steps([(9, 0), (8, 15), (8, 30), (8, 45), (8, 60), (7, 75), (6, 90)], "timer 10"), takesAtOnce: false)
+        check(start + steps([(9, 0), (8, 15), (8, 30), (8, 45), (8, 60), (7, 75), (7, 85), (6, 90)], "timer 10"), takesAtOnce: false)
         check(start + steps([(9, 0), (8, 50), (7, 100)], "cut response_timeout"), takesAtOnce: false)
         check(start + [(.cutSlowReader, ["cut max_held_size"]), (.taken, [])], takesAtOnce: false)
     }

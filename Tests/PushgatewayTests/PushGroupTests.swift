@@ -44,6 +44,11 @@ struct PushGroupTests {
                 #"a{instance="",job="j"} 1"#, #"b{instance="",job="j",l="2"} 2"#, #"c{instance="",job="j"} 3"#,
                 #"push_time_seconds{instance="",job="j"} 7"#, #"push_failure_time_seconds{instance="",job="j"} 5"#,
             ])
+        // Protobuf has families without metrics, too.
+        var empty = try families("c 4")
+        empty[0].metrics = []
+        group = try group.pushed(empty, replacing: false, at: 7)
+        #expect(samples(group).contains { $0.hasPrefix("b{") } && !samples(group).contains { $0.hasPrefix("c{") })
         group = try group.pushed([], replacing: true, at: 8)
         #expect(samples(group).count == 2)
     }
@@ -130,6 +135,11 @@ struct PushGroupTests {
         let first = try group().pushed(count, replacing: false, at: 1)
         #expect(throws: FamilyFault.self) { try first.pushed(summary, replacing: false, at: 2) }
         #expect(throws: Never.self) { try first.pushed(summary, replacing: true, at: 2) }
+        for (kind, series) in [("summary", "_sum"), ("histogram", "_count"), ("histogram", "_sum"), ("histogram", "_bucket")] {
+            let first = try group().pushed(try families("d\(series) 1"), replacing: false, at: 1)
+            let second = try families("# TYPE d \(kind)\nd_\(series == "_sum" ? "count" : "sum") 1")
+            #expect(throws: FamilyFault.self, "\(series) of a \(kind)") { try first.pushed(second, replacing: false, at: 2) }
+        }
     }
 
     @Test("the text of its families is at most as large as its limit, pushed together or one after the other")

@@ -48,6 +48,22 @@ import Testing
         #expect(error?.description.hasSuffix("in quotes, such as \"0660\"") == true, "\(error?.description ?? "")")
     }
 
+    @Test("a target's metrics expire after five of its own intervals, and not before a minute")
+    func expiryOfTargets() throws {
+        let text = """
+            [poll_external]
+            poll_other_scrape_endpoints = true
+            targets = [
+                { url = "http://a/" },
+                { url = "http://b/", poll_interval = "1m" },
+                { url = "http://c/", poll_interval = "1m", expire_after = "10s" },
+                { url = "http://d/", expire_after = 0 },
+            ]
+            """
+        let decoded = try ConfigDecoder(file: "config.toml", folder: "").decode(FileReading(bytes: Array(text.utf8)))
+        #expect(decoded.config.poll.targets.map(\.expireAfter) == [.seconds(60), .seconds(300), .seconds(10), nil])
+    }
+
     @Test("there are fixtures of both kinds")
     func fixtures() throws {
         #expect(try Self.names(".good.toml").count >= 3)

@@ -262,6 +262,19 @@ struct PushHandlerTests {
         }
     }
 
+    @Test("the memory of a large message is given back when it is applied, not at the end of its connection")
+    func largeIsGivenBack() async throws {
+        try await withReceiver(.patient, inflight: 64 << 20) { receiver in
+            let connection = try await receiver.connect()
+            try await connection.send(Array(#"{"a": "\#(String(repeating: "a_total 1\\n", count: 300_000))"}"#.utf8))
+            try await wait(for: "the push") { receiver.received == 1 }
+            try await wait(for: "nothing to be held") { receiver.inflight.used == 0 }
+            try await connection.send(Array(#"{"b": "b 1"}"#.utf8))
+            try await connection.endSending()
+            #expect(try await connection.untilEnd() == "")
+        }
+    }
+
     @Test("a message of very many apps is refused at max_apps, and its memory given back")
     func manyApps() async throws {
         try await withReceiver(inflight: 64 << 20, limits: StoreLimits(maxApps: 5000)) { receiver in
