@@ -117,6 +117,14 @@ struct IntakeRulesTests {
         #expect(exposed == comments)
     }
 
+    @Test("metrics with labels may be as large as max_total_size")
+    func large() throws {
+        try setRules(.report, appLabel: "app")
+        let help = "# HELP a \(String(repeating: "x", count: 17 << 20))\n"
+        try push(("n", help + "a 1\n"))
+        #expect(store.snapshot(at: Self.now).size == (help + "a{app=\"n\"} 1\n").utf8.count)
+    }
+
     @Test("no metrics stay no metrics")
     func empty() throws {
         try setRules(.refuse, appLabel: "app")

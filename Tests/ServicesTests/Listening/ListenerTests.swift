@@ -1,3 +1,4 @@
+import Glibc
 import Logging
 import NIOCore
 import NIOPosix
@@ -44,6 +45,25 @@ struct ListenerTests {
             receiver.start()
             #expect(try await push.receiveToEnd() == "")
             #expect(store.snapshot(at: SystemClock.now()).entries.count == 1)
+        }
+    }
+
+    @Test("hundreds of connections wait before it starts")
+    func queue() async throws {
+        try await withReceiver { receiver, _, _ in
+            try await receiver.listener.listen()
+            let port = try #require(receiver.listener.port)
+            let address = try SocketAddress(ipAddress: "127.0.0.1", port: Int(port))
+            let clients = (0..<300).map { _ in
+                let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
+                _ = address.withSockAddr { connect(descriptor, $0, socklen_t($1)) }
+                return pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+            }
+            defer { for client in clients { close(client.fd) } }
+            try await wait(for: "all to be connected") {
+                var clients = clients
+                return poll(&clients, nfds_t(clients.count), 0) == clients.count && clients.allSatisfy { $0.revents == Int16(POLLOUT) }
+            }
         }
     }
 

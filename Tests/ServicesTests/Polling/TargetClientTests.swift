@@ -1,6 +1,8 @@
+import Dispatch
 import Foundation
 import NIOCore
 import Proxy
+import Synchronization
 import TestSupport
 import Testing
 
@@ -20,6 +22,35 @@ struct TargetClientTests {
         #expect(client.held == 0)
         await server.stop()
         return result.map { String(buffer: $0.buffer) }
+    }
+
+    @Test("a connection that is made after the target has gone is closed")
+    func stoppedWhileConnecting() async throws {
+        final class Lookup: Sendable {
+            let hasBegun = Atomic(false)
+            let mayEnd = DispatchSemaphore(value: 0)
+        }
+        let lookup = Lookup()
+        let resolver = HostResolver { _ in
+            lookup.hasBegun.store(true, ordering: .relaxed)
+            lookup.mayEnd.wait()
+            return Result { () throws(HostResolver.LookupError) in
+                guard let address = try? SocketAddress(ipAddress: "127.0.0.1", port: 0) else { throw HostResolver.LookupError(reason: "") }
+                return HostResolver.Addresses(v4: [address])
+            }
+        }
+        try await HTTPTarget.with(answer: { _ in [.respond("a 1\n")] }) { server in
+            let url = TargetURL(origin: .http(host: "target.test", port: server.port), pathAndQuery: "/")
+            let target = Target(url: url, name: try AppName.named("a"), interval: .seconds(60), timeout: .seconds(60))
+            let client = try await TestClient(PolledTarget(target: target, tls: nil, version: "test"), resolver: resolver)
+            let poll = Task { try await client.fetch() }
+            try await wait(for: "the lookup to begin") { lookup.hasBegun.load(ordering: .relaxed) }
+            try await client.stop()
+            lookup.mayEnd.signal()
+            try await wait(for: "the connection") { server.connections == 1 }
+            try await wait(for: "its end") { server.openConnections == 0 }
+            await #expect(throws: CancellationError.self) { try await poll.value }
+        }
     }
 
     // MARK: Bodies

@@ -83,9 +83,13 @@ final class TestClient: Sendable {
         #expect(reason == failure, sourceLocation: sourceLocation)
     }
 
+    /// A poll under way throws.
     func stop() async throws {
         try await eventLoop.flatSubmit { [self] in
-            defer { state.value = nil }
+            defer {
+                state.value?.poll?.fail(CancellationError())
+                state.value = nil
+            }
             return state.value?.client.stop() ?? eventLoop.makeSucceededVoidFuture()
         }.get()
     }

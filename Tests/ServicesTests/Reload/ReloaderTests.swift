@@ -14,6 +14,8 @@ struct ReloaderTests {
         struct State {
             var begun = 0
             var ended = 0
+            /// The most that were under way at the same time.
+            var mostAtOnce = 0
             var reads = 0
             var applied = 0
             var watched: [[String: FileWatcher.Reading]] = []
@@ -27,7 +29,12 @@ struct ReloaderTests {
 
         func reloader() -> Reloader { Reloader(self, metrics: metrics.reloads, logger: Logger(label: "test")) }
 
-        func begins() { state.withLock { $0.begun += 1 } }
+        func begins() {
+            state.withLock { state in
+                state.begun += 1
+                state.mostAtOnce = max(state.mostAtOnce, state.begun - state.ended)
+            }
+        }
 
         func ended() { state.withLock { $0.ended += 1 } }
 
@@ -99,6 +106,23 @@ struct ReloaderTests {
         _ = await first
         let reads = stage.state.withLock { $0.reads }
         #expect((2...4).contains(reads), "\(reads)")
+    }
+
+    @Test("a reload begins when the one before has ended")
+    func oneAtATime() async throws {
+        let reloader = stage.reloader()
+        stage.state.withLock { $0.isHeld = true }
+        async let first = reloader.reload(because: .signal)
+        try await wait(for: "the first to read") { stage.state.withLock { $0.reads == 1 } }
+        async let second = reloader.reload(because: .request)
+        for _ in 0..<1000 { await Task.yield() }
+        #expect(stage.state.withLock { $0.begun } == 1)
+        stage.state.withLock { $0.isHeld = false }
+        _ = await (first, second)
+        stage.state.withLock { state in
+            #expect(state.reads == 2 && state.ended == 2)
+            #expect(state.mostAtOnce == 1)
+        }
     }
 
     @Test("a reading that began before the trigger does not answer it")
