@@ -216,19 +216,25 @@ final class ContextBuilder {
             try trust(pem, TLSSettingsError.invalidClientAuthorities)
         }
         guard authorities != nil || !kind.verifies else { throw .invalidClientAuthorities("there are none to verify clients with") }
-        let names = (authorities ?? []).map { i2d_X509_NAME(X509_get_subject_name($0.pointer), nil) }
-        // Tells clients which of their certificates to send. A list that does not fit into a handshake is left out.
-        for authority in names.reduce(0, +) > 32 << 10 ? [] : authorities ?? [] {
-            guard SSL_CTX_add_client_CA(pointer, authority.pointer) == 1 else {
-                throw .invalidClientAuthorities(OpenSSLErrorQueue.takeReason())
-            }
-        }
+        try nameAuthorities(authorities ?? [])
         let lists = try settings.clientRevocations.map { pem throws(TLSSettingsError) in try check(revocations: pem, of: authorities ?? [])
         }
         let policy = ClientPolicy(
             authentication: kind, allowedNames: settings.allowedClientNames, revocations: lists.flatMap(RevocationPeriod.init))
         SSL_CTX_set_cert_verify_callback(pointer, ClientPolicy.judge, Unmanaged.passUnretained(policy).toOpaque())
         return policy
+    }
+
+    /// Tells clients which of their certificates to send.
+    private func nameAuthorities(_ authorities: [X509Certificate]) throws(TLSSettingsError) {
+        let bytes = authorities.reduce(0) { $0 + Int(i2d_X509_NAME(X509_get_subject_name($1.pointer), nil)) }
+        // Every client must be able to take the message. Without names, a client sends the certificate that it has (RFC 8446 section 4.2.4).
+        guard bytes <= 32 << 10 else { return }
+        for authority in authorities {
+            guard SSL_CTX_add_client_CA(pointer, authority.pointer) == 1 else {
+                throw .invalidClientAuthorities(OpenSSLErrorQueue.takeReason())
+            }
+        }
     }
 
     /// Makes the context check certificates against revocation lists.
