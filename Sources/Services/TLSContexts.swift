@@ -13,7 +13,7 @@ struct TLSContexts: Sendable {
     let warnings: [ConfigProblem]
 
     /// A later configuration keeps those whose settings and files have not changed.
-    private let servers: [TLSServerSettings: TLSContext]
+    private let servers: [TLSServerSettings: TriedContext]
     private let clients: ClientContexts.Made
 
     /// Makes the contexts from contents that were read before. Reads no file but the system's certificate authorities. A client's context
@@ -42,20 +42,27 @@ struct TLSContexts: Sendable {
     }
 }
 
+/// A listener's context after its trial.
+private struct TriedContext: Sendable {
+    let context: TLSContext
+    /// Why clients of the usual settings fail; `nil` when they do not.
+    let usualClientsFail: String?
+}
+
 /// Makes the contexts of listeners, and collects every problem with them.
 private struct ServerContexts {
     let loaded: LoadedConfig
     let tickets: SessionTickets
     let handshakeLimit: HandshakeLimit?
-    let previous: [TLSServerSettings: TLSContext]
+    let previous: [TLSServerSettings: TriedContext]
     /// The times with which the dates of certificates are compared.
     let times: CertificateTimes
     /// Errors and warnings.
     private(set) var problems: [ConfigProblem] = []
-    private(set) var made: [TLSServerSettings: TLSContext] = [:]
+    private(set) var made: [TLSServerSettings: TriedContext] = [:]
 
     init(
-        loaded: LoadedConfig, tickets: SessionTickets, handshakeLimit: HandshakeLimit?, previous: [TLSServerSettings: TLSContext],
+        loaded: LoadedConfig, tickets: SessionTickets, handshakeLimit: HandshakeLimit?, previous: [TLSServerSettings: TriedContext],
         times: CertificateTimes
     ) {
         self.loaded = loaded
@@ -86,15 +93,16 @@ private struct ServerContexts {
         // The decoder has reported this problem at `client_auth_type`.
         if settings.clientAuthentication.verifies, settings.clientAuthorities == nil { settings.clientAuthentication = .none }
         do throws(TLSSettingsError) {
-            let context: TLSContext
-            if let unchanged = previous[settings] { context = unchanged } else { context = try TLSContext(server: settings) }
-            made[settings] = context
+            let unchanged = previous[settings]
+            let context = if let unchanged { unchanged.context } else { try TLSContext(server: settings) }
             warn(of: context, config, table)
-            if let reason = try HandshakeTrial.run(on: context, settings) {
+            let failure = if let unchanged { unchanged.usualClientsFail } else { try HandshakeTrial.run(on: context, settings) }
+            if let failure {
                 warn(
                     "\(table).cert_file",
-                    "\(config.certFile): clients with the usual settings, such as Prometheus, cannot connect: \(reason)")
+                    "\(config.certFile): clients with the usual settings, such as Prometheus, cannot connect: \(failure)")
             }
+            made[settings] = TriedContext(context: context, usualClientsFail: failure)
             return context
         } catch {
             let (key, path) = place(of: error, config)

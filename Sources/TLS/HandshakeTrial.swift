@@ -21,7 +21,7 @@ public enum HandshakeTrial {
         settings.minVersion = server.minVersion
         settings.maxVersion = server.maxVersion
         settings.cipherSuites = server.cipherSuites
-        settings.curves = server.curves.isEmpty ? ["X25519", "P-256", "P-384", "P-521"] : server.curves
+        settings.curves = server.curves.isEmpty ? Curves.defaults : server.curves
         // In TLS 1.2 a client must have the curve of the certificate's key, too.
         if let leaf = try? PEM.certificates(in: server.certificateChain).first, let curve = leaf.curve, Curves.has(curve) {
             settings.curves.append(curve)

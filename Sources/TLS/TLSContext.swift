@@ -316,8 +316,7 @@ final class ContextBuilder {
         copenssl_ctx_set_mode(pointer, Int(modes))
         try require(SSL_CTX_set_cipher_list(pointer, Self.secureSuites))
         try require(SSL_CTX_set_ciphersuites(pointer, "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256"))
-        // P-521 is last; it is for certificates of that curve.
-        try require(copenssl_ctx_set1_groups_list(pointer, "X25519:P-256:P-384:P-521"))
+        try require(copenssl_ctx_set1_groups_list(pointer, Curves.defaults.joined(separator: ":")))
     }
 
     /// Adds the suites of TLS 1.2 that Go's clients, and so Prometheus, offer after the secure ones: CBC, then RSA key exchange.

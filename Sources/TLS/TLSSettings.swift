@@ -245,6 +245,9 @@ public enum CipherSuites {
 
 /// The groups for key exchange that this OpenSSL has, by the names of Go and of OpenSSL.
 public enum Curves {
+    /// Those that are offered if none are chosen. P-521 is last; it is for certificates of that curve.
+    static let defaults = ["X25519", "P-256", "P-384", "P-521"]
+
     /// Their names: Go's where it has one, else OpenSSL's.
     static let names: [String] = {
         let candidates =

@@ -156,10 +156,10 @@ final class Listener: Sendable {
     ///   - time: the longest that this may take.
     private func closeChannel(_ channel: any Channel, emptying descriptor: CInt?, within time: Duration) async {
         let deadline = NIODeadline.now() + TimeAmount(time)
-        _ = try? await channel.eventLoop.submit {
+        if let descriptor {
             // Only an open channel still owns the descriptor.
-            if let descriptor, channel.isActive { BoundTCPSocket.endArrivals(at: descriptor) }
-        }.get()
+            try? await channel.eventLoop.submit { if channel.isActive { BoundTCPSocket.endArrivals(at: descriptor) } }.get()
+        }
         while let descriptor, channel.isActive, .now() < deadline {
             let accepted = try? await channel.eventLoop.submit { [connections] in connections.accepted }.get()
             await makePipelines()

@@ -58,6 +58,14 @@ struct ReloaderTests {
 
     private let stage = Stage()
 
+    /// A reload that goes on reading until `isHeld` is false.
+    private func heldReload(of reloader: Reloader) async throws -> Task<ReloadResult, Never> {
+        stage.state.withLock { $0.isHeld = true }
+        let reload = Task { await reloader.reload(because: .signal) }
+        try await wait(for: "it to read") { stage.state.withLock { $0.reads == 1 } }
+        return reload
+    }
+
     @Test("reads, applies, and watches what was read")
     func once() async {
         let result = await stage.reloader().reload(because: .signal)
@@ -93,9 +101,7 @@ struct ReloaderTests {
     @Test("calls during a reload share the next one")
     func sharing() async throws {
         let reloader = stage.reloader()
-        stage.state.withLock { $0.isHeld = true }
-        async let first = reloader.reload(because: .signal)
-        try await wait(for: "the first to read") { stage.state.withLock { $0.reads == 1 } }
+        let first = try await heldReload(of: reloader)
         await withTaskGroup(of: ReloadResult.self) { group in
             for _ in 0..<50 { group.addTask { await reloader.reload(because: .request) } }
             // All of them have asked before the first goes on, or at least some: none may cause more than one.
@@ -103,7 +109,7 @@ struct ReloaderTests {
             stage.state.withLock { $0.isHeld = false }
             for await _ in group {}
         }
-        _ = await first
+        _ = await first.value
         let reads = stage.state.withLock { $0.reads }
         #expect((2...4).contains(reads), "\(reads)")
     }
@@ -111,14 +117,12 @@ struct ReloaderTests {
     @Test("a reload begins when the one before has ended")
     func oneAtATime() async throws {
         let reloader = stage.reloader()
-        stage.state.withLock { $0.isHeld = true }
-        async let first = reloader.reload(because: .signal)
-        try await wait(for: "the first to read") { stage.state.withLock { $0.reads == 1 } }
+        let first = try await heldReload(of: reloader)
         async let second = reloader.reload(because: .request)
         for _ in 0..<1000 { await Task.yield() }
         #expect(stage.state.withLock { $0.begun } == 1)
         stage.state.withLock { $0.isHeld = false }
-        _ = await (first, second)
+        _ = await (first.value, second)
         stage.state.withLock { state in
             #expect(state.reads == 2 && state.ended == 2)
             #expect(state.mostAtOnce == 1)
@@ -128,14 +132,12 @@ struct ReloaderTests {
     @Test("a reading that began before the trigger does not answer it")
     func fresh() async throws {
         let reloader = stage.reloader()
-        stage.state.withLock { $0.isHeld = true }
-        async let first = reloader.reload(because: .signal)
-        try await wait(for: "the first to read") { stage.state.withLock { $0.reads == 1 } }
+        let first = try await heldReload(of: reloader)
         let problem = ConfigProblem(file: "config.toml", position: nil, key: nil, message: "broken")
         stage.state.withLock { $0.result = .failure(ConfigProblems([problem])) }
         async let second = reloader.reload(because: .request)
         stage.state.withLock { $0.isHeld = false }
-        guard case .success = await first else { return #expect(Bool(false), "the first read the good file") }
+        guard case .success = await first.value else { return #expect(Bool(false), "the first read the good file") }
         #expect(await second == .failure(reason: "config.toml: error: broken"))
     }
 
@@ -154,12 +156,10 @@ struct ReloaderTests {
     @Test("after a stop nothing is applied, not even what was being read")
     func stop() async throws {
         let reloader = stage.reloader()
-        stage.state.withLock { $0.isHeld = true }
-        async let running = reloader.reload(because: .signal)
-        try await wait(for: "it to read") { stage.state.withLock { $0.reads == 1 } }
+        let running = try await heldReload(of: reloader)
         await reloader.stop()
         stage.state.withLock { $0.isHeld = false }
-        #expect(await running == .failure(reason: "exporter-proxy is stopping"))
+        #expect(await running.value == .failure(reason: "exporter-proxy is stopping"))
         #expect(await reloader.reload(because: .request) == .failure(reason: "exporter-proxy is stopping"))
         #expect(stage.state.withLock { $0.applied } == 0)
     }
