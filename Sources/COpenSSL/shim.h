@@ -24,6 +24,7 @@ static inline int copenssl_ctx_set_max_proto_version(SSL_CTX *ctx, int version) 
 static inline void copenssl_ctx_set_mode(SSL_CTX *ctx, long mode) { (void)SSL_CTX_set_mode(ctx, mode); }
 static inline void copenssl_ctx_set_session_cache_mode(SSL_CTX *ctx, long mode) { (void)SSL_CTX_set_session_cache_mode(ctx, mode); }
 static inline int copenssl_ctx_set1_groups_list(SSL_CTX *ctx, const char *groups) { return (int)SSL_CTX_set1_groups_list(ctx, groups); }
+static inline int copenssl_ctx_set1_sigalgs_list(SSL_CTX *ctx, const char *names) { return (int)SSL_CTX_set1_sigalgs_list(ctx, names); }
 static inline int copenssl_ctx_add1_chain_cert(SSL_CTX *ctx, X509 *certificate) { return (int)SSL_CTX_add1_chain_cert(ctx, certificate); }
 static inline void copenssl_ctx_set_dh_auto(SSL_CTX *ctx) { (void)SSL_CTX_set_dh_auto(ctx, 1); }
 static inline int copenssl_set_tlsext_host_name(SSL *ssl, const char *name) { return (int)SSL_set_tlsext_host_name(ssl, name); }

@@ -9,15 +9,22 @@ public enum HandshakeTrial {
     /// - Returns: why clients of the usual settings fail; `nil` when they do not.
     /// - Throws: `noClientCanConnect` when the other client fails too.
     public static func run(on context: TLSContext, _ settings: TLSServerSettings) throws(TLSSettingsError) -> String? {
+        var usualClient = permissiveClient
+        usualClient.signatureSchemes = usualSignatureSchemes
         guard let failure = try failure(of: context, with: usualClient) else { return nil }
         guard let last = try Self.failure(of: context, with: client(like: settings)) else { return failure }
         throw .noClientCanConnect(last)
     }
 
-    private static let usualClient = TLSClientSettings(trustRoots: .certificates([]), verifiesPeer: false)
+    private static let permissiveClient = TLSClientSettings(trustRoots: .certificates([]), verifiesPeer: false)
+
+    /// Those of Go. It cannot use RSA-PSS keys (whose schemes are `rsa_pss_pss_…`) and Ed448.
+    private static let usualSignatureSchemes =
+        ["sha256", "sha384", "sha512"].flatMap { ["rsa_pss_rsae_\($0)", "rsa_pkcs1_\($0)"] }
+        + ["ecdsa_secp256r1_sha256", "ecdsa_secp384r1_sha384", "ecdsa_secp521r1_sha512", "ed25519"]
 
     private static func client(like server: TLSServerSettings) -> TLSClientSettings {
-        var settings = usualClient
+        var settings = permissiveClient
         settings.minVersion = server.minVersion
         settings.maxVersion = server.maxVersion
         settings.cipherSuites = server.cipherSuites

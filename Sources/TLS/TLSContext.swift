@@ -62,6 +62,7 @@ public final class TLSContext: Sendable {
         let builder = try ContextBuilder(method: TLS_client_method(), minVersion: settings.minVersion, maxVersion: settings.maxVersion)
         try builder.offerSuitesOfOldServers()
         try builder.choose(suites: settings.cipherSuites, curves: settings.curves, byServersOrder: false)
+        try builder.accept(signatureSchemes: settings.signatureSchemes)
         switch (settings.certificateChain, settings.privateKey) {
         case (let chain?, let key?): try builder.use(certificateChain: chain, privateKey: key, password: nil)
         case (nil, nil): break
@@ -152,6 +153,12 @@ final class ContextBuilder {
         guard let leaf = chain.first, !tls12Suites.isEmpty else { return true }
         let needed = EVP_PKEY_get_base_id(X509_get0_pubkey(leaf.pointer)) == EVP_PKEY_RSA ? NID_auth_rsa : NID_auth_ecdsa
         return tls12Suites.contains { $0.authentication == needed }
+    }
+
+    /// - Parameter signatureSchemes: empty means OpenSSL's defaults.
+    func accept(signatureSchemes: [String]) throws(TLSSettingsError) {
+        guard !signatureSchemes.isEmpty else { return }
+        try require(copenssl_ctx_set1_sigalgs_list(pointer, signatureSchemes.joined(separator: ":")))
     }
 
     /// - Parameters:

@@ -115,6 +115,8 @@ public struct TLSClientSettings: Hashable, Sendable {
     public var applicationProtocols: [String]
     /// Counts what handshakes hold, and never refuses one; `nil` counts nothing.
     public var handshakeLimit: HandshakeLimit?
+    /// The schemes with which a server may sign, by OpenSSL's names; empty takes OpenSSL's defaults.
+    var signatureSchemes: [String] = []
 
     /// The defaults check the peer, send no certificate, and offer what Go's clients have offered.
     public init(

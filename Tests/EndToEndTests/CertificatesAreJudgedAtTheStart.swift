@@ -61,7 +61,7 @@ func aWeakKeyIsAnError() async throws {
     #expect(result.errors.contains("config.toml:4:13: error: ") && result.errors.contains("1024 bits is too weak"), "\(result.errors)")
 }
 
-@Test("a certificate with which no client could connect is an error; one that only clients with unusual settings take is a warning")
+@Test("a certificate with which no client could connect is an error")
 func handshakesAreTried() async throws {
     let ca = try ThrowawayCA()
     let tooLong = try await check("") { folder in
@@ -73,16 +73,41 @@ func handshakesAreTried() async throws {
     #expect(tooLong.status == .exited(1))
     #expect(tooLong.errors.contains("config.toml:4:13: error: exporter.tls_server_config.cert_file: "), "\(tooLong.errors)")
     #expect(tooLong.errors.contains("no client can connect: "), "\(tooLong.errors)")
-    for settings in ["", "curve_preferences = [\"brainpoolP256r1\", \"X25519\"]"] {
-        let unusual = try await check(settings) { folder in
-            let key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1", "-keyout", folder.path("server.key")]
-            let names = ["-subj", "/CN=a", "-addext", "subjectAltName=DNS:a", "-out", folder.path("server.pem")]
-            let made = try await run("openssl", ["req", "-x509", "-nodes"] + key + names)
-            #expect(made.succeeded, "\(made.errors)")
-        }
-        #expect(unusual.succeeded)
-        #expect(unusual.errors.contains("config.toml:4:13: warning: ") && unusual.errors.contains("Prometheus"), "\(unusual.errors)")
-    }
+}
+
+@Test(
+    "a certificate that only clients with unusual settings take is a warning",
+    arguments: [
+        (key: ["ec", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1"], settings: ""),
+        (["ec", "-pkeyopt", "ec_paramgen_curve:brainpoolP256r1"], "curve_preferences = [\"brainpoolP256r1\", \"X25519\"]"),
+        (["ed448"], ""),
+        (["rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"], ""),
+        (["rsa-pss", "-pkeyopt", "rsa_keygen_bits:2048"], "max_version = \"TLS12\""),
+    ])
+func unusualKeysAreAWarning(key: [String], settings: String) async throws {
+    let unusual = try await check(settings) { try await makeKey(key, $0) }
+    #expect(unusual.succeeded)
+    #expect(unusual.errors.contains("config.toml:4:13: warning: ") && unusual.errors.contains("Prometheus"), "\(unusual.errors)")
+}
+
+@Test(
+    "a certificate that every client takes is not warned about",
+    arguments: [
+        ["rsa:2048"], ["ec", "-pkeyopt", "ec_paramgen_curve:P-256"], ["ec", "-pkeyopt", "ec_paramgen_curve:P-384"],
+        ["ec", "-pkeyopt", "ec_paramgen_curve:P-521"], ["ed25519"],
+    ], ["TLS12", "TLS13"])
+func usualKeysAreTaken(key: [String], version: String) async throws {
+    let usual = try await check("max_version = \"\(version)\"") { try await makeKey(key, $0) }
+    #expect(usual.errors == "")
+    #expect(usual.succeeded)
+}
+
+/// A certificate for a new key of this kind (`openssl req -newkey`), signed by itself.
+private func makeKey(_ kind: [String], _ folder: borrowing TemporaryFolder) async throws {
+    let key = ["-newkey"] + kind + ["-keyout", folder.path("server.key")]
+    let names = ["-subj", "/CN=a", "-addext", "subjectAltName=DNS:a", "-out", folder.path("server.pem")]
+    let made = try await run("openssl", ["req", "-x509", "-nodes"] + key + names)
+    #expect(made.succeeded, "\(made.errors)")
 }
 
 @Test("a private key that everyone can read is warned about")
