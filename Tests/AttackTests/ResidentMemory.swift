@@ -1,7 +1,8 @@
 import TestSupport
 import Testing
 
-/// The figure of docs/security.md, "How much memory it takes": in MiB, of the settings in MiB.
+/// The figure of docs/security.md, "How much memory it takes": in MiB, of the settings in MiB. The part for joined bodies is left out, because
+/// the hostile targets send gzip.
 private struct MemoryFigure {
     var maxTotalSize, maxHeldSize, pushInflight, pollInflight: Double
     var maxApps, connections: Double

@@ -37,16 +37,18 @@ func aPushInFlightIsFinished() async throws {
     }
 }
 
-@Test("a push that never ends does not hold a stop longer than shutdown_timeout")
+@Test("a push that never ends does not hold a stop longer than shutdown_timeout, and its sender is told that it was not applied")
 func aStopIsBounded() async throws {
     let config = Configurations.scrape + "shutdown_timeout = \"300ms\"\n" + Configurations.receivers()
     try await withProxy(config) { proxy in
         let script = "(printf '{\"first\": \"x 1\"} {\"a\": \"'; exec sleep 600) | \(Tools.netcat) -U \(proxy.unixSocket ?? "")"
-        try await withProgram("sh", ["-c", script]) { _ in
+        try await withProgram("sh", ["-c", script]) { sender in
             try await wait(for: "the first object") { try await curl("http://\(proxy.scrape)/metrics?app=first").status == 200 }
             proxy.program.send(signal: SIGTERM)
             #expect(try await proxy.program.exit(within: .seconds(20)).status == .exited(0))
             #expect(!proxy.folder.contains("receiver.sock"))
+            let reason = "error: the receiver closes, and the message is not complete"
+            try await wait(for: "the reason") { String(decoding: sender.outputBytes, as: UTF8.self).hasPrefix(reason) }
         }
     }
 }

@@ -104,18 +104,23 @@ public struct BodyBytes: Sendable {
     /// length costs its sender nothing: so the whole block is not reserved at once.
     private mutating func cover(_ block: borrowing ByteBuffer, and piece: borrowing ByteBuffer) throws(Fault) {
         let capacity = block.storageCapacity
-        let needed = min(capacity, block.writerIndex + piece.readableBytes + BodyBytes.firstBytes)
-        // In steps, so that small pieces do not reserve one by one.
-        guard needed > covered, covered < capacity, needed == capacity || needed >= covered + BodyBytes.firstBytes else { return }
-        let first = rest.isEmpty ? max(0, min(needed, BodyBytes.firstBytes) - covered) : 0
-        try reservation.reserve(needed - covered - first)
+        let needed = min(capacity, block.writerIndex + piece.readableBytes)
+        guard needed > covered else { return }
+        // In steps, so that small pieces do not reserve one by one. Near the limit there may be no room for a step.
+        do { try cover(to: min(capacity, needed + BodyBytes.firstBytes)) } catch { try cover(to: needed) }
+    }
+
+    private mutating func cover(to end: Int) throws(Fault) {
+        let first = rest.isEmpty ? max(0, min(end, BodyBytes.firstBytes) - covered) : 0
+        try reservation.reserve(end - covered - first)
         reservation.add(first)
-        covered = needed
+        covered = end
     }
 
     // MARK: - Once it is whole
 
-    /// The body uncompressed, in one buffer.
+    /// The body uncompressed, in one buffer. A plain body that was received is never refused: to join its blocks takes its size once more.
+    /// That is counted beyond the limit, too, because few bodies are joined at the same time.
     /// - Parameters:
     ///   - most: the largest body to read; with `.max` any body is read.
     ///   - isReserved: whether the caller has reserved the memory that this takes, so that it cannot fail for want of room.
@@ -123,15 +128,15 @@ public struct BodyBytes: Sendable {
     public func whole(most: Int, isReserved: Bool = false) throws(Fault) -> ByteBuffer? {
         switch coding {
         case .identity where received > most: return nil
-        case .identity: return try joined(isReserved: isReserved)
+        case .identity: return joined(isReserved: isReserved)
         case .gzip where most < .max && (received > most / 4 || claimedSize > most): return nil
         case .gzip: return try unzipped(most: most, isReserved: isReserved)
         }
     }
 
-    private func joined(isReserved: Bool) throws(Fault) -> ByteBuffer {
+    private func joined(isReserved: Bool) -> ByteBuffer {
         guard !rest.isEmpty else { return first }
-        if !isReserved { try reservation.reserve(received + 1) }
+        if !isReserved { reservation.add(received + 1) }
         var text = ByteBuffer.withExactCapacity(received + 1)
         text.writeImmutableBuffer(first)
         for block in rest { text.writeImmutableBuffer(block) }

@@ -62,6 +62,8 @@ public enum Rejection: Error, Equatable, Sendable {
         case idle
         /// `message_timeout`: the message was not complete so long after its first byte.
         case message
+        /// The connection has to close: `shutdown_timeout` after a stop or a move of the receiver, or some time after a change of access.
+        case closing
     }
 
     /// Why, in a word: the label of `exporter_proxy_rejected_messages_total{reason}`.
@@ -146,6 +148,8 @@ public enum Rejection: Error, Equatable, Sendable {
         case .timedOut(.idle): "nothing came for idle_timeout within a message: nothing of that message was applied"
         case .timedOut(.message):
             "the message was not complete message_timeout after its first byte: nothing of that message was applied"
+        case .timedOut(.closing):
+            "the receiver closes, and the message is not complete: nothing of that message was applied; connect again"
         case .invalidAppName(let name):
             "invalid app name \(Rejection.quoted(name)): a name has 1 to \(AppName.maxLength) bytes and no control characters"
         case .invalidUTF8(let app?): "the metrics of app \(Rejection.quoted(app)) are not valid UTF-8"

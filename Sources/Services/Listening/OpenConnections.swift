@@ -122,10 +122,16 @@ final class OpenConnections: Sendable {
                 return connection.generation.map { $0 < generation } ?? false
             }.map(\.channel)
         }
-        for channel in channels { channel.abort() }
+        for channel in channels {
+            channel.pipeline.fireUserInboundEventTriggered(ConnectionCutEvent())
+            channel.abort()
+        }
         return channels.count
     }
 }
+
+/// Fired into a connection's pipeline before it is aborted at the deadline: tell the peer why, if it could take the end for a success.
+struct ConnectionCutEvent: Sendable {}
 
 /// Fired into a connection's pipeline: finish the exchange in flight, then close. Every inner pipeline must handle it. At the deadline the
 /// connection is aborted.

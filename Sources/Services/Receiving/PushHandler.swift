@@ -105,6 +105,7 @@ final class PushHandler: ChannelDuplexHandler {
         case let event as ConnectionDrainEvent:
             machine.drain(event, at: now)
             perform(.none)
+        case is ConnectionCutEvent: perform(machine.cut(at: now))
         default: context.fireUserInboundEventTriggered(event)
         }
     }

@@ -221,6 +221,13 @@ struct PushStateMachine {
         }
     }
 
+    /// The time of a drain is over: the connection closes after this.
+    mutating func cut(at now: NIODeadline) -> Action {
+        // A complete message that waits for its turn is applied nevertheless.
+        guard state == .receiving, messageBegan != nil else { return .none }
+        return refuse(.timedOut(.closing), at: now)
+    }
+
     /// Refuses the current message and ends the connection. If the connection is gone, the refusal is only reported.
     mutating func refuse(_ rejection: Rejection, at now: NIODeadline) -> Action {
         guard state == .receiving || state == .working else { return .none }

@@ -11,7 +11,7 @@ struct RejectionTests {
         .malformedRequest(hostile), .malformedGzip(.corrupt), .malformedFamilies(hostile), .inconsistentFamilies(hostile),
         .invalidGroup(hostile), .unsupportedEncoding(hostile), .unsupportedType(hostile, taken: "JSON"), .unauthorized, .accessChanged,
         .messageTooLarge(limit: .mebibytes(16)), .groupTooLarge(limit: .mebibytes(16)), .tlsRequired, .truncated,
-        .timedOut(.idle), .timedOut(.message), .invalidAppName(hostile),
+        .timedOut(.idle), .timedOut(.message), .timedOut(.closing), .invalidAppName(hostile),
         .invalidUTF8(app: hostile),
         .invalidUTF8(app: nil),
         .nulByte(app: hostile), .notOwner(app: hostile, owners: hostile),

@@ -202,6 +202,21 @@ struct PolledBodyTests {
         withExtendedLifetime(other) {}
     }
 
+    @Test("a body that is as large as the budget is taken, in whatever pieces it comes", arguments: [100 << 10, 4 << 20], [true, false])
+    func wholeBudget(size: Int, isLengthKnown: Bool) {
+        let text = String(repeating: "x", count: size - 1) + "\n"
+        for length in [1000, 30_011, 1 << 16] {
+            var rest = ByteBuffer(string: text)
+            var pieces: [ByteBuffer] = []
+            while let piece = rest.readSlice(length: min(length, rest.readableBytes)), piece.readableBytes > 0 { pieces.append(piece) }
+            let budget = ByteBudget(limit: ByteCount(size))
+            #expect(read(.identity, pieces, expected: isLengthKnown ? size : nil, limit: 64 << 20, budget: budget) == .success(text))
+            let small = ByteBudget(limit: ByteCount(size - 20_000))
+            let failure = Result<String, PollFailure>.failure(.tooMuchInFlight(limit: small.limit))
+            #expect(read(.identity, pieces, expected: isLengthKnown ? size : nil, limit: 64 << 20, budget: small) == failure)
+        }
+    }
+
     @Test("forty bodies that unzip to more than the limit, at once, hold no more than the budget")
     func bombs() async throws {
         let budget = ByteBudget(limit: .mebibytes(16))

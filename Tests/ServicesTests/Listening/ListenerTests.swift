@@ -111,7 +111,7 @@ struct ListenerTests {
         try await withReceiver { receiver, store, _ in
             let push = try await begin(receiver, store)
             receiver.listener.changeAccess(within: .milliseconds(10)) {}
-            #expect(try await push.receiveToEnd() == "")
+            #expect(try await push.receiveToEnd() == "error: \(Rejection.timedOut(.closing).line)\n")
             #expect(store.snapshot(at: SystemClock.now()).entries.count == 1)
         }
     }
@@ -133,7 +133,7 @@ struct ListenerTests {
             async let first = receiver.drain(within: .seconds(3600))
             #expect(await receiver.drain(within: .milliseconds(10)) == 1)
             #expect(await first == 0)
-            #expect(try await push.receiveToEnd() == "")
+            #expect(try await push.receiveToEnd() == "error: \(Rejection.timedOut(.closing).line)\n")
         }
     }
 }

@@ -195,6 +195,21 @@ struct PushStateMachineTests {
         #expect(machine.decodingStopped(Self.waits, applied: false, at: Self.at(4)) == .close)
     }
 
+    @Test("at the deadline of a drain an incomplete message is refused; one that waits for its turn is not")
+    func cut() {
+        var idle = Self.fresh()
+        #expect(idle.cut(at: Self.at(1)) == .none)
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        var working = machine
+        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(1))
+        #expect(machine.cut(at: Self.at(2)) == .refuse(.timedOut(.closing), closes: false))
+        #expect(machine.cut(at: Self.at(2)) == .none)
+        #expect(machine.connectionLost() == .close)
+        _ = working.decodingStopped(.turnIsOver, applied: true, at: Self.at(1))
+        #expect(working.cut(at: Self.at(2)) == .none)
+    }
+
     @Test("after a change of access a message in flight is the last one")
     func accessChanged() {
         var machine = Self.fresh()

@@ -437,7 +437,7 @@ struct DaemonReloadTests {
             #expect(try push?.isEnded == false)
         }
         #expect(lines.all.contains("warning connections closed unfinished after shutdown_timeout count=1"))
-        withExtendedLifetime(push) {}
+        #expect(try await push?.receiveToEnd() == "error: \(Rejection.timedOut(.closing).line)\n")
     }
 
     private static func reachable(_ host: String, _ port: UInt16) -> String {
