@@ -172,6 +172,9 @@ public struct PushGroup: Sendable {
     ///   - limit: the most bytes that the text of its families may have.
     /// - Throws: `.inconsistent`, `.tooLarge`. The push is refused then; `failed(at:)` notes its time.
     public func pushed(_ new: [MetricFamily], replacing: Bool, at time: Double, limit: Int = .max) throws(FamilyFault) -> PushGroup {
+        guard !new.contains(where: { $0.metrics.contains(where: \.hasTimestamp) }) else {
+            throw .inconsistent("pushed metrics must not have timestamps")
+        }
         let rules = GroupLabels(key)
         var group = self
         if replacing { group.families = [] }
@@ -299,7 +302,6 @@ struct GroupLabels {
         guard Name.isMetric(family.name) else { throw .inconsistent("'\(family.name.prefix(80))' is not a metric name") }
         var seen = Set<[Metric.Label]>(minimumCapacity: family.metrics.count)
         for index in family.metrics.indices {
-            guard !family.metrics[index].hasTimestamp else { throw .inconsistent("pushed metrics must not have timestamps") }
             guard family.metrics[index].value != nil else {
                 throw .inconsistent("a metric of '\(family.name)' has no value of the type \(family.kind.rawValue)")
             }

@@ -53,6 +53,15 @@ struct PushGroupTests {
         #expect(samples(group).count == 2)
     }
 
+    @Test("a timestamp is refused, also on the families that the group sets itself", arguments: ["a", "push_time_seconds"])
+    func timestamps(name: String) throws {
+        let group = try group()
+        let pushed = try families("\(name) 5 1\nb 1")
+        #expect(throws: FamilyFault.inconsistent("pushed metrics must not have timestamps")) {
+            try group.pushed(pushed, replacing: true, at: 1)
+        }
+    }
+
     @Test("a group is read again from its text, whatever is in it")
     func again() throws {
         let text = """

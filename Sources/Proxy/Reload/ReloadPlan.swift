@@ -11,8 +11,10 @@ public struct ReloadPlan: Equatable, Sendable {
     public var changesSettings = false
     /// Whether open connections of the scrape listeners end after their current exchange.
     public var changesScrapeAccess = false
-    /// Whether open connections of the TCP and HTTP receivers end after their current message or exchange.
-    public var changesReceiverAccess = false
+    /// Whether open connections of the TCP receiver end after their current message.
+    public var changesTCPAccess = false
+    /// Whether open connections of the HTTP receiver end after their current exchange.
+    public var changesHTTPAccess = false
     /// New targets, and targets with changed settings, in the order of the configuration.
     public var starts: [Target] = []
     /// Targets to remove with their metrics.
@@ -78,7 +80,8 @@ public struct ReloadPlan: Equatable, Sendable {
         changesSettings =
             exporterBefore != exporterAfter || receiverBefore != receiverAfter || pollBefore != pollAfter || old.metrics != new.metrics
         changesScrapeAccess = AccessRules.scrape(old) != AccessRules.scrape(new)
-        changesReceiverAccess = AccessRules.receiver(old) != AccessRules.receiver(new)
+        changesTCPAccess = AccessRules.tcpReceiver(old) != AccessRules.tcpReceiver(new)
+        changesHTTPAccess = AccessRules.httpReceiver(old) != AccessRules.httpReceiver(new)
     }
 
     /// A certificate switches TLS on, also when the key itself does not change.
@@ -194,8 +197,13 @@ public struct AccessRules: Equatable, Sendable {
         AccessRules(config.exporter.tls, users: config.exporter.basicAuthUsers)
     }
 
-    /// The rules of the TCP and the HTTP receiver.
-    public static func receiver(_ config: Config) -> AccessRules {
+    /// The rules of the TCP receiver. It asks for no user.
+    public static func tcpReceiver(_ config: Config) -> AccessRules {
+        AccessRules(config.receiver.tls, users: [:])
+    }
+
+    /// The rules of the HTTP receiver.
+    public static func httpReceiver(_ config: Config) -> AccessRules {
         AccessRules(config.receiver.tls, users: config.receiver.basicAuthUsers)
     }
 

@@ -87,11 +87,8 @@ struct AppRoute: Route {
     let lifecycle: any Lifecycle
     let clock: @Sendable () -> Moment
 
-    /// For an unsupported method, the path exists if the app does.
-    func serves(_ request: Request) -> Bool {
-        guard let name = Self.name(in: request.path) else { return false }
-        return methods.contains(request.method) || store.app(named: name) != nil
-    }
+    /// Also for an app that does not exist: a client that pushes to the scrape port learns that this is no place to push.
+    func serves(_ request: Request) -> Bool { Self.name(in: request.path) != nil }
 
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         .now(request.method == .delete ? delete(request) : show(request))

@@ -92,13 +92,15 @@ public struct Router: Responder {
     /// Answers `request`, HEAD like GET.
     public func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
         guard let route = routes.first(where: { $0.serves(request) }) else { return .now(notFound) }
-        guard route.methods.contains(request.method) else { return .now(methodNotAllowed(on: route)) }
+        guard route.methods.contains(request.method) else { return .now(methodNotAllowed(request.method, on: route)) }
         return route.respond(to: request, on: eventLoop)
     }
 
-    private func methodNotAllowed(on route: any Route) -> Response {
+    private func methodNotAllowed(_ method: Request.Method, on route: any Route) -> Response {
         let methods = route.methods.map(\.description).joined(separator: ", ")
-        return .text(405, "method not allowed: \(route.path.rawValue) takes \(methods)", headers: [("Allow", methods)])
+        let isPush = (method == .put || method == .post) && (route.path == .app || route.path == .apps)
+        let hint = isPush ? "; this port takes no pushes, receiver_http_socket does" : ""
+        return .text(405, "method not allowed: \(route.path.rawValue) takes \(methods)\(hint)", headers: [("Allow", methods)])
     }
 }
 

@@ -102,7 +102,7 @@ extension HTTPReceiver {
     /// As `ServedListener` says; the next request of an open connection gets the new limits of messages.
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
         let new = new.httpReceiverSettings
-        listener.update(settings, to: new, new.transport, accessChanged: plan.changesReceiverAccess)
+        listener.update(settings, to: new, new.transport, accessChanged: plan.changesHTTPAccess)
         limit.set(maxConnections)
     }
 }

@@ -94,7 +94,7 @@ final class Receiver: ServedListener {
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
         let isUnix = listener.port == nil
         update(
-            new.receiverSettings(isUnix: isUnix), maxConnections: maxConnections, accessChanged: plan.changesReceiverAccess && !isUnix)
+            new.receiverSettings(isUnix: isUnix), maxConnections: maxConnections, accessChanged: plan.changesTCPAccess && !isUnix)
     }
 
     /// Replaces the settings of connections accepted from now on. Open ones keep their format, limits and TLS.

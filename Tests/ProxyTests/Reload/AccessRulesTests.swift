@@ -63,6 +63,10 @@ struct AccessRulesTests {
         }
     }
 
+    private func loaded(_ config: Config) -> LoadedConfig {
+        LoadedConfig(config: config, origin: ConfigOrigin(file: "config.toml"))
+    }
+
     @Test("users count on their own side: one that comes, one that leaves, one whose password changes")
     func users() throws {
         let letters = String(repeating: "a", count: 53)
@@ -76,11 +80,14 @@ struct AccessRulesTests {
             var new = old
             new.exporter.basicAuthUsers = try hashes(users)
             #expect(AccessRules.scrape(old) != AccessRules.scrape(new))
-            #expect(AccessRules.receiver(old) == AccessRules.receiver(new))
+            #expect(AccessRules.httpReceiver(old) == AccessRules.httpReceiver(new))
             new = old
             new.receiver.basicAuthUsers = try hashes(users)
             #expect(AccessRules.scrape(old) == AccessRules.scrape(new))
-            #expect(AccessRules.receiver(old) != AccessRules.receiver(new))
+            #expect(AccessRules.httpReceiver(old) != AccessRules.httpReceiver(new))
+            #expect(AccessRules.tcpReceiver(old) == AccessRules.tcpReceiver(new))
+            let plan = ReloadPlan(from: loaded(old), to: loaded(new))
+            #expect(!plan.changesTCPAccess && plan.changesHTTPAccess)
         }
     }
 }
