@@ -4,8 +4,9 @@ import Foundation
 final class Folder: Sendable {
     let path: String
 
-    init() throws {
-        var template = Array((NSTemporaryDirectory() + "config-watch-XXXXXX").utf8CString)
+    /// - Parameter parent: where it is made.
+    init(in parent: String = NSTemporaryDirectory()) throws {
+        var template = Array("\(parent)/config-watch-XXXXXX".utf8CString)
         guard mkdtemp(&template) != nil, let real = realpath(template, nil) else { throw POSIXError(.EIO) }
         path = String(cString: real)
         free(real)
