@@ -2,6 +2,7 @@ import Logging
 import NIOCore
 import NIOEmbedded
 import Proxy
+import TLS
 
 @testable import Services
 
@@ -66,7 +67,8 @@ enum PushConnectionFuzzer {
             switch step & 7 {
             case 0: receiver.pass(.seconds(Int64(amount)))
             case 1: receiver.endInput()
-            case 2: receiver.drain(amount % 2 == 0 ? .listenerCloses : .accessChanged)
+            case 2 where amount % 3 == 2: receiver.cut()
+            case 2: receiver.drain(amount % 3 == 0 ? .listenerCloses : .accessChanged)
             default:
                 guard let piece = bytes.readSlice(length: min(bytes.readableBytes, 1 + amount * Int(step & 7))), piece.readableBytes > 0
                 else {
@@ -87,6 +89,8 @@ enum PushConnectionFuzzer {
         private var answer = ""
         private var inputEnded = false
         private var isRefused = false
+        /// Whether the next message is the last one that is taken.
+        private var nextIsLast = false
 
         init(_ format: PushFormat) {
             metrics.held[.pushing].limit = inflight
@@ -130,7 +134,16 @@ enum PushConnectionFuzzer {
         }
 
         func drain(_ event: ConnectionDrainEvent) {
+            if case .accessChanged = event { nextIsLast = true }
             channel.pipeline.fireUserInboundEventTriggered(event)
+            takeAnswer()
+        }
+
+        /// The time of a drain is over.
+        func cut() {
+            guard channel.isActive else { return }
+            channel.pipeline.fireUserInboundEventTriggered(ConnectionCutEvent())
+            channel.abort()
             takeAnswer()
         }
 
@@ -147,7 +160,10 @@ enum PushConnectionFuzzer {
             while let piece = try? channel.readOutbound(as: ByteBuffer.self) { answer += String(buffer: piece) }
             let source = Source.push(listener: "l")
             do {
-                while !isRefused, let push = try decoder.nextPush() { try expected.apply(push, from: source, at: SystemClock.now()) }
+                while !isRefused, let push = try decoder.nextPush() {
+                    try expected.apply(push, from: source, at: SystemClock.now())
+                    isRefused = nextIsLast
+                }
             } catch {
                 // Nothing that follows a refused message is read.
                 isRefused = true
