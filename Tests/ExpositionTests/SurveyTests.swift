@@ -92,6 +92,17 @@ struct SurveyTests {
         #expect(result.families == 2)
     }
 
+    @Test("the first TYPE line counts")
+    func secondType() {
+        func messages(_ first: String, _ second: String) -> [String] {
+            survey("# TYPE a \(first)\n# TYPE a \(second)\na 1\n").findings.kept.map(\.message)
+        }
+        let second = messages("gauge", "histogram")
+        #expect(second.count == 1 && second[0].hasPrefix("second TYPE line"), "\(second)")
+        let odd = messages("histogram", "gauge")
+        #expect(odd.count == 2 && odd[0].hasPrefix("second TYPE line"), "\(odd)")
+    }
+
     @Test("a series is the same in any order of its labels, and another with any other label or name")
     func series() {
         let distinct = [

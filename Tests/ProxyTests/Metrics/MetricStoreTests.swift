@@ -110,6 +110,8 @@ struct MetricStoreTests {
         store.setLimits(StoreLimits(maxApps: 1, maxTotalSize: ByteCount(2)))
         #expect(names(store) == ["a", "b"])
         try store.apply(push(("a", "a 2")), from: source, at: now)
+        // Decoding ends there: one push may still replace all that are stored.
+        #expect(store.mostApps == 2)
         #expect(throws: Rejection.storeFull(limit: ByteCount(2))) { try store.apply(push(("a", "a 22")), from: source, at: now) }
         #expect(throws: Rejection.tooManyApps(limit: 1)) { try store.apply(push(("c", "")), from: source, at: now) }
         #expect(text(store) == "a 2\nb 1\n")
