@@ -21,7 +21,7 @@ enum ReloadTrigger: Equatable, Sendable, CustomStringConvertible {
 /// The program that a `Reloader` reloads.
 protocol Reloadable: Sendable {
     /// A reload begins. One of `ended` follows, unless the program stops.
-    func begins() async
+    func begins()
     /// The reload has succeeded or failed, and the metrics have its result.
     func ended() async
     /// Reads the configuration and all files that it names.
@@ -84,7 +84,7 @@ actor Reloader {
         let trigger = triggers.map(\.description).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }.joined(separator: "; ")
         triggers = []
         let start = ContinuousClock.now
-        await program.begins()
+        program.begins()
         let reading = await program.read()
         guard !isStopped else { return .failure(reason: "exporter-proxy is stopping") }
         let result: Result<ReloadPlan, ConfigProblems>

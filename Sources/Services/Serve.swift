@@ -61,7 +61,7 @@ public func serve(configFile: String, logger: Logger) async throws {
     watching.cancel()
     logger.info("stopping")
     await reloader.stop()
-    await notifier.stopping()
+    notifier.stopping()
     await daemon.stop()
     reports.cancel()
     await reports.value
@@ -77,7 +77,7 @@ private struct ReloadableDaemon: Reloadable {
     let changes: ConfigChanges
     let notifier: ServiceNotifier
 
-    func begins() async { await notifier.reloading() }
+    func begins() { notifier.reloading() }
 
     func ended() async { await notifier.ready(daemon.status) }
 

@@ -52,28 +52,37 @@ final class ServiceNotifier: Sendable {
 
     // MARK: - Messages
 
-    /// The listeners are up, or a reload has ended.
+    /// The listeners are up, or a reload has ended. Returns when the message is sent or lost, so that messages do not accumulate.
     func ready(_ status: String) async { await send("READY=1\nSTATUS=\(Self.line(status))") }
 
-    /// A reload begins.
-    func reloading() async {
-        await send("RELOADING=1\nMONOTONIC_USEC=\(SystemClock.monotonic() / 1000)\nSTATUS=reloading the configuration")
+    /// A reload begins. It does not wait for a full socket.
+    func reloading() {
+        post("RELOADING=1\nMONOTONIC_USEC=\(SystemClock.monotonic() / 1000)\nSTATUS=reloading the configuration")
     }
 
-    /// A stop begins.
-    func stopping() async { await send("STOPPING=1\nSTATUS=stopping") }
+    /// A stop begins. It does not wait for a full socket.
+    func stopping() { post("STOPPING=1\nSTATUS=stopping") }
 
     private func send(_ message: String) async {
-        guard let address else { return }
-        let (descriptor, logger) = (descriptor, logger)
-        try? await thread.runIfActive {
-            var message = message
-            let sent = message.withUTF8 { bytes in
-                address.withSocketAddress { sendto(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL), $0, $1) }
-            }
-            guard sent < 0 else { return }
-            logger.debug("cannot send a message to the service manager", metadata: [LogKey.error: "\(SystemError.text(errno))"])
+        guard address != nil else { return }
+        try? await thread.runIfActive { self.sendNow(message) }
+    }
+
+    private func post(_ message: String) {
+        guard address != nil else { return }
+        thread.submit { state in
+            if case .active = state { self.sendNow(message) }
         }
+    }
+
+    private func sendNow(_ message: String) {
+        guard let address else { return }
+        var message = message
+        let sent = message.withUTF8 { bytes in
+            address.withSocketAddress { sendto(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL), $0, $1) }
+        }
+        guard sent < 0 else { return }
+        logger.debug("cannot send a message to the service manager", metadata: [LogKey.error: "\(SystemError.text(errno))"])
     }
 
     /// The status as one line: a newline would begin another assignment.
@@ -111,9 +120,11 @@ final class ServiceNotifier: Sendable {
         }
     }
 
-    /// Ends the thread.
+    /// Ends the thread, after the messages that wait.
     func stop() async {
-        if address != nil { try? await thread.shutdownGracefully() }
+        guard address != nil else { return }
+        try? await thread.runIfActive {}
+        try? await thread.shutdownGracefully()
     }
 }
 

@@ -56,13 +56,32 @@ struct ServiceNotifierTests {
             let manager = try Manager(address)
             let notifier = notifier(address)
             await notifier.ready("2 apps\nWATCHDOG=trigger")
-            await notifier.reloading()
-            await notifier.stopping()
+            notifier.reloading()
+            notifier.stopping()
             let ready = try await manager.next()
             #expect(ready.hasPrefix("READY=1\nSTATUS=2 apps") && ready.split(separator: "\n").count == 2, "\(ready)")
             let reloading = try await manager.next()
             #expect(reloading.contains(#/^RELOADING=1\nMONOTONIC_USEC=[0-9]+\nSTATUS=[^\n]+$/#), "\(reloading)")
             #expect(try await manager.next() == "STOPPING=1\nSTATUS=stopping")
+            await notifier.stop()
+        }
+    }
+
+    @Test("a full socket holds up neither a reload nor a stop")
+    func fullSocket() async throws {
+        try await withTemporaryFolder { folder in
+            let address = try #require(UnixAddress(notifySocket: folder.path("notify")))
+            let manager = try Manager(address)
+            let filler = socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
+            defer { close(filler) }
+            while address.withSocketAddress({ sendto(filler, "x", 1, 0, $0, $1) }) == 1 {}
+            let notifier = notifier(address)
+            // Both return although nobody reads, and the messages come once somebody does.
+            notifier.reloading()
+            notifier.stopping()
+            var messages: [String] = []
+            while messages.last?.hasPrefix("STOPPING=1") != true { messages.append(try await manager.next()) }
+            #expect(messages.dropLast().last?.hasPrefix("RELOADING=1") == true, "\(messages)")
             await notifier.stop()
         }
     }
@@ -88,7 +107,7 @@ struct ServiceNotifierTests {
             try await wait(for: "the fourth question") { answers.load(ordering: .relaxed) < 0 }
             task.cancel()
             await task.value
-            await notifier.stopping()
+            notifier.stopping()
             #expect(try await manager.next().hasPrefix("STOPPING=1"))
             await notifier.stop()
         }
