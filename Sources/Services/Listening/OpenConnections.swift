@@ -144,6 +144,9 @@ enum ConnectionDrainEvent: Sendable {
     /// The rules of access have changed since the connection was made. Only requests that have arrived already are answered.
     case accessChanged
 
+    /// The event that counts after an earlier one: a change of access stays in force, whatever follows.
+    func following(_ earlier: ConnectionDrainEvent?) -> ConnectionDrainEvent { earlier == .accessChanged ? .accessChanged : self }
+
     /// Longer than any drain: the deadline of the drain comes first.
     private static let untilDeadline = TimeAmount.hours(24)
 

@@ -181,7 +181,7 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
         case ChannelEvent.inputClosed:
             context.close(promise: nil)
         case let event as ConnectionDrainEvent:
-            drain = event
+            drain = event.following(drain)
             timer?.set(event.pause(isNew: true))
         default:
             context.fireUserInboundEventTriggered(event)

@@ -200,7 +200,7 @@ struct PushStateMachine {
 
     /// A reload or a stop wants the connection to end.
     mutating func drain(_ event: ConnectionDrainEvent, at now: NIODeadline) {
-        drain = event
+        drain = event.following(drain)
         // Not at once: a message may have arrived in the kernel that is not read yet.
         if messageBegan == nil { quietSince = now }
     }

@@ -13,6 +13,8 @@ struct FirstByteHandlerTests {
         var received = ByteBuffer()
         var isActive = false
         var inputClosed = false
+        /// The drain, and how many bytes had come before it.
+        var drain: (event: ConnectionDrainEvent, after: Int)?
 
         func channelActive(context: ChannelHandlerContext) { isActive = true }
 
@@ -23,6 +25,7 @@ struct FirstByteHandlerTests {
 
         func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
             if event as? ChannelEvent == .inputClosed { inputClosed = true }
+            if let event = event as? ConnectionDrainEvent { drain = (event, received.readableBytes) }
         }
     }
 
@@ -66,6 +69,19 @@ struct FirstByteHandlerTests {
         #expect(built.isTLS == false)
         #expect(Array(built.received.readableBytesView) == [0x16])
         #expect(built.inputClosed)
+        _ = try channel.finish()
+    }
+
+    @Test("a drain that comes before the first bytes is passed on before them", arguments: [UInt8(0x16), 0x47])
+    func drain(first: UInt8) throws {
+        let channel = try channel(tlsBegins: [0x16])
+        for event in [ConnectionDrainEvent.listenerCloses, .accessChanged, .socketGoesOn] {
+            channel.pipeline.fireUserInboundEventTriggered(event)
+        }
+        #expect(built.drain == nil)
+        try channel.writeInbound(ByteBuffer(bytes: [first]))
+        // A change of access stays in force, whatever follows.
+        #expect(built.drain?.event == .accessChanged && built.drain?.after == 0)
         _ = try channel.finish()
     }
 

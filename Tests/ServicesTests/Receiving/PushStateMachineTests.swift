@@ -223,6 +223,16 @@ struct PushStateMachineTests {
         #expect(withMore.decodingStopped(Self.isWithin, applied: true, at: Self.at(3)) == .refuse(.accessChanged, closes: false))
     }
 
+    @Test("a stop after a change of access does not let more messages in")
+    func stopAfterAccessChanged() {
+        var machine = Self.fresh()
+        _ = machine.received(5, at: Self.at(1))
+        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(1))
+        machine.drain(.accessChanged, at: Self.at(2))
+        machine.drain(.listenerCloses, at: Self.at(3))
+        #expect(machine.nextIsLast)
+    }
+
     @Test("after a change of access a large message is the last one, also when the next one has begun")
     func accessChangedWhileWorking() {
         var machine = Self.fresh()
