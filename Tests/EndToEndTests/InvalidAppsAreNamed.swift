@@ -80,6 +80,22 @@ import Testing
         }
     }
 
+    @Test("checks can be switched off and on again while it runs")
+    func offAndOn() async throws {
+        let config = Configurations.scrape + Configurations.receivers()
+        try await withProxy(config) { proxy in
+            func check(_ app: String, _ expected: String) async throws {
+                #expect(try await pushOverUnixSocket("{\"\(app)\": \"wrong\"}", to: proxy) == "")
+                try await wait(for: "the verdict") { try await state(of: app, proxy) == expected }
+            }
+            try await check("first", "invalid")
+            try await proxy.save(config + "[metrics]\nvalidate = \"off\"\n")
+            #expect(try await curl("http://\(proxy.scrape)/collisions").status == 404)
+            try await proxy.save(config + "[metrics]\nvalidate = \"report\"\n")
+            try await check("second", "invalid")
+        }
+    }
+
     @Test("with off nothing is told, and there is no list of collisions")
     func off() async throws {
         try await withProxy(Configurations.scrape + Configurations.receivers() + "[metrics]\nvalidate = \"off\"\n") { proxy in
