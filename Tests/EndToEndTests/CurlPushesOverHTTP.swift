@@ -54,7 +54,7 @@ import Testing
             #expect(try await Self.metrics(proxy, "job/%CC%81x").body.contains("a{instance=\"\",job=\"\u{301}x\"} 1\n"))
             #expect(try await curl(Self.url(proxy, "/metrics/job/%CC%81x"), ["-X", "DELETE"]).status == 202)
             // The scrape side never takes a push.
-            #expect(try await curl("http://\(proxy.scrape)/apps/x", ["-X", "PUT", "-d", "a 1"]).status == 404)
+            #expect(try await curl("http://\(proxy.scrape)/apps/x", ["-X", "PUT", "-d", "a 1"]).status == 405)
             #expect(try await curl("http://\(proxy.scrape)/apps", ["-d", "{\"x\": \"a 1\"}"]).status == 405)
             #expect(try await curl("http://\(proxy.scrape)/metrics/job/x", ["-d", "a 1"]).status == 404)
         }
