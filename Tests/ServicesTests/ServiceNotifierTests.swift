@@ -79,7 +79,7 @@ struct ServiceNotifierTests {
             defer { close(filler) }
             while address.withSocketAddress({ sendto(filler, "x", 1, 0, $0, $1) }) == 1 {}
             let notifier = notifier(address)
-            // Both return although nobody reads, and the messages come once somebody does.
+            // The test would stop here if one of them waited for a reader.
             notifier.reloading()
             notifier.stopping()
             var messages: [String] = []

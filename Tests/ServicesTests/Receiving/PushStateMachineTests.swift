@@ -14,6 +14,14 @@ struct PushStateMachineTests {
         PushStateMachine(times: PushStateMachine.Times(idle: .seconds(60), message: .seconds(100)), at: begin)
     }
 
+    /// In the middle of a message, of which five bytes came after one second.
+    private static func withinMessage() -> PushStateMachine {
+        var machine = fresh()
+        _ = machine.received(5, at: at(1))
+        _ = machine.decodingStopped(isWithin, applied: false, at: at(1))
+        return machine
+    }
+
     private typealias Stop = PushStateMachine.Stop
     private static let waits = Stop.needsMore(isWithinMessage: false)
     private static let isWithin = Stop.needsMore(isWithinMessage: true)
@@ -122,9 +130,7 @@ struct PushStateMachineTests {
 
     @Test("an end within a message is refused, and the connection is closed with the answer")
     func cutShort() {
-        var machine = Self.fresh()
-        _ = machine.received(5, at: Self.at(1))
-        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(1))
+        var machine = Self.withinMessage()
         #expect(machine.inputClosed() == .finish)
         #expect(machine.finished(.truncated, at: Self.at(1)) == .refuse(.truncated, closes: true))
     }
@@ -183,9 +189,7 @@ struct PushStateMachineTests {
 
     @Test("a drain lets a message in flight finish, then closes")
     func drainWithinMessage() {
-        var machine = Self.fresh()
-        _ = machine.received(5, at: Self.at(1))
-        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(1))
+        var machine = Self.withinMessage()
         machine.drain(.listenerCloses, at: Self.at(2))
         #expect(machine.readCompleted() == .none)
         #expect(machine.deadline == Self.at(61))
@@ -212,9 +216,7 @@ struct PushStateMachineTests {
 
     @Test("after a change of access a message in flight is the last one")
     func accessChanged() {
-        var machine = Self.fresh()
-        _ = machine.received(5, at: Self.at(1))
-        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(1))
+        var machine = Self.withinMessage()
         machine.drain(.accessChanged, at: Self.at(2))
         _ = machine.received(5, at: Self.at(3))
         var withMore = machine
@@ -225,9 +227,7 @@ struct PushStateMachineTests {
 
     @Test("a stop after a change of access does not let more messages in")
     func stopAfterAccessChanged() {
-        var machine = Self.fresh()
-        _ = machine.received(5, at: Self.at(1))
-        _ = machine.decodingStopped(Self.isWithin, applied: false, at: Self.at(1))
+        var machine = Self.withinMessage()
         machine.drain(.accessChanged, at: Self.at(2))
         machine.drain(.listenerCloses, at: Self.at(3))
         #expect(machine.nextIsLast)
