@@ -17,15 +17,22 @@ public enum Token {
 typealias HeadText = Slice<UnsafeRawBufferPointer>
 
 extension HeadText {
-    /// Without the spaces, tabs and folded line ends around it.
-    var trimmed: HeadText {
+    /// Without the spaces, tabs and folded line ends around it. In requests no line is folded, and any other CR or LF is refused before.
+    var trimmed: HeadText { trimmed(of: Self.isBlank) }
+
+    /// Without the white space around the value of a field (RFC 9110 §5.5): spaces and tabs, in responses also folded line ends. `HeadLines`
+    /// ends lines at all other LFs.
+    func trimmed(_ strictness: Strictness) -> HeadText {
+        strictness == .response ? trimmed : trimmed(of: { $0 == 0x20 || $0 == 0x09 })
+    }
+
+    private func trimmed(of isBlank: (UInt8) -> Bool) -> HeadText {
         var text = self
-        while let first = text.first, Self.isBlank(first) { text = text.dropFirst() }
-        while let last = text.last, Self.isBlank(last) { text = text.dropLast() }
+        while let first = text.first, isBlank(first) { text = text.dropFirst() }
+        while let last = text.last, isBlank(last) { text = text.dropLast() }
         return text
     }
 
-    /// CR and LF occur here only where a line is folded, because `HeadLines` ends lines at all others.
     private static func isBlank(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 || byte == 0x0A || byte == 0x0D }
 
     /// Whether it equals `expected`. With `ignoringCase`, `expected` is in lower case.
@@ -67,7 +74,7 @@ enum HeadField {
     init(_ line: HeadText, _ strictness: Strictness) {
         let name = line.prefix { Token.isTokenByte($0) }
         if !name.isEmpty, name.endIndex < line.endIndex, line[name.endIndex] == UInt8(ascii: ":") {
-            self = .field(name: name, value: line[(name.endIndex + 1)...].trimmed)
+            self = .field(name: name, value: line[(name.endIndex + 1)...].trimmed(strictness))
             return
         }
         guard strictness == .response, let colon = line.firstIndex(of: UInt8(ascii: ":")) else {

@@ -171,9 +171,9 @@ public struct ServerConnection: Sendable {
             unflushed: nil)
     }
 
-    /// The kernel has taken all of the response.
+    /// The kernel has taken the bytes of one more `write` that is to be reported.
     public mutating func taken() {
-        changeOutgoing { $0.isTaken = true }
+        changeOutgoing { $0.pieceTaken() }
     }
 
     /// A sample of the reader's progress.
@@ -358,7 +358,7 @@ public struct ServerConnection: Sendable {
         if outgoing.hasMore, unflushed ?? 0 < OutgoingResponse.channelWindow, isWritable() {
             let piece = outgoing.handOver()
             unflushed = (unflushed ?? 0) + piece.readableBytes
-            return .write(piece, isLast: !outgoing.hasMore)
+            return .write(piece, isReported: true)
         }
         if unflushed != nil {
             unflushed = nil

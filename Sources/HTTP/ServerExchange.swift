@@ -21,22 +21,20 @@ public struct OutgoingResponse: Sendable {
     static let joinedSize = 64 << 10
     /// The number of samples within the time in which the reader has to take something.
     static let samples = 4
-    /// How many bytes of a response the channel may hold while it is writable: its high-water mark. All bytes before them are taken.
+    /// How many bytes of a response the channel itself may hold while it is writable: its high-water mark.
     public static let channelWindow = 512 << 10
 
     let end: End
-    /// Whether the kernel has taken all of it.
-    var isTaken = false
     /// Whether the channel could not take it at once.
     private(set) var isSlow = false
     var isSampleDue = false
-    /// Pieces that the kernel has certainly taken are replaced by empty ones, so that they are not held until the last one is taken.
+    /// Pieces that the kernel has taken are replaced by empty ones, so that they are not held until the last one is taken.
     private var pieces: [ByteBuffer]
     private let leases: [PieceLease?]
     /// The next piece for the channel, and the bytes of all pieces before it.
     private var handed = 0
     private var handedBytes = 0
-    /// The first piece that the kernel may not have taken.
+    /// The first piece that the kernel has not taken.
     public private(set) var taken = 0
     /// The bytes of all pieces before `taken`.
     public private(set) var takenBytes = 0
@@ -74,22 +72,24 @@ public struct OutgoingResponse: Sendable {
     /// Whether the channel has not all of it yet.
     var hasMore: Bool { handed < pieces.count }
 
+    /// Whether the kernel has taken all of it.
+    var isTaken: Bool { taken == pieces.count }
+
     /// The next piece for the channel, which is writable.
     mutating func handOver() -> ByteBuffer {
-        dropTaken()
         let piece = pieces[handed]
         handed += 1
         handedBytes += piece.readableBytes
         return piece
     }
 
-    /// While the channel is writable after a flush, it holds at most `channelWindow` bytes.
-    private mutating func dropTaken() {
-        while taken < handed, takenBytes + pieces[taken].readableBytes <= handedBytes - Self.channelWindow {
-            takenBytes += pieces[taken].readableBytes
-            pieces[taken] = ByteBuffer()
-            taken += 1
-        }
+    /// The kernel has taken the first of the pieces that it had not. How many that are cannot be told from a writable channel: behind it, a
+    /// TLS handler may keep any number of them.
+    mutating func pieceTaken() {
+        guard taken < handed else { return }
+        takenBytes += pieces[taken].readableBytes
+        pieces[taken] = ByteBuffer()
+        taken += 1
     }
 
     /// What the response holds: for each piece from `taken` on its memory in bytes, and its lease if it is shared.
@@ -101,7 +101,7 @@ public struct OutgoingResponse: Sendable {
         }
     }
 
-    /// An upper limit for the bytes that wait in the channel.
+    /// An upper limit for the bytes that wait in the channel itself.
     public var inChannel: Int { min(handedBytes - takenBytes, Self.channelWindow) }
 
     // MARK: - The reader
@@ -212,8 +212,8 @@ extension ServerConnection {
         case end
         /// The request cannot be read any further. `respond` must follow with the error; then the connection ends.
         case refuse(RequestError)
-        /// Write these bytes. When the kernel has taken the last ones, call `taken`.
-        case write(ByteBuffer, isLast: Bool)
+        /// Write these bytes. If it is to be reported, call `taken` when the kernel has taken them.
+        case write(ByteBuffer, isReported: Bool)
         case flush
         /// Take a sample of the reader's progress, and call `sampled`.
         case sample
@@ -260,7 +260,7 @@ extension ServerConnection {
             switch owesContinue {
             case .line where clientWaits:
                 owesContinue = .flush
-                return .write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"), isLast: false)
+                return .write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"), isReported: false)
             case .flush:
                 owesContinue = .nothing
                 return .flush

@@ -9,9 +9,9 @@ import NIOTLS
 /// A failure is a `TLSError` by `errorCaught`, then a close. A server that has sent a reason, as an alert or in plain text, first gives its
 /// peer a moment to read it. An end without close_notify is `TLSError.truncated`, and no `inputClosed`.
 ///
-/// Writes are kept as references and encrypted only while the channel is writable, so a slow reader holds about 100 KiB. An application
-/// that follows `Channel.isWritable` and `channelWritabilityChanged` is never ahead by more than that. Before the handshake is complete
-/// `isWritable` means nothing, so write no more than a first request by then. `close` sends the queued bytes, then close_notify. It gives
+/// Writes are kept as references and encrypted only while the channel is writable, so a slow reader holds about 100 KiB of ciphertext. The
+/// channel may be writable while plain bytes wait here for their turn: the promise of a write tells when its buffer is let go. Before the
+/// handshake is complete `isWritable` means nothing, so write no more than a first request by then. `close` sends the queued bytes, then close_notify. It gives
 /// up when the peer takes nothing for the close timeout. `abort()` closes at once.
 public final class TLSHandler: ChannelDuplexHandler {
     /// Ciphertext from the network.

@@ -17,7 +17,8 @@ public struct ConnectionSequence {
     /// Whether the channel will ask for the next read at the end of this step.
     private var hasRead = false
     private var awaitsAnswer = false
-    private var isWritten = false
+    /// Writes that the kernel has not taken.
+    private var unreported = 0
     private var isClosed = false
     private var timer: TimeAmount?
     private let lease = PieceLease(isStored: false)
@@ -52,7 +53,7 @@ public struct ConnectionSequence {
         for _ in 0..<1000 where !isClosed {
             isWritable = true
             connection.resumed()
-            if isWritten { connection.taken() }
+            if unreported > 0 { take() }
             if let broken = act(2) { return broken }
             if !awaitsAnswer, !connection.hasLargeResponse { return nil }
             if awaitsAnswer { respond(1) }
@@ -75,7 +76,7 @@ public struct ConnectionSequence {
         case 6, 7: if awaitsAnswer { respond(argument) }
         case 8: connection.resumed()
         case 9: isWritable = argument % 2 == 0
-        case 10: if isWritten { connection.taken() }
+        case 10: if unreported > 0 { take() }
         case 11:
             if let timer {
                 now = now + timer
@@ -127,12 +128,12 @@ public struct ConnectionSequence {
             switch action {
             case .head, .body: if argument % 64 == 1 { respond(1) }
             case .end, .refuse: awaitsAnswer = true
-            case .write(let bytes, let isLast):
-                isWritten = isLast
+            case .write(let bytes, let isReported):
+                if isReported { unreported += 1 }
                 written += bytes.readableBytes
                 if written > OutgoingResponse.channelWindow { isWritable = false }
             case .flush:
-                if isWritten, argument % 2 == 0 { connection.taken() }
+                while unreported > 0, argument % 2 == 0 { take() }
                 if argument % 8 == 5 { connection.isInLargeTurn = false }
                 written = 0
             case .sample: connection.sampled(WriteProgress(buffered: Int(argument) % 3, acknowledged: 0), at: now)
@@ -150,6 +151,11 @@ public struct ConnectionSequence {
         if connection.heldForReading > Self.maxHeldForReading { return "\(connection.heldForReading) bytes wait to be read" }
         if counted < 0 { return "more was released than held" }
         return nil
+    }
+
+    private mutating func take() {
+        unreported -= 1
+        connection.taken()
     }
 
     /// Counts as the owner of connections does.

@@ -99,7 +99,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         if case TLSError.truncated? = error as? TLSError {
-            // The requests before are complete, and the client may still read the answers.
+            // The requests before are complete, and the client may still read the answers that TLS has already.
             connection.inputEnded()
         } else {
             parts.log.failed(error, peer: context.channel)
@@ -140,7 +140,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .body(let piece): respond(exchange.take(piece), context)
         case .end: answer(context)
         case .refuse(let error): respond(exchange.refuse(error), context)
-        case .write(let bytes, let isLast): write(bytes, isLast: isLast, context)
+        case .write(let bytes, let isReported): write(bytes, isReported: isReported, context)
         case .flush: context.flush()
         case .sample: connection.sampled(WriteProgress(of: context.channel), at: context.eventLoop.now)
         case .timer(let time?): timer?.set(time)
@@ -211,8 +211,8 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         connection.respond(with: response, date: parts.shared.date.now, allocator: context.channel.allocator)
     }
 
-    private func write(_ bytes: ByteBuffer, isLast: Bool, _ context: ChannelHandlerContext) {
-        guard isLast else { return context.write(wrapOutboundOut(bytes), promise: nil) }
+    private func write(_ bytes: ByteBuffer, isReported: Bool, _ context: ChannelHandlerContext) {
+        guard isReported else { return context.write(wrapOutboundOut(bytes), promise: nil) }
         let promise = context.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenSuccess { [self] in
             connection.taken()

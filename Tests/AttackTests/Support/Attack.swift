@@ -175,8 +175,9 @@ enum Attacked {
     }
 
     /// With the development certificates, asking for those of clients.
-    static func tls(_ mode: String = "optional") -> String {
-        scrape("tls = \"\(mode)\"")
+    /// - Parameter more: further keys of `[exporter]`.
+    static func tls(_ mode: String = "optional", _ more: String = "") -> String {
+        scrape("tls = \"\(mode)\"\n\(more)")
             + """
             [exporter.tls_server_config]
             cert_file = "certs/server.pem"
