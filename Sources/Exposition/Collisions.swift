@@ -6,6 +6,8 @@ public struct Collisions: Equatable, Sendable {
         public var text: String
         /// The apps that expose it, in the order in which they were looked at, each once; at most `Collisions.maxApps`.
         public var apps: [String]
+        /// Whether further apps expose it.
+        public var hasMoreApps = false
         /// How often it is exposed.
         public var times: Int
 
@@ -14,6 +16,14 @@ public struct Collisions: Equatable, Sendable {
             self.text = text
             self.apps = apps
             self.times = times
+        }
+
+        /// One more sample of the series is in `app`. Names are compared byte by byte.
+        fileprivate mutating func add(_ app: String) {
+            times += 1
+            if let last = apps.last, last.utf8.elementsEqual(app.utf8) { return }
+            guard apps.count < Collisions.maxApps else { return hasMoreApps = true }
+            apps.append(app)
         }
     }
 
@@ -84,8 +94,7 @@ public struct CollisionSearch: Sendable {
             let hash = parser.seriesHash
             guard repeated.contains(hash) else { return true }
             if let place = places[hash] {
-                listed[place].times += 1
-                if listed[place].apps.last != app, listed[place].apps.count < Collisions.maxApps { listed[place].apps.append(app) }
+                listed[place].add(app)
             } else if listed.count < Collisions.maxListed {
                 places[hash] = listed.count
                 let bytes = parser.text[parser.series].prefix(1024)

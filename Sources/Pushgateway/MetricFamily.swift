@@ -27,7 +27,8 @@ public struct MetricFamily: Equatable, Sendable {
 
 /// One metric of a family: its labels and its value.
 public struct Metric: Equatable, Sendable {
-    /// A label; its value is already unescaped.
+    /// A label; its value is already unescaped. Labels are compared byte by byte, as Prometheus does: for Swift, `é` in one character and in
+    /// two are equal.
     public struct Label: Hashable, Sendable {
         /// The label's name.
         public var name: String
@@ -38,6 +39,20 @@ public struct Metric: Equatable, Sendable {
         public init(name: String, value: String) {
             self.name = name
             self.value = value
+        }
+
+        /// Whether both have the same bytes.
+        public static func == (a: Label, b: Label) -> Bool {
+            a.name.utf8.elementsEqual(b.name.utf8) && a.value.utf8.elementsEqual(b.value.utf8)
+        }
+
+        /// Hashes the bytes of both.
+        public func hash(into hasher: inout Hasher) {
+            for text in [name, value] {
+                text.withBytes { hasher.combine(bytes: $0) }
+                // No byte of UTF-8.
+                hasher.combine(UInt8(0xFF))
+            }
         }
     }
 
@@ -104,7 +119,7 @@ extension Metric {
 /// So the families are counted while they are read, and reading ends at the limit.
 public struct FamilyCost: Sendable {
     /// Bytes of memory for each byte that is counted.
-    public static let memory = 12
+    public static let memory = 14
     /// What a family takes beside its text.
     private static let family = 64
     /// The quotes of a label, and its place in memory.

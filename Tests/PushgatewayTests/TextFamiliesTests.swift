@@ -37,6 +37,23 @@ struct TextFamiliesTests {
         #expect(families[1].metrics[0].value == .number(-.infinity))
     }
 
+    @Test("label values are compared byte by byte: one character and two that look the same make two metrics")
+    func canonicalEquivalents() throws {
+        let families = try read(
+            """
+            # TYPE s summary
+            s_sum{a="\u{E9}"} 1
+            s_sum{a="e\u{301}"} 2
+            x{a="\u{E9}"} 1
+            x{a="e\u{301}"} 2
+
+            """)
+        #expect(families.map(\.metrics.count) == [2, 2])
+        #expect(families.map { Set($0.metrics.map(\.labels)).count } == [2, 2])
+        let group = try PushGroup(GroupingKey(path: "job/j")).pushed(families, replacing: false, at: 1)
+        #expect(String(decoding: group.text, as: UTF8.self).split(separator: "\n").count { $0.hasPrefix("x{") } == 2)
+    }
+
     @Test("the lines of a histogram and of a summary are one metric for each set of labels")
     func distributions() throws {
         let families = try read(

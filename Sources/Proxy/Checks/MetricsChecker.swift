@@ -35,6 +35,8 @@ public final class MetricsChecker: Sendable {
     static let searchDelay = Duration.seconds(2)
     /// How many findings of all apps together are kept; with more apps than this, one for each app.
     static let maxFindings = 20_000
+    /// How many apps that were removed may wait, beside twice as many as there are apps.
+    private static let removedApps = 4096
 
     private let store: MetricStore
     private let metrics: SelfMetrics
@@ -42,8 +44,9 @@ public final class MetricsChecker: Sendable {
 
     fileprivate struct State {
         var validation = MetricsValidation.off
-        /// Apps that wait for a check, each once.
-        var waiting: [AppRecord] = []
+        /// Apps that wait for a check, each once. The first is served first: under a load that is too large for all of them, every app is
+        /// checked equally often. `nil` once it no longer waits.
+        var waiting: [AppRecord?] = []
         /// The index at which the search for the next due app continues.
         var next = 0
         var search: Search?
@@ -91,12 +94,17 @@ public final class MetricsChecker: Sendable {
     /// The series that collide, as the last search found them; `nil` before the first search has ended.
     public var collisions: Collisions? { state.withLock { $0.collisions } }
 
+    /// How many apps wait for a check, removed ones included.
+    var waitingCount: Int { state.withLock { $0.waiting.count } }
+
     /// Records what has changed in the store.
     public func collect(at now: Instant) {
         guard validation != .off else { return }
         let unchecked = store.takeUnchecked()
         let generation = store.generation
         state.withLock { state in
+            state.waiting.removeAll { $0 == nil }
+            if state.waiting.count > 2 * store.count + Self.removedApps { store.dropRemoved(from: &state.waiting) }
             state.waiting += unchecked
             state.next = 0
             if state.changed == nil, state.search == nil, generation != state.lastSearch?.generation { state.changed = now }
@@ -115,14 +123,13 @@ public final class MetricsChecker: Sendable {
         let earliest = now.advanced(by: .zero - Self.checkInterval)
         return state.withLock { state in
             while state.next < state.waiting.count {
-                let record = state.waiting[state.next]
+                defer { state.next += 1 }
+                guard let record = state.waiting[state.next] else { continue }
                 switch store.beginCheck(of: record, at: now, ifNotAfter: earliest) {
-                case .tooEarly:
-                    state.next += 1
-                case .none:
-                    state.drop()
+                case .tooEarly: break
+                case .none: state.waiting[state.next] = nil
                 case .app(let app, let wasInvalid):
-                    state.drop()
+                    state.waiting[state.next] = nil
                     return (record, app, wasInvalid)
                 }
             }
@@ -191,12 +198,6 @@ public final class MetricsChecker: Sendable {
 }
 
 extension MetricsChecker.State {
-    /// Removes the record at `next`.
-    fileprivate mutating func drop() {
-        waiting.swapAt(next, waiting.count - 1)
-        waiting.removeLast()
-    }
-
     /// The search in progress, or a new one that is due.
     fileprivate mutating func takeSearch(at now: Instant, _ store: MetricStore) -> MetricsChecker.Search? {
         if let search {

@@ -54,10 +54,17 @@ public final class Intake: Sendable {
     }
 
     /// Stores the metrics of a group of the Pushgateway's API, as `apply` does with those of an app.
-    func apply(group name: AppName, _ exposition: Exposition, from sender: Sender, through source: Source) throws(Rejection) {
+    /// - Parameter earlier: the version that the push was merged with; `nil` when the group is new.
+    /// - Returns: `false`, with nothing stored, when `earlier` is no longer what the store has.
+    func replace(
+        _ earlier: StoredApp?, named name: AppName, with exposition: Exposition, from sender: Sender, through source: Source
+    ) throws(Rejection) -> Bool {
         try checkOwner(of: name, sender)
         let (admitted, group) = try admitted(name, exposition)
-        try store.apply(Push(apps: [(name, admitted)]), from: source, sender: sender, group: group, at: clock())
+        let moment = clock()
+        var entry = AppEntry(name: name, source: source, sender: sender, lastUpdate: moment, exposition: admitted, state: .ok)
+        entry.group = group
+        return try store.replace(earlier, with: entry, at: moment)
     }
 
     /// Exchanges the metrics of a group, which is still `app`, for others that differ in the time of a failure alone.
@@ -128,6 +135,7 @@ public final class Intake: Sendable {
             if !check.isValid {
                 app.check = check
                 app.exposition = .empty
+                app.group = nil
                 app.state = .withheld
                 result = .withheld
             }
@@ -138,8 +146,11 @@ public final class Intake: Sendable {
     /// Metrics with labels up to this size, in bytes, are made before the store says whether it takes them.
     private static let smallText = 16 << 20
 
+    /// No text is larger, in bytes: `ByteBuffer` counts with 32 bits.
+    private static let largestText = Int(Int32.max)
+
     /// Labels are set on each line, so that short lines become many times as large. What the store would never take is not made.
-    private var mostBytes: Int { max(store.limits.maxTotalSize.bytes, Self.smallText) }
+    private var mostBytes: Int { min(max(store.limits.maxTotalSize.bytes, Self.smallText), Self.largestText) }
 
     private func admitted(_ push: Push, _ rules: IntakeRules) throws(Rejection) -> Push {
         var push = push

@@ -3,8 +3,8 @@ import NIOCore
 import Pushgateway
 import Synchronization
 
-/// The groups of the Pushgateway's API. Each is an app in the store; a push reads it, merges, and stores what comes of that, with no other
-/// push to the group in between.
+/// The groups of the Pushgateway's API. Each is an app in the store. A push reads it, merges, and stores the result, with no other push to
+/// the group in between. If the group is deleted meanwhile, or its app pushed in another way, the push begins a new group.
 ///
 /// Used from any thread. Takes time in proportion to the push and to the group: a large one belongs on a pool.
 public final class PushGroups: Sendable {
@@ -74,12 +74,13 @@ public final class PushGroups: Sendable {
                 if case .tooLarge = error, !waits, limit > Self.smallSize { return .takesLonger }
                 throw Rejection(error)
             }
-            try intake.apply(group: name, after.exposition, from: sender, through: source)
-            return .applied
+            if try intake.replace(stored, named: name, with: after.exposition, from: sender, through: source) { return .applied }
         } catch {
             if let stored, let before, error.reason != .notOwner { intake.amend(stored, with: before.failed(at: time).exposition) }
             throw error
         }
+        // Only pushes to the group make it a group again, and they wait.
+        return try apply(families, to: key, name, nil, replacing: replacing, from: sender, through: source, limit: limit, waits: waits)
     }
 }
 

@@ -237,18 +237,20 @@ final class AppRecord: @unchecked Sendable {
     let name: AppName
     /// The version in force; `nil` once removed.
     var app: StoredApp?
-    /// Whether the next snapshot has to take `app` in.
-    var isChanged = false
+    /// Its place among the records that the next snapshot takes; `nil` while it is not one of them.
+    var changedPlace: Int?
+    /// Whether a snapshot has taken any version of it.
+    var wasTaken = false
     /// Whether it waits for a check of its metrics.
     var isUnchecked = false
     /// When its metrics were last checked.
     var lastCheck: Instant?
     /// Whether metrics before those that wait for a check were invalid.
     var wasInvalid = false
-    /// When the expiry queue looks at this record; `nil` while it does not wait there.
-    var lookedAt: Instant?
-    /// Which of the expired ones it is, counted from the first; `nil` unless it is one that makes room for others.
-    var expiredNumber: UInt64?
+    /// Its place in the expiry queue; `nil` while it does not wait there.
+    var expiryPlace: Int?
+    /// Its place among the expired apps; `nil` unless it is one that makes room for others.
+    var expiredPlace: Int?
     /// The chunk's node that holds this app, and where; `nil` before the builder has placed it, never read after the removal.
     unowned var node: ChunkNode?
     var slot = 0

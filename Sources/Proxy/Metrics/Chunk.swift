@@ -84,6 +84,42 @@ final class Derived: Sendable {
     var isMissing: Bool { (value.withLockIfAvailable { $0 == nil }) ?? true }
 }
 
+/// The records that changed since the last snapshot, each once and in no order. Guarded by the store's state lock.
+struct ChangedRecords {
+    private var records: [AppRecord] = []
+
+    var isEmpty: Bool { records.isEmpty }
+    var count: Int { records.count }
+
+    func contains(_ record: AppRecord) -> Bool { record.changedPlace != nil }
+
+    mutating func insert(_ record: AppRecord) {
+        guard record.changedPlace == nil else { return }
+        record.changedPlace = records.count
+        records.append(record)
+    }
+
+    /// Drops a record that has left the store before any snapshot took it. Otherwise apps that come and go would pile up while nobody scrapes.
+    mutating func forgetUnlessTaken(_ record: AppRecord) {
+        guard !record.wasTaken, let place = record.changedPlace else { return }
+        record.changedPlace = nil
+        let last = records.removeLast()
+        guard last !== record else { return }
+        records[place] = last
+        last.changedPlace = place
+    }
+
+    /// All of them, each as it is at this moment; none is left.
+    mutating func take() -> [ChunkBuilder.Change] {
+        defer { records.removeAll() }
+        return records.map { record in
+            record.changedPlace = nil
+            record.wasTaken = true
+            return (record: record, app: record.app)
+        }
+    }
+}
+
 /// Keeps all apps in order of name, cut into chunks. Only chunks with a changed app are rebuilt (and small neighbours that fit together).
 struct ChunkBuilder {
     /// A heavier chunk is split, unless it is a single app.

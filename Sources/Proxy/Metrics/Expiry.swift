@@ -1,95 +1,99 @@
-/// Which app expires next: a binary heap of moments at which a record has to be looked at.
+/// Which app expires next.
 ///
-/// An update costs nothing here: a record waits once, at a moment that is not after its expiry, and gets a later moment when it is looked at.
+/// An update costs nothing here: a record waits for a moment that is not after its expiry, and gets a later moment when it is looked at.
 struct ExpiryQueue {
-    private struct Waiting {
-        let moment: Instant
-        let record: AppRecord
-    }
-
-    /// A binary heap: no element is later than its two children.
-    private var heap: [Waiting] = []
+    private var waiting = RecordHeap(\.expiryPlace)
 
     /// Nothing expires before this moment; `nil` when nothing ever does.
-    var next: Instant? { heap.first?.moment }
+    var next: Instant? { waiting.first?.moment }
 
     /// Looks at the record at `moment`, unless it is to be looked at before that.
     mutating func add(_ record: AppRecord, at moment: Instant) {
-        if let known = record.lookedAt, known <= moment { return }
-        // An entry for a later moment is ignored from now on.
-        record.lookedAt = moment
-        heap.append(Waiting(moment: moment, record: record))
-        var child = heap.count - 1
-        while child > 0, heap[child].moment < heap[(child - 1) / 2].moment {
-            heap.swapAt(child, (child - 1) / 2)
-            child = (child - 1) / 2
-        }
+        if let known = waiting.moment(of: record), known <= moment { return }
+        waiting.set(record, to: moment)
     }
 
-    /// Removes the first entry whose moment has come. It may be out of date, so the caller checks the record.
+    mutating func remove(_ record: AppRecord) { waiting.remove(record) }
+
+    /// Removes the first record whose moment has come. It may have been updated since, so the caller checks the record.
     mutating func popFirst(upTo now: Instant) -> AppRecord? {
-        guard let first = heap.first, first.moment <= now else { return nil }
-        let last = heap.removeLast()
-        if !heap.isEmpty {
-            heap[0] = last
-            siftDown()
-        }
-        if first.record.lookedAt == first.moment { first.record.lookedAt = nil }
+        guard let first = waiting.first, first.moment <= now else { return nil }
+        waiting.remove(first.record)
         return first.record
-    }
-
-    private mutating func siftDown() {
-        var parent = 0
-        while 2 * parent + 1 < heap.count {
-            var child = 2 * parent + 1
-            if child + 1 < heap.count, heap[child + 1].moment < heap[child].moment { child += 1 }
-            guard heap[child].moment < heap[parent].moment else { return }
-            heap.swapAt(child, parent)
-            parent = child
-        }
     }
 }
 
-/// Expired pushed apps, the longest-expired first: at `max_apps` they make room.
+/// Expired pushed apps, the longest-expired first: at `max_apps` they make room. The order is that of their last updates: an app may be
+/// found to have expired much later than it did, and the state file begins with the newest app.
 struct ExpiredApps {
-    private var queue: [(number: UInt64, record: AppRecord)] = []
-    /// Entries before this index were removed.
-    private var first = 0
-    private var lastNumber: UInt64 = 0
-    /// How many there are; the queue may hold some that have been updated since.
-    private(set) var count = 0
+    private var expired = RecordHeap(\.expiredPlace)
 
-    mutating func append(_ record: AppRecord) {
-        // Compact the queue: every app that expires again leaves an old entry.
-        if queue.count - first > 2 * count + 64 {
-            queue = queue[first...].filter { $0.record.expiredNumber == $0.number }
-            first = 0
-        }
-        lastNumber += 1
-        record.expiredNumber = lastNumber
-        queue.append((lastNumber, record))
-        count += 1
-    }
+    var count: Int { expired.count }
 
-    mutating func remove(_ record: AppRecord) {
-        guard record.expiredNumber != nil else { return }
-        record.expiredNumber = nil
-        count -= 1
-    }
+    mutating func insert(_ record: AppRecord, lastUpdate: Instant) { expired.set(record, to: lastUpdate) }
+
+    mutating func remove(_ record: AppRecord) { expired.remove(record) }
 
     mutating func popFirst() -> AppRecord? {
-        while first < queue.count {
-            let (number, record) = queue[first]
-            first += 1
-            if first > 1024, 2 * first > queue.count {
-                queue.removeFirst(first)
-                first = 0
-            }
-            guard record.expiredNumber == number else { continue }
-            remove(record)
-            return record
+        guard let first = expired.first?.record else { return nil }
+        expired.remove(first)
+        return first
+    }
+}
+
+/// Records in the order of a moment: a binary heap. Each record knows its place, so that it leaves the heap when it leaves the store.
+private struct RecordHeap {
+    typealias Place = ReferenceWritableKeyPath<AppRecord, Int?>
+
+    /// No entry is later than its two children, at `2 * index + 1` and `2 * index + 2`.
+    private var entries: [(moment: Instant, record: AppRecord)] = []
+    /// Where a record keeps its index in `entries`; `nil` while it has none.
+    private let place: Place
+
+    init(_ place: Place) { self.place = place }
+
+    var count: Int { entries.count }
+    /// The entry with the earliest moment.
+    var first: (moment: Instant, record: AppRecord)? { entries.first }
+
+    /// The record's moment; `nil` when it is not here.
+    func moment(of record: AppRecord) -> Instant? { record[keyPath: place].map { entries[$0].moment } }
+
+    /// Adds the record, or changes its moment.
+    mutating func set(_ record: AppRecord, to moment: Instant) {
+        let index = record[keyPath: place] ?? entries.count
+        if index == entries.count { entries.append((moment, record)) }
+        move((moment, record), from: index)
+    }
+
+    /// Removes the record, if it is here.
+    mutating func remove(_ record: AppRecord) {
+        guard let index = record[keyPath: place] else { return }
+        record[keyPath: place] = nil
+        let last = entries.removeLast()
+        if index < entries.count { move(last, from: index) }
+    }
+
+    /// Puts an entry into its place; what is at `start` now is overwritten.
+    private mutating func move(_ entry: (moment: Instant, record: AppRecord), from start: Int) {
+        var index = start
+        while index > 0, entry.moment < entries[(index - 1) / 2].moment {
+            put(entries[(index - 1) / 2], at: index)
+            index = (index - 1) / 2
         }
-        return nil
+        while 2 * index + 1 < entries.count {
+            var child = 2 * index + 1
+            if child + 1 < entries.count, entries[child + 1].moment < entries[child].moment { child += 1 }
+            guard entries[child].moment < entry.moment else { break }
+            put(entries[child], at: index)
+            index = child
+        }
+        put(entry, at: index)
+    }
+
+    private mutating func put(_ entry: (moment: Instant, record: AppRecord), at index: Int) {
+        entries[index] = entry
+        entry.record[keyPath: place] = index
     }
 }
 
@@ -111,7 +115,7 @@ extension StoreState {
         }
     }
 
-    /// Expires this app alone, if it is due. What is left of it in the queue is void.
+    /// Expires this app alone, if it is due. It stays in the queue until its moment there has come.
     mutating func expire(_ name: AppName, at now: Moment, into freed: inout [StoredApp]) {
         guard let app = app(named: name), let moment = expiry(of: app), moment <= now.instant else { return }
         expire(app, into: &freed)

@@ -40,17 +40,13 @@ public final class MetricStore: Sendable {
     /// Replaces the apps of one push, all together or none.
     /// - Parameters:
     ///   - sender: the peer that pushed them; kept with each app.
-    ///   - group: what makes the app a group of the Pushgateway's API; then it is the only one.
     /// - Throws: `.tooManyApps` or `.storeFull`; what was stored stays.
-    public func apply(
-        _ push: Push, from source: Source, sender: Sender? = nil, group: PushedGroup? = nil, at moment: Moment
-    ) throws(Rejection) {
+    public func apply(_ push: Push, from source: Source, sender: Sender? = nil, at moment: Moment) throws(Rejection) {
         guard !push.apps.isEmpty else { return }
         expire(at: moment, atMost: Self.expiryBatch + push.apps.count)
         var apps = push.apps.map { app in
-            var entry = AppEntry(
+            let entry = AppEntry(
                 name: app.name, source: source, sender: sender, lastUpdate: moment, exposition: app.exposition, state: .ok)
-            entry.group = group
             return StoredApp(entry, target: nil)
         }
         guard apps.count <= Self.mostAtOnce else { return try applyInBatches(&apps) }
@@ -94,7 +90,7 @@ public final class MetricStore: Sendable {
     func restore(_ app: AppEntry) -> Bool {
         var apps = [StoredApp(app, target: nil)]
         let fits = change { state in
-            guard state.rejection(of: apps) == nil else { return (false, replaced: ()) }
+            guard state.hasRoom(forRestored: apps[0]) else { return (false, replaced: ()) }
             state.put(&apps)
             return (true, replaced: ())
         }
@@ -136,7 +132,23 @@ public final class MetricStore: Sendable {
         }
     }
 
-    /// Exchanges the metrics of a group, unless another push has replaced it. Its time of update stays, and no limit is looked at: meant for a
+    /// Replaces a group of the Pushgateway's API.
+    /// - Parameter earlier: the version that a push was merged with; `nil` when the group is new.
+    /// - Returns: `false`, with nothing changed, when `earlier` is no longer stored: it was deleted, or the app was pushed in another way.
+    /// - Throws: `.tooManyApps` or `.storeFull`; what was stored stays.
+    func replace(_ earlier: StoredApp?, with group: AppEntry, at moment: Moment) throws(Rejection) -> Bool {
+        expire(at: moment, atMost: Self.expiryBatch + 1)
+        var apps = [StoredApp(group, target: nil)]
+        let result = change { state -> (Result<Bool, Rejection>, replaced: Void) in
+            if let earlier, state.current(earlier) == nil { return (.success(false), ()) }
+            if let rejection = state.rejection(of: apps) { return (.failure(rejection), ()) }
+            state.put(&apps)
+            return (.success(true), ())
+        }
+        return try withExtendedLifetime(apps) { result }.get()
+    }
+
+    /// Exchanges the metrics of a group, unless it has been replaced. Its time of update stays, and no limit is looked at: meant for a
     /// change of a few bytes.
     func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) {
         change { ((), replaced: $0.amend(app, with: exposition, group: group)) }
@@ -168,6 +180,11 @@ public final class MetricStore: Sendable {
 
     /// The records that changed since the last call and wait for a check.
     func takeUnchecked() -> [AppRecord] { state.withLock { $0.takeUnchecked() } }
+
+    /// Takes out the records of apps that are no longer stored.
+    func dropRemoved(from waiting: inout [AppRecord?]) {
+        waiting = state.withLock { _ in waiting.filter { $0?.app != nil } }
+    }
 
     /// As `StoreState` says.
     func beginCheck(of record: AppRecord, at now: Instant, ifNotAfter earliest: Instant) -> StoreState.CheckedVersion {
@@ -302,6 +319,27 @@ public struct StoreLimits: Equatable, Sendable {
         self.maxApps = maxApps
         self.maxTotalSize = maxTotalSize
         self.expireAfter = expireAfter
+    }
+}
+
+/// Groups of the Pushgateway's API.
+extension StoreState {
+    /// What is stored of a group now, if nothing but its place in memory has changed since this version.
+    func current(_ group: StoredApp) -> StoredApp? {
+        guard let current = app(named: group.name), current.entry.group === group.entry.group,
+            current.entry.lastUpdate == group.entry.lastUpdate
+        else { return nil }
+        return current
+    }
+
+    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays.
+    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
+        guard let current = current(app) else { return nil }
+        return put(
+            current.with {
+                $0.exposition = exposition
+                $0.group = group
+            })
     }
 }
 

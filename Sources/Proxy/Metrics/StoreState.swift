@@ -18,8 +18,7 @@ struct StoreState {
     private var reserved = Growth()
     /// Bytes of expositions that were replaced, removed, or moved into a chunk, since start.
     private(set) var freedBytes: UInt64 = 0
-    /// Records with `isChanged`.
-    private var changed: [AppRecord] = []
+    private var changed = ChangedRecords()
     /// Counts the changes.
     private(set) var generation: UInt64 = 0
     /// Counts the changes of pushed apps, those that time makes included.
@@ -69,9 +68,15 @@ struct StoreState {
             let record = records[app.name]
             growth.bytes += app.cost - (record?.app?.cost ?? 0)
             if record?.app?.counts != true { growth.apps += 1 }
-            if record?.expiredNumber != nil { growth.revived += 1 }
+            if record?.expiredPlace != nil { growth.revived += 1 }
         }
         return growth
+    }
+
+    /// Whether there is room for an app of an earlier run. None makes room for it: those that are there already are newer.
+    func hasRoom(forRestored app: StoredApp) -> Bool {
+        let growth = growth(by: [app])
+        return appCount + growth.apps <= limits.maxApps && totalSize + growth.bytes <= limits.maxTotalSize.bytes
     }
 
     /// Why the store cannot grow by this. Replacing apps without growth is always allowed.
@@ -141,21 +146,12 @@ struct StoreState {
         return old
     }
 
-    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays.
-    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
-        guard let current = self.app(named: app.name), current.entry.group === app.entry.group,
-            current.entry.lastUpdate == app.entry.lastUpdate
-        else { return nil }
-        return put(
-            current.with {
-                $0.exposition = exposition
-                $0.group = group
-            })
-    }
-
     private mutating func noteExpiry(of record: AppRecord, _ app: StoredApp) {
-        expired.remove(record)
-        if app.isExpired, app.target == nil { expired.append(record) }
+        if app.isExpired, app.target == nil, let lastUpdate = app.entry.lastUpdate {
+            expired.insert(record, lastUpdate: lastUpdate.instant)
+        } else {
+            expired.remove(record)
+        }
         if let moment = expiry(of: app) { expiries.add(record, at: moment) }
     }
 
@@ -166,8 +162,10 @@ struct StoreState {
         record.app = nil
         if let old, old.target == nil { pushedGeneration += 1 }
         expired.remove(record)
+        expiries.remove(record)
         uncount(old)
         noteChange(of: record)
+        changed.forgetUnlessTaken(record)
         return old
     }
 
@@ -180,9 +178,7 @@ struct StoreState {
 
     private mutating func noteChange(of record: AppRecord) {
         generation += 1
-        guard !record.isChanged else { return }
-        record.isChanged = true
-        changed.append(record)
+        changed.insert(record)
     }
 
     // MARK: Targets
@@ -377,17 +373,12 @@ struct StoreState {
 
     /// Every record that changed since the last call, as it is at this moment.
     mutating func takeChanges() -> (changes: [ChunkBuilder.Change], generation: UInt64) {
-        let changes = changed.map { record in
-            record.isChanged = false
-            return (record: record, app: record.app)
-        }
-        changed.removeAll()
-        return (changes, generation)
+        (changed.take(), generation)
     }
 
     /// Exchanges the record's version for the same one at its new place, unless it has changed meanwhile.
     mutating func move(_ record: AppRecord, to app: inout StoredApp?) {
-        guard !record.isChanged, let moved = app, record.app !== moved else { return }
+        guard !changed.contains(record), let moved = app, record.app !== moved else { return }
         freedBytes += UInt64(moved.size)
         app = record.app
         record.app = moved

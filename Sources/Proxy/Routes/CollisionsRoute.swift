@@ -59,7 +59,7 @@ struct CollisionsRoute: Route {
         for series in collisions.listed {
             text.writeString("\n\(PrintableText(series.text).text)\n    \(series.times) times, by: ")
             text.writeString(series.apps.map { PrintableText($0).text }.joined(separator: ", "))
-            text.writeString(series.apps.count == Collisions.maxApps ? ", …\n" : "\n")
+            text.writeString(series.hasMoreApps ? ", …\n" : "\n")
         }
         return text
     }

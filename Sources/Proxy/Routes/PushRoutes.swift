@@ -59,14 +59,14 @@ public struct PushRoutes: Sendable {
         }
         var name: String?
         if !BasicAuth.isOpen(request.path) {
-            switch (user, users.judge(request.authorization, on: eventLoop)) {
-            case (_, .admitted(let user)): name = user
-            // A right password is known after its check, unless the users have changed.
-            case (.unchecked, .later(let verdict)): return .wait(verdict)
-            case (_, .refused), (.checked, .later):
-                refused(.unauthorized, nil)
-                return .answer(Self.answer(to: .unauthorized))
-            case (_, .busy): return .answer(Self.error(503, BasicAuth.busyWords, BasicAuth.busyFields))
+            // Not judged again: that would begin another check.
+            if case .checked(isAdmitted: false) = user { return unauthorized(refused) }
+            switch users.judge(request.authorization, on: eventLoop) {
+            case .admitted(let user): name = user
+            // After a check: the users have changed meanwhile.
+            case .later(let verdict): return .wait(verdict)
+            case .refused: return unauthorized(refused)
+            case .busy: return .answer(Self.error(503, BasicAuth.busyWords, BasicAuth.busyFields))
             }
         }
         var known: Sender?
@@ -82,6 +82,11 @@ public struct PushRoutes: Sendable {
         } catch {
             return .answer(answer(to: error) { refused($0, known) })
         }
+    }
+
+    private func unauthorized(_ refused: (Rejection, Sender?) -> Void) -> Beginning {
+        refused(.unauthorized, nil)
+        return .answer(Self.answer(to: .unauthorized))
     }
 
     private func answer(to fault: PushRequest.Fault, refused: (Rejection) -> Void) -> Response {

@@ -35,10 +35,15 @@ public final class SelfMetrics: Sendable {
     private static let heldLabels = HeldBytes.Kind.allCases.map { (kind: $0, labels: ExpositionWriter.labels(("kind", $0.rawValue))) }
 
     private struct Listeners {
-        /// In order of name, each with the number of its users.
+        /// In order of name, and those of one name as they were added; each with the number of its users.
         var all: [(metrics: ListenerMetrics, users: Int)] = []
         /// Changes whenever a listener comes or goes.
         var version = 0
+
+        /// One for each name: a reload that moves addresses opens a listener while another one still has its name.
+        var exposed: [ListenerMetrics] {
+            all.indices.filter { $0 + 1 == all.count || all[$0 + 1].metrics.name != all[$0].metrics.name }.map { all[$0].metrics }
+        }
     }
 
     private struct Written {
@@ -80,19 +85,19 @@ public final class SelfMetrics: Sendable {
 
     // MARK: - Counters of listeners and targets
 
-    /// The counters of the listener with this name. Listeners with the same name share them. Each call needs one call of `remove`.
+    /// The counters of the listener with this name. Listeners with the same name and kind share them. Of several kinds, those that were
+    /// added last are exposed, until they are removed. Each call needs one call of `remove`.
     public func addListener(_ name: String, _ kind: ListenerMetrics.Kind) -> ListenerMetrics {
         listeners.withLock { listeners in
-            let place = listeners.all.firstIndex { $0.metrics.name >= name } ?? listeners.all.count
-            let known = place < listeners.all.count ? listeners.all[place].metrics : nil
-            if let known, known.name == name, known.kind == kind {
-                listeners.all[place].users += 1
-                return known
+            var added = (metrics: ListenerMetrics(name: name, kind: kind), users: 1)
+            if let known = listeners.all.firstIndex(where: { $0.metrics.name == name && $0.metrics.kind == kind }) {
+                added = listeners.all.remove(at: known)
+                added.users += 1
             }
-            let metrics = ListenerMetrics(name: name, kind: kind)
-            listeners.all.replaceSubrange(place..<(known?.name == name ? place + 1 : place), with: [(metrics, 1)])
+            let place = listeners.all.firstIndex { $0.metrics.name > name } ?? listeners.all.count
+            listeners.all.insert(added, at: place)
             listeners.version += 1
-            return metrics
+            return added.metrics
         }
     }
 
@@ -128,7 +133,7 @@ public final class SelfMetrics: Sendable {
     // MARK: - Text
 
     /// The counters of all listeners, in order of name.
-    public var currentListeners: [ListenerMetrics] { listeners.withLock { $0.all.map(\.metrics) } }
+    public var currentListeners: [ListenerMetrics] { listeners.withLock(\.exposed) }
 
     /// Whether `readProcess` should be called before `exposition`. Never waits.
     func needsReading(at now: Moment) -> Bool {
@@ -173,7 +178,7 @@ public final class SelfMetrics: Sendable {
     private func currentLines(reusing earlier: consuming ListenerLines?) -> ListenerLines {
         listeners.withLock { listeners in
             if let earlier, earlier.version == listeners.version { return earlier }
-            return ListenerLines(of: listeners.all.map(\.metrics), version: listeners.version)
+            return ListenerLines(of: listeners.exposed, version: listeners.version)
         }
     }
 

@@ -89,10 +89,11 @@ final class PushExchange: HTTPExchange {
         case .answer(let response): return answered(response, head)
         case .wait(let verdict):
             return .wait(
-                verdict.assumeIsolated().map { [self] isAdmitted -> Response? in
+                verdict.assumeIsolated().flatMap { [self] isAdmitted -> EventLoopFuture<Response?> in
                     switch begin(head, request, .checked(isAdmitted: isAdmitted), on: eventLoop) {
-                    case .answer(let response): response
-                    case .body, .wait: nil
+                    case .answer(let response): eventLoop.makeSucceededFuture(response)
+                    case .body: eventLoop.makeSucceededFuture(nil)
+                    case .wait(let decision): decision
                     }
                 }.nonisolated())
         case .body(let push, let sender):

@@ -79,6 +79,33 @@ struct MetricsCheckerTests {
         #expect(try entry("a").check?.isValid == true)
     }
 
+    @Test("with time for a part of the checks, every app gets its turn")
+    func turns() throws {
+        var checked: [String] = []
+        for round in 0..<8 {
+            let seconds = 2 * Double(round)
+            for name in ["a", "b", "c", "d"] { try push(name, String(repeating: "\n", count: round) + "wrong\n", at: seconds) }
+            checker.collect(at: moment(seconds).instant)
+            let before = try ["a", "b", "c", "d"].map { try entry($0).check?.firstError }
+            _ = checker.next(at: moment(seconds).instant)
+            let after = try ["a", "b", "c", "d"].map { try entry($0).check?.firstError }
+            for (index, name) in ["a", "b", "c", "d"].enumerated() where before[index] != after[index] { checked.append(name) }
+        }
+        #expect(checked == ["a", "b", "c", "d", "a", "b", "c", "d"])
+    }
+
+    @Test("removed apps do not wait")
+    func removedApps() throws {
+        for index in 0..<10_000 {
+            let name = "a\(index)"
+            try push(name, "x 1\n", at: 0)
+            _ = store.remove(try #require(AppName(name)))
+            if index % 100 == 0 { checker.collect(at: moment(0).instant) }
+        }
+        checker.collect(at: moment(0).instant)
+        #expect(checker.waitingCount < 5000)
+    }
+
     @Test("with refuse, invalid apps leave, stay listed, and come back with their next metrics")
     func refuse() throws {
         try push("a", "wrong\n", at: 0)

@@ -48,6 +48,15 @@ import Testing
         #expect(error?.description.hasSuffix("in quotes, such as \"0660\"") == true, "\(error?.description ?? "")")
     }
 
+    @Test("a sign is no octal digit", arguments: ["-000", "+660", "-00"])
+    func signedMode(mode: String) {
+        let text = Array("[receiver]\nunix_socket_mode = \"\(mode)\"\n".utf8)
+        let error = #expect(throws: ConfigProblems.self) {
+            try ConfigDecoder(file: "config.toml", folder: "").decode(FileReading(bytes: text))
+        }
+        #expect(error?.description.hasSuffix("not the string \"\(mode)\"") == true, "\(error?.description ?? "")")
+    }
+
     @Test("a target's metrics expire after five of its own intervals, and not before a minute")
     func expiryOfTargets() throws {
         let text = """

@@ -16,6 +16,12 @@ struct PushGroupsTests {
         }
     }
 
+    /// Counts calls from any thread.
+    private final class CallCount: Sendable {
+        private let count = Atomic(0)
+        func next() -> Int { count.add(1, ordering: .relaxed).newValue }
+    }
+
     private let clock = Clock()
     private let store: MetricStore
     private let intake: Intake
@@ -119,6 +125,36 @@ struct PushGroupsTests {
         _ = try push("b 3")
         #expect(try samples().first == #"a{app="x",instance="",job="j"} 1"#)
         #expect(store.app(named: name)?.group?.unlabelled == nil)
+    }
+
+    @Test(
+        "a group that is deleted, or replaced by another push, while a push to it is merged does not come back", arguments: [true, false])
+    func changedMeanwhile(deleted: Bool) throws {
+        _ = try push("old 1")
+        let name = try #require(AppName("job/j"))
+        let (store, clock, calls) = (store, clock, CallCount())
+        // The second time is that of the merge: the group has been read.
+        let intake = Intake(store: store) {
+            if calls.next() == 2 {
+                _ = store.remove(name)
+                let other = Push(apps: [(name: name, exposition: Exposition(addingNewlineTo: ByteBuffer(string: "other 1")))])
+                if !deleted { try? store.apply(other, from: .push(listener: "l"), at: clock.now) }
+            }
+            return clock.now
+        }
+        let key = try GroupingKey(path: "job/j")
+        let families = [MetricFamily(name: "new", kind: .gauge, metrics: [Metric(value: .number(2))])]
+        let outcome = try PushGroups(intake).push(
+            families, to: key, named: name, replacing: false, from: sender, through: .push(listener: "l"), waits: true)
+        guard case .applied = outcome else {
+            Issue.record("\(outcome)")
+            return
+        }
+        #expect(
+            try samples() == [
+                #"new{instance="",job="j"} 2"#, #"push_time_seconds{instance="",job="j"} 100"#,
+                #"push_failure_time_seconds{instance="",job="j"} 0"#,
+            ])
     }
 
     @Test("an app that was pushed in another way is no group: it is replaced")

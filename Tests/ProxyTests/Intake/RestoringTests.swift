@@ -37,6 +37,19 @@ struct RestoringTests {
         #expect(snapshot(second: 1).map(\.name.description) == ["a", "b"])
     }
 
+    @Test("the apps come newest first: an expired one makes no room for an older one, but the longest-expired one for a push")
+    func expired() throws {
+        for second in [-20, -21, -22] {
+            var app = try app("a\(-second)", "x 1", second: Int64(second))
+            app.exposition = .empty
+            app.state = .expired(error: nil)
+            #expect(intake.restore(app, .report) == (second == -22 ? .leftOut : .stored))
+        }
+        let new = Push(apps: [(name: try #require(AppName("new")), exposition: Exposition(addingNewlineTo: ByteBuffer(string: "x 1")))])
+        try store.apply(new, from: .push(listener: "l"), at: Timestamp(nanoseconds: 0))
+        #expect(snapshot(second: 0).map(\.name.description) == ["a20", "new"])
+    }
+
     @Test("with refuse, invalid metrics are withheld; with report they pass")
     func invalid() throws {
         #expect(intake.restore(try app("a", "not valid\n"), .refuse) == .withheld)
@@ -45,6 +58,14 @@ struct RestoringTests {
         #expect(entries.map(\.state) == [.withheld, .ok])
         #expect(entries[0].exposition.size == 0 && entries[0].condition == .invalid && entries[0].error != nil)
         #expect(entries[1].exposition.size == 10)
+    }
+
+    @Test("a group that is withheld takes no memory for its metrics without labels either")
+    func withheldGroup() throws {
+        var group = try app("a", "not valid\n")
+        group.group = PushedGroup(unlabelled: ByteBuffer(string: "not valid\n"))
+        #expect(intake.restore(group, .refuse) == .withheld)
+        #expect(store.app(named: group.name)?.group == nil)
     }
 
     @Test("changes of pushed apps are counted, those of polled ones are not")

@@ -116,6 +116,38 @@ struct MetricStoreExpiryTests {
         #expect(Set(states(store, at: Self.at(12)).keys) == ["b", "e", "f", "g"])
     }
 
+    @Test("the longest-expired app makes room, also if another one was found to have expired before it")
+    func roomInOrderOfExpiry() throws {
+        let store = MetricStore(limits: StoreLimits(maxApps: 2, expireAfter: .seconds(10)))
+        try push("older", to: store, at: Self.at(0))
+        try push("younger", to: store, at: Self.at(1))
+        let younger = try #require(AppName("younger"))
+        #expect(store.apps(named: [younger], at: Self.at(20)).map(\.state) == [.expired(error: nil)])
+        try push("new", to: store, at: Self.at(20))
+        #expect(states(store, at: Self.at(20)) == ["younger": .expired(error: nil), "new": .ok])
+    }
+
+    @Test("an app that is removed leaves nothing behind, before a snapshot too")
+    func removed() throws {
+        var state = StoreState(limits: StoreLimits(expireAfter: .seconds(3600)))
+        func put(_ name: String) throws {
+            let entry = AppEntry(
+                name: try #require(AppName(name)), source: .push(listener: "l"), lastUpdate: Self.at(0).moment, exposition: .empty,
+                state: .ok)
+            state.put(StoredApp(entry, target: nil))
+        }
+        try put("seen")
+        let first = state.takeChanges().changes
+        #expect(first.count == 1)
+        for index in 0..<3 { try put("unseen\(index)") }
+        for name in ["unseen1", "unseen0", "seen"] { _ = state.remove(name: try #require(AppName(name))) }
+        // The next snapshot has to take out what an earlier one has shown.
+        let second = Set(state.takeChanges().changes.map(\.record.name.description))
+        #expect(second == ["seen", "unseen2"])
+        _ = state.remove(name: try #require(AppName("unseen2")))
+        #expect(state.expiries.next == nil)
+    }
+
     @Test("an expired app that comes back in the same push makes no room for the others")
     func revivedInOnePush() throws {
         let store = MetricStore(limits: StoreLimits(maxApps: 2, expireAfter: .seconds(10)))

@@ -1,43 +1,9 @@
 import HTTP
 import NIOCore
 import NIOEmbedded
-import Synchronization
 import Testing
 
 @testable import Proxy
-
-/// Keeps each check until the test lets it go, and counts them.
-private final class HeldChecks: PasswordChecker {
-    private struct Held {
-        var password: [UInt8]
-        var hash: BcryptHash
-        var promise: EventLoopPromise<Bool>
-    }
-
-    private let held = Mutex<[Held]>([])
-    private let total = Atomic(0)
-
-    /// How many were asked for.
-    var count: Int { total.load(ordering: .relaxed) }
-    /// Whose hashes were asked for and are not answered.
-    var hashes: [BcryptHash] { held.withLock { $0.map(\.hash) } }
-
-    func check(_ password: [UInt8], against hash: BcryptHash, on eventLoop: any EventLoop) -> EventLoopFuture<Bool> {
-        total.add(1, ordering: .relaxed)
-        let promise = eventLoop.makePromise(of: Bool.self)
-        held.withLock { $0.append(Held(password: password, hash: hash, promise: promise)) }
-        return promise.futureResult
-    }
-
-    /// Answers all that wait, truly.
-    func answerAll() {
-        let all = held.withLock { held in
-            defer { held = [] }
-            return held
-        }
-        for one in all { one.promise.succeed(one.hash.matches(one.password)) }
-    }
-}
 
 /// Says what was asked for.
 private struct Echo: Responder {
@@ -49,21 +15,9 @@ struct BasicAuthTests {
     private let eventLoop = EmbeddedEventLoop()
     private let door: BasicAuth
 
-    /// `openesame` and `other`, at the lowest cost.
-    private static let users: [String: BcryptHash] = [
-        "prom": hash("$2y$04$abcdefghijklmnopqrstuuulwc451dv4LP4yGjbsf9WerSYc6su2O"),
-        "other": hash("$2y$04$zyxwvutsrqponmlkjihgfeoEG75ieRiMxivbt62jo80oWmRUDHZ.e"),
-    ]
-
-    private static func hash(_ text: String) -> BcryptHash {
-        do { return try BcryptHash(parsing: text) } catch { fatalError("the tests' own hash: \(error)") }
-    }
-
     init() {
-        door = BasicAuth(users: Self.users, checker: checks, routes: Echo())
+        door = BasicAuth(users: HeldChecks.users, checker: checks, routes: Echo())
     }
-
-    private func basic(_ name: String, _ password: String) -> String { "Basic \(Base64.encode(Array("\(name):\(password)".utf8)))" }
 
     /// The answer to come; the statuses of those that have come.
     private func ask(_ authorization: String?, at path: String = "/metrics", method: Request.Method = .get) -> EventLoopFuture<Response> {
@@ -81,32 +35,32 @@ struct BasicAuthTests {
 
     @Test("the right password lets in, once checked without another check")
     func right() throws {
-        #expect(try status(basic("prom", "openesame")) == 200)
+        #expect(try status(HeldChecks.basic("prom", "openesame")) == 200)
         #expect(checks.count == 1)
-        for _ in 0..<5 { #expect(try status(basic("prom", "openesame")) == 200) }
+        for _ in 0..<5 { #expect(try status(HeldChecks.basic("prom", "openesame")) == 200) }
         #expect(checks.count == 1)
-        #expect(try status(basic("prom", "openesame"), at: "/-/reload", method: .post) == 200)
+        #expect(try status(HeldChecks.basic("prom", "openesame"), at: "/-/reload", method: .post) == 200)
         #expect(checks.count == 1)
     }
 
     @Test("a wrong password, an unknown name: 401, and a check each time")
     func wrong() throws {
-        #expect(try status(basic("prom", "openesam")) == 401)
-        #expect(try status(basic("prom", "")) == 401)
-        #expect(try status(basic("nobody", "openesame")) == 401)
-        #expect(try status(basic("other", "openesame")) == 401)
-        #expect(try status(basic("", "openesame")) == 401)
+        #expect(try status(HeldChecks.basic("prom", "openesam")) == 401)
+        #expect(try status(HeldChecks.basic("prom", "")) == 401)
+        #expect(try status(HeldChecks.basic("nobody", "openesame")) == 401)
+        #expect(try status(HeldChecks.basic("other", "openesame")) == 401)
+        #expect(try status(HeldChecks.basic("", "openesame")) == 401)
         #expect(checks.count == 5)
-        #expect(try status(basic("prom", "openesam")) == 401)
+        #expect(try status(HeldChecks.basic("prom", "openesam")) == 401)
         #expect(checks.count == 6)
     }
 
     @Test("a right password is not remembered for another name, nor a wrong one for its own")
     func memory() throws {
-        #expect(try status(basic("prom", "openesame")) == 200)
-        #expect(try status(basic("other", "openesame")) == 401)
-        #expect(try status(basic("prom", "wrong")) == 401)
-        #expect(try status(basic("prom", "openesame")) == 200)
+        #expect(try status(HeldChecks.basic("prom", "openesame")) == 200)
+        #expect(try status(HeldChecks.basic("other", "openesame")) == 401)
+        #expect(try status(HeldChecks.basic("prom", "wrong")) == 401)
+        #expect(try status(HeldChecks.basic("prom", "openesame")) == 200)
         #expect(checks.count == 3)
     }
 
@@ -138,22 +92,22 @@ struct BasicAuthTests {
 
     @Test("an unknown name is checked against a user's hash, always the same one")
     func standIn() throws {
-        let first = ask(basic("nobody", "x"))
-        let second = ask(basic("nobody", "y"))
+        let first = ask(HeldChecks.basic("nobody", "x"))
+        let second = ask(HeldChecks.basic("nobody", "y"))
         let hashes = checks.hashes
         #expect(hashes.count == 2 && Set(hashes).count == 1)
-        #expect(Self.users.values.contains(hashes[0]))
+        #expect(HeldChecks.users.values.contains(hashes[0]))
         checks.answerAll()
         #expect(try first.wait().status == 401)
         #expect(try second.wait().status == 401)
         // Its password does not let in either.
-        #expect(try status(basic("nobody", "openesame")) == 401)
-        #expect(try status(basic("nobody", "other")) == 401)
+        #expect(try status(HeldChecks.basic("nobody", "openesame")) == 401)
+        #expect(try status(HeldChecks.basic("nobody", "other")) == 401)
     }
 
     @Test("those who ask the same at once share one check")
     func shared() throws {
-        let answers = (0..<10).map { _ in ask(basic("prom", "openesame")) }
+        let answers = (0..<10).map { _ in ask(HeldChecks.basic("prom", "openesame")) }
         #expect(checks.count == 1)
         checks.answerAll()
         for answer in answers { #expect(try answer.wait().status == 200) }
@@ -161,39 +115,39 @@ struct BasicAuthTests {
 
     @Test("only so many checks wait; who is in does not notice")
     func flood() throws {
-        #expect(try status(basic("prom", "openesame")) == 200)
-        let waiting = (0..<BasicAuthUsers.maxPending).map { ask(basic("prom", "guess \($0)")) }
-        let refused = try ask(basic("prom", "one more")).wait()
+        #expect(try status(HeldChecks.basic("prom", "openesame")) == 200)
+        let waiting = (0..<BasicAuthUsers.maxPending).map { ask(HeldChecks.basic("prom", "guess \($0)")) }
+        let refused = try ask(HeldChecks.basic("prom", "one more")).wait()
         #expect(refused.status == 503)
         #expect(refused.headers.contains { $0.name == "Retry-After" })
         #expect(checks.count == BasicAuthUsers.maxPending + 1)
         // No check: the answer is there at once.
-        #expect(try ask(basic("prom", "openesame")).wait().status == 200)
+        #expect(try ask(HeldChecks.basic("prom", "openesame")).wait().status == 200)
         checks.answerAll()
         for answer in waiting { #expect(try answer.wait().status == 401) }
-        #expect(try status(basic("other", "other")) == 200)
+        #expect(try status(HeldChecks.basic("other", "other")) == 200)
     }
 
     @Test("users of a reload count from the next request on, and who stays is not checked again")
     func reload() throws {
-        #expect(try status(basic("prom", "openesame")) == 200)
-        #expect(try status(basic("other", "other")) == 200)
-        door.setUsers(["other": try #require(Self.users["other"])])
-        #expect(try status(basic("prom", "openesame")) == 401)
+        #expect(try status(HeldChecks.basic("prom", "openesame")) == 200)
+        #expect(try status(HeldChecks.basic("other", "other")) == 200)
+        door.setUsers(["other": try #require(HeldChecks.users["other"])])
+        #expect(try status(HeldChecks.basic("prom", "openesame")) == 401)
         let checked = checks.count
-        #expect(try status(basic("other", "other")) == 200)
+        #expect(try status(HeldChecks.basic("other", "other")) == 200)
         #expect(checks.count == checked)
-        door.setUsers(["other": try #require(Self.users["prom"])])
-        #expect(try status(basic("other", "other")) == 401)
-        #expect(try status(basic("other", "openesame")) == 200)
+        door.setUsers(["other": try #require(HeldChecks.users["prom"])])
+        #expect(try status(HeldChecks.basic("other", "other")) == 401)
+        #expect(try status(HeldChecks.basic("other", "openesame")) == 200)
         door.setUsers([:])
         #expect(try status(nil) == 200)
     }
 
     @Test("a password that is being checked while its user leaves does not let in")
     func reloadDuringCheck() throws {
-        let answer = ask(basic("prom", "openesame"))
-        door.setUsers(["other": try #require(Self.users["other"])])
+        let answer = ask(HeldChecks.basic("prom", "openesame"))
+        door.setUsers(["other": try #require(HeldChecks.users["other"])])
         checks.answerAll()
         #expect(try answer.wait().status == 401)
     }

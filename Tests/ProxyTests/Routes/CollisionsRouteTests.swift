@@ -25,6 +25,19 @@ struct CollisionsRouteTests {
         #expect(String(buffer: CollisionsRoute.text(of: nil)) == "series have not been compared yet\n")
     }
 
+    @Test("the names of the apps end in an ellipsis only if some are left out", arguments: [20, 21])
+    func manyApps(count: Int) {
+        var search = CollisionSearch()
+        let text = Array("same 1\n".utf8)
+        for _ in 1...count { text.withUnsafeBytes { search.count($0) } }
+        let isRepeated = search.endCount()
+        #expect(isRepeated)
+        for index in 1...count { text.withUnsafeBytes { search.list($0, of: "c\(index)") } }
+        let lines = String(buffer: CollisionsRoute.text(of: search.result)).split(separator: "\n")
+        #expect(lines.last?.hasPrefix("    \(count) times, by: c1, ") == true)
+        #expect(lines.last?.hasSuffix(count == 20 ? ", c20" : ", c20, …") == true)
+    }
+
     @Test("as JSON")
     func json() {
         #expect(

@@ -56,6 +56,18 @@ struct SelfMetricsTests {
         #expect(others["event_loop_lag_seconds"] == nil)
     }
 
+    @Test("a listener of another kind that takes a name hides the one that has it, until it is gone")
+    func sameName() {
+        let running = metrics.addListener("127.0.0.1:1", .receiver)
+        let other = metrics.addListener("127.0.0.1:2", .receiver)
+        let new = metrics.addListener("127.0.0.1:1", .httpReceiver)
+        #expect(metrics.currentListeners.map(ObjectIdentifier.init) == [new, other].map(ObjectIdentifier.init))
+        // As when a reload is refused.
+        metrics.remove(new)
+        #expect(metrics.currentListeners.map(ObjectIdentifier.init) == [running, other].map(ObjectIdentifier.init))
+        #expect(metrics.addListener("127.0.0.1:1", .receiver) === running)
+    }
+
     @Test("a listener counts connections, messages by format and by reason")
     func receiver() throws {
         let listener = metrics.addListener("/run/\"a\\b\".sock", .receiver)

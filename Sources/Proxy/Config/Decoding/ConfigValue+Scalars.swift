@@ -258,10 +258,10 @@ extension ConfigValue where Value == UInt16 {
             let refused: String
             switch node.value {
             case .string(let text):
-                if text.utf8.count == 3 || text.utf8.count == 4, !text.hasPrefix("+"), let mode = UInt16(text, radix: 8) {
+                if text.utf8.count == 3 || text.utf8.count == 4, let mode = Self.mode(text[...]) {
                     if mode <= 0o777 { return mode }
                     refused = "\(ValueText.quoted(text)); set-id and sticky bits have no meaning for a socket"
-                } else if text.hasPrefix("0o"), let mode = UInt16(text.dropFirst(2), radix: 8), mode <= 0o777 {
+                } else if text.hasPrefix("0o"), let mode = Self.mode(text.dropFirst(2)), mode <= 0o777 {
                     refused = "\(ValueText.quoted(text)); write \(ValueText.quoted(Self.octal(mode)))"
                 } else {
                     refused = "the string \(ValueText.quoted(text))"
@@ -270,7 +270,7 @@ extension ConfigValue where Value == UInt16 {
                 let written = reader.number(at: node.position)
                 let digits = written.hasPrefix("0o") ? written.dropFirst(2) : written[...]
                 // 660 is meant as octal digits too, so the written form of the number counts.
-                let meant = UInt16(digits, radix: 8).flatMap { $0 <= 0o777 ? Self.octal($0) : nil }
+                let meant = Self.mode(digits).flatMap { $0 <= 0o777 ? Self.octal($0) : nil }
                 refused = "the integer \(written)\(meant.map { "; write \(ValueText.quoted($0)), in quotes" } ?? "")"
             default: refused = ValueText.describe(node.value)
             }
@@ -279,6 +279,11 @@ extension ConfigValue where Value == UInt16 {
                 at: node.position)
             return nil
         }
+    }
+
+    /// `nil` unless all characters are octal digits: Swift also takes a sign.
+    private static func mode(_ digits: Substring) -> UInt16? {
+        digits.utf8.allSatisfy { (UInt8(ascii: "0")...UInt8(ascii: "7")).contains($0) } ? UInt16(digits, radix: 8) : nil
     }
 
     /// `0660`.

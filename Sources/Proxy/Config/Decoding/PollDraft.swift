@@ -154,11 +154,11 @@ struct PollDraft: Sendable {
     /// Warns once for each host and port that several targets share: an app without a `name` gets its path appended as soon as a second
     /// target comes, and its series continue under the new name.
     private func warnOfSharedEndpoints(_ candidates: [Candidate], with reader: inout ConfigReader) {
-        var warned: Set<String> = []
+        var counts: [String: Int] = [:]
+        for url in Set(candidates.map(\.url)) { counts[url.endpoint, default: 0] += 1 }
         for candidate in candidates where candidate.draft.name == nil && !reader.isGiven("\(candidate.draft.key).name") {
             let endpoint = candidate.url.endpoint
-            let count = Set(candidates.map(\.url).filter { $0.endpoint == endpoint }).count
-            guard count > 1, warned.insert(endpoint).inserted else { continue }
+            guard let count = counts.removeValue(forKey: endpoint), count > 1 else { continue }
             reader.warn(
                 candidate.urlKey,
                 "\(candidate.urlKey): \(count) targets are at \(endpoint), so that their paths are part of their apps' names; give each a name "

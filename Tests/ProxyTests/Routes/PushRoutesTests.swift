@@ -1,0 +1,81 @@
+import HTTP
+import NIOCore
+import NIOEmbedded
+import Testing
+
+@testable import Proxy
+
+@Suite("PushRoutes")
+struct PushRoutesTests {
+    private let checks = HeldChecks()
+    private let users: BasicAuthUsers
+    private let eventLoop = EmbeddedEventLoop()
+    private let routes: PushRoutes
+
+    init() {
+        users = BasicAuthUsers(HeldChecks.users, checker: checks)
+        let intake = Intake(store: MetricStore()) { Timestamp(nanoseconds: 0).moment }
+        routes = PushRoutes(
+            intake: intake, groups: PushGroups(intake), users: users, browserGuard: BrowserGuard(routes: NoRoutes()),
+            lifecycle: SwitchedLifecycle())
+    }
+
+    private struct NoRoutes: Responder {
+        func respond(to request: Request, on eventLoop: any EventLoop) -> Answer { .now(.text(404, "")) }
+    }
+
+    private func begin(password: String, _ user: PushRoutes.User) throws -> PushRoutes.Beginning {
+        var head = RequestHead(method: .put, target: "/apps/a")
+        head.host = "localhost"
+        head.authorization = HeldChecks.basic("prom", password)
+        let request = try Request(head, isTLS: false, peer: .unknown)
+        return routes.begin(head, request, user: user, on: eventLoop, sender: { Sender(peer: .unknown, user: $0) }, refused: { _, _ in })
+    }
+
+    /// What comes of a request once its password was checked, and the result of the check.
+    private func checked(password: String) throws -> (PushRoutes.Beginning, isAdmitted: Bool)? {
+        guard case .wait(let verdict) = try begin(password: password, .unchecked) else { return nil }
+        checks.answerAll()
+        let isAdmitted = try verdict.wait()
+        return (try begin(password: password, .checked(isAdmitted: isAdmitted)), isAdmitted)
+    }
+
+    @Test("a right password is checked once, and the request goes on with its user")
+    func right() throws {
+        let (beginning, isAdmitted) = try #require(try checked(password: "openesame"))
+        guard case .body(_, let sender) = beginning else {
+            Issue.record("\(beginning)")
+            return
+        }
+        #expect(isAdmitted && sender.user == "prom")
+        #expect(checks.count == 1)
+    }
+
+    @Test("a wrong password is checked once, and gets 401")
+    func wrong() throws {
+        let (beginning, isAdmitted) = try #require(try checked(password: "wrong"))
+        guard case .answer(let response) = beginning else {
+            Issue.record("\(beginning)")
+            return
+        }
+        #expect(!isAdmitted && response.status == 401)
+        #expect(checks.count == 1 && checks.hashes.isEmpty)
+    }
+
+    @Test("users that change right after a check have the password checked again")
+    func usersChanged() throws {
+        guard case .wait(let verdict) = try begin(password: "openesame", .unchecked) else {
+            Issue.record("not checked")
+            return
+        }
+        checks.answerAll()
+        #expect(try verdict.wait())
+        users.set(["prom": try #require(HeldChecks.users["other"])])
+        guard case .wait(let second) = try begin(password: "openesame", .checked(isAdmitted: true)) else {
+            Issue.record("not checked")
+            return
+        }
+        checks.answerAll()
+        #expect(try !second.wait())
+    }
+}
