@@ -64,6 +64,8 @@ public enum Rejection: Error, Equatable, Sendable {
         case message
         /// The connection has to close: `shutdown_timeout` after a stop or a move of the receiver, or some time after a change of access.
         case closing
+        /// The same, and the message is complete, but waits to be decoded or is being decoded.
+        case closingUndecoded
     }
 
     /// Why, in a word: the label of `exporter_proxy_rejected_messages_total{reason}`.
@@ -150,6 +152,8 @@ public enum Rejection: Error, Equatable, Sendable {
             "the message was not complete message_timeout after its first byte: nothing of that message was applied"
         case .timedOut(.closing):
             "the receiver closes, and the message is not complete: nothing of that message was applied; connect again"
+        case .timedOut(.closingUndecoded):
+            "the receiver closes before the message is decoded: it is not known whether it will be applied; connect again and repeat it"
         case .invalidAppName(let name):
             "invalid app name \(Rejection.quoted(name)): a name has 1 to \(AppName.maxLength) bytes and no control characters"
         case .invalidUTF8(let app?): "the metrics of app \(Rejection.quoted(app)) are not valid UTF-8"

@@ -56,7 +56,7 @@ final class Listeners: Part {
         var running: [Running] = []
         /// Closed listeners that still have open connections.
         /// `stopping` ends when the listener has left its address.
-        var draining: [ObjectIdentifier: (listener: Listener, stopping: Task<Void, Never>)] = [:]
+        var draining: [ObjectIdentifier: (running: Running, stopping: Task<Void, Never>)] = [:]
         var inherited: InheritedSockets
         /// Whether unused inherited sockets have been closed.
         var hasStarted = false
@@ -142,7 +142,7 @@ final class Listeners: Part {
                     identity, new, inherited, maxConnections: budget.perReceiver, sharesPort: !sharing.isEmpty, replacing: files)
                 opened.append(Running(identity: identity, served: served))
             } catch {
-                problems.append(new.loaded.problem(of: identity, error))
+                problems.append(new.loaded.problem(of: identity, inherited.explained(error, of: identity)))
             }
         }
         if problems.isEmpty {
@@ -164,14 +164,16 @@ final class Listeners: Part {
         return PreparedPart { [self, opened] in
             if let warning = budget.warning { logger.warning("\(warning)") }
             server.setMaxConnections(budget.scrape)
-            for running in kept { running.served.update(new, plan, maxConnections: budget.perReceiver) }
+            // Those that close too: new rules of access end the connections that they still have.
+            let draining = state.withLock { $0.draining.values.map(\.running) }
+            for running in kept + closing + draining { running.served.update(new, plan, maxConnections: budget.perReceiver) }
             for running in opened {
                 running.listener.start()
                 log(running, new.config)
             }
             state.withLock { $0.running = all }
             lifecycle.show(all.map { ShownListener($0.listener, $0.identity, new) })
-            for running in closing { drain(running.listener, within: new.config.exporter.shutdownTimeout) }
+            for running in closing { drain(running, within: new.config.exporter.shutdownTimeout) }
         } abandon: {
             await abandon()
         }
@@ -183,9 +185,7 @@ final class Listeners: Part {
     ) throws(ListenError) -> any ServedListener {
         let socket = inherited.socket(for: identity)
         if socket == nil, let other = inherited.socket(inTheWayOf: identity), let address = identity.address {
-            throw ListenError(
-                "\(address)",
-                "it overlaps \(other), a socket of systemd's unit \(other.name): change ListenStream= there and restart that unit")
+            throw ListenError("\(address)", other.reasonOfOverlap)
         }
         let receiver: Receiver.Address
         switch identity {
@@ -231,11 +231,12 @@ final class Listeners: Part {
         return identities.compactMap { identity in left.firstIndex { $0.identity == identity }.map { left.remove(at: $0) } }
     }
 
-    private func drain(_ listener: Listener, within time: Duration) {
+    private func drain(_ running: Running, within time: Duration) {
+        let listener = running.listener
         let id = ObjectIdentifier(listener)
         listener.removeFile()
         let stopping = Task { await listener.stopListening(within: time) }
-        state.withLock { $0.draining[id] = (listener, stopping) }
+        state.withLock { $0.draining[id] = (running, stopping) }
         Task {
             await stopping.value
             let cut = await listener.drain(within: time)
@@ -251,7 +252,7 @@ final class Listeners: Part {
     func stop(within time: Duration) async -> Int {
         let listeners = state.withLock { state in
             defer { state.running = [] }
-            return state.running.map(\.listener) + state.draining.values.map(\.listener)
+            return state.running.map(\.listener) + state.draining.values.map(\.running.listener)
         }
         return await withTaskGroup(of: Int.self) { drains in
             for listener in listeners { drains.addTask { await listener.drain(within: time) } }

@@ -161,8 +161,7 @@ struct PushStateMachine {
         messageBegan = isWithinMessage ? (applied ? nil : messageBegan) ?? now : nil
         if nextIsLast, applied { return endAfterLast(isWithinMessage, at: now) }
         if inputEnded { return .finish }
-        // Without a read in progress, `readCompleted` does not follow, so close here.
-        if drain != nil, wasWorking, !isWithinMessage { return close() }
+        // While the connection was not read from, the next message may have arrived: a drain ends after a pause, as it does without work.
         return .none
     }
 
@@ -205,7 +204,7 @@ struct PushStateMachine {
         if messageBegan == nil { quietSince = now }
     }
 
-    /// All bytes that had arrived were read.
+    /// Bytes were read. If more have arrived since, or are left for the next turn, a sender that goes on after a drain gets a reset.
     mutating func readCompleted() -> Action {
         guard state == .receiving, drain != nil, hasReceived, messageBegan == nil else { return .none }
         return close()
@@ -221,11 +220,14 @@ struct PushStateMachine {
         }
     }
 
-    /// The time of a drain is over: the connection closes after this.
+    /// The time of a drain is over: the connection closes after this. A sender that gets no answer takes its messages for applied.
     mutating func cut(at now: NIODeadline) -> Action {
-        // A complete message that waits for its turn is applied nevertheless.
-        guard state == .receiving, messageBegan != nil else { return .none }
-        return refuse(.timedOut(.closing), at: now)
+        guard !isGone else { return .none }
+        switch state {
+        case .receiving: return messageBegan == nil ? .none : refuse(.timedOut(.closing), at: now)
+        case .working: return refuse(.timedOut(.closingUndecoded), at: now)
+        case .refused, .closed: return .none
+        }
     }
 
     /// Refuses the current message and ends the connection. If the connection is gone, the refusal is only reported.

@@ -196,10 +196,13 @@ struct PushStateMachineTests {
         _ = machine.received(5, at: Self.at(3))
         _ = machine.decodingStopped(.isLarge, applied: false, at: Self.at(3))
         #expect(machine.decodedElsewhere(nil, holdsMore: false, at: Self.at(4)) == .decode)
-        #expect(machine.decodingStopped(Self.waits, applied: false, at: Self.at(4)) == .close)
+        #expect(machine.decodingStopped(Self.waits, applied: false, at: Self.at(4)) == .none)
+        // The next message may have arrived while the connection was not read from.
+        #expect(machine.reads && machine.deadline == Self.at(4) + .milliseconds(50))
+        #expect(machine.deadlinePassed(at: Self.at(5)) == .close)
     }
 
-    @Test("at the deadline of a drain an incomplete message is refused; one that waits for its turn is not")
+    @Test("at the deadline of a drain a message is refused if it is incomplete, or has not been decoded")
     func cut() {
         var idle = Self.fresh()
         #expect(idle.cut(at: Self.at(1)) == .none)
@@ -211,7 +214,13 @@ struct PushStateMachineTests {
         #expect(machine.cut(at: Self.at(2)) == .none)
         #expect(machine.connectionLost() == .close)
         _ = working.decodingStopped(.turnIsOver, applied: true, at: Self.at(1))
-        #expect(working.cut(at: Self.at(2)) == .none)
+        #expect(working.cut(at: Self.at(2)) == .refuse(.timedOut(.closingUndecoded), closes: false))
+        var gone = Self.fresh()
+        _ = gone.received(5, at: Self.at(1))
+        _ = gone.decodingStopped(.isLarge, applied: false, at: Self.at(1))
+        _ = gone.connectionLost()
+        #expect(gone.cut(at: Self.at(2)) == .none)
+        #expect(gone.decodedElsewhere(nil, holdsMore: false, at: Self.at(3)) == .decode)
     }
 
     @Test("after a change of access a message in flight is the last one")

@@ -299,34 +299,38 @@ struct DaemonReloadTests {
         }
     }
 
-    @Test("a TCP receiver that goes over to TLS ends the connections made before; those of the Unix socket stay")
-    func receiverAccess() async throws {
+    @Test(
+        "a TCP receiver that goes over to TLS ends the connections made before, also when it moves; those of the Unix socket stay",
+        arguments: ["127.0.0.1:0", "127.0.0.2:0"])
+    func receiverAccess(to address: String) async throws {
         let unix = "receive_on_unix_socket = true\nreceiver_unix_socket = \"r.sock\"\nidle_timeout = 600"
         try await withDaemon(exporter("127.0.0.1:0") + tcp("127.0.0.1:0", unix)) { it, addresses in
             let certificate = try ThrowawayCA().serverCertificate()
             try it.folder.write("cert.pem", certificate.chainPEM)
             try it.folder.write("key.pem", certificate.privateKeyPEM, mode: 0o600)
-            let connections = try [addresses.tcp, addresses.tcp, addresses.unix].map { try RawConnection(to: $0 ?? "") }
+            let connections = try [addresses.tcp, addresses.tcp, addresses.tcp, addresses.unix].map { try RawConnection(to: $0 ?? "") }
             for (index, connection) in connections.enumerated() { try connection.send("{\"begun\(index)\": \"x 1\"} ") }
-            try connections[1].send(#"{"cut": "#)
-            for index in 0..<3 {
+            for index in 1...2 { try connections[index].send("{\"cut\(index)\": ") }
+            for index in connections.indices {
                 try await wait(for: "connection \(index)") {
                     try await RawConnection(to: addresses.scrape[0]).get("/metrics?app=begun\(index)").status == 200
                 }
             }
             let tls = "tls = \"required\"\n[receiver.tls_server_config]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\""
-            try await it.reload(exporter("127.0.0.1:0") + tcp("127.0.0.1:0", "\(unix)\n\(tls)"))
-            #expect(await it.daemon.addresses == addresses)
+            try await it.reload(exporter("127.0.0.1:0") + tcp(address, "\(unix)\n\(tls)"))
             try await wait(for: "the idle connection to end") { try connections[0].isEnded }
             try connections[1].send(#""x 1"}"#)
             #expect(try await connections[1].receiveToEnd() == "")
-            try connections[2].send(#"{"later": "x 1"}"#)
-            connections[2].endOutput()
-            #expect(try await connections[2].receiveToEnd() == "")
-            let apps = try await RawConnection(to: addresses.scrape[0]).get("/apps").body
-            #expect(apps.contains("cut") && apps.contains("later"), "\(apps)")
+            try connections[2].send(#""x 1"} {"second": "x 1"}"#)
+            #expect(try await connections[2].receiveToEnd() == "error: \(Rejection.accessChanged.line)\n")
+            try connections[3].send(#"{"later": "x 1"}"#)
+            connections[3].endOutput()
+            #expect(try await connections[3].receiveToEnd() == "")
+            let apps = try await RawConnection(to: addresses.scrape[0]).get("/apps?format=json").body
+            for name in ["cut1", "cut2", "later"] { #expect(apps.contains("\"\(name)\""), "\(apps)") }
+            #expect(!apps.contains("\"second\""), "\(apps)")
             // A new one without TLS is refused.
-            let plain = try RawConnection(to: addresses.tcp ?? "")
+            let plain = try RawConnection(to: await it.daemon.addresses.tcp ?? "")
             try plain.send(#"{"plain": "x 1"}"#)
             plain.endOutput()
             #expect(try await plain.receiveToEnd().hasPrefix("error: "))
