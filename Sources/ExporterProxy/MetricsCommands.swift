@@ -70,7 +70,7 @@ struct PushCommand: AsyncParsableCommand {
         help: ArgumentHelp(
             "How long to try again while nothing listens there, as while exporter-proxy restarts: seconds, or 500ms, 1m30s.",
             valueName: "duration"))
-    var retryFor: TimeoutArgument?
+    var retryFor: DurationArgument?
 
     @Flag(name: .customLong("no-check"), help: "Send the metrics even if Prometheus would not read them.")
     var sendsUnchecked = false
@@ -129,14 +129,24 @@ struct PushCommand: AsyncParsableCommand {
 extension PushFormat: ExpressibleByArgument {}
 
 /// A duration on the command line, as in the configuration: seconds, or a text with units.
+struct DurationArgument: ExpressibleByArgument {
+    var duration: Duration
+
+    init?(argument: String) {
+        guard let duration = Int(argument).map({ .seconds($0) }) ?? (try? DurationText.parse(argument)) else { return nil }
+        guard duration >= .zero, duration <= DurationText.maximum else { return nil }
+        self.duration = duration
+    }
+}
+
+/// A duration on the command line that is not 0.
 struct TimeoutArgument: ExpressibleByArgument {
     var duration: Duration
 
     init(duration: Duration) { self.duration = duration }
 
     init?(argument: String) {
-        guard let duration = Int(argument).map({ .seconds($0) }) ?? (try? DurationText.parse(argument)) else { return nil }
-        guard duration > .zero, duration <= DurationText.maximum else { return nil }
+        guard let duration = DurationArgument(argument: argument)?.duration, duration > .zero else { return nil }
         self.duration = duration
     }
 

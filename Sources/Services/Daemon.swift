@@ -240,8 +240,20 @@ actor Daemon {
         await decoding.largeMessages.shutDown()
         try? await passwordThread.shutdownGracefully()
         try? await pageThread.shutdownGracefully()
-        try? await blockingWork.shutdownGracefully()
+        await shutDownBlockingWork()
         try? await group.shutdownGracefully()
+    }
+
+    /// Waits at most a second. A thread may be reading a file that does not answer, as on a network, and the process can end without it.
+    private func shutDownBlockingWork() async {
+        let (ended, continuation) = AsyncStream.makeStream(of: Void.self)
+        blockingWork.shutdownGracefully { _ in continuation.finish() }
+        let deadline = Task {
+            try? await Task.sleep(for: .seconds(1))
+            continuation.finish()
+        }
+        for await _ in ended {}
+        deadline.cancel()
     }
 }
 

@@ -47,6 +47,8 @@ actor Reloader {
     private var applying: Task<Result<ReloadPlan, ConfigProblems>, Never>?
     private var isStopped = false
 
+    private static let stopping = ReloadResult.failure(reason: "exporter-proxy is stopping")
+
     /// - Parameter metrics: count each reload and keep its result, for `/metrics` and `/apps`.
     init(
         _ program: any Reloadable, metrics: ReloadMetrics, clock: @escaping @Sendable () -> Timestamp = SystemClock.time, logger: Logger
@@ -60,7 +62,7 @@ actor Reloader {
     /// Reloads, from a reading that begins after this call.
     @discardableResult
     func reload(because trigger: ReloadTrigger) async -> ReloadResult {
-        guard !isStopped else { return .failure(reason: "exporter-proxy is stopping") }
+        guard !isStopped else { return Self.stopping }
         triggers.append(trigger)
         if let next { return await next.value }
         let before = running
@@ -83,10 +85,12 @@ actor Reloader {
         next = nil
         let trigger = triggers.map(\.description).reduce(into: [String]()) { if !$0.contains($1) { $0.append($1) } }.joined(separator: "; ")
         triggers = []
+        // It may have waited for the reload before.
+        guard !isStopped else { return Self.stopping }
         let start = ContinuousClock.now
         program.begins()
         let reading = await program.read()
-        guard !isStopped else { return .failure(reason: "exporter-proxy is stopping") }
+        guard !isStopped else { return Self.stopping }
         let result: Result<ReloadPlan, ConfigProblems>
         switch reading.result {
         case .success(let loaded):

@@ -1,4 +1,5 @@
 import Glibc
+import NIOCore
 import Proxy
 
 /// Finds what would make a start fail now, although the configuration and its files are right. It does not disturb running programs: an
@@ -19,7 +20,7 @@ enum StartCheck {
             return []
         } catch {
             guard error.isAddressInUse else { return [loaded.problem(of: listener, error)] }
-            switch PortHolder.find(port: address.port) {
+            switch PortHolder.find(address, leavesIPv4: leavesIPv4) {
             // Most likely the running daemon of this configuration.
             case .exporterProxy: return []
             // Most likely the socket unit of this configuration. Only a start can find out.
@@ -56,15 +57,16 @@ enum StartCheck {
     }
 }
 
-/// The process that listens on a TCP port.
+/// The process that listens on a TCP address, or on one that overlaps it.
 enum PortHolder: Equatable {
     /// A process of this program.
     case exporterProxy
     case process(name: String, id: Int)
 
     /// `nil` when nothing listens there, or when this user may not see what does.
-    static func find(port: UInt16) -> PortHolder? {
-        let inodes = listeningInodes(port: port)
+    /// - Parameter leavesIPv4: whether `[::]` leaves IPv4 to a listener beside it.
+    static func find(_ address: ListenAddress, leavesIPv4: Bool = false) -> PortHolder? {
+        let inodes = listeningInodes(inTheWayOf: address, leavesIPv4: leavesIPv4)
         guard !inodes.isEmpty else { return nil }
         let own = link("/proc/self/exe").map(fileName)
         for entry in entries(of: "/proc") {
@@ -81,21 +83,43 @@ enum PortHolder: Equatable {
         return nil
     }
 
-    /// `socket:[12345]` of each socket that listens on the port (proc(5)).
-    private static func listeningInodes(port: UInt16) -> Set<String> {
+    /// `socket:[12345]` of each socket that listens on the address, or on one that overlaps it (proc(5)).
+    private static func listeningInodes(inTheWayOf address: ListenAddress, leavesIPv4: Bool) -> Set<String> {
+        // The tables do not tell whether a socket of [::] takes IPv4 too. If it is there beside one of IPv4, it does not.
+        let tables = address.isIPv6 ? ["/proc/net/tcp6", "/proc/net/tcp"] : ["/proc/net/tcp", "/proc/net/tcp6"]
+        for table in tables.prefix(leavesIPv4 ? 1 : 2) {
+            let inodes = listeningInodes(in: table, overlapping: address)
+            if !inodes.isEmpty { return inodes }
+        }
+        return []
+    }
+
+    private static func listeningInodes(in table: String, overlapping address: ListenAddress) -> Set<String> {
+        guard let reading = try? readFile(table, limit: 64 << 20) else { return [] }
         var inodes: Set<String> = []
-        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-            guard let reading = try? readFile(table, limit: 64 << 20) else { continue }
-            for line in reading.bytes.split(separator: UInt8(ascii: "\n")).dropFirst() {
-                let fields = line.split(separator: UInt8(ascii: " "))
-                // sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode; 0A is LISTEN.
-                guard fields.count > 9, fields[3].elementsEqual("0A".utf8), let colon = fields[1].lastIndex(of: UInt8(ascii: ":")),
-                    UInt16(String(decoding: fields[1][(colon + 1)...], as: UTF8.self), radix: 16) == port
-                else { continue }
-                inodes.insert("socket:[\(String(decoding: fields[9], as: UTF8.self))]")
-            }
+        for line in reading.bytes.split(separator: UInt8(ascii: "\n")).dropFirst() {
+            let fields = line.split(separator: UInt8(ascii: " "))
+            // sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode; 0A is LISTEN.
+            guard fields.count > 9, fields[3].elementsEqual("0A".utf8), let local = localAddress(fields[1]), local.overlaps(address)
+            else { continue }
+            inodes.insert("socket:[\(String(decoding: fields[9], as: UTF8.self))]")
         }
         return inodes
+    }
+
+    /// Reads `0100007F:1A2B`: the address in words of 32 bits, in the byte order of this machine, and the port.
+    private static func localAddress(_ field: ArraySlice<UInt8>) -> ListenAddress? {
+        let parts = String(decoding: field, as: UTF8.self).split(separator: ":")
+        guard parts.count == 2, let port = UInt16(parts[1], radix: 16) else { return nil }
+        var bytes = ByteBuffer()
+        var digits = parts[0]
+        while !digits.isEmpty {
+            guard let word = UInt32(digits.prefix(8), radix: 16) else { return nil }
+            bytes.writeInteger(word, endianness: .host)
+            digits = digits.dropFirst(8)
+        }
+        guard let host = (try? SocketAddress(packedIPAddress: bytes, port: Int(port)))?.ipAddress else { return nil }
+        return ListenAddress(host: host, port: port)
     }
 
     private static func entries(of folder: String) -> [String] {

@@ -254,7 +254,9 @@ extension ProxyProcess {
             #expect(try await failure([], to: "tcp://127.0.0.1:\(port)").contains("tcp://127.0.0.1:\(port): connection refused"))
             #expect(try await failure([], to: "tcp://localhost:\(port)").contains("connection refused"))
             #expect(try await failure([], to: "tcp://no-such-host.invalid:1").contains("cannot look up no-such-host.invalid"))
-            #expect(try await failure([], to: "unix:none.sock").contains("no such file or directory"))
+            for arguments: [String] in [[], ["--retry-for", "0s"], ["--retry-for", "0"]] {
+                #expect(try await failure(arguments, to: "unix:none.sock").hasSuffix("no such file or directory\n"))
+            }
             #expect(try await failure([], to: "unix:/\(String(repeating: "x", count: 200))").contains("too long"))
             #expect(try await failure(["none.prom"], to: "unix:none.sock").contains("cannot read none.prom: no such file or directory"))
             #expect(try await failure(["certs"], to: "unix:none.sock").contains("cannot read certs: is a directory"))

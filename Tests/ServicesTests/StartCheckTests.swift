@@ -13,6 +13,27 @@ struct StartCheckTests {
         return ConfigLoader(file: folder.path("config.toml")).check()
     }
 
+    /// Runs `body` while another program listens on 127.0.0.1.
+    private func withListeningPython(in folder: TemporaryFolder, _ body: (_ port: UInt16) throws -> Void) async throws {
+        let script = """
+            import socket, time
+            s = socket.socket()
+            s.bind(("127.0.0.1", 0))
+            s.listen()
+            print(s.getsockname()[1], flush=True)
+            time.sleep(600)
+            """
+        let python = try RunningProgram("python3", ["-c", script], folder: folder)
+        do {
+            try await wait(for: "python to listen") { python.outputBytes.last == UInt8(ascii: "\n") }
+            try body(try #require(UInt16(String(decoding: python.outputBytes.dropLast(), as: UTF8.self))))
+        } catch {
+            await python.end()
+            throw error
+        }
+        await python.end()
+    }
+
     @Test("an address that the machine lacks is an error at its place")
     func foreignAddress() async throws {
         try await withTemporaryFolder { folder in
@@ -25,21 +46,49 @@ struct StartCheckTests {
     @Test("a port that another process listens on is an error that names it; the check itself listens on nothing")
     func portInUse() async throws {
         try await withTemporaryFolder { folder in
-            let script = """
-                import socket, time
-                s = socket.socket()
-                s.bind(("127.0.0.1", 0))
-                s.listen()
-                print(s.getsockname()[1], flush=True)
-                time.sleep(600)
-                """
-            let python = try RunningProgram("python3", ["-c", script], folder: folder)
-            try await wait(for: "python to listen") { python.outputBytes.last == UInt8(ascii: "\n") }
-            let port = String(decoding: python.outputBytes.dropLast(), as: UTF8.self)
-            let problems = try check("[exporter]\nscrape_expose_endpoint = \"127.0.0.1:\(port)\"\n", in: folder)
-            await python.end()
-            #expect(problems.map(\.severity) == [.error])
-            #expect(problems.first?.message.contains("in use by python3") == true, "\(problems)")
+            try await withListeningPython(in: folder) { port in
+                let problems = try check("[exporter]\nscrape_expose_endpoint = \"127.0.0.1:\(port)\"\n", in: folder)
+                #expect(problems.map(\.severity) == [.error])
+                #expect(problems.first?.message.contains("in use by python3") == true, "\(problems)")
+            }
+        }
+    }
+
+    @Test("of two programs with one port, the one at the address in question counts")
+    func otherAddress() async throws {
+        try await withTemporaryFolder { folder in
+            try await withListeningPython(in: folder) { port in
+                // The check runs in this process, which therefore stands for the running exporter-proxy.
+                let own = try BoundTCPSocket.bind(ListenAddress(host: "127.0.0.2", port: port), v6Only: false, sharesPort: false)
+                defer { close(own.descriptor) }
+                try #require(listen(own.descriptor, 1) == 0)
+                let ofPython = try check("[exporter]\nscrape_expose_endpoint = \"127.0.0.1:\(port)\"\n", in: folder)
+                #expect(ofPython.first?.message.contains("in use by python3") == true, "\(ofPython)")
+                let ofThis = try check("[exporter]\nscrape_expose_endpoint = \"127.0.0.2:\(port)\"\n", in: folder)
+                #expect(ofThis == [])
+            }
+        }
+    }
+
+    @Test("a socket is in the way of the addresses that it covers, and of those that cover it")
+    func overlaps() throws {
+        let cases: [(host: String, inTheWayOf: [String], others: [String])] = [
+            ("127.0.0.1", ["127.0.0.1", "0.0.0.0", "::", "::ffff:127.0.0.1"], ["127.0.0.2", "::1"]),
+            ("0.0.0.0", ["127.0.0.1", "0.0.0.0", "::"], ["::1"]),
+            ("::1", ["::1", "::"], ["127.0.0.1", "0.0.0.0"]),
+            ("::", ["127.0.0.1", "0.0.0.0", "::1", "::"], []),
+        ]
+        for (host, inTheWayOf, others) in cases {
+            let port = try reservePort()
+            let socket = try BoundTCPSocket.bind(ListenAddress(host: host, port: port), v6Only: false, sharesPort: false)
+            defer { close(socket.descriptor) }
+            try #require(listen(socket.descriptor, 1) == 0)
+            for other in inTheWayOf {
+                #expect(PortHolder.find(ListenAddress(host: other, port: port)) == .exporterProxy, "\(host), \(other)")
+            }
+            for other in others { #expect(PortHolder.find(ListenAddress(host: other, port: port)) == nil, "\(host), \(other)") }
+            let leavingIPv4 = PortHolder.find(ListenAddress(host: "::", port: port), leavesIPv4: true)
+            #expect((leavingIPv4 == nil) == !host.contains(":"), "\(host)")
         }
     }
 

@@ -85,15 +85,16 @@ struct ListenError: Error, Equatable, CustomStringConvertible, Sendable {
     let key: String?
 
     /// Whether another socket uses the address.
-    private(set) var isAddressInUse = false
+    let isAddressInUse: Bool
 
     /// For the operator: `cannot listen on 127.0.0.1:80: permission denied …`.
     var description: String { "cannot listen on \(address): \(reason)" }
 
-    init(_ address: String, _ reason: String, key: String? = nil) {
+    init(_ address: String, _ reason: String, key: String? = nil, isAddressInUse: Bool = false) {
         self.address = address
         self.reason = reason
         self.key = key
+        self.isAddressInUse = isAddressInUse
     }
 
     /// - Parameter errno: the error of bind(2) or listen(2) for a TCP socket.
@@ -107,7 +108,6 @@ struct ListenError: Error, Equatable, CustomStringConvertible, Sendable {
             case EMFILE, ENFILE: "too many open files"
             default: SystemError.text(errno)
             }
-        self.init(address, reason)
-        isAddressInUse = errno == EADDRINUSE
+        self.init(address, reason, isAddressInUse: errno == EADDRINUSE)
     }
 }

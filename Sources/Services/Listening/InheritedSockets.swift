@@ -1,8 +1,8 @@
 import Glibc
 import Proxy
 
-/// Listening sockets that the service manager has passed to this process (sd_listen_fds(3)). They stay open until the process ends, so that
-/// connections wait in them while nothing accepts.
+/// Listening sockets that the service manager has passed to this process (sd_listen_fds(3)). Those that listeners use at the start stay open
+/// until the process ends, so that connections wait in them while nothing accepts.
 struct InheritedSockets: Sendable {
     struct Socket: Sendable {
         enum Address: Equatable, Sendable {
@@ -21,6 +21,8 @@ struct InheritedSockets: Sendable {
     }
 
     private(set) var sockets: [Socket] = []
+    /// Those that this process has closed. The service manager still holds them.
+    private(set) var closed: [Socket] = []
     /// Problems with the environment variables, for the log.
     private(set) var warnings: [String] = []
 
@@ -73,26 +75,21 @@ struct InheritedSockets: Sendable {
     // MARK: - Addresses
 
     /// The socket that a listener is to use; `nil` when it makes one of its own.
-    func socket(for identity: ListenerIdentity) -> Socket? {
-        if let address = identity.address {
-            // Without a port the system picks one.
-            guard address.port != 0 else { return nil }
-            let same = sockets.first { if case .tcp(let own, _) = $0.address { own == address } else { false } }
-            return same ?? (address.host == "0.0.0.0" ? sockets.first { $0.address == .dualStack(address.port) } : nil)
-        }
-        guard case .unix(let socket) = identity else { return nil }
-        // systemd turns `/var/run` into `/run`, so only paths without links can be compared.
-        let path = FilePath.withoutLinks(socket.path)
-        return sockets.first { $0.address == .unix(path) }
-    }
+    func socket(for identity: ListenerIdentity) -> Socket? { sockets.serving(identity) }
 
     /// A socket that keeps a listener from binding an address of its own.
-    func socket(inTheWayOf identity: ListenerIdentity) -> Socket? {
-        guard let address = identity.address else { return nil }
-        return sockets.first { socket in
-            guard case .tcp(let own, let isDualStack) = socket.address else { return false }
-            return own.overlaps(address) && (own.isIPv6 == address.isIPv6 || own.host != "::" || isDualStack)
+    func socket(inTheWayOf identity: ListenerIdentity) -> Socket? { sockets.inTheWay(of: identity) }
+
+    /// The error of a listener whose address is in use, with the reason if that is a socket that this process has closed.
+    func explained(_ error: ListenError, of identity: ListenerIdentity) -> ListenError {
+        guard error.isAddressInUse else { return error }
+        if let own = closed.serving(identity) {
+            return ListenError(
+                error.address,
+                "systemd's unit \(own.name) holds it; its socket was closed at the start, because no configured address used it: restart the service"
+            )
         }
+        return closed.inTheWay(of: identity).map { ListenError(error.address, $0.reasonOfOverlap) } ?? error
     }
 
     /// Closes the sockets that none of these listeners uses.
@@ -102,7 +99,33 @@ struct InheritedSockets: Sendable {
         let unused = sockets.filter { !used.contains($0.descriptor) }
         for socket in unused { Glibc.close(socket.descriptor) }
         sockets.removeAll { !used.contains($0.descriptor) }
+        closed += unused
         return unused
+    }
+}
+
+extension [InheritedSockets.Socket] {
+    /// The one that is bound to a listener's address.
+    fileprivate func serving(_ identity: ListenerIdentity) -> InheritedSockets.Socket? {
+        if let address = identity.address {
+            // Without a port the system picks one.
+            guard address.port != 0 else { return nil }
+            let same = first(where: { if case .tcp(let own, _) = $0.address { own == address } else { false } })
+            return same ?? (address.host == "0.0.0.0" ? first(where: { $0.address == .dualStack(address.port) }) : nil)
+        }
+        guard case .unix(let socket) = identity else { return nil }
+        // systemd turns `/var/run` into `/run`, so only paths without links can be compared.
+        let path = FilePath.withoutLinks(socket.path)
+        return first(where: { $0.address == .unix(path) })
+    }
+
+    /// One whose address overlaps a listener's.
+    fileprivate func inTheWay(of identity: ListenerIdentity) -> InheritedSockets.Socket? {
+        guard let address = identity.address else { return nil }
+        return first(where: { socket in
+            guard case .tcp(let own, let isDualStack) = socket.address else { return false }
+            return own.overlaps(address) && (own.isIPv6 == address.isIPv6 || own.host != "::" || isDualStack)
+        })
     }
 }
 
@@ -112,6 +135,11 @@ extension InheritedSockets.Socket {
         let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
         guard copy >= 0 else { throw ListenError("\(self)", SystemError.text(errno)) }
         return copy
+    }
+
+    /// Why a listener cannot bind an address that overlaps this one.
+    var reasonOfOverlap: String {
+        "it overlaps \(self), a socket of systemd's unit \(name): change ListenStream= there and restart that unit"
     }
 }
 

@@ -282,7 +282,14 @@ extension Listener {
         }
         // NIO has called listen(2) again, with its own, shorter queue.
         _ = Glibc.listen(pending.descriptor, Self.backlog)
-        let published = try pending.publish()
+        let published: UnixSocketFile
+        do throws(ListenError) {
+            published = try pending.publish()
+        } catch {
+            pending.abandon()
+            try? await channel.close()
+            throw error
+        }
         let old: (channel: any Channel, descriptor: CInt)? = state.withLock { state in
             guard case .listening(let old, let descriptor, true) = state.socket else { return nil }
             state.file = .published(published)

@@ -158,7 +158,7 @@ struct UnixSocketFile: Sendable {
     private static func removeStale(_ entry: Entry, _ name: String, in folder: Folder, _ path: String) throws(ListenError) {
         switch probe(entry) {
         case ECONNREFUSED, ENOENT: break
-        case 0, EAGAIN: throw ListenError(path, "another process is listening on it")
+        case 0, EAGAIN: throw ListenError(path, "another process is listening on it", isAddressInUse: true)
         case EPROTOTYPE: throw ListenError(path, "it is a socket of another type; it is left alone")
         case EACCES: throw ListenError(path, "a socket is there that this user may not connect to; it is left alone")
         case let error: throw ListenError(path, "cannot tell whether another process is listening on it: \(SystemError.text(error))")

@@ -127,6 +127,8 @@ struct TargetConnector: Sendable {
         }
         entered(.resolving)
         resolver.resolve(host, on: eventLoop, until: deadline).assumeIsolated().whenComplete { result in
+            // After the deadline no poll waits for a connection.
+            guard .now() < deadline else { return }
             entered(.connecting)
             resolved(
                 result.mapError { error in
@@ -177,14 +179,14 @@ private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandle
     private var tunnel = ClientTunnel()
     private let request: ByteBuffer
     private let deadline: NIODeadline
-    private lazy var timer = DeadlineTimer(eventLoop: eventLoop) { [weak self] in self?.fail(nil) }
+    private lazy var timer = DeadlineTimer(eventLoop: eventLoop) { [weak self] in self?.expire() }
     private let eventLoop: any EventLoop
     private var context: ChannelHandlerContext?
     private var opened: ((PollFailure?) -> Void)?
 
     /// - Parameters:
     ///   - deadline: if the tunnel is not open by then, the channel is closed.
-    ///   - opened: called once, with the reason if there is no tunnel.
+    ///   - opened: called once, with the reason if there is no tunnel, unless the deadline passes.
     init(_ request: ByteBuffer, on eventLoop: any EventLoop, until deadline: NIODeadline, opened: @escaping (PollFailure?) -> Void) {
         self.request = request
         self.deadline = deadline
@@ -220,6 +222,12 @@ private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandle
     func channelInactive(context: ChannelHandlerContext) {
         fail(.connectionEnded(.tunnel, reason: nil))
         context.fireChannelInactive()
+    }
+
+    /// The poll has the same deadline, and its client reports the timeout.
+    private func expire() {
+        opened = nil
+        context?.close(promise: nil)
     }
 
     private func fail(_ failure: PollFailure?) {

@@ -50,7 +50,6 @@ final class PushClient {
     }
 
     private func attempt() {
-        timer?.cancel()
         timer = eventLoop.assumeIsolated().scheduleTask(in: TimeAmount(timeout)) { [self] in
             let doing = exchange?.doing ?? doing
             fail("timed out after \(DurationText.text(timeout)) while \(doing)")
@@ -113,6 +112,8 @@ final class PushClient {
         if case .unix = address, (error as? IOError)?.errnoCode == EAGAIN {
             again(after: PushClient.pauseWhileFull) { [self] in connect() }
         } else if PushClient.meansNothingListens(error), eventLoop.now < retriesUntil {
+            // The timeout is for one attempt, and the pause belongs to none.
+            timer?.cancel()
             again(after: PushClient.pauseWhileNothingListens) { [self] in attempt() }
         } else {
             let tried = retryTime > .zero && PushClient.meansNothingListens(error) ? " (tried for \(DurationText.text(retryTime)))" : ""

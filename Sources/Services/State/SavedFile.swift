@@ -254,6 +254,8 @@ final class SavedFile: @unchecked Sendable {
             _ = flock(file, LOCK_EX | LOCK_NB)
             try put(temporary, replaces: replaces)
             hold(file)
+            // As long as there was no file, another process could be writing its first one. From now on that would fail.
+            if !replaces { removeLeftovers() }
             // A folder that cannot be read cannot be synced either. Then the file may be lost in a power failure.
             if fsync(folder) != 0, errno != EBADF, errno != EINVAL { throw .failed("sync its folder") }
             return size

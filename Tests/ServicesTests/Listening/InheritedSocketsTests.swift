@@ -72,6 +72,26 @@ struct InheritedSocketsTests {
         }
     }
 
+    @Test("an address in use that belongs to a socket closed at the start: the error names the unit and the remedy")
+    func closed() throws {
+        try with([tcp("127.0.0.1"), tcp("127.0.0.2")]) { first in
+            var inherited = take(2, from: first, names: "a:b")
+            let used = ListenerIdentity.tcp(ListenAddress(host: "127.0.0.1", port: port(inherited.sockets[0])))
+            let unused = ListenAddress(host: "127.0.0.2", port: port(inherited.sockets[1]))
+            #expect(inherited.close(exceptFor: [used]).map(\.name) == ["b"])
+            let inUse = ListenError("\(unused)", errno: EADDRINUSE, port: unused.port)
+            #expect(
+                inherited.explained(inUse, of: .tcp(unused)).description
+                    == "cannot listen on \(unused): systemd's unit b holds it; its socket was closed at the start, because no configured address used it: restart the service"
+            )
+            let overlapping = ListenerIdentity.tcp(ListenAddress(host: "0.0.0.0", port: unused.port))
+            #expect(inherited.explained(inUse, of: overlapping).reason.hasPrefix("it overlaps \(unused), a socket of systemd's unit b: "))
+            #expect(inherited.explained(inUse, of: used) == inUse)
+            let denied = ListenError("\(unused)", errno: EACCES, port: unused.port)
+            #expect(inherited.explained(denied, of: .tcp(unused)) == denied)
+        }
+    }
+
     @Test("a descriptor that is no socket is left alone")
     func noSocket() throws {
         try with([{ open("/dev/null", O_RDONLY) }, tcp("127.0.0.1")]) { first in

@@ -9,12 +9,15 @@ import Testing
 @testable import Services
 
 /// One receiver on a loop of its own.
-private func withReceiver(_ body: (Receiver, MetricStore, any EventLoop) async throws -> Void) async throws {
+private func withReceiver(
+    at address: Receiver.Address = .tcp(ListenAddress(host: "127.0.0.1", port: 0)),
+    _ body: (Receiver, MetricStore, any EventLoop) async throws -> Void
+) async throws {
     let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
     let store = MetricStore()
     let receiver = try Receiver(
-        binding: .tcp(ListenAddress(host: "127.0.0.1", port: 0)), settings: ReceiverSettings(Config(), transport: .off),
-        maxConnections: 10, intake: Intake(store: store, clock: SystemClock.now),
+        binding: address, settings: ReceiverSettings(Config(), transport: .off), maxConnections: 10,
+        intake: Intake(store: store, clock: SystemClock.now),
         metrics: SelfMetrics(version: "1", start: SystemClock.time()) { nil },
         decoding: PushDecoding(turns: EventLoopTurns.OfGroup(group), largeMessages: LargeMessages(budget: ByteBudget())), group: group,
         logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -124,6 +127,33 @@ struct ListenerTests {
         try push.send(#"{"begun": "x 1"} {"cut": "#)
         try await wait(for: "it to have begun") { store.snapshot(at: SystemClock.now()).entries.count == 1 }
         return push
+    }
+
+    @Test("a new socket whose file vanishes before it takes the place of the old one is closed")
+    func lostAgain() async throws {
+        try await withTemporaryFolder { folder in
+            let path = folder.path("r.sock")
+            try await withReceiver(at: .unix(UnixSocketConfig(path: path))) { receiver, _, _ in
+                let listener = receiver.listener
+                try await listener.listen()
+                try listener.publish()
+                receiver.start()
+                try #require(unlink(path) == 0)
+                let pending = try #require(try listener.bindLostFile())
+                let made = identity(of: pending.descriptor)
+                try #require(made != nil)
+                try #require(unlink(path) == 0)
+                await #expect(throws: ListenError.self) { try await listener.replaceSocket(by: pending) }
+                // Another test may have the descriptor's number by now.
+                #expect(identity(of: pending.descriptor) != made)
+            }
+        }
+    }
+
+    /// `nil` when the descriptor is not open.
+    private func identity(of descriptor: CInt) -> FileIdentity? {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 ? FileIdentity(status) : nil
     }
 
     @Test("a drain under way can be hastened by another")

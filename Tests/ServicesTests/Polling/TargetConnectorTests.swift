@@ -1,5 +1,7 @@
+import Dispatch
 import NIOCore
 import Proxy
+import Synchronization
 import TLS
 import TestSupport
 import Testing
@@ -8,6 +10,14 @@ import Testing
 
 @Suite("TargetConnector")
 struct TargetConnectorTests {
+    private func connector(
+        to target: Target, tls: TargetTLS? = nil, on eventLoop: any EventLoop, resolver: HostResolver = HostResolver()
+    ) throws -> TargetConnector {
+        TargetConnector(
+            polled: try PolledTarget(target: target, tls: tls, version: "test"), eventLoop: eventLoop, resolver: resolver,
+            pool: PollingPool(budget: ByteBudget()))
+    }
+
     /// Opens a connection to where a redirect leads, after servers whose addresses reach as far as `way`.
     /// - Returns: the failure, or `nil` when there was a connection.
     private func open(
@@ -17,11 +27,8 @@ struct TargetConnectorTests {
         redirects.reached(way)
         let hop = try redirects.follow(location)
         let target = try Target(port: 1).with { $0.proxyURL = proxy }
-        let shared = try await SharedContext()
-        let eventLoop = shared.eventLoop
-        let connector = TargetConnector(
-            polled: try PolledTarget(target: target, tls: nil, version: "test"), eventLoop: eventLoop, resolver: resolver,
-            pool: PollingPool(budget: ByteBudget()))
+        let eventLoop = try await SharedContext().eventLoop
+        let connector = try connector(to: target, on: eventLoop, resolver: resolver)
         let promise = eventLoop.makePromise(of: PollFailure?.self)
         eventLoop.execute {
             connector.open(hop, until: .now() + .seconds(20)) { _ in
@@ -73,11 +80,66 @@ struct TargetConnectorTests {
                 $0.proxyURL = HTTPProxy(host: "127.0.0.1", port: proxy.port)
             }
             try await withClient(target, tls: TargetTLS(own: context, foreign: context, serverName: nil)) { client in
-                let failure = try await client.failure()
-                #expect(failure != nil)
+                try await client.expect(failure: "timed out after 3s while waiting for the proxy")
                 #expect(proxy.requests.map(\.line) == ["CONNECT target.test:443 HTTP/1.1"])
                 try await eventually { proxy.openConnections == 0 }
             }
+        }
+    }
+
+    @Test("at the deadline a tunnel is closed, and the connector leaves the reason to its client")
+    func tunnelAtTheDeadline() async throws {
+        try await HTTPTarget.with(answer: { _ in [] }) { proxy in
+            let context = ClientContext(TLSClientSettings(trustRoots: .system(SystemAuthorities())))
+            let target = try Target(port: 1).with {
+                $0.url.origin = .https(host: "target.test", port: 443)
+                $0.proxyURL = HTTPProxy(host: "127.0.0.1", port: proxy.port)
+            }
+            let eventLoop = try await SharedContext().eventLoop
+            let tls = TargetTLS(own: context, foreign: context, serverName: nil)
+            let connector = try connector(to: target, tls: tls, on: eventLoop)
+            let hasReported = Atomic(false)
+            eventLoop.execute {
+                connector.open(RedirectPolicy.Hop(url: target.url, isTrusted: true), until: .now() + .milliseconds(500)) { _ in
+                } opened: { _ in
+                    hasReported.store(true, ordering: .relaxed)
+                }
+            }
+            try await wait(for: "the request for a tunnel") { proxy.requests.count == 1 }
+            try await wait(for: "the end of the connection") { proxy.openConnections == 0 }
+            let reported = hasReported.load(ordering: .relaxed)
+            #expect(!reported)
+        }
+    }
+
+    @Test("a name that is found after the deadline opens no connection")
+    func lateName() async throws {
+        let found = DispatchSemaphore(value: 0)
+        let address = try SocketAddress(ipAddress: "127.0.0.1", port: 0)
+        let resolver = HostResolver { _ in
+            found.wait()
+            return .success(.init(v4: [address]))
+        }
+        try await HTTPTarget.with(answer: { _ in [.respond("a 1\n")] }) { server in
+            let target = try Target(port: 1).with { $0.url.origin = .http(host: "late.test", port: server.port) }
+            let eventLoop = try await SharedContext().eventLoop
+            let connector = try connector(to: target, on: eventLoop, resolver: resolver)
+            let phases = Mutex<[PollFailure.Phase]>([])
+            let deadline = NIODeadline.now() + .milliseconds(20)
+            try await eventLoop.submit {
+                connector.open(RedirectPolicy.Hop(url: target.url, isTrusted: true), until: deadline) { phase in
+                    phases.withLock { $0.append(phase) }
+                } opened: { _ in
+                }
+            }.get()
+            // It shares the lookup, and gets the answer after the connector.
+            let answer = resolver.resolve("late.test", on: eventLoop, until: .now() + .minutes(5))
+            try await wait(for: "the deadline to pass") { NIODeadline.now() > deadline }
+            found.signal()
+            _ = try await answer.get()
+            let entered = phases.withLock { $0 }
+            #expect(entered == [.resolving])
+            #expect(server.connections == 0)
         }
     }
 

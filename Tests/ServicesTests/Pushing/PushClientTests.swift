@@ -67,6 +67,16 @@ struct PushClientTests {
         }
     }
 
+    @Test("the pause between two attempts does not count for the timeout of one")
+    func pause() async throws {
+        try await withTemporaryFolder { folder in
+            let path = folder.path("none.sock")
+            // Shorter than the pause.
+            let outcome = try await push(to: .unix(path: path), timeout: .milliseconds(190), retryTime: .milliseconds(300))
+            #expect(reason(outcome) == "unix:\(path): cannot connect: no such file or directory (tried for 300ms)")
+        }
+    }
+
     @Test("a receiver that begins to listen meanwhile gets the push")
     func retried() async throws {
         try await withTemporaryFolder { folder in

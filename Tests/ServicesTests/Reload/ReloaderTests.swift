@@ -163,4 +163,17 @@ struct ReloaderTests {
         #expect(await reloader.reload(because: .request) == .failure(reason: "exporter-proxy is stopping"))
         #expect(stage.state.withLock { $0.applied } == 0)
     }
+
+    @Test("a reload that waits for another when the program stops does not begin")
+    func stopWhileWaiting() async throws {
+        let reloader = stage.reloader()
+        let running = try await heldReload(of: reloader)
+        async let waiting = reloader.reload(because: .request)
+        for _ in 0..<1000 { await Task.yield() }
+        await reloader.stop()
+        stage.state.withLock { $0.isHeld = false }
+        #expect(await running.value == .failure(reason: "exporter-proxy is stopping"))
+        #expect(await waiting == .failure(reason: "exporter-proxy is stopping"))
+        #expect(stage.state.withLock { $0.begun } == 1)
+    }
 }

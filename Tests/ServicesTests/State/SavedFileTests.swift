@@ -121,6 +121,17 @@ struct SavedFileTests {
         }
     }
 
+    @Test("what a killed first writing left behind goes with the next one")
+    func leftoversOfTheFirst() async throws {
+        try await withTemporaryFolder { folder in
+            for name in [".s.new-1abc", ".t.new-1"] { try folder.write(name, "x") }
+            let file = try SavedFile(folder.path("s"))
+            #expect(try !file.lock())
+            _ = try file.write([app("a")], at: Self.now)
+            #expect(try FileList.names(in: folder) == [".t.new-1", "s"])
+        }
+    }
+
     @Test("a folder, a socket, a named pipe or a device can be no state file, and stays as it is")
     func faults() async throws {
         try await withTemporaryFolder { folder in
