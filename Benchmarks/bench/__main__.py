@@ -7,7 +7,7 @@ from . import bench as benching, checks, curves, guard, host, hostreport, others
 
 def main():
     parser = argparse.ArgumentParser(prog="script/bench", description="Measures exporter-proxy beside its peers: server's CPU per request.")
-    parser.add_argument("--quick", action="store_true", help="about a minute: fewer workloads, rounds and seconds")
+    parser.add_argument("--quick", action="store_true", help="about six minutes: fewer workloads, rounds and seconds")
     parser.add_argument("--rounds", type=int, help="default 5, with --quick 3")
     parser.add_argument("--seconds", type=float, help="of each measurement; default 1, with --quick 0.25")
     parser.add_argument("--threads", type=int, default=1, help="event loops and nginx's workers; default 1 each")

@@ -17,6 +17,8 @@ from . import bad_peers, ledger as ledgers, operations as operating, plot, progr
 from . import samples as sampling, scrapers, targets as polled
 
 CERTIFICATES = 4
+# All that a run writes into its folder.
+FILES = ("events.jsonl", "log", "plot.svg", sampling.NAME, "summary.json", "summary.md", "violations.jsonl")
 
 
 def main():
@@ -24,7 +26,9 @@ def main():
         prog="script/soak", description="Runs exporter-proxy under mixed load and checks it all the time. Exits with 1 if a check failed.")
     parser.add_argument("--minutes", type=float, default=10, help="the length of the run; default 10")
     parser.add_argument("--program", help="another build of exporter-proxy")
-    parser.add_argument("--output", metavar="FOLDER", help="where samples, plot, summary, violations and log go; default .build/soak")
+    parser.add_argument(
+        "--output", metavar="FOLDER",
+        help="where samples, plot, summary, violations and log go, in place of those of an earlier run; default .build/soak")
     parser.add_argument("--seed", type=int, help="for the order of operations; default: another one each time")
     parser.add_argument("--draw", metavar="FOLDER", help="draw the plot of a finished or running soak again, and nothing else")
     parser.add_argument("--root", help=argparse.SUPPRESS)
@@ -33,8 +37,7 @@ def main():
         plot.draw(a.draw)
         return 0
     output = os.path.abspath(a.output or os.path.join(a.root, ".build", "soak"))
-    shutil.rmtree(output, ignore_errors=True)
-    os.makedirs(output)
+    make_output(output)
     # A thread that waits for an answer gets its turn soon: latencies are of the program.
     sys.setswitchinterval(0.001)
     folder = tempfile.mkdtemp(prefix="soak.")
@@ -45,6 +48,19 @@ def main():
     finally:
         subprocess.run(["umount", os.path.join(folder, "state")], capture_output=True)
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_output(folder):
+    """Makes the folder of a run. Of an earlier run there it removes what that run wrote, and nothing else."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        if os.listdir(folder) and not sampling.are_in(folder):
+            sys.exit(f"script/soak: error: {folder} is not empty and has no earlier run: name another folder with --output, or empty it")
+        for name in FILES:
+            if os.path.lexists(os.path.join(folder, name)):
+                os.unlink(os.path.join(folder, name))
+    except OSError as error:
+        sys.exit(f"script/soak: error: the folder of the run: {error}")
 
 
 def make_certificates(root, folder):

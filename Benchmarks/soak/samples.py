@@ -8,6 +8,7 @@ import time
 from bench import processes
 from measure import quantiles
 
+NAME = "samples.csv"
 INTERVAL = 5
 # Together with what makes the load: half of one core, so that the machine can do other things.
 CORES = 0.5
@@ -23,6 +24,15 @@ HELD_MAY_REMAIN = 256 << 10
 # the lowest value in each two minutes, because the number of peers goes up and down.
 MAY_GROW = {"resident": 5 << 20, "descriptors": 10, "threads": 2}
 LONG_LIFE, WARM = 900, 300
+
+
+def are_in(folder):
+    """Whether a run has written samples into the folder, also one of another version with further fields."""
+    try:
+        with open(f"{folder}/{NAME}") as file:
+            return file.readline().startswith(",".join(FIELDS[:3]) + ",")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def proportional(pid):
@@ -55,9 +65,11 @@ class Samples:
         self.run, self.program, self.scraping, self.targets, self.operations = run, program, scraping, targets, operations
         self.rows = []
         self.latencies = []
-        self.file = open(f"{run.output}/samples.csv", "w", newline="")
+        self.file = open(f"{run.output}/{NAME}", "w", newline="")
         self.writer = csv.DictWriter(self.file, FIELDS)
         self.writer.writeheader()
+        # From now on this is the folder of a run.
+        self.file.flush()
         self.before = None
         self.waits = {}
 
