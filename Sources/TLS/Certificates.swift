@@ -95,6 +95,14 @@ final class X509Certificate {
         String(decoding: bytes.prefix(255).map { (0x21...0x7e).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
     }
 
+    /// The bytes of a name.
+    fileprivate static func der(ofName name: OpaquePointer?) -> [UInt8] {
+        var bytes: UnsafePointer<UInt8>?
+        var count = 0
+        guard X509_NAME_get0_der(name, &bytes, &count) == 1 else { return [] }
+        return Array(UnsafeBufferPointer(start: bytes, count: count))
+    }
+
     static func epochSeconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64 {
         var parts = tm()
         guard ASN1_TIME_to_tm(time, &parts) == 1 else { return 0 }
@@ -191,11 +199,31 @@ final class RevocationList {
     fileprivate var nextUpdate: Int64 { X509_CRL_get0_nextUpdate(pointer).map { X509Certificate.epochSeconds($0) } ?? .max }
 
     /// The name of the authority, as the list has it.
-    fileprivate var issuer: [UInt8] {
-        var bytes: UnsafePointer<UInt8>?
-        var count = 0
-        guard X509_NAME_get0_der(X509_CRL_get_issuer(pointer), &bytes, &count) == 1 else { return [] }
-        return Array(UnsafeBufferPointer(start: bytes, count: count))
+    fileprivate var issuer: [UInt8] { X509Certificate.der(ofName: X509_CRL_get_issuer(pointer)) }
+
+    /// Whether a verdict of OpenSSL says that it has no list for a certificate, or none that it can use. That a list names the certificate
+    /// is another verdict.
+    static func isMissing(_ problem: Int32) -> Bool {
+        switch problem {
+        case X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER, X509_V_ERR_CRL_HAS_EXPIRED, X509_V_ERR_CRL_NOT_YET_VALID,
+            X509_V_ERR_CRL_SIGNATURE_FAILURE, X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE, X509_V_ERR_ERROR_IN_CRL_LAST_UPDATE_FIELD,
+            X509_V_ERR_ERROR_IN_CRL_NEXT_UPDATE_FIELD, X509_V_ERR_KEYUSAGE_NO_CRL_SIGN, X509_V_ERR_DIFFERENT_CRL_SCOPE,
+            X509_V_ERR_UNHANDLED_CRITICAL_CRL_EXTENSION:
+            true
+        default: false
+        }
+    }
+
+    /// Whether a list that bears the name of the certificate's issuer names the certificate. A list of another key of that name does not
+    /// count, if both say which key signed them.
+    static func revokes(_ list: OpaquePointer, _ certificate: OpaquePointer) -> Bool {
+        var entry: OpaquePointer?
+        guard X509_CRL_get0_by_cert(list, &entry, certificate) == 1 else { return false }
+        guard let value = X509_CRL_get_ext_d2i(list, NID_authority_key_identifier, nil, nil) else { return true }
+        let signer = value.assumingMemoryBound(to: AUTHORITY_KEYID.self)
+        defer { AUTHORITY_KEYID_free(signer) }
+        guard let key = signer.pointee.keyid, let issuersKey = X509_get0_authority_key_id(certificate) else { return true }
+        return ASN1_OCTET_STRING_cmp(key, issuersKey) == 0
     }
 
     /// Whether an authority in `authorities` has the issuer's name, but none of those signed this list. OpenSSL would silently ignore it.
@@ -214,14 +242,22 @@ public struct RevocationPeriod: Equatable, Sendable {
     public let begin: Int64
     /// In seconds since 1970-01-01 UTC; `nil` when it never ends.
     public let end: Int64?
+    /// The end of each authority's last list, by the authority's name; `.max` when it never ends.
+    private let ends: [[UInt8]: Int64]
 
     /// - Returns: `nil` without lists.
     init?(_ lists: [RevocationList]) {
-        let ofAuthorities = Dictionary(grouping: lists, by: \.issuer).values
-        let begins = ofAuthorities.compactMap { $0.map(\.lastUpdate).min() }
-        let ends = ofAuthorities.compactMap { $0.map(\.nextUpdate).max() }
-        guard let begin = begins.max(), let end = ends.min() else { return nil }
+        let ofAuthorities = Dictionary(grouping: lists, by: \.issuer)
+        let begins = ofAuthorities.values.compactMap { $0.map(\.lastUpdate).min() }
+        ends = ofAuthorities.compactMapValues { $0.map(\.nextUpdate).max() }
+        guard let begin = begins.max(), let end = ends.values.min() else { return nil }
         self.begin = begin
         self.end = end == .max ? nil : end
+    }
+
+    /// When the lists of the authority that issued a certificate end, in seconds since 1970-01-01 UTC; `.max` when one never does.
+    func end(forIssuerOf certificate: OpaquePointer) -> Int64 {
+        // OpenSSL finds a list also by a name in another encoding or with other capital letters. Then the first end of all is the safe one.
+        ends[X509Certificate.der(ofName: X509_get_issuer_name(certificate))] ?? end ?? .max
     }
 }

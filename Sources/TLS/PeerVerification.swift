@@ -25,7 +25,7 @@ final class ClientPolicy: Sendable {
 
     private func admits(_ store: OpaquePointer) -> Bool {
         if authentication.verifies {
-            guard X509_verify_cert(store) == 1 else { return false }
+            guard X509_verify_cert(store) == 1, !rejectsRevokedAnchor(store) else { return false }
         } else {
             X509_STORE_CTX_set_error(store, X509_V_OK)
         }
@@ -37,15 +37,32 @@ final class ClientPolicy: Sendable {
         return false
     }
 
+    /// Refuses a chain whose trusted certificate is named by a list of its issuer. If the issuer is not in the chain, OpenSSL looks into
+    /// some of the lists, or into none, because it lacks the key that signed them. Here they count without it: they are the operator's.
+    private func rejectsRevokedAnchor(_ store: OpaquePointer) -> Bool {
+        guard revocations != nil, let chain = X509_STORE_CTX_get0_chain(store),
+            let anchor = OPENSSL_sk_value(chain, OPENSSL_sk_num(chain) - 1).map({ OpaquePointer($0) }),
+            let lists = X509_STORE_CTX_get1_crls(store, X509_get_issuer_name(anchor))
+        else { return false }
+        defer { OPENSSL_sk_pop_free(lists) { X509_CRL_free($0.map { OpaquePointer($0) }) } }
+        let isRevoked = (0..<OPENSSL_sk_num(lists)).contains { index in
+            OPENSSL_sk_value(lists, index).map { RevocationList.revokes(OpaquePointer($0), anchor) } ?? false
+        }
+        guard isRevoked else { return false }
+        X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REVOKED)
+        TLSConnection.checked(by: store)?.note(problem: X509_V_ERR_CERT_REVOKED, of: anchor)
+        return true
+    }
+
     /// Until when, in seconds since 1970-01-01 UTC, a client that was admitted just now would be admitted again.
     func admissionEnds(_ ssl: OpaquePointer) -> Int64 {
-        guard authentication.verifies else { return .max }
-        var end = revocations?.end ?? .max
-        guard let chain = SSL_get0_verified_chain(ssl) else { return end }
-        for index in 0..<OPENSSL_sk_num(chain) {
-            guard let certificate = OPENSSL_sk_value(chain, index) else { continue }
-            end = min(end, X509Certificate.epochSeconds(X509_get0_notAfter(OpaquePointer(certificate))))
-        }
+        // Without a certificate there is no chain, and nothing that ends.
+        guard authentication.verifies, let chain = SSL_get0_verified_chain(ssl) else { return .max }
+        let certificates = (0..<OPENSSL_sk_num(chain)).compactMap { index in OPENSSL_sk_value(chain, index).map { OpaquePointer($0) } }
+        var end = certificates.map { X509Certificate.epochSeconds(X509_get0_notAfter($0)) }.min() ?? .max
+        guard let revocations else { return end }
+        // The last one is trusted itself and needs no list.
+        for certificate in certificates.dropLast() { end = min(end, revocations.end(forIssuerOf: certificate)) }
         return end
     }
 }
@@ -100,11 +117,12 @@ extension TLSConnection {
     static let selfIndex: Int32 = 0
 
     /// OpenSSL's verify callback: records what is wrong with which certificate. It changes one result: a certificate that is trusted itself
-    /// needs no revocation list.
+    /// needs no revocation list, so nothing that is wrong with a list counts there. If its issuer is not in the chain, OpenSSL takes a list
+    /// with the issuer's name, and verifies it with the key of the certificate itself, which fails.
     static let noteVerification: @convention(c) (Int32, OpaquePointer?) -> Int32 = { verdict, store in
         guard verdict == 0, let store else { return verdict }
         let problem = X509_STORE_CTX_get_error(store)
-        if problem == X509_V_ERR_UNABLE_TO_GET_CRL, let chain = X509_STORE_CTX_get0_chain(store),
+        if RevocationList.isMissing(problem), let chain = X509_STORE_CTX_get0_chain(store),
             X509_STORE_CTX_get_error_depth(store) == OPENSSL_sk_num(chain) - 1
         {
             X509_STORE_CTX_set_error(store, X509_V_OK)
@@ -130,7 +148,7 @@ extension TLSConnection {
             : "it is for \(Self.list(names)), none of which is allowed"
     }
 
-    private func note(problem: Int32, of certificate: OpaquePointer?) {
+    fileprivate func note(problem: Int32, of certificate: OpaquePointer?) {
         guard verificationFailure == nil else { return }
         let reason = String(cString: X509_verify_cert_error_string(Int(problem)))
         guard let certificate else {

@@ -9,7 +9,7 @@ public final class TLSContext: Sendable {
     public let brokenLink: Int?
     /// Whether the versions allow TLS 1.2, but no suite fits the certificate's key.
     public let lacksTLS12Suite: Bool
-    /// When the revocation lists are in force; `nil` without one. At other times clients are refused.
+    /// When the revocation lists are in force; `nil` without one. At other times clients of an authority are refused whose list is not.
     public let revocations: RevocationPeriod?
 
     /// The certificate that is shown to peers; `nil` for a client without one.
@@ -151,8 +151,8 @@ final class ContextBuilder {
 
     var hasTLS12SuiteForKey: Bool {
         guard let leaf = chain.first, !tls12Suites.isEmpty else { return true }
-        let needed = EVP_PKEY_get_base_id(X509_get0_pubkey(leaf.pointer)) == EVP_PKEY_RSA ? NID_auth_rsa : NID_auth_ecdsa
-        return tls12Suites.contains { $0.authentication == needed }
+        let kind = EVP_PKEY_get_base_id(X509_get0_pubkey(leaf.pointer))
+        return tls12Suites.contains { $0.fits(keysOfKind: kind) }
     }
 
     /// - Parameter signatureSchemes: empty means OpenSSL's defaults.
@@ -220,7 +220,7 @@ final class ContextBuilder {
         SSL_CTX_set_verify(
             pointer, kind.requires ? SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT : SSL_VERIFY_PEER, TLSConnection.noteVerification)
         let authorities = try settings.clientAuthorities.map { pem throws(TLSSettingsError) in
-            try trust(pem, TLSSettingsError.invalidClientAuthorities)
+            try trust(pem, withRevocations: settings.clientRevocations != nil, TLSSettingsError.invalidClientAuthorities)
         }
         guard authorities != nil || !kind.verifies else { throw .invalidClientAuthorities("there are none to verify clients with") }
         try nameAuthorities(authorities ?? [])
@@ -291,11 +291,15 @@ final class ContextBuilder {
         switch roots {
         case .system(let authorities): try authorities.install(in: pointer)
         case .certificates(let pem):
-            _ = try trust(pem, TLSSettingsError.invalidTrustRoots)
+            _ = try trust(pem, withRevocations: false, TLSSettingsError.invalidTrustRoots)
         }
     }
 
-    private func trust(_ pem: [UInt8], _ error: (String) -> TLSSettingsError) throws(TLSSettingsError) -> [X509Certificate] {
+    /// As in Go, and so in Prometheus, each certificate of the file is trusted, also an intermediate without its root, or beside a root
+    /// that has expired.
+    private func trust(
+        _ pem: [UInt8], withRevocations: Bool, _ error: (String) -> TLSSettingsError
+    ) throws(TLSSettingsError) -> [X509Certificate] {
         let certificates: [X509Certificate]
         do {
             certificates = try PEM.certificates(in: pem)
@@ -306,12 +310,14 @@ final class ContextBuilder {
         for certificate in certificates {
             guard X509_STORE_add_cert(store, certificate.pointer) == 1 else { throw error(OpenSSLErrorQueue.takeReason()) }
         }
-        // As in Go, and so in Prometheus, each certificate of the file is trusted, also an intermediate without its root. The flag is set
-        // only then: with the root at hand a chain must end there, or OpenSSL looks for the intermediate's revocation at itself.
-        let haveIssuer = certificates.allSatisfy { certificate in
-            certificates.contains { X509_check_issued($0.pointer, certificate.pointer) == X509_V_OK }
-        }
-        if !haveIssuer { X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN)) }
+        // With the flag a chain ends at the first trusted certificate. With revocation lists it must go on to the root, if that is at hand:
+        // the root's list is then required for the intermediate.
+        let endsAtRoot =
+            withRevocations
+            && certificates.allSatisfy { certificate in
+                certificates.contains { X509_check_issued($0.pointer, certificate.pointer) == X509_V_OK }
+            }
+        if !endsAtRoot { X509_STORE_set_flags(store, UInt(X509_V_FLAG_PARTIAL_CHAIN)) }
         return certificates
     }
 

@@ -355,9 +355,7 @@ extension TLSHandshakeFailure {
         switch Int32(truncatingIfNeeded: problem) {
         case X509_V_ERR_CERT_HAS_EXPIRED, X509_V_ERR_CERT_NOT_YET_VALID: self = .certificateExpired
         case X509_V_ERR_CERT_REVOKED: self = .certificateRevoked
-        case X509_V_ERR_UNABLE_TO_GET_CRL, X509_V_ERR_UNABLE_TO_GET_CRL_ISSUER, X509_V_ERR_CRL_HAS_EXPIRED, X509_V_ERR_CRL_NOT_YET_VALID,
-            X509_V_ERR_CRL_SIGNATURE_FAILURE, X509_V_ERR_UNABLE_TO_DECRYPT_CRL_SIGNATURE:
-            self = .revocationUnknown
+        case let problem where RevocationList.isMissing(problem): self = .revocationUnknown
         case X509_V_ERR_APPLICATION_VERIFICATION: self = .nameNotAllowed
         default: self = .certificateUntrusted
         }

@@ -198,6 +198,19 @@ public enum CipherSuites {
 
         /// Whether it needs parameters for Diffie-Hellman in a prime field.
         var needsDHParameters: Bool { keyExchange == NID_kx_dhe }
+
+        /// Whether a certificate with such a key can be used with it in TLS 1.2.
+        /// - Parameter kind: OpenSSL's number, such as `EVP_PKEY_RSA`.
+        func fits(keysOfKind kind: Int32) -> Bool {
+            switch kind {
+            case EVP_PKEY_RSA: authentication == NID_auth_rsa
+            // Such a key only signs, and cannot decrypt, as RSA key exchange needs it.
+            case EVP_PKEY_RSA_PSS: authentication == NID_auth_rsa && keyExchange != NID_kx_rsa
+            case EVP_PKEY_DSA: authentication == NID_auth_dss
+            // ECDSA, and EdDSA (RFC 8422 section 5.10).
+            default: authentication == NID_auth_ecdsa
+            }
+        }
     }
 
     /// Their names as Go writes them, those of TLS 1.3 first.

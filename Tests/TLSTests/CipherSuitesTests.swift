@@ -1,3 +1,4 @@
+import COpenSSL
 import TestSupport
 import Testing
 
@@ -142,6 +143,41 @@ struct CipherSuitesTests {
         #expect(try !server(rsa) { $0.minVersion = .tls13 }.lacksTLS12Suite)
         #expect(try !server(rsa + ["ECDHE-ECDSA-AES128-GCM-SHA256"]).lacksTLS12Suite)
         #expect(try !server([]).lacksTLS12Suite)
+    }
+
+    @Test("an RSA-PSS key fits the suites with RSA signatures, and not RSA key exchange")
+    func rsaPSS() throws {
+        let certificate = try Contexts.ca.serverCertificate(key: .rsaPSS)
+        func server(_ suite: String, _ maxVersion: TLSProtocolVersion = .tls13) throws -> TLSContext {
+            try Contexts.server(certificate) {
+                $0.cipherSuites = [suite]
+                $0.maxVersion = maxVersion
+            }
+        }
+        let name = "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256"
+        for version in [TLSProtocolVersion.tls12, .tls13] {
+            let context = try server(name, version)
+            #expect(!context.lacksTLS12Suite)
+            #expect(try suite(OpenSSLClient(version: 0x0303), context) == name)
+        }
+        for name in ["TLS_RSA_WITH_AES_128_GCM_SHA256", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"] {
+            #expect(try server(name).lacksTLS12Suite)
+            #expect(throws: TLSSettingsError.noCipherSuiteForKey) { try server(name, .tls12) }
+        }
+    }
+
+    @Test("which kinds of key fit a suite of TLS 1.2")
+    func kindsOfKey() throws {
+        let kinds = [EVP_PKEY_RSA, EVP_PKEY_RSA_PSS, EVP_PKEY_DSA, EVP_PKEY_EC, EVP_PKEY_ED25519]
+        let expected = [
+            "ECDHE-RSA-AES128-GCM-SHA256": [true, true, false, false, false], "AES128-GCM-SHA256": [true, false, false, false, false],
+            "DHE-DSS-AES128-GCM-SHA256": [false, false, true, false, false],
+            "ECDHE-ECDSA-AES128-GCM-SHA256": [false, false, false, true, true],
+        ]
+        for (name, fits) in expected {
+            let suite = try #require(CipherSuites.suite(named: name))
+            #expect(kinds.map(suite.fits) == fits, "\(name)")
+        }
     }
 
     @Test("finite-field Diffie-Hellman works when it is configured")

@@ -1,3 +1,4 @@
+import COpenSSL
 import NIOCore
 import NIOEmbedded
 import TestSupport
@@ -88,6 +89,19 @@ struct ClientAuthenticationTests {
         #expect(try connect(Self.good, to: context) == .certificateUntrusted)
     }
 
+    @Test("an intermediate beside its root is an authority too, also after the root has expired")
+    func intermediateBesideItsRoot() throws {
+        let root = try ThrowawayCA(name: "Old CA", validity: .expired)
+        let intermediate = try root.intermediate()
+        for authorities in [root.certificatePEM + intermediate.certificatePEM, intermediate.certificatePEM + root.certificatePEM] {
+            let context = try server(.requireAndVerify, authorities: authorities)
+            #expect(try connect(intermediate.clientCertificate(), to: context) == nil)
+            #expect(try connect(intermediate.clientCertificate(validity: .expired), to: context) == .certificateExpired)
+            #expect(try connect(root.clientCertificate(), to: context) == .certificateExpired)
+            #expect(try connect(Self.good, to: context) == .certificateUntrusted)
+        }
+    }
+
     @Test("names of each kind are accepted, exactly as they are written")
     func allowedNames() throws {
         let certificate = try Contexts.ca.clientCertificate(
@@ -158,6 +172,8 @@ struct ClientAuthenticationTests {
         let chain = intermediate.certificatePEM + Contexts.ca.certificatePEM
         let trustsBoth = try server(.requireAndVerify, authorities: chain) { $0.clientRevocations = Array(both.utf8) }
         #expect(try connect(client, to: trustsBoth) == nil)
+        let ownAlone = try server(.requireAndVerify, authorities: chain) { $0.clientRevocations = Array(own.utf8) }
+        #expect(try connect(client, to: ownAlone) == .revocationUnknown)
         let rootsAlone = try server(.requireAndVerify, authorities: chain) { $0.clientRevocations = Array(both.dropFirst(own.count).utf8) }
         #expect(try connect(client, to: rootsAlone) == .revocationUnknown)
         let withoutIntermediate = try Contexts.ca.revocationList(revoking: [intermediate.authority]) + own
@@ -169,6 +185,116 @@ struct ClientAuthenticationTests {
             }, server: trustsRoot)
         try served.connect()
         #expect(served.server.recorder.errors == [.peerNotVerified("certificate revoked (CN=Throwaway Intermediate CA)")])
+    }
+
+    /// A root, its intermediate, and the ways to trust the intermediate itself: alone, and beside its root if another issuer is missing.
+    private struct Trusted {
+        let root: ThrowawayCA
+        let intermediate: ThrowawayCA
+        let authorities: [String]
+
+        init() throws {
+            root = try ThrowawayCA()
+            intermediate = try root.intermediate()
+            let all = root.certificatePEM + intermediate.certificatePEM
+            authorities = [intermediate.certificatePEM, all + (try Contexts.otherCA.intermediate().certificatePEM)]
+        }
+    }
+
+    @Test("a list of the issuer of a trusted certificate harms no client, whatever is wrong with it")
+    func listOfTrustedCertificate() throws {
+        let trusted = try Trusted()
+        let (root, intermediate) = (trusted.root, trusted.intermediate)
+        let client = try intermediate.clientCertificate()
+        let revoked = try intermediate.clientCertificate()
+        let own = try intermediate.revocationList(revoking: [revoked])
+        let lists = try [
+            root.revocationList(), root.revocationList(validity: .expired), root.revocationList(validity: .notYet),
+            root.revocationList(namesKey: true), root.revocationList(validity: .expired, namesKey: true),
+            root.revocationList(onlyOfUsers: true),
+        ]
+        for (index, list) in lists.enumerated() {
+            for authorities in trusted.authorities {
+                let context = try server(.requireAndVerify, authorities: authorities) { $0.clientRevocations = Array((own + list).utf8) }
+                #expect(try connect(client, to: context) == nil, "list \(index)")
+                #expect(try connect(revoked, to: context) == .certificateRevoked, "list \(index)")
+            }
+        }
+        // The client's certificate is trusted itself. It may not sign lists.
+        let context = try server(.requireAndVerify, authorities: client.certificatePEM) { $0.clientRevocations = Array(own.utf8) }
+        #expect(try connect(client, to: context) == nil)
+        // A root issued the client's certificate, and says of itself nothing.
+        let users = try Contexts.ca.revocationList(onlyOfUsers: true)
+        #expect(try connect(Self.good, to: server(.requireAndVerify) { $0.clientRevocations = Array(users.utf8) }) == nil)
+    }
+
+    @Test("a trusted certificate is refused if a list of its issuer names it", arguments: [false, true])
+    func revokedTrustedCertificate(namesKey: Bool) throws {
+        let trusted = try Trusted()
+        let client = try trusted.intermediate.clientCertificate()
+        let own = try trusted.intermediate.revocationList()
+        let revoked = [trusted.intermediate.authority]
+        let both = trusted.root.certificatePEM + trusted.intermediate.certificatePEM
+        for validity in [ThrowawayCA.Validity.valid, .expired] {
+            let list = try own + trusted.root.revocationList(revoking: revoked, validity: validity, namesKey: namesKey)
+            for authorities in trusted.authorities {
+                let context = try server(.requireAndVerify, authorities: authorities) { $0.clientRevocations = Array(list.utf8) }
+                let served = try serve(OpenSSLClient(certificate: client), by: context)
+                #expect(served.outcomes.all == [.certificateRevoked])
+                #expect(served.server.recorder.errors == [.peerNotVerified("certificate revoked (CN=Throwaway Intermediate CA)")])
+            }
+        }
+        let list = try own + trusted.root.revocationList(revoking: revoked, namesKey: namesKey)
+        let belowRoot = try server(.requireAndVerify, authorities: both) { $0.clientRevocations = Array(list.utf8) }
+        #expect(try connect(client, to: belowRoot) == .certificateRevoked)
+        // Nothing tells of the list that it is of another authority, unless it names its key.
+        let namesake = try own + ThrowawayCA().revocationList(revoking: revoked, namesKey: namesKey)
+        let alone = try server(.requireAndVerify, authorities: trusted.authorities[0]) { $0.clientRevocations = Array(namesake.utf8) }
+        #expect(try connect(client, to: alone) == (namesKey ? nil : .certificateRevoked))
+        // The list of a namesake hides no other.
+        let hidden = try namesake + trusted.root.revocationList(revoking: revoked, namesKey: namesKey) + ThrowawayCA().revocationList()
+        let context = try server(.requireAndVerify, authorities: trusted.authorities[0]) { $0.clientRevocations = Array(hidden.utf8) }
+        #expect(try connect(client, to: context) == .certificateRevoked)
+    }
+
+    @Test("below the trusted certificate a list that is wrong admits no client, and hides no other list")
+    func wrongLists() throws {
+        let root = try ThrowawayCA()
+        let intermediate = try root.intermediate()
+        let client = try intermediate.clientCertificate()
+        /// Why a client is refused that sends its intermediate; `nil` when it is not.
+        func refusal(_ lists: String...) throws -> TLSError? {
+            let context = try server(.requireAndVerify, authorities: root.certificatePEM) {
+                $0.clientRevocations = Array(lists.joined().utf8)
+            }
+            let pair = try BackToBack(
+                client: Contexts.client {
+                    $0.certificateChain = Array(client.chainPEM.utf8)
+                    $0.privateKey = Array(client.privateKeyPEM.utf8)
+                }, server: context)
+            try pair.connect()
+            return pair.server.recorder.errors.first
+        }
+        func refused(_ reason: String, _ subject: String) -> TLSError { .peerNotVerified("\(reason) (CN=\(subject))") }
+        let (user, authority) = ("throwaway client", "Throwaway Intermediate CA")
+        let (own, roots) = (try intermediate.revocationList(), try root.revocationList())
+        #expect(try refusal(own, roots) == nil)
+        #expect(try refusal(own) == refused("unable to get certificate CRL", authority))
+        #expect(try refusal(roots) == refused("unable to get certificate CRL", user))
+        #expect(try refusal(own, root.revocationList(validity: .expired)) == refused("CRL has expired", authority))
+        #expect(try refusal(own, root.revocationList(validity: .notYet)) == refused("CRL is not yet valid", authority))
+        #expect(try refusal(own, root.revocationList(onlyOfUsers: true)) == refused("different CRL scope", authority))
+        #expect(try refusal(intermediate.revocationList(validity: .expired), roots) == refused("CRL has expired", user))
+        let forged = try ThrowawayCA(name: authority).revocationList()
+        #expect(try refusal(forged, roots) == refused("CRL signature failure", user))
+        // Of several lists OpenSSL takes one. Neither order lets the client in.
+        let revoking = try intermediate.revocationList(revoking: [client])
+        #expect(try refusal(revoking, forged, roots) != nil)
+        #expect(try refusal(forged, revoking, roots) != nil)
+        #expect(try refusal(own, root.revocationList(revoking: [intermediate.authority])) == refused("certificate revoked", authority))
+        for problem in [X509_V_ERR_CRL_HAS_EXPIRED, X509_V_ERR_CRL_SIGNATURE_FAILURE, X509_V_ERR_DIFFERENT_CRL_SCOPE] {
+            #expect(TLSHandshakeFailure(verifyResult: Int(problem)) == .revocationUnknown)
+        }
     }
 
     @Test("an authority's outdated list does not count beside a current one; the first end of the current lists is known")

@@ -162,6 +162,55 @@ struct SessionTicketsTests {
         #expect(try !resumes(session, context, version: version, certificate: Self.certificate))
     }
 
+    @Test("only lists that the client needs end its session: those of the authorities below the trusted certificate", arguments: versions)
+    func endOfOtherLists(version: Int32) throws {
+        let intermediate = try Contexts.ca.intermediate()
+        let client = try intermediate.clientCertificate()
+        let brief = ThrowawayCA.Validity.ends(in: 600)
+        let (own, roots) = (try intermediate.revocationList(), try Contexts.ca.revocationList())
+        let (briefOwn, briefRoots) = (try intermediate.revocationList(validity: brief), try Contexts.ca.revocationList(validity: brief))
+        let (other, ended) = (try Contexts.otherCA.revocationList(validity: brief), try Contexts.otherCA.revocationList(validity: .expired))
+        let chain = intermediate.certificatePEM + Contexts.ca.certificatePEM
+        /// Whether a session is resumed when the brief lists have ended.
+        func resumes(_ authorities: String, _ lists: String, _ certificate: ThrowawayCertificate?) throws -> Bool {
+            let clock = Clock()
+            let context = try server(tickets(clock)) {
+                $0.clientAuthentication = .verifyIfGiven
+                $0.clientAuthorities = Array(authorities.utf8)
+                $0.clientRevocations = Array(lists.utf8)
+            }
+            let session = try session(context, version: version, certificate: certificate)
+            clock.advance(by: 605)
+            return try self.resumes(session, context, version: version, certificate: certificate)
+        }
+        #expect(try resumes(chain, own + roots + other, client))
+        #expect(try resumes(chain, own + roots + ended, client))
+        #expect(try !resumes(chain, briefOwn + roots, client))
+        #expect(try !resumes(chain, own + briefRoots, client))
+        #expect(try resumes(intermediate.certificatePEM, own + briefRoots, client))
+        #expect(try !resumes(intermediate.certificatePEM, briefOwn + roots, client))
+        #expect(try resumes(client.certificatePEM, briefOwn, client))
+        // Without a certificate nothing can be revoked.
+        #expect(try resumes(chain, briefOwn + briefRoots, nil))
+    }
+
+    @Test("no session outlives the trusted certificate; the issuer of that one does not count", arguments: versions)
+    func endOfAuthority(version: Int32) throws {
+        let root = try ThrowawayCA(validity: .ends(in: 600))
+        let intermediate = try root.intermediate()
+        for (certificate, outlives) in [(try intermediate.clientCertificate(), true), (try root.clientCertificate(), false)] {
+            let clock = Clock()
+            let context = try server(tickets(clock)) {
+                $0.verify()
+                $0.clientAuthorities = Array((root.certificatePEM + intermediate.certificatePEM).utf8)
+            }
+            let session = try session(context, version: version, certificate: certificate)
+            // Some time after the end: the certificate was made later than the clock.
+            clock.advance(by: 720)
+            #expect(try resumes(session, context, version: version, certificate: certificate) == outlives)
+        }
+    }
+
     @Test("a client can resume from ticket to ticket for a day", arguments: versions)
     func chain(version: Int32) throws {
         let clock = Clock()

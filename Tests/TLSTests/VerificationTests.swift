@@ -102,6 +102,23 @@ struct VerificationTests {
         #expect(try connect(intermediate.serverCertificate(), to: "localhost", trusting: intermediate) == nil)
     }
 
+    @Test("an intermediate is trusted beside its root too, as in Prometheus, also after the root has expired")
+    func trustedIntermediateBesideItsRoot() throws {
+        let root = try ThrowawayCA(name: "Old CA", validity: .expired)
+        let intermediate = try root.intermediate()
+        func connect(_ certificate: ThrowawayCertificate) throws -> [TLSError] {
+            let pair = try BackToBack(
+                client: Contexts.client { $0.trustRoots = .certificates(Array((root.certificatePEM + intermediate.certificatePEM).utf8)) },
+                server: Contexts.server(certificate))
+            try pair.connect()
+            return pair.client.recorder.errors
+        }
+        #expect(try connect(intermediate.serverCertificate()) == [])
+        #expect(try connect(root.serverCertificate()) == [.peerNotVerified("certificate has expired (CN=Old CA)")])
+        let expired = try connect(intermediate.serverCertificate(validity: .expired))
+        #expect(expired == [.peerNotVerified("certificate has expired (CN=throwaway server)")])
+    }
+
     @Test("without verification each certificate is accepted")
     func unverified() throws {
         let pair = try BackToBack(

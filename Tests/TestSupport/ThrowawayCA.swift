@@ -9,6 +9,8 @@ public struct ThrowawayCA: Sendable {
         case ecdsa
         /// 2048 bits; takes some 50 ms to make.
         case rsa
+        /// The same, for signatures with PSS alone.
+        case rsaPSS
         case ed25519
         case p521
     }
@@ -51,9 +53,9 @@ public struct ThrowawayCA: Sendable {
     }
 
     /// A root.
-    public init(name: String = "Throwaway CA", key: KeyKind = .ecdsa) throws {
+    public init(name: String = "Throwaway CA", key: KeyKind = .ecdsa, validity: Validity = .valid) throws {
         authority = try Self.make(
-            subject: name, key: key, validity: .valid, issuer: nil, intermediates: "",
+            subject: name, key: key, validity: validity, issuer: nil, intermediates: "",
             extensions: [
                 (NID_basic_constraints, "critical,CA:TRUE"), (NID_key_usage, "critical,keyCertSign,cRLSign"),
                 (NID_subject_key_identifier, "hash"),
@@ -72,7 +74,7 @@ public struct ThrowawayCA: Sendable {
             subject: name, key: key, validity: .valid, issuer: authority, intermediates: intermediates,
             extensions: [
                 (NID_basic_constraints, "critical,CA:TRUE"), (NID_key_usage, "critical,keyCertSign,cRLSign"),
-                (NID_subject_key_identifier, "hash"),
+                (NID_subject_key_identifier, "hash"), (NID_authority_key_identifier, "keyid:always"),
             ])
         return ThrowawayCA(authority: certificate, intermediates: certificate.chainPEM)
     }
@@ -113,9 +115,13 @@ public struct ThrowawayCA: Sendable {
 
     /// This authority's revocation list, in PEM.
     /// - Parameters:
-    ///   - certificates: those revoked.
+    ///   - certificates: those revoked; only their serial numbers count.
     ///   - validity: until when it says something.
-    public func revocationList(revoking certificates: [ThrowawayCertificate] = [], validity: Validity = .valid) throws -> String {
+    ///   - namesKey: whether it names the key that signed it.
+    ///   - onlyOfUsers: whether it is about no certificate of an authority.
+    public func revocationList(
+        revoking certificates: [ThrowawayCertificate] = [], validity: Validity = .valid, namesKey: Bool = false, onlyOfUsers: Bool = false
+    ) throws -> String {
         guard let list = X509_CRL_new() else { throw Failure(what: "revocation list") }
         defer { X509_CRL_free(list) }
         let issuer = try Self.readCertificate(authority.certificatePEM)
@@ -138,6 +144,15 @@ public struct ThrowawayCA: Sendable {
         }
         X509_gmtime_adj(time, validity.seconds.to)
         X509_CRL_set1_nextUpdate(list, time)
+        var extensions: [(Int32, String)] = namesKey ? [(NID_authority_key_identifier, "keyid:always")] : []
+        if onlyOfUsers { extensions.append((NID_issuing_distribution_point, "critical,onlyuser:TRUE")) }
+        for (identifier, value) in extensions {
+            var context = v3_ext_ctx()
+            X509V3_set_ctx(&context, issuer, nil, nil, list, 0)
+            guard let item = X509V3_EXT_conf_nid(nil, &context, identifier, value) else { throw Failure(what: "extension \(value)") }
+            X509_CRL_add_ext(list, item, -1)
+            X509_EXTENSION_free(item)
+        }
         guard X509_CRL_sign(list, key, EVP_sha256()) > 0 else { throw Failure(what: "signature of a revocation list") }
         return try Self.text { PEM_write_bio_X509_CRL($0, list) }
     }
@@ -200,6 +215,7 @@ public struct ThrowawayCA: Sendable {
             switch kind {
             case .ecdsa, .p521: EVP_PKEY_EC
             case .rsa: EVP_PKEY_RSA
+            case .rsaPSS: EVP_PKEY_RSA_PSS
             case .ed25519: EVP_PKEY_ED25519
             }
         guard let context = EVP_PKEY_CTX_new_id(type, nil) else { throw Failure(what: "key context") }
@@ -208,7 +224,7 @@ public struct ThrowawayCA: Sendable {
         switch kind {
         case .ecdsa: EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context, NID_X9_62_prime256v1)
         case .p521: EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context, NID_secp521r1)
-        case .rsa: EVP_PKEY_CTX_set_rsa_keygen_bits(context, rsaBits)
+        case .rsa, .rsaPSS: EVP_PKEY_CTX_set_rsa_keygen_bits(context, rsaBits)
         case .ed25519: break
         }
         var key: OpaquePointer?

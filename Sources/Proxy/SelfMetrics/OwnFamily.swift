@@ -73,7 +73,7 @@ extension OwnFamily {
         .gauge, "tls_certificate_not_after_timestamp_seconds", ["listener"], "When the certificate that the listener shows expires.")
     static let crlNextUpdate = OwnFamily(
         .gauge, "tls_crl_next_update_timestamp_seconds", ["listener"],
-        "When the first of the revocation lists for clients ends; no client is admitted from then on.")
+        "When the first of the revocation lists for clients ends; clients of its authority are refused from then on.")
 
     static let heldBytes = OwnFamily(
         .gauge, "held_bytes", ["kind"], "Bytes held for peers: what was read, pushed, polled, answered, and handshakes, not finished yet.")
