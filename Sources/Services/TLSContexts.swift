@@ -149,10 +149,12 @@ private struct ServerContexts {
         if let period = context.revocations, let path = config.clients.crlFile?.path {
             let key = "\(table).client_crl_file"
             if let end = period.end, end <= times.now.seconds {
-                warn(key, "\(path): a revocation list expired on \(dateText(end)): clients are refused until it is renewed")
+                let date = dateText(end)
+                warn(key, "\(path): a revocation list expired on \(date): clients of its authority are refused until it is renewed")
             }
             if period.begin > times.now.seconds {
-                warn(key, "\(path): a revocation list is not valid before \(dateText(period.begin)): clients are refused until then")
+                let date = dateText(period.begin)
+                warn(key, "\(path): a revocation list is not valid before \(date): clients of its authority are refused until then")
             }
         }
     }
