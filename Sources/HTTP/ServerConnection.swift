@@ -171,9 +171,10 @@ public struct ServerConnection: Sendable {
             unflushed: nil)
     }
 
-    /// The kernel has taken the bytes of one more `write` that is to be reported.
-    public mutating func taken() {
-        changeOutgoing { $0.pieceTaken() }
+    /// The kernel has taken the bytes of a `write`, and all before them.
+    /// - Parameter report: what the action said.
+    public mutating func taken(_ report: Int) {
+        changeOutgoing { $0.taken(before: report) }
     }
 
     /// A sample of the reader's progress.
@@ -357,8 +358,11 @@ public struct ServerConnection: Sendable {
         // A TLS handler takes everything that is written, and reports only at the flush whether it has room.
         if outgoing.hasMore, unflushed ?? 0 < OutgoingResponse.channelWindow, isWritable() {
             let piece = outgoing.handOver()
-            unflushed = (unflushed ?? 0) + piece.readableBytes
-            return .write(piece, isReported: true)
+            let written = (unflushed ?? 0) + piece.readableBytes
+            unflushed = written
+            // Only the last piece before a flush: a promise costs more than a piece.
+            let isReported = !outgoing.hasMore || written >= OutgoingResponse.channelWindow
+            return .write(piece, report: isReported ? outgoing.handed : nil)
         }
         if unflushed != nil {
             unflushed = nil

@@ -32,7 +32,7 @@ public struct OutgoingResponse: Sendable {
     private var pieces: [ByteBuffer]
     private let leases: [PieceLease?]
     /// The next piece for the channel, and the bytes of all pieces before it.
-    private var handed = 0
+    private(set) var handed = 0
     private var handedBytes = 0
     /// The first piece that the kernel has not taken.
     public private(set) var taken = 0
@@ -83,13 +83,14 @@ public struct OutgoingResponse: Sendable {
         return piece
     }
 
-    /// The kernel has taken the first of the pieces that it had not. How many that are cannot be told from a writable channel: behind it, a
-    /// TLS handler may keep any number of them.
-    mutating func pieceTaken() {
-        guard taken < handed else { return }
-        takenBytes += pieces[taken].readableBytes
-        pieces[taken] = ByteBuffer()
-        taken += 1
+    /// The kernel has taken the pieces before `end`. Which ones that are cannot be told from a writable channel: behind it, a TLS handler may
+    /// keep any number of them.
+    mutating func taken(before end: Int) {
+        while taken < end {
+            takenBytes += pieces[taken].readableBytes
+            pieces[taken] = ByteBuffer()
+            taken += 1
+        }
     }
 
     /// What the response holds: for each piece from `taken` on its memory in bytes, and its lease if it is shared.
@@ -212,8 +213,8 @@ extension ServerConnection {
         case end
         /// The request cannot be read any further. `respond` must follow with the error; then the connection ends.
         case refuse(RequestError)
-        /// Write these bytes. If it is to be reported, call `taken` when the kernel has taken them.
-        case write(ByteBuffer, isReported: Bool)
+        /// Write these bytes. When the kernel has taken them, call `taken` with `report`, if it is not `nil`.
+        case write(ByteBuffer, report: Int?)
         case flush
         /// Take a sample of the reader's progress, and call `sampled`.
         case sample
@@ -260,7 +261,7 @@ extension ServerConnection {
             switch owesContinue {
             case .line where clientWaits:
                 owesContinue = .flush
-                return .write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"), isReported: false)
+                return .write(ByteBuffer(staticString: "HTTP/1.1 100 Continue\r\n\r\n"), report: nil)
             case .flush:
                 owesContinue = .nothing
                 return .flush

@@ -55,20 +55,20 @@ struct ServerConnectionTests {
     ) {
         var connection = start
         var isWritable = true
-        /// Writes that the kernel has not taken.
-        var unreported = 0
+        /// Of writes that the kernel has not taken.
+        var reports: [Int] = []
         for (index, (event, expected)) in steps.enumerated() {
             tell(event, &connection, &isWritable)
             var actions: [String] = []
             while let action = connection.next(isWritable: isWritable), actions.count < 100 {
                 actions.append(Self.word(action))
-                if case .write(let bytes, let isReported) = action {
-                    if isReported { unreported += 1 }
+                if case .write(let bytes, let report) = action {
+                    if let report { reports.append(report) }
                     if bytes.readableBytes >= 300_000, !takesAtOnce { isWritable = false }
                 }
                 if case .flush = action, takesAtOnce {
-                    for _ in 0..<unreported { connection.taken() }
-                    unreported = 0
+                    for report in reports { connection.taken(report) }
+                    reports = []
                 }
                 if case .takeTurn = action { connection.isInLargeTurn = true }
             }
@@ -86,7 +86,7 @@ struct ServerConnectionTests {
         case .holdBody: connection.holdBody()
         case .releaseBody(let time): connection.releaseBody(at: .uptimeNanoseconds(0) + .seconds(time))
         case .respond(let response): connection.respond(with: response, date: "now", allocator: ByteBufferAllocator())
-        case .taken: connection.taken()
+        case .taken: connection.taken(1)
         case .resumed: connection.resumed()
         case .inputEnded: connection.inputEnded()
         case .drain(let isFinal):
@@ -158,7 +158,7 @@ struct ServerConnectionTests {
         #expect(!readsWhileAnswering)
         connection.respond(with: Self.answer, date: "", allocator: ByteBufferAllocator())
         while connection.next(isWritable: true) != nil {}
-        connection.taken()
+        connection.taken(1)
         while connection.next(isWritable: true) != nil {}
         let readsWhileYielding = connection.readRequested()
         #expect(!readsWhileYielding)
@@ -437,13 +437,13 @@ struct ServerConnectionTests {
         }
         // What a TLS handler keeps is held, although the channel is writable.
         #expect(held == [4, 4, 4, 4, 4])
-        // The head comes first.
-        held = (0..<4).map { _ in
-            connection.taken()
+        held = (1...4).map { end in
+            connection.taken(end)
             return connection.slowResponse?.held.reduce(0) { $0 + $1.bytes / 300_000 } ?? -1
         }
+        // The head comes first.
         #expect(held == [4, 3, 2, 1])
-        connection.taken()
+        connection.taken(5)
         while connection.next(isWritable: true) != nil {}
         #expect(connection.slowResponse == nil)
     }
@@ -504,7 +504,7 @@ struct ServerConnectionTests {
         while connection.next(isWritable: true) != nil {}
         connection.respond(with: Self.answer, date: "", allocator: ByteBufferAllocator())
         while connection.next(isWritable: true) != nil {}
-        connection.taken()
+        connection.taken(1)
         check(
             [
                 (.writable(true), ["timer 360", "yield"]), (.drain(isFinal: true), []), (.timerExpired, ["timer 10"]),

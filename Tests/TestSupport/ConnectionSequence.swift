@@ -17,8 +17,8 @@ public struct ConnectionSequence {
     /// Whether the channel will ask for the next read at the end of this step.
     private var hasRead = false
     private var awaitsAnswer = false
-    /// Writes that the kernel has not taken.
-    private var unreported = 0
+    /// Of writes that the kernel has not taken.
+    private var reports: [Int] = []
     private var isClosed = false
     private var timer: TimeAmount?
     private let lease = PieceLease(isStored: false)
@@ -53,7 +53,7 @@ public struct ConnectionSequence {
         for _ in 0..<1000 where !isClosed {
             isWritable = true
             connection.resumed()
-            if unreported > 0 { take() }
+            if !reports.isEmpty { take() }
             if let broken = act(2) { return broken }
             if !awaitsAnswer, !connection.hasLargeResponse { return nil }
             if awaitsAnswer { respond(1) }
@@ -76,7 +76,7 @@ public struct ConnectionSequence {
         case 6, 7: if awaitsAnswer { respond(argument) }
         case 8: connection.resumed()
         case 9: isWritable = argument % 2 == 0
-        case 10: if unreported > 0 { take() }
+        case 10: if !reports.isEmpty { take() }
         case 11:
             if let timer {
                 now = now + timer
@@ -128,12 +128,12 @@ public struct ConnectionSequence {
             switch action {
             case .head, .body: if argument % 64 == 1 { respond(1) }
             case .end, .refuse: awaitsAnswer = true
-            case .write(let bytes, let isReported):
-                if isReported { unreported += 1 }
+            case .write(let bytes, let report):
+                if let report { reports.append(report) }
                 written += bytes.readableBytes
                 if written > OutgoingResponse.channelWindow { isWritable = false }
             case .flush:
-                while unreported > 0, argument % 2 == 0 { take() }
+                while !reports.isEmpty, argument % 2 == 0 { take() }
                 if argument % 8 == 5 { connection.isInLargeTurn = false }
                 written = 0
             case .sample: connection.sampled(WriteProgress(buffered: Int(argument) % 3, acknowledged: 0), at: now)
@@ -153,10 +153,7 @@ public struct ConnectionSequence {
         return nil
     }
 
-    private mutating func take() {
-        unreported -= 1
-        connection.taken()
-    }
+    private mutating func take() { connection.taken(reports.removeFirst()) }
 
     /// Counts as the owner of connections does.
     private mutating func count() {

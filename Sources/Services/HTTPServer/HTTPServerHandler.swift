@@ -140,7 +140,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .body(let piece): respond(exchange.take(piece), context)
         case .end: answer(context)
         case .refuse(let error): respond(exchange.refuse(error), context)
-        case .write(let bytes, let isReported): write(bytes, isReported: isReported, context)
+        case .write(let bytes, let report): write(bytes, report, context)
         case .flush: context.flush()
         case .sample: connection.sampled(WriteProgress(of: context.channel), at: context.eventLoop.now)
         case .timer(let time?): timer?.set(time)
@@ -211,11 +211,11 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         connection.respond(with: response, date: parts.shared.date.now, allocator: context.channel.allocator)
     }
 
-    private func write(_ bytes: ByteBuffer, isReported: Bool, _ context: ChannelHandlerContext) {
-        guard isReported else { return context.write(wrapOutboundOut(bytes), promise: nil) }
+    private func write(_ bytes: ByteBuffer, _ report: Int?, _ context: ChannelHandlerContext) {
+        guard let report else { return context.write(wrapOutboundOut(bytes), promise: nil) }
         let promise = context.eventLoop.makePromise(of: Void.self)
         promise.futureResult.assumeIsolated().whenSuccess { [self] in
-            connection.taken()
+            connection.taken(report)
             act(context)
         }
         context.write(wrapOutboundOut(bytes), promise: promise)
