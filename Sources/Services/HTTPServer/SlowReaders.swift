@@ -15,13 +15,23 @@ final class SlowReaders: Sendable {
             let first: Int
             /// How many of them are released.
             var released = 0
+            let isEncrypted: Bool
             /// Encrypted bytes that wait in the channel.
-            let encrypted: Int
+            var encrypted = 0
             /// Bytes that the reader has taken.
             var takenBytes = 0
             var isCut = false
 
-            /// The reader has taken the pieces before this one.
+            /// The reader has taken more, or the channel has been given more.
+            /// - Returns: by how many bytes the count of what is held changes.
+            mutating func proceed(to response: OutgoingResponse) -> Int {
+                takenBytes = response.takenBytes
+                let before = encrypted
+                encrypted = isEncrypted ? response.inChannel : 0
+                return release(upTo: response.taken - first) + encrypted - before
+            }
+
+            /// The pieces before this one are no longer held.
             /// - Returns: by how many bytes the count of what is held changes.
             mutating func release(upTo end: Int) -> Int {
                 var change = 0
@@ -37,17 +47,22 @@ final class SlowReaders: Sendable {
         }
 
         fileprivate let held: Mutex<Held>
-        fileprivate let start = NIODeadline.now()
+        fileprivate let start: NIODeadline
         fileprivate let cut: @Sendable () -> Void
 
-        fileprivate init(_ held: Held, cut: @escaping @Sendable () -> Void) {
+        fileprivate init(_ held: Held, at start: NIODeadline, cut: @escaping @Sendable () -> Void) {
             self.held = Mutex(held)
+            self.start = start
             self.cut = cut
         }
 
-        /// The reader's speed in bytes a second, and the memory that the response holds.
+        /// The reader's speed in bytes a second, and the memory that the response holds. Nothing can be said of a new one: it counts as the
+        /// fastest, so that readers that take nothing do not keep others out.
         fileprivate func state(at now: NIODeadline) -> (speed: Double, bytes: Int) {
-            held.withLock { (Double($0.takenBytes) / max(Double((now - start).nanoseconds) / 1e9, 1e-3), $0.bytes) }
+            let time = now - start
+            return held.withLock { held in
+                (time < SlowReaders.trial ? .infinity : Double(held.takenBytes) / (Double(time.nanoseconds) / 1e9), held.bytes)
+            }
         }
     }
 
@@ -59,35 +74,37 @@ final class SlowReaders: Sendable {
 
     /// Readers that hold less are cut only when cutting the others is not enough: each of them frees little.
     private static let smallSize = 64 << 10
+    /// For so long a reader counts as the fastest.
+    static let trial = TimeAmount.seconds(1)
 
     private let budget: ByteBudget
+    private let clock: @Sendable () -> NIODeadline
     /// Guards the responses.
     private let state = Mutex(State())
 
     /// - Parameter budget: counts the bytes, and has their limit.
-    init(budget: ByteBudget) { self.budget = budget }
+    init(budget: ByteBudget, clock: @escaping @Sendable () -> NIODeadline = NIODeadline.now) {
+        self.budget = budget
+        self.clock = clock
+    }
 
     /// A response was not taken at once.
     /// - Parameters:
     ///   - isEncrypted: whether the channel holds an encrypted copy of the bytes that it was given.
     ///   - cut: ends its connection; called on the event loop.
     func add(_ response: OutgoingResponse, isEncrypted: Bool, on eventLoop: any EventLoop, cut: @escaping @Sendable () -> Void) -> Answer {
-        let encrypted = isEncrypted ? response.inChannel : 0
-        let pieces = response.held
-        let answer = Answer(Answer.Held(pieces: pieces, first: response.taken, encrypted: encrypted)) { eventLoop.execute(cut) }
-        count(pieces.reduce(encrypted) { $0 + ($1.lease?.hold(bytes: $1.bytes) ?? $1.bytes) })
+        var held = Answer.Held(pieces: response.held, first: response.taken, isEncrypted: isEncrypted)
+        let encrypted = held.proceed(to: response)
+        count(held.pieces.reduce(encrypted) { $0 + ($1.lease?.hold(bytes: $1.bytes) ?? $1.bytes) })
+        let answer = Answer(held, at: clock()) { eventLoop.execute(cut) }
         state.withLock { $0.answers[ObjectIdentifier(answer)] = answer }
         enforce()
         return answer
     }
 
-    /// The reader has taken more of it.
+    /// The reader has taken more of it, or the channel has been given more.
     func proceed(_ answer: Answer, to response: OutgoingResponse) {
-        let released = answer.held.withLock { held in
-            held.takenBytes = response.takenBytes
-            return held.release(upTo: response.taken - held.first)
-        }
-        count(released)
+        count(answer.held.withLock { $0.proceed(to: response) })
         enforce()
     }
 
@@ -110,7 +127,7 @@ final class SlowReaders: Sendable {
     /// another round follows when all cut connections have ended and there is still too much.
     func enforce() {
         guard budget.used > budget.limit.bytes else { return }
-        let now = NIODeadline.now()
+        let now = clock()
         let slowest = state.withLock { state -> [Answer] in
             var excess = budget.used - budget.limit.bytes
             guard state.cutting == 0, excess > 0 else { return [] }

@@ -57,6 +57,35 @@ struct SlowReadersTests {
         #expect(budget.used == 0)
     }
 
+    @Test("encrypted bytes are counted as the channel gets them, also of a response that waited for its turn first")
+    func encryptedBytes() throws {
+        let readers = SlowReaders(budget: budget)
+        let answer = add("a", try response(handed: 0), to: readers, isEncrypted: true)
+        #expect(budget.used == 524_288)
+        readers.proceed(answer, to: try response(handed: 3))
+        #expect((786_432..<787_000).contains(budget.used), "\(budget.used)")
+        readers.remove(answer)
+        #expect(budget.used == 0)
+    }
+
+    @Test("a new reader is not cut for those that take nothing; after a second it counts as they do")
+    func newReader() throws {
+        let seconds = Atomic(0)
+        let readers = SlowReaders(budget: budget) { .uptimeNanoseconds(0) + .seconds(Int64(seconds.load(ordering: .relaxed))) }
+        let idle = add("idle", try response(), to: readers)
+        seconds.store(10, ordering: .relaxed)
+        let new = add("new", try response(), to: readers)
+        loop.run()
+        #expect(cuts.all == ["idle"])
+        readers.remove(idle)
+        seconds.store(20, ordering: .relaxed)
+        let last = add("last", try response(), to: readers)
+        loop.run()
+        #expect(cuts.all == ["idle", "new"])
+        for answer in [new, last] { readers.remove(answer) }
+        #expect(budget.used == 0)
+    }
+
     @Test("what is stored anyway costs nothing; once it is replaced it counts once, however many readers hold it")
     func sharedBytes() throws {
         let readers = SlowReaders(budget: budget)
