@@ -238,16 +238,17 @@ actor Daemon {
 
     private func shutDownThreads() async {
         await decoding.largeMessages.shutDown()
-        try? await passwordThread.shutdownGracefully()
-        try? await pageThread.shutdownGracefully()
-        await shutDownBlockingWork()
+        await shutDown(passwordThread)
+        await shutDown(pageThread)
+        await shutDown(blockingWork)
         try? await group.shutdownGracefully()
     }
 
-    /// Waits at most a second. A thread may be reading a file that does not answer, as on a network, and the process can end without it.
-    private func shutDownBlockingWork() async {
+    /// Waits at most a second. A thread may be checking a costly password, or reading a file that does not answer, as on a network. The
+    /// process can end without it.
+    private func shutDown(_ pool: NIOThreadPool) async {
         let (ended, continuation) = AsyncStream.makeStream(of: Void.self)
-        blockingWork.shutdownGracefully { _ in continuation.finish() }
+        pool.shutdownGracefully { _ in continuation.finish() }
         let deadline = Task {
             try? await Task.sleep(for: .seconds(1))
             continuation.finish()

@@ -53,8 +53,8 @@ public enum Rejection: Error, Equatable, Sendable {
     case tooManyApps(limit: Int)
     /// The store would hold more than `max_total_size`.
     case storeFull(limit: ByteCount)
-    /// Incomplete messages would take more than `max_inflight_size`.
-    case tooMuchInFlight(limit: ByteCount)
+    /// Incomplete messages would take more than `max_inflight_size`; `nil`: what all connections read would take more than it may.
+    case tooMuchInFlight(limit: ByteCount?)
 
     /// Which of the times of `[receiver]` has passed.
     public enum Timeout: Sendable {
@@ -167,7 +167,8 @@ public enum Rejection: Error, Equatable, Sendable {
             "the store already holds max_apps apps (\(limit)): raise max_apps, or push an app that is already stored"
         case .storeFull(let limit):
             "the store would hold more than max_total_size (\(limit.bytes) bytes): push less, or raise max_total_size"
-        case .tooMuchInFlight(let limit):
+        case .tooMuchInFlight(nil): "requests of all connections that are being read take too much memory: try again later"
+        case .tooMuchInFlight(let limit?):
             "incomplete messages of all connections would take more than max_inflight_size (\(limit.bytes) bytes): try again later, or raise max_inflight_size"
         }
     }

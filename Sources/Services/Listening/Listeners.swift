@@ -51,12 +51,19 @@ final class Listeners: Part {
         var listener: Listener { served.listener }
     }
 
+    private struct Draining {
+        let running: Running
+        /// Ends when the listener has left its address.
+        let stopping: Task<Void, Never>
+        /// Ends when its last connection has ended.
+        let drain: Task<Void, Never>
+    }
+
     private struct State {
         /// In the order of the configuration.
         var running: [Running] = []
         /// Closed listeners that still have open connections.
-        /// `stopping` ends when the listener has left its address.
-        var draining: [ObjectIdentifier: (running: Running, stopping: Task<Void, Never>)] = [:]
+        var draining: [ObjectIdentifier: Draining] = [:]
         var inherited: InheritedSockets
         /// Whether unused inherited sockets have been closed.
         var hasStarted = false
@@ -236,28 +243,41 @@ final class Listeners: Part {
         let id = ObjectIdentifier(listener)
         listener.removeFile()
         let stopping = Task { await listener.stopListening(within: time) }
-        state.withLock { $0.draining[id] = (running, stopping) }
-        Task {
-            await stopping.value
-            let cut = await listener.drain(within: time)
-            state.withLock { $0.draining[id] = nil }
-            var metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]
-            if cut > 0 { metadata[LogKey.count] = "\(cut)" }
-            logger.info(
-                cut > 0 ? "listener closed, connections cut unfinished after shutdown_timeout" : "listener closed", metadata: metadata)
+        // Under the lock: the task removes the entry.
+        state.withLock { state in
+            let drain = Task {
+                await stopping.value
+                let cut = await listener.drain(within: time)
+                self.state.withLock { $0.draining[id] = nil }
+                var metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]
+                if cut > 0 { metadata[LogKey.count] = "\(cut)" }
+                logger.info(
+                    cut > 0 ? "listener closed, connections cut unfinished after shutdown_timeout" : "listener closed", metadata: metadata)
+            }
+            state.draining[id] = Draining(running: running, stopping: stopping, drain: drain)
         }
     }
 
-    /// Closes all listeners, and lets exchanges in flight finish.
+    /// Closes all listeners, lets exchanges in flight finish, and waits for pushes whose connections are gone.
     func stop(within time: Duration) async -> Int {
-        let listeners = state.withLock { state in
+        let deadline = ContinuousClock.now + time
+        let (running, draining) = state.withLock { state in
             defer { state.running = [] }
-            return state.running.map(\.listener) + state.draining.values.map(\.running.listener)
+            return (state.running.map(\.listener), Array(state.draining.values))
         }
-        return await withTaskGroup(of: Int.self) { drains in
-            for listener in listeners { drains.addTask { await listener.drain(within: time) } }
+        let cut = await withTaskGroup(of: Int.self) { drains in
+            for listener in running { drains.addTask { await listener.drain(within: time) } }
+            for draining in draining {
+                drains.addTask {
+                    // It still accepts the connections that wait.
+                    await draining.stopping.value
+                    return await draining.running.listener.drain(within: time)
+                }
+            }
             return await drains.reduce(0, +)
         }
+        for draining in draining { await draining.drain.value }
+        return await cut + decoding.unfinished.wait(until: deadline)
     }
 
     private func log(_ running: Running, _ config: Config) {

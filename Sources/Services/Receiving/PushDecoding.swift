@@ -7,6 +7,26 @@ import Synchronization
 struct PushDecoding: Sendable {
     let turns: EventLoopTurns.OfGroup
     let largeMessages: LargeMessages
+    let unfinished = UnfinishedPushes()
+}
+
+/// Counts the connections that are gone and whose complete messages are not applied yet: the sender of a Unix socket may close it as soon as
+/// it has written. A stop waits for them before the state file is written.
+final class UnfinishedPushes: Sendable {
+    private static let period = Duration.milliseconds(2)
+
+    private let connections = Atomic(0)
+
+    func begin() { connections.add(1, ordering: .relaxed) }
+
+    func end() { connections.subtract(1, ordering: .relaxed) }
+
+    /// Returns when there are none, at the latest at the deadline.
+    /// - Returns: how many are left.
+    func wait(until deadline: ContinuousClock.Instant) async -> Int {
+        while connections.load(ordering: .relaxed) > 0, .now < deadline { try? await Task.sleep(for: Self.period) }
+        return connections.load(ordering: .relaxed)
+    }
 }
 
 /// Decodes large messages on its own threads, and only as many at a time as their memory allows.

@@ -178,7 +178,7 @@ final class PushExchange: HTTPExchange {
             case _ where error.isTruncated: .truncated
             case 408 where isWithinBody: .timedOut(error.isStalled ? .idle : .message)
             case 413: .messageTooLarge(limit: destination.settings.now.maxMessageSize)
-            case 503: .tooMuchInFlight(limit: destination.inflight.limit)
+            case 503: .tooMuchInFlight(limit: nil)
             default: .malformedRequest(error.reason)
             }
         _ = report(rejection, sender)

@@ -31,6 +31,8 @@ final class PushHandler: ChannelDuplexHandler {
     private var share: BudgetShare
     /// Whether a read was asked for while none was allowed.
     private var isReadHeld = false
+    /// Whether a stop waits for messages of this connection, which is gone.
+    private var isUnfinished = false
     private var turns: EventLoopTurns?
     private var timer: DeadlineTimer?
     /// Set in `handlerAdded`. Kept after the connection has ended, for messages that are still decoded.
@@ -85,12 +87,10 @@ final class PushHandler: ChannelDuplexHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        let action = machine.readCompleted()
-        if action == .close {
+        let action = machine.readCompleted(at: now)
+        if action != .none {
             // Close later. When the peer has ended its side, SwiftNIO still uses the channel after this call, and assumes that it is open.
             context.eventLoop.assumeIsolated().execute { [self] in perform(action) }
-        } else {
-            perform(action)
         }
         context.fireChannelReadComplete()
     }
@@ -140,6 +140,9 @@ final class PushHandler: ChannelDuplexHandler {
         timer?.stop()
         timer = nil
         perform(machine.connectionLost())
+        guard machine.isWorking, !isUnfinished else { return }
+        isUnfinished = true
+        shared.decoding.unfinished.begin()
     }
 
     // MARK: - Actions
@@ -158,6 +161,13 @@ final class PushHandler: ChannelDuplexHandler {
         case .close:
             stream = nil
             context?.close(mode: .all, promise: nil)
+        case .abort:
+            stream = nil
+            context?.abort()
+        }
+        if isUnfinished, !machine.isWorking {
+            isUnfinished = false
+            shared.decoding.unfinished.end()
         }
         if let rejection = reserve() { return perform(machine.refuse(rejection, at: now)) }
         if let deadline = machine.deadline { timer?.set(deadline) } else { timer?.clear() }

@@ -15,6 +15,8 @@ struct PushStateMachine {
     /// How long and how many bytes are read and dropped after a refusal: enough for a sender that first writes all of a large message.
     static let lingerTime = TimeAmount.seconds(2)
     static let lingerBytes = 64 << 20
+    /// How long a drain waits for a pause of a sender that sends one message after another.
+    static let longestDrain = TimeAmount.milliseconds(500)
 
     private enum State: Equatable {
         /// Bytes are read and decoded at once.
@@ -29,6 +31,7 @@ struct PushStateMachine {
     private let times: Times
     private var state = State.receiving
     private var drain: ConnectionDrainEvent?
+    private var drainBegan: NIODeadline?
     /// Whether any byte has arrived.
     private var hasReceived = false
     /// Whether the peer has ended its side.
@@ -64,7 +67,10 @@ struct PushStateMachine {
     }
 
     /// Whether the socket may be read from.
-    var reads: Bool { state != .working }
+    var reads: Bool { !isWorking }
+
+    /// Whether complete messages wait for their turn, or are decoded elsewhere.
+    var isWorking: Bool { state == .working }
 
     // MARK: - Bytes
 
@@ -114,6 +120,8 @@ struct PushStateMachine {
         /// Tell the log and the metrics: the connection is gone.
         case report(Rejection)
         case close
+        /// Close without the sign of TLS that all was received: the peer may have sent more.
+        case abort
     }
 
     /// Why decoding has stopped.
@@ -167,7 +175,8 @@ struct PushStateMachine {
 
     /// The last message that may be taken is applied. A sender that has sent more must not take the end for a success.
     private mutating func endAfterLast(_ holdsMore: Bool, at now: NIODeadline) -> Action {
-        holdsMore ? refuse(.accessChanged, at: now) : close()
+        if holdsMore { return refuse(.accessChanged, at: now) }
+        return inputEnded ? close() : abort()
     }
 
     // MARK: - The end of a connection
@@ -200,14 +209,17 @@ struct PushStateMachine {
     /// A reload or a stop wants the connection to end.
     mutating func drain(_ event: ConnectionDrainEvent, at now: NIODeadline) {
         drain = event.following(drain)
+        drainBegan = drainBegan ?? now
         // Not at once: a message may have arrived in the kernel that is not read yet.
         if messageBegan == nil { quietSince = now }
     }
 
-    /// Bytes were read. If more have arrived since, or are left for the next turn, a sender that goes on after a drain gets a reset.
-    mutating func readCompleted() -> Action {
-        guard state == .receiving, drain != nil, hasReceived, messageBegan == nil else { return .none }
-        return close()
+    /// Bytes were read. After a drain the connection ends with the next pause, because more may have arrived that is not read yet. A sender that
+    /// makes no pause is cut between two messages, and is not told that all was applied.
+    mutating func readCompleted(at now: NIODeadline) -> Action {
+        guard state == .receiving, hasReceived, messageBegan == nil, let drainBegan, now >= drainBegan + Self.longestDrain
+        else { return .none }
+        return inputEnded ? close() : abort()
     }
 
     mutating func deadlinePassed(at now: NIODeadline) -> Action {
@@ -253,4 +265,6 @@ struct PushStateMachine {
         state = .closed
         return .close
     }
+
+    private mutating func abort() -> Action { close() == .close ? .abort : .none }
 }

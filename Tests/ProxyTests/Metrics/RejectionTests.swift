@@ -11,13 +11,14 @@ struct RejectionTests {
         .malformedRequest(hostile), .malformedGzip(.corrupt), .malformedFamilies(hostile), .inconsistentFamilies(hostile),
         .invalidGroup(hostile), .unsupportedEncoding(hostile), .unsupportedType(hostile, taken: "JSON"), .unauthorized, .accessChanged,
         .messageTooLarge(limit: .mebibytes(16)), .groupTooLarge(limit: .mebibytes(16)), .tlsRequired, .truncated,
-        .timedOut(.idle), .timedOut(.message), .timedOut(.closing), .invalidAppName(hostile),
+        .timedOut(.idle), .timedOut(.message), .timedOut(.closing), .timedOut(.closingUndecoded),
+        .invalidAppName(hostile),
         .invalidUTF8(app: hostile),
         .invalidUTF8(app: nil),
         .nulByte(app: hostile), .notOwner(app: hostile, owners: hostile),
         .invalidMetrics(app: hostile, Finding(severity: .error, line: 3, column: 9, message: "expected a value")), .tooManyApps(limit: 5),
         .storeFull(limit: .kibibytes(1)),
-        .tooMuchInFlight(limit: ByteCount(7)),
+        .tooMuchInFlight(limit: ByteCount(7)), .tooMuchInFlight(limit: nil),
     ]
     static let hostile = "a\"b\r\nerror: \u{1B}[2J\0\u{202E}\u{2028}" + String(repeating: "x", count: 5000)
 

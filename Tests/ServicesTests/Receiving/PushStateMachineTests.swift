@@ -96,7 +96,7 @@ struct PushStateMachineTests {
         #expect(stopped == (isLarge ? .decodeElsewhere : .yield))
         #expect(!machine.reads)
         #expect(machine.received(5, at: Self.at(2)) == .keep)
-        #expect(machine.readCompleted() == .none)
+        #expect(machine.readCompleted(at: Self.at(2)) == .none)
         if isLarge { #expect(machine.decodedElsewhere(nil, holdsMore: false, at: Self.at(3)) == .decode) }
         #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(3)) == .none)
         #expect(machine.reads)
@@ -180,18 +180,24 @@ struct PushStateMachineTests {
         var machine = Self.fresh()
         machine.drain(.listenerCloses, at: Self.at(5))
         #expect(machine.deadline == Self.at(5) + .seconds(1))
-        #expect(machine.readCompleted() == .none)
+        let early = Self.at(5) + .milliseconds(400)
+        _ = machine.received(5, at: early)
+        #expect(machine.decodingStopped(Self.waits, applied: true, at: early) == .none)
+        #expect(machine.readCompleted(at: early) == .none)
+        #expect(machine.deadline == early + .milliseconds(50))
+        var quiet = machine
+        #expect(quiet.deadlinePassed(at: early + .milliseconds(50)) == .close)
+        // A sender without a pause may have sent more, and must not take the end for a success.
         _ = machine.received(5, at: Self.at(6))
         #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(6)) == .none)
-        #expect(machine.deadline == Self.at(6) + .milliseconds(50))
-        #expect(machine.readCompleted() == .close)
+        #expect(machine.readCompleted(at: Self.at(6)) == .abort)
     }
 
     @Test("a drain lets a message in flight finish, then closes")
     func drainWithinMessage() {
         var machine = Self.withinMessage()
         machine.drain(.listenerCloses, at: Self.at(2))
-        #expect(machine.readCompleted() == .none)
+        #expect(machine.readCompleted(at: Self.at(2)) == .none)
         #expect(machine.deadline == Self.at(61))
         _ = machine.received(5, at: Self.at(3))
         _ = machine.decodingStopped(.isLarge, applied: false, at: Self.at(3))
@@ -229,7 +235,7 @@ struct PushStateMachineTests {
         machine.drain(.accessChanged, at: Self.at(2))
         _ = machine.received(5, at: Self.at(3))
         var withMore = machine
-        #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(3)) == .close)
+        #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(3)) == .abort)
         // The sender must not take the end for a success.
         #expect(withMore.decodingStopped(Self.isWithin, applied: true, at: Self.at(3)) == .refuse(.accessChanged, closes: false))
     }
@@ -248,7 +254,7 @@ struct PushStateMachineTests {
         _ = machine.received(5, at: Self.at(1))
         #expect(machine.decodingStopped(.isLarge, applied: false, at: Self.at(1)) == .decodeElsewhere)
         machine.drain(.accessChanged, at: Self.at(2))
-        #expect(machine.decodedElsewhere(nil, holdsMore: false, at: Self.at(3)) == .close)
+        #expect(machine.decodedElsewhere(nil, holdsMore: false, at: Self.at(3)) == .abort)
     }
 
     @Test("after a change of access the end of the sender's side does not hide that bytes were dropped")
