@@ -50,6 +50,8 @@ public final class MetricsChecker: Sendable {
         /// The index at which the search for the next due app continues.
         var next = 0
         var search: Search?
+        /// Whether the last step was a check.
+        var wasCheck = false
         /// When the last search began, and the store's generation at that time.
         var lastSearch: (instant: Instant, generation: UInt64)?
         /// When the first change after the last search was noticed.
@@ -113,7 +115,16 @@ public final class MetricsChecker: Sendable {
 
     /// Does one due step: checks one app, or continues a search.
     public func next(at now: Instant) -> Step {
-        if let (record, app, wasInvalid) = takeDue(at: now) { return .done(check(record, app, wasInvalid: wasInvalid)) }
+        // Under a load that is too large, some app is always due, so the search gets every second step.
+        let isTurnOfSearch = state.withLock { state in
+            defer { state.wasCheck = false }
+            return state.wasCheck
+        }
+        if isTurnOfSearch, let search = takeSearch(at: now) { return .done(step(search)) }
+        if let (record, app, wasInvalid) = takeDue(at: now) {
+            state.withLock { $0.wasCheck = true }
+            return .done(check(record, app, wasInvalid: wasInvalid))
+        }
         return takeSearch(at: now).map { .done(step($0)) } ?? .idle
     }
 

@@ -143,7 +143,7 @@ public final class Intake: Sendable {
         return store.restore(app) ? result : .leftOut
     }
 
-    /// Metrics with labels up to this size, in bytes, are made before the store says whether it takes them.
+    /// The metrics of a push with labels up to this size, in bytes, are made before the store says whether it takes them.
     private static let smallText = 16 << 20
 
     /// No text is larger, in bytes: `ByteBuffer` counts with 32 bits.
@@ -154,10 +154,13 @@ public final class Intake: Sendable {
 
     private func admitted(_ push: Push, _ rules: IntakeRules) throws(Rejection) -> Push {
         var push = push
+        var left = mostBytes
         for index in push.apps.indices {
             let (name, exposition) = push.apps[index]
             do throws(IntakeRules.Refusal) {
-                push.apps[index].exposition = try rules.admit(exposition, with: rules.labels(of: name), most: mostBytes)
+                let admitted = try rules.admit(exposition, with: rules.labels(of: name), most: left)
+                push.apps[index].exposition = admitted
+                left -= min(left, admitted.size)
             } catch {
                 switch error {
                 case .invalid(let finding): throw .invalidMetrics(app: name.description, finding)

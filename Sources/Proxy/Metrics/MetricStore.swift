@@ -148,8 +148,7 @@ public final class MetricStore: Sendable {
         return try withExtendedLifetime(apps) { result }.get()
     }
 
-    /// Exchanges the metrics of a group, unless it has been replaced. Its time of update stays, and no limit is looked at: meant for a
-    /// change of a few bytes.
+    /// Exchanges the metrics of a group for others that differ in a few bytes, unless it has been replaced. Its time of update stays.
     func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) {
         change { ((), replaced: $0.amend(app, with: exposition, group: group)) }
     }
@@ -332,15 +331,20 @@ extension StoreState {
         return current
     }
 
-    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays.
+    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays. A few bytes more pass any limit. With
+    /// new labels it may be many, and then only if there is room.
     mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
         guard let current = current(app) else { return nil }
-        return put(
-            current.with {
-                $0.exposition = exposition
-                $0.group = group
-            })
+        let new = current.with {
+            $0.exposition = exposition
+            $0.group = group
+        }
+        guard new.cost <= current.cost + Self.smallGrowth || rejection(of: [new]) == nil else { return nil }
+        return put(new)
     }
+
+    /// In bytes: more than two numbers grow by.
+    private static let smallGrowth = 128
 }
 
 extension StoreState {

@@ -167,6 +167,17 @@ struct PushGroupsTests {
         #expect(try samples().count == 3)
     }
 
+    @Test("a refused push does not make the group larger, although it would have more labels now")
+    func refusedWithNewLabels() throws {
+        _ = try push((0..<20).map { "a\($0) 1" }.joined(separator: "\n"))
+        let before = store.snapshot(at: clock.now).size
+        var config = Config()
+        config.metrics.appLabel = String(repeating: "label", count: 20)
+        intake.rules = IntakeRules(config)
+        #expect(throws: Rejection.storeFull(limit: ByteCount(2000))) { try push("b 1") }
+        #expect(store.snapshot(at: clock.now).size == before)
+    }
+
     @Test("metrics that are refused count as refused pushes")
     func validated() throws {
         var config = Config()
