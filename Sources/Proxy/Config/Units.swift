@@ -87,7 +87,11 @@ public enum DurationText {
             let name = rest.prefix { !($0.isASCII && $0.isNumber) }
             rest = rest.dropFirst(name.count)
             guard !digits.isEmpty else { throw Malformed(reason: "each unit needs a number in front of it, as in \"1m30s\"") }
-            guard !name.isEmpty else { throw Malformed(reason: "the unit is missing; did you mean \"\(digits)s\"?") }
+            guard !name.isEmpty else {
+                // After another unit the meaning is not clear: 1h30 is hardly 30s.
+                throw Malformed(
+                    reason: lastUnit < 0 ? "the unit is missing; did you mean \"\(digits)s\"?" : "the unit after \(digits) is missing")
+            }
             guard !name.hasPrefix("."), !name.hasPrefix(",") else {
                 throw Malformed(reason: "fractions are written in a smaller unit, such as \"1500ms\"")
             }

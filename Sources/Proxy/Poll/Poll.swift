@@ -291,6 +291,7 @@ extension PollFailure: CustomStringConvertible {
         case .timedOut(let timeout, let phase): "timed out after \(timeout.decimalSeconds)s \(phase.words)"
         case .certificateNotTrusted(let reason): "certificate not trusted: \(reason)"
         case .tlsFailed(let reason): reason
+        case .connectionEnded(.tunnel, nil): "connection closed by the proxy before it answered CONNECT"
         case .connectionEnded(let phase, nil): "connection closed by the target \(phase.words)"
         case .connectionEnded(let phase, let reason?): "connection broken \(phase.words): \(reason)"
         case .truncatedByPeer: "connection closed without close_notify: the body may be cut short"

@@ -139,6 +139,13 @@ public struct PollSchedule: Sendable {
         return .uptimeNanoseconds(offset + (missed + 1) * interval)
     }
 
+    /// The time of the poll that follows one. A poll may take the whole interval, and ends a little after the next of the target's times
+    /// then: the next poll begins at once. Times that were missed by an interval or more are skipped.
+    public func next(after began: NIODeadline, endedAt now: NIODeadline) -> NIODeadline {
+        let next = next(after: began)
+        return now.uptimeNanoseconds < next.uptimeNanoseconds + interval ? max(now, next) : self.next(after: now)
+    }
+
     /// The start of one of the slots of `time`.
     private func offset(within time: UInt64) -> UInt64 {
         let offset = hash % time

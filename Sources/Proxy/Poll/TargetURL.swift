@@ -206,11 +206,16 @@ extension TargetURL {
         guard isName, name.utf8.count <= 253, !name.hasPrefix("."), !name.contains("..") else {
             throw Malformed(reason: "its host is neither a name nor an address")
         }
-        let last = name.split(separator: ".").last ?? ""
-        if last.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), NumericAddress(name) == nil {
-            throw Malformed(reason: "its host is not an IPv4 address of four numbers")
-        }
+        guard !isOtherIPv4(name) else { throw Malformed(reason: "its host is not an IPv4 address of four numbers") }
         return name
+    }
+
+    /// Whether a host in lower case ends in a number and is not an IPv4 address of four decimal numbers. No name ends so, and some programs
+    /// take it for an address in another notation: `127.1`, `2130706433`, `0x7f000001`.
+    private static func isOtherIPv4(_ host: String) -> Bool {
+        let last = (host.split(separator: ".").last ?? "").utf8
+        let isNumber = last.starts(with: "0x".utf8) ? last.dropFirst(2).allSatisfy(\.isHexDigit) : last.allSatisfy(\.isDigit)
+        return isNumber && NumericAddress(host) == nil
     }
 
     private static func userInfo(_ text: Substring) throws(Malformed) -> UserInfo {
@@ -318,6 +323,10 @@ extension TargetURL {
             : (1...253).contains(host.count) && host.allSatisfy { $0.isLetter || $0.isDigit || "-._~".utf8.contains($0) }
         guard isValid else { throw .invalidRedirect("invalid host") }
         let name = parts.host.lowercased()
+        // A proxy or the system's resolver could read it as an address that only this host reaches.
+        guard parts.isBracketed || !isOtherIPv4(name) else {
+            throw .invalidRedirect("its host is not an IPv4 address of four numbers")
+        }
         guard let digits = parts.port, !digits.isEmpty else { return (name, nil) }
         guard digits.utf8.allSatisfy(\.isDigit), let port = UInt16(digits), port > 0 else { throw .invalidRedirect("invalid port") }
         return (name, port)

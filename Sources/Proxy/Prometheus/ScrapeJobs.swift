@@ -29,7 +29,7 @@ public struct ScrapeJobs: Equatable, Sendable {
         let address = config.scrapeAddresses.first { !$0.isLoopback } ?? config.scrapeAddresses[0]
         let usual = address.isWildcard ? hostname : address.host
         let allowed = config.allowedHosts
-        let name = host ?? (allowed.isEmpty || allowed.contains(usual.lowercased()) ? usual : allowed[0])
+        let name = host ?? (allowed.isEmpty || allowed.contains(Self.canonical(usual)) ? usual : allowed[0])
         let port = address.port == 0 ? ScrapeJobs.defaultPort : address.port
         if address.port == 0 {
             notes.append("scrape_expose_endpoint lets the system pick the port: give it a fixed one, and write it here.")
@@ -37,7 +37,7 @@ public struct ScrapeJobs: Equatable, Sendable {
         if host == nil, address.isLoopback {
             notes.append("scrape_expose_endpoint is \(address): only a Prometheus on the same machine reaches it.")
         }
-        if !allowed.isEmpty, !allowed.contains(name.lowercased()) {
+        if !allowed.isEmpty, !allowed.contains(Self.canonical(name)) {
             notes.append("allowed_hosts does not have \(name): without it the proxy answers 421.")
         }
         target = name.contains(":") && !name.hasPrefix("[") ? "[\(name)]:\(port)" : "\(name):\(port)"
@@ -47,6 +47,13 @@ public struct ScrapeJobs: Equatable, Sendable {
     }
 
     private static let defaultPort: UInt16 = 6555
+
+    /// A host as `allowed_hosts` has it: a name in lower case, or an address in its canonical form, without brackets.
+    private static func canonical(_ host: String) -> String {
+        let name = host.lowercased()
+        let bare = name.hasPrefix("[") && name.hasSuffix("]") ? String(name.dropFirst().dropLast()) : name
+        return NumericAddress(bare)?.description ?? bare
+    }
 
     /// The text, ending in a newline.
     public var yaml: String {

@@ -81,10 +81,13 @@ struct ClientContexts {
     mutating func tls(ofTarget index: Int, _ problems: inout [ConfigProblem]) -> TargetTLS? {
         let target = loaded.config.poll.targets[index]
         var config = target.tls
-        let own = context(config, isNeeded: target.url.origin.isHTTPS, index, &problems)
+        var found: [ConfigProblem] = []
+        let own = context(config, isNeeded: target.url.origin.isHTTPS, index, &found)
         config.certFile = nil
         config.keyFile = nil
-        let foreign = context(config, isNeeded: false, index, &problems)
+        let foreign = context(config, isNeeded: false, index, &found)
+        // Most settings are in both contexts, and so are their problems.
+        for (number, problem) in found.enumerated() where !found[..<number].contains(problem) { problems.append(problem) }
         guard let own, let foreign else { return nil }
         return TargetTLS(own: own, foreign: foreign, serverName: config.serverName)
     }

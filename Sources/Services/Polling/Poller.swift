@@ -9,6 +9,7 @@ final class Poller: Part {
     private struct Running {
         let place: Place
         let loop: NIOLoopBoundBox<TargetLoop?>
+        let tls: TargetTLS?
 
         private var eventLoop: any EventLoop { place.eventLoop }
 
@@ -94,9 +95,12 @@ final class Poller: Part {
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) -> PreparedPart {
         PreparedPart { [self] in
             setRefusesOtherFormats(new.config.metrics.validate != .off)
-            let starting = Set(plan.starts.map(\.url))
-            change(stopping: plan.stops, renaming: plan.renames, starting: new.targets.filter { starting.contains($0.target.url) })
-            guard !plan.starts.isEmpty || !plan.stops.isEmpty || !plan.renames.isEmpty else { return }
+            // The plan compares configurations: it does not know of changed authorities of the system.
+            let starting = Set(plan.starts.map(\.url)).union(urls(withNewContextsIn: new.targets))
+            change(
+                stopping: plan.stops, renaming: plan.renames.filter { !starting.contains($0.url) },
+                starting: new.targets.filter { starting.contains($0.target.url) })
+            guard !starting.isEmpty || !plan.stops.isEmpty || !plan.renames.isEmpty else { return }
             logger.info("polling", metadata: [LogKey.count: "\(new.config.poll.targets.count)"])
         }
     }
@@ -149,6 +153,15 @@ final class Poller: Part {
         return EventLoopFuture.andAllComplete(running.map { $0.stop() } + [pool.shutdown(on: eventLoop)], on: eventLoop)
     }
 
+    /// The targets that are polled already, with other TLS contexts than those of `targets`.
+    private func urls(withNewContextsIn targets: [PolledTarget]) -> [TargetURL] {
+        let running = state.withLock { $0.running }
+        return targets.filter { new in
+            guard let old = running[new.target.url] else { return false }
+            return old.tls?.own !== new.tls?.own || old.tls?.foreign !== new.tls?.foreign
+        }.map(\.target.url)
+    }
+
     private func start(_ polled: PolledTarget) {
         let url = polled.target.url
         let (before, new) = state.withLock { state -> (Running?, Running?) in
@@ -156,7 +169,8 @@ final class Poller: Part {
             let before = state.running[url]
             // On the same event loop the old loop is gone before the new one begins.
             let place = before?.place ?? state.place(for: url.origin, in: group)
-            let new = Running(place: place, loop: .makeEmptyBox(valueType: TargetLoop.self, eventLoop: place.eventLoop))
+            let new = Running(
+                place: place, loop: .makeEmptyBox(valueType: TargetLoop.self, eventLoop: place.eventLoop), tls: polled.tls)
             state.running[url] = new
             return (before, new)
         }
@@ -205,16 +219,20 @@ struct PolledTarget: Sendable {
 
     /// The settings of a connection to the target's own origin. Targets of one origin share a connection only when this is equal.
     struct ConnectionTerms: Equatable {
-        fileprivate let context: ObjectIdentifier?
+        /// The object itself. Its address alone would not keep it alive, and a later context could get the same address.
+        fileprivate let context: ClientContext?
         fileprivate let serverName: String?
         fileprivate let proxy: HTTPProxy?
+
+        static func == (a: ConnectionTerms, b: ConnectionTerms) -> Bool {
+            a.context === b.context && a.serverName == b.serverName && a.proxy == b.proxy
+        }
     }
 
     /// The settings of a connection to the target's own origin.
     var connectionTerms: ConnectionTerms {
         let isHTTPS = target.url.origin.isHTTPS
         return ConnectionTerms(
-            context: isHTTPS ? tls.map { ObjectIdentifier($0.own) } : nil, serverName: isHTTPS ? tls?.serverName : nil,
-            proxy: target.proxyURL)
+            context: isHTTPS ? tls?.own : nil, serverName: isHTTPS ? tls?.serverName : nil, proxy: target.proxyURL)
     }
 }

@@ -264,7 +264,9 @@ extension AddressReach {
         if let address = try? SocketAddress(ipAddress: host, port: 0) {
             self.init(address)
         } else {
-            self = host == "localhost" || host.hasSuffix(".localhost") ? .host : .network
+            // A full name ends in a dot.
+            let name = host.hasSuffix(".") ? host.dropLast() : host[...]
+            self = name == "localhost" || name.hasSuffix(".localhost") ? .host : .network
         }
     }
 }

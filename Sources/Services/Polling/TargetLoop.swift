@@ -119,7 +119,7 @@ final class TargetLoop {
     private func ended(_ outcome: PollOutcome) {
         if case .stopped = state { return }
         if let change = health.update(outcome) { log(change) }
-        wait(until: schedule.next(after: .now()))
+        wait(until: schedule.next(after: began, endedAt: .now()))
         if let firstPollEnded {
             self.firstPollEnded = nil
             firstPollEnded()

@@ -18,6 +18,7 @@ struct PollFailureTests {
             (.couldNotResolve(host: "h", reason: "name or service not known"), "could not resolve host h: name or service not known"),
             (.incompleteBody(received: 3, expected: 10), "incomplete body: 3 of 10 bytes"),
             (.connectionEnded(.awaitingHead, reason: nil), "connection closed by the target while waiting for the response head"),
+            (.connectionEnded(.tunnel, reason: nil), "connection closed by the proxy before it answered CONNECT"),
         ])
     func words(failure: PollFailure, expected: String) {
         #expect(failure.description == expected)

@@ -40,6 +40,18 @@ struct PollScheduleTests {
         #expect(schedule.next(after: first + .milliseconds(17_500)) == first + .seconds(20))
     }
 
+    @Test("a poll that ends after the next moment is followed at once; moments missed by an interval are skipped")
+    func late() {
+        let schedule = schedule("a", .seconds(5))
+        let first = schedule.next(after: .uptimeNanoseconds(1_000_000_000_000))
+        let began = first + .milliseconds(1)
+        #expect(schedule.next(after: began, endedAt: first + .seconds(2)) == first + .seconds(5))
+        #expect(schedule.next(after: began, endedAt: began + .seconds(5)) == began + .seconds(5))
+        let last = first + .seconds(10) - .nanoseconds(1)
+        #expect(schedule.next(after: began, endedAt: last) == last)
+        #expect(schedule.next(after: began, endedAt: first + .seconds(10)) == first + .seconds(15))
+    }
+
     @Test("the next moment is never more than an interval away")
     func neverLater() {
         for number in 0..<100 {

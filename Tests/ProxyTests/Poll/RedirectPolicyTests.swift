@@ -57,6 +57,19 @@ struct RedirectPolicyTests {
         #expect(throws: PollFailure.self) { try base.resolving(reference) }
     }
 
+    @Test(
+        "an IPv4 address in another notation than four decimal numbers is refused; names are not",
+        arguments: ["127.1", "2130706433", "0x7f000001", "127.0.0.0x1", "0X7F.1", "127.0.0.1.", "017700000001", "1.2.3.256"])
+    func otherNotations(host: String) throws {
+        #expect(throws: PollFailure.invalidRedirect("its host is not an IPv4 address of four numbers")) {
+            try base.resolving("http://\(host):9100/")
+        }
+        #expect(throws: TargetURL.Malformed.self) { try TargetURL.parse("http://\(host):9100/") }
+        for name in ["127.0.0.1", "1a", "0xg", "1.example", "0x7f.example", "[::1]"] {
+            #expect(try base.resolving("http://\(name):9100/").description == "http://\(name):9100/")
+        }
+    }
+
     @Test("from a Unix socket, paths and http://localhost stay on it; anything else leaves it")
     func unix() throws {
         let unix = TargetURL(origin: .unix(path: "/run/a.sock"), pathAndQuery: "/metrics")

@@ -56,6 +56,12 @@ import Testing
         #expect(try yaml(other, host: "elsewhere").contains("# allowed_hosts does not have elsewhere: without it the proxy answers 421."))
     }
 
+    @Test("an address is one of allowed_hosts however it is written", arguments: ["::1", "[::1]", "[0:0::1]", "::0001"])
+    func allowedAddress(host: String) throws {
+        #expect(try !yaml("[exporter]\nallowed_hosts = [\"::1\"]\n", host: host).contains("421"))
+        #expect(try yaml("[exporter]\nallowed_hosts = [\"::2\"]\n", host: host).contains("421"))
+    }
+
     @Test("TLS: scheme and authority")
     func encrypted() throws {
         for mode in ["", "[exporter]\ntls = \"required\"\n", "[exporter]\ntls = \"optional\"\n"] {

@@ -27,6 +27,24 @@ struct ClientContextTests {
             }
         }
     }
+
+    @Test("a problem with the settings of a target that has a client certificate is told once")
+    func problems() throws {
+        let target = try Target(port: 1).with {
+            $0.tls.certFile = FileContent(path: "client.pem", bytes: [])
+            $0.tls.keyFile = SecretFile(path: "client-key.pem", bytes: [])
+            $0.tls.cipherSuites = ["unknown"]
+        }
+        var config = Config()
+        config.poll.targets = [target]
+        let loaded = LoadedConfig(config: config, origin: ConfigOrigin(file: "config.toml"))
+        var contexts = ClientContexts(loaded: loaded, handshakeLimit: nil, previous: nil, times: CertificateTimes())
+        var problems: [ConfigProblem] = []
+        let tls = contexts.tls(ofTarget: 0, &problems)
+        #expect(tls == nil)
+        #expect(problems.map(\.key) == ["poll_external.tls_config.cipher_suites[0]"])
+    }
+
     @Test("the system's authorities are taken over by a later configuration, unless they have changed")
     func authorities() async throws {
         try await withTemporaryFolder { folder in

