@@ -181,8 +181,17 @@ struct Arming: Equatable {
 /// An event.
 enum Change: Equatable {
     /// To a watched file, to a watched directory (empty name), or to a name in it.
-    /// `isUnfinished`: a writer has not closed the file yet.
-    case touched(FileIdentity, name: String, isUnfinished: Bool = false)
+    case touched(FileIdentity, name: String, Writing = .unknown)
     /// The kernel dropped events, so everything may have changed.
     case overflow
+
+    /// What an event says of those who write the file.
+    enum Writing {
+        /// One has not closed it yet: half a file may look whole.
+        case unfinished
+        /// It was closed, moved or deleted.
+        case finished
+        /// The event is of something else, such as a new mode.
+        case unknown
+    }
 }

@@ -24,6 +24,8 @@ final class Inotify: ChangeSource {
     private static let directoryEvents =
         IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF | IN_ATTRIB
     private static let fileEvents = IN_CLOSE_WRITE | IN_MODIFY | IN_ATTRIB | IN_DELETE_SELF | IN_MOVE_SELF
+    private static let finishingEvents =
+        IN_CLOSE_WRITE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_MOVE_SELF
 
     /// The limit of events in one `drain`, so that a flood cannot keep the thread from its other work.
     private static let drainLimit = 65_536
@@ -92,9 +94,13 @@ final class Inotify: ChangeSource {
             watches[identity] = nil
             deadEntries += 1
         }
+        body(.touched(identity, name: cinotify_event_name(event).map { String(cString: $0) } ?? "", Self.writing(mask)))
+    }
+
+    private static func writing(_ mask: UInt32) -> Change.Writing {
         // Both are followed by IN_CLOSE_WRITE once the writer is done, except for a link, which is never closed.
-        let isUnfinished = mask & UInt32(IN_MODIFY | IN_CREATE) != 0
-        body(.touched(identity, name: cinotify_event_name(event).map { String(cString: $0) } ?? "", isUnfinished: isUnfinished))
+        if mask & UInt32(IN_MODIFY | IN_CREATE) != 0 { return .unfinished }
+        return mask & UInt32(finishingEvents) != 0 ? .finished : .unknown
     }
 
     private func add(_ identity: FileIdentity, _ target: WatchTarget, _ arming: inout Arming) {

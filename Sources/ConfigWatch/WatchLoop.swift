@@ -123,8 +123,8 @@ final class WatchLoop {
     private func handle(_ change: Change, at now: ContinuousClock.Instant) {
         for id in subscriptions.keys {
             switch change {
-            case .touched(let identity, let name, let isUnfinished):
-                subscriptions[id]?.handle(eventOf: identity, name: name, isUnfinished: isUnfinished, at: now)
+            case .touched(let identity, let name, let writing):
+                subscriptions[id]?.handle(eventOf: identity, name: name, writing, at: now)
             case .overflow: subscriptions[id]?.touch(at: now)
             }
         }
@@ -249,9 +249,9 @@ struct Subscription {
     }
 
     /// Plans a look if the event concerns this one.
-    mutating func handle(eventOf identity: FileIdentity, name: String, isUnfinished: Bool, at now: ContinuousClock.Instant) {
+    mutating func handle(eventOf identity: FileIdentity, name: String, _ writing: Change.Writing, at now: ContinuousClock.Instant) {
         guard let names = concerns[identity], name.isEmpty || names.contains(name) else { return }
-        quiet.touch(at: now, isUnfinished: isUnfinished)
+        quiet.touch(at: now, QuietPeriod.Entry(identity: identity, name: name), writing)
     }
 
     /// Plans a look.
@@ -286,31 +286,49 @@ struct Subscription {
 /// Opens inotify; called on the loop's thread.
 typealias ChangeSourceFactory = @Sendable () throws(InotifyError) -> any ChangeSource
 
-/// Waits until the edits of one save have ended: no edit for a while and the last one finished, or a fixed time after the first one.
+/// Waits until the edits of one save have ended: no edit for a while and all files closed, or a fixed time after the first one.
 struct QuietPeriod: Sendable {
+    /// What an event is about: a file or directory (empty name), or a name in a directory.
+    struct Entry: Hashable {
+        let identity: FileIdentity
+        let name: String
+    }
+
     private let quiet: Duration
     private let limit: Duration
     private var first: ContinuousClock.Instant?
     private var last: ContinuousClock.Instant?
-    private var isUnfinished = false
+    /// What a writer has not closed yet. A file that two watches see may be in it twice: each of them also sees the end.
+    private var unfinished: Set<Entry> = []
+
+    /// How many entries are kept. Those beyond it do not prolong the wait, but then these many do.
+    static let maximumUnfinished = 1024
 
     init(quiet: Duration, limit: Duration) {
         self.quiet = quiet
         self.limit = limit
     }
 
-    /// Records an event.
-    /// - Parameter isUnfinished: whether the writer has not closed the file yet: half a file may look whole.
-    mutating func touch(at now: ContinuousClock.Instant, isUnfinished: Bool = false) {
+    /// Records that something happened.
+    mutating func touch(at now: ContinuousClock.Instant) {
         first = first ?? now
         last = now
-        self.isUnfinished = isUnfinished
+    }
+
+    /// Records an event of a file. It changes nothing about other files that are not closed yet.
+    mutating func touch(at now: ContinuousClock.Instant, _ entry: Entry, _ writing: Change.Writing) {
+        touch(at: now)
+        switch writing {
+        case .unfinished: if unfinished.count < Self.maximumUnfinished { unfinished.insert(entry) }
+        case .finished: unfinished.remove(entry)
+        case .unknown: break
+        }
     }
 
     /// The time of the look; `nil` when nothing happened.
     var deadline: ContinuousClock.Instant? {
         guard let first, let last else { return nil }
-        return isUnfinished ? first + limit : min(last + quiet, first + limit)
+        return unfinished.isEmpty ? min(last + quiet, first + limit) : first + limit
     }
 
     /// Whether it is time to look; if so, starts over.
@@ -318,7 +336,8 @@ struct QuietPeriod: Sendable {
         guard let deadline, now >= deadline else { return false }
         first = nil
         last = nil
-        isUnfinished = false
+        // A file that is never closed must not prolong later waits.
+        unfinished = []
         return true
     }
 }

@@ -2,16 +2,19 @@ import Glibc
 import Logging
 import NIOPosix
 import Proxy
+import Synchronization
 
 /// Reports the state of the program to the service manager (sd_notify(3)). Without `NOTIFY_SOCKET`, nothing is sent.
 ///
-/// If the socket is gone, or full for two seconds, the message is lost.
+/// If the socket is gone, or full for two seconds, the message is lost. While it stays full, further messages are lost at once.
 final class ServiceNotifier: Sendable {
     /// Where messages go; `nil` when none are sent.
     private let address: UnixAddress?
     private let descriptor: CInt
     /// Sends the messages in order, because sending to a full socket blocks.
     private let thread = NIOThreadPool(numberOfThreads: 1)
+    /// Whether the last message was lost because the socket was full. Used only on the thread.
+    private let isFull = Atomic(false)
     /// The time between two messages to the watchdog; `nil` without one.
     private let watchdogPeriod: Duration?
     private let logger: Logger
@@ -78,11 +81,15 @@ final class ServiceNotifier: Sendable {
     private func sendNow(_ message: String) {
         guard let address else { return }
         var message = message
+        // Only the first message waits. Otherwise the waits of all would add up, and delay each reload and the stop.
+        let flags = CInt(MSG_NOSIGNAL | (isFull.load(ordering: .relaxed) ? MSG_DONTWAIT : 0))
         let sent = message.withUTF8 { bytes in
-            address.withSocketAddress { sendto(descriptor, bytes.baseAddress, bytes.count, CInt(MSG_NOSIGNAL), $0, $1) }
+            address.withSocketAddress { sendto(descriptor, bytes.baseAddress, bytes.count, flags, $0, $1) }
         }
-        guard sent < 0 else { return }
-        logger.debug("cannot send a message to the service manager", metadata: [LogKey.error: "\(SystemError.text(errno))"])
+        let code = errno
+        guard sent < 0 else { return isFull.store(false, ordering: .relaxed) }
+        if code == EAGAIN { isFull.store(true, ordering: .relaxed) }
+        logger.debug("cannot send a message to the service manager", metadata: [LogKey.error: "\(SystemError.text(code))"])
     }
 
     /// The status as one line: a newline would begin another assignment.

@@ -91,6 +91,33 @@ struct FileWatcherTests {
         #expect(reports.changes == [[folder("file")], [folder("file")]])
     }
 
+    @Test("waits for a writer, although another file is touched meanwhile")
+    func unfinished() async throws {
+        for name in ["file", "other"] { try folder.write("one", to: name) }
+        let listener = WatchOrder.Listener(onNotice: { _ in }, onChange: { [reports] in reports.add($0) })
+        // The creation of the folder itself may still be told, as something that is never closed: the first look then takes this long.
+        let timing = WatchTiming(quietLimit: .seconds(5), tick: .seconds(3600))
+        let watcher = FileWatcher(
+            on: try SharedWatchThread.enter(), leave: { SharedWatchThread.leave() }, timing: timing, listener: listener)
+        defer { watcher.stop() }
+        watcher.watch(paths: [folder("file"), folder("other")])
+        // From now on the watches exist.
+        try folder.write("two", to: "other")
+        #expect(await reports.tell(of: folder("other")))
+        reports.forget()
+        let file = try FileHandle(forWritingTo: URL(fileURLWithPath: folder("file")))
+        try file.write(contentsOf: Data("half".utf8))
+        #expect(chmod(folder("other"), 0o600) == 0)
+        #expect(utimes(folder("other"), nil) == 0)
+        // Several times the 100 ms of quiet.
+        await pass(.milliseconds(500))
+        #expect(reports.changes.isEmpty)
+        try file.write(contentsOf: Data("whole".utf8))
+        try file.close()
+        #expect(await reports.tell(of: folder("file")))
+        #expect(reports.changes == [[folder("file")]])
+    }
+
     @Test("tells of the last of a hundred edits, and not a hundred times")
     func burst() async throws {
         try folder.write("0", to: "file")

@@ -89,6 +89,27 @@ struct ServiceNotifierTests {
         }
     }
 
+    @Test("a socket that stays full holds up only the first message, and the next ones come again once it is read")
+    func staysFull() async throws {
+        try await withTemporaryFolder { folder in
+            let address = try #require(UnixAddress(notifySocket: folder.path("notify")))
+            let manager = try Manager(address)
+            let filler = socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
+            defer { close(filler) }
+            while address.withSocketAddress({ sendto(filler, "x", 1, 0, $0, $1) }) == 1 {}
+            let notifier = notifier(address)
+            let start = ContinuousClock.now
+            // Each would wait for two seconds: more than a minute together.
+            for _ in 0..<35 { notifier.reloading() }
+            await notifier.ready("lost")
+            #expect(.now - start < .seconds(30))
+            while try await manager.next() == "x", recv(manager.descriptor, nil, 0, CInt(MSG_PEEK)) >= 0 {}
+            await notifier.ready("read")
+            #expect(try await manager.next().hasPrefix("READY=1\nSTATUS=read"))
+            await notifier.stop()
+        }
+    }
+
     @Test("signs of life come while every event loop answers, and stop while one does not")
     func watchdog() async throws {
         try await withTemporaryFolder { folder in

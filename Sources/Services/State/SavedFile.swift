@@ -68,6 +68,11 @@ final class SavedFile: @unchecked Sendable {
             return errno == ENOENT ? "the folder \(folder) does not exist" : "cannot open the folder \(folder): \(SystemError.text(errno))"
         }
         guard status.st_mode & S_IFMT == S_IFDIR else { return "\(folder) is not a folder" }
+        let broken = Self.broken(path)
+        // A file can take the place of everything else, also of a link to a folder.
+        if lstat(broken, &status) == 0, status.st_mode & S_IFMT == S_IFDIR {
+            return "a damaged one would be moved to \(broken), which is a folder"
+        }
         guard stat(path, &status) == 0, status.st_mode & S_IFMT != S_IFREG else { return nil }
         return "\(path) is \(kind(status.st_mode)), not a file"
     }
@@ -275,12 +280,14 @@ final class SavedFile: @unchecked Sendable {
         }
         // Another process may create the file at the same time. Only one of both succeeds.
         if cfiles_move(folder, temporary, name) == 0 { return }
-        guard errno == EEXIST else { throw .failed("put it in place") }
+        let code = errno
+        // It has also come there if the other process has removed the temporary file.
+        guard code == EEXIST || code == ENOENT else { throw .failed("put it in place") }
         // A link that leads nowhere counts as no file.
         var status = stat()
         guard fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT == S_IFLNK else {
-            _ = try lock()
-            throw .system("cannot put it in place: another file came there")
+            let isThere = try lock()
+            throw .system("cannot put it in place: \(isThere ? "another file came there" : SystemError.text(code))")
         }
         guard renameat(folder, temporary, folder, name) == 0 else { throw .failed("replace it") }
     }

@@ -7,7 +7,8 @@ import Synchronization
 /// Keeps pushed apps across a restart of the program: reads them at the start, writes them at the stop and every `state_interval`.
 ///
 /// A push is on disk after `state_interval` and the time of one write, and after a clean stop. A crash loses the pushes since the last
-/// write. A file that cannot be read is moved to `FILE.broken`, and the program starts without its apps.
+/// write. A file that cannot be read is moved to `FILE.broken`, and the program starts without its apps. If it cannot be moved, the start
+/// fails: the next write would destroy the file.
 ///
 /// A thread reads and writes the file, from a snapshot, without a copy of the whole.
 final class StateFile: Part {
@@ -91,22 +92,24 @@ final class StateFile: Part {
         } catch {
             fault = error
         }
-        if let fault { moveAside(file, because: fault) }
+        if let fault { try moveAside(file, because: fault) }
         // Create the file now, because its lock excludes other processes.
-        if !isThere || fault != nil { write(file, always: true) }
+        if !isThere || fault != nil {
+            do throws(SavedFileError) {
+                try save(file)
+            } catch {
+                // Another process that started at the same time was first.
+                if case .inUse = error { throw error }
+                warnOfLoss(file, error)
+            }
+        }
         return file
     }
 
-    private func moveAside(_ file: SavedFile, because fault: SavedFileError) {
-        do throws(SavedFileError) {
-            try file.moveAside()
-            logger.warning(
-                "the state file cannot be used: it is kept as \(file.path).broken, and the apps in it are lost",
-                metadata: about(file, fault))
-        } catch {
-            logger.warning("the state file cannot be used: the apps in it are lost", metadata: about(file, fault))
-            logger.warning("the state file cannot be moved aside", metadata: about(file, error))
-        }
+    private func moveAside(_ file: SavedFile, because fault: SavedFileError) throws(SavedFileError) {
+        do throws(SavedFileError) { try file.moveAside() } catch { throw .system("\(fault); \(error)") }
+        logger.warning(
+            "the state file cannot be used: it is kept as \(file.path).broken, and the apps in it are lost", metadata: about(file, fault))
     }
 
     private func restore(from file: SavedFile, _ validation: MetricsValidation) throws(SavedFileError) {
@@ -166,10 +169,13 @@ final class StateFile: Part {
 
     /// - Parameter always: also when nothing has changed.
     private func write(_ file: SavedFile, always: Bool) {
-        let written = state.withLock { $0.written }
+        guard always || state.withLock({ $0.written }) != intake.store.pushedGeneration else { return }
+        do throws(SavedFileError) { try save(file) } catch { warnOfLoss(file, error) }
+    }
+
+    private func save(_ file: SavedFile) throws(SavedFileError) {
         // Later changes are written the next time, even if this write contains them already.
         let generation = intake.store.pushedGeneration
-        guard always || written != generation else { return }
         let start = ContinuousClock.now
         let writing = Self.writing()
         let apps = SavedApps.selection(of: intake.store.snapshot(at: writing.moment).entries)
@@ -183,9 +189,12 @@ final class StateFile: Part {
             logger.debug("state file written", metadata: metadata)
         } catch {
             metrics.ended(successfully: false, at: SystemClock.time())
-            logger.warning(
-                "cannot write the state file: a restart would lose the pushes since the last write", metadata: about(file, error))
+            throw error
         }
+    }
+
+    private func warnOfLoss(_ file: SavedFile, _ error: SavedFileError) {
+        logger.warning("cannot write the state file: a restart would lose the pushes since the last write", metadata: about(file, error))
     }
 
     func stop(within time: Duration) async -> Int {

@@ -69,6 +69,23 @@ struct SavedFileTests {
         }
     }
 
+    @Test("of two that write the first file at the same time, the other is told that it is in use")
+    func raceOfWritings() async throws {
+        try await withTemporaryFolder { folder in
+            let (first, second) = try (SavedFile(folder.path("s")), SavedFile(folder.path("s")))
+            // This takes a while, in which the other one writes its file and removes the temporary file of this one.
+            let many = Array(repeating: try app("large", size: 4 << 20), count: 32)
+            let slow = Task.detached { Result { try second.write(many, at: Self.now) } }
+            try await wait(for: "the temporary file") { try !FileList.names(in: folder).isEmpty }
+            let results = [Result { try first.write([app("a")], at: Self.now) }, await slow.value]
+            let failures = results.compactMap { result -> String? in
+                if case .failure(let error) = result { "\(error)" } else { nil }
+            }
+            #expect(failures == [SavedFileError.inUse.description])
+            #expect(try FileList.names(in: folder) == ["s"])
+        }
+    }
+
     @Test("a file that was removed or replaced by another program is written again")
     func replaced() async throws {
         try await withTemporaryFolder { folder in
@@ -151,6 +168,10 @@ struct SavedFileTests {
             #expect(SavedFile.fault(in: folder.path("missing/s"))?.contains("does not exist") == true)
             #expect(SavedFile.fault(in: folder.path("s/")) != nil)
             #expect(SavedFile.fault(in: "/dev/null")?.contains("device") == true)
+            #expect(mkdir(folder.path("s.broken"), 0o700) == 0)
+            #expect(SavedFile.fault(in: folder.path("s"))?.hasSuffix("\(folder.path("s.broken")), which is a folder") == true)
+            #expect(symlink(folder.path("folder"), folder.path("t.broken")) == 0)
+            #expect(SavedFile.fault(in: folder.path("t")) == nil)
         }
     }
 

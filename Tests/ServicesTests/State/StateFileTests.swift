@@ -32,6 +32,53 @@ struct StateFileTests {
         }
     }
 
+    private func stateFile() -> StateFile {
+        let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
+        return StateFile(Intake(store: MetricStore()) { Self.now.moment }, metrics: metrics.stateFile, logger: Logger(label: "test"))
+    }
+
+    @Test("a damaged file that cannot be moved aside ends the start, and stays as it is")
+    func notMovedAside() async throws {
+        try await withTemporaryFolder { folder in
+            try folder.write("config.toml", "[receiver]\nstate_file = \"s\"\n")
+            let new = try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
+            try folder.write("s", "precious")
+            // No file can take the place of a folder. It comes after the configuration was checked.
+            try folder.write("s.broken/other", "x")
+            do throws(ConfigProblems) {
+                let prepared = try await stateFile().prepare(new, ReloadPlan(from: nil, to: new.loaded))
+                await prepared.abandon()
+                Issue.record("the start went on")
+            } catch {
+                #expect("\(error)".contains("cannot move it to \(folder.path("s.broken"))"), "\(error)")
+            }
+            #expect(try String(contentsOfFile: folder.path("s"), encoding: .utf8) == "precious")
+        }
+    }
+
+    @Test("of two that start at the same time without a file, one fails to start")
+    func simultaneousStarts() async throws {
+        try await withTemporaryFolder { folder in
+            try folder.write("config.toml", "[receiver]\nstate_file = \"s\"\n")
+            let new = try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
+            // Each round is a race. In most of them, both find no file.
+            for _ in 0..<100 {
+                let prepared = await withTaskGroup(of: PreparedPart?.self, returning: [PreparedPart].self) { group in
+                    for _ in 0..<2 {
+                        let file = stateFile()
+                        group.addTask { try? await file.prepare(new, ReloadPlan(from: nil, to: new.loaded)) }
+                    }
+                    var prepared: [PreparedPart] = []
+                    for await case let part? in group { prepared.append(part) }
+                    return prepared
+                }
+                #expect(prepared.count == 1)
+                for part in prepared { await part.abandon() }
+                try FileManager.default.removeItem(atPath: folder.path("s"))
+            }
+        }
+    }
+
     @Test(
         "a path that the configuration names elsewhere is an error, under any name",
         arguments: [
