@@ -89,16 +89,6 @@ extension Attacks {
             }
         }
 
-        @Test("the same with apps of several megabytes, in plain text and over TLS", arguments: [0, 1])
-        func slowReadersOfLargeApps(tls: Int) async throws {
-            let config = Attacked.tls("optional", "max_held_size = \"32MiB\"") + Attacked.receiver()
-            try await withProxy(config, certificates: true) { proxy in
-                // A store of 16 MB in 12 generations.
-                let measured = try await proxy.attack("slow-readers", "generations=12", "apps=4", "size=4000000", "tls=\(tls)", "hold=2")
-                try measured.expectHarmless(holding: 32 + 64, turns: 4)
-            }
-        }
-
         @Test("clients that ask for more than they take, send much more and end their side are read no further")
         func endedSenders() async throws {
             try await withProxy(Self.both) { proxy in

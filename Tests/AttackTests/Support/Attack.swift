@@ -175,9 +175,8 @@ enum Attacked {
     }
 
     /// With the development certificates, asking for those of clients.
-    /// - Parameter more: further keys of `[exporter]`.
-    static func tls(_ mode: String = "optional", _ more: String = "") -> String {
-        scrape("tls = \"\(mode)\"\n\(more)")
+    static func tls(_ mode: String = "optional") -> String {
+        scrape("tls = \"\(mode)\"")
             + """
             [exporter.tls_server_config]
             cert_file = "certs/server.pem"

@@ -2,7 +2,6 @@
 
 import json
 import socket
-import ssl
 import threading
 import time
 
@@ -149,7 +148,7 @@ def idle_readers(target, parameters, _):
     target.attackers.start(ask)
 
 
-@ATTACKS.attack("slow-readers", push_apps, apps=64, size=250_000, readers=40, rate=7000, generations=12, hold=1, seconds=60, tls=0)
+@ATTACKS.attack("slow-readers", push_apps, apps=64, size=250_000, readers=40, rate=7000, generations=12, hold=1, seconds=60)
 def slow_readers(target, parameters, _):
     """Readers of `/metrics` that take a little now and then, while all apps are replaced: each holds what it began with."""
 
@@ -161,8 +160,6 @@ def slow_readers(target, parameters, _):
             connection.settimeout(30)
             host, port = target.scrape.rsplit(":", 1)
             connection.connect((host, int(port)))
-            if parameters["tls"]:
-                connection = ssl._create_unverified_context().wrap_socket(connection)
             connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
             connections.append(connection)
         while connections:
