@@ -23,6 +23,8 @@ struct HTTPServerHandlerTests {
         private var context: ChannelHandlerContext?
         /// Takes whatever comes.
         var isFast = true
+        /// Whether the channel stays writable meanwhile, as with a TLS handler that encrypts in turns.
+        var staysWritable = false
         /// How long the event loop writes until the kernel has taken what is flushed.
         var flushTime = TimeAmount.zero
         private(set) var flushes = 0
@@ -33,7 +35,7 @@ struct HTTPServerHandlerTests {
 
         func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
             waiting.append((unwrapOutboundIn(data), promise))
-            if !isFast, let channel = context.channel as? EmbeddedChannel { channel.isWritable = false }
+            if !isFast, !staysWritable, let channel = context.channel as? EmbeddedChannel { channel.isWritable = false }
         }
 
         func flush(context: ChannelHandlerContext) {
@@ -60,11 +62,14 @@ struct HTTPServerHandlerTests {
     private let channel = EmbeddedChannel()
     private let reader = Reader()
     private let lines = LogLines()
-    private let store = MetricStore()
+    private let store: MetricStore
     private let held = HeldBytes()
     private let turns: EventLoopTurns.OfGroup
 
-    init() { turns = EventLoopTurns.OfGroup(channel.embeddedEventLoop) }
+    init() {
+        store = MetricStore(answering: held[.answering])
+        turns = EventLoopTurns.OfGroup(channel.embeddedEventLoop)
+    }
 
     private var loop: EmbeddedEventLoop { channel.embeddedEventLoop }
     private var text: String { String(buffer: reader.taken) }
@@ -94,6 +99,29 @@ struct HTTPServerHandlerTests {
     private func send(_ text: String) throws { try channel.writeInbound(ByteBuffer(string: text)) }
 
     private func pass(_ seconds: Int64) { loop.advanceTime(by: .seconds(seconds)) }
+
+    @Test("all that is not taken is held, also what a handler below keeps while the channel is writable")
+    func keptBelow() throws {
+        func push(_ size: Int) throws {
+            for name in ["a", "b", "c"] {
+                let text = Exposition(addingNewlineTo: ByteBuffer(repeating: UInt8(ascii: "\n"), count: size))
+                let app = (name: try #require(AppName(name)), exposition: text)
+                try store.apply(Push(apps: [app]), from: .push(listener: "l"), at: SystemClock.now())
+            }
+            _ = store.snapshot(at: SystemClock.now())
+        }
+        (reader.isFast, reader.staysWritable) = (false, true)
+        try push(600_000)
+        try connect { _ in }
+        try send(Self.get)
+        loop.run()
+        #expect(held[.answering].used == 0)
+        try push(1)
+        #expect(held[.answering].used >= 1_800_000)
+        while reader.take() {}
+        loop.run()
+        #expect(held[.answering].used == 0 && text.hasSuffix(String(repeating: "\n", count: 1_800_000)))
+    }
 
     @Test("a silent connection is closed after header_timeout, without a word")
     func silent() throws {
