@@ -70,8 +70,8 @@ struct ServiceNotifierTests {
         }
     }
 
-    @Test("a full socket holds up neither a reload nor a stop")
-    func fullSocket() async throws {
+    /// A notifier whose manager has not read for long.
+    private func withFullSocket(_ body: (ServiceNotifier, Manager) async throws -> Void) async throws {
         try await withTemporaryFolder { folder in
             let address = try #require(UnixAddress(notifySocket: folder.path("notify")))
             let manager = try Manager(address)
@@ -79,25 +79,26 @@ struct ServiceNotifierTests {
             defer { close(filler) }
             while address.withSocketAddress({ sendto(filler, "x", 1, 0, $0, $1) }) == 1 {}
             let notifier = notifier(address)
+            try await body(notifier, manager)
+            await notifier.stop()
+        }
+    }
+
+    @Test("a full socket holds up neither a reload nor a stop")
+    func fullSocket() async throws {
+        try await withFullSocket { notifier, manager in
             // The test would stop here if one of them waited for a reader.
             notifier.reloading()
             notifier.stopping()
             var messages: [String] = []
             while messages.last?.hasPrefix("STOPPING=1") != true { messages.append(try await manager.next()) }
             #expect(messages.dropLast().last?.hasPrefix("RELOADING=1") == true, "\(messages)")
-            await notifier.stop()
         }
     }
 
     @Test("a socket that stays full holds up only the first message, and the next ones come again once it is read")
     func staysFull() async throws {
-        try await withTemporaryFolder { folder in
-            let address = try #require(UnixAddress(notifySocket: folder.path("notify")))
-            let manager = try Manager(address)
-            let filler = socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
-            defer { close(filler) }
-            while address.withSocketAddress({ sendto(filler, "x", 1, 0, $0, $1) }) == 1 {}
-            let notifier = notifier(address)
+        try await withFullSocket { notifier, manager in
             let start = ContinuousClock.now
             // Each would wait for two seconds: more than a minute together.
             for _ in 0..<35 { notifier.reloading() }
@@ -106,7 +107,6 @@ struct ServiceNotifierTests {
             while try await manager.next() == "x", recv(manager.descriptor, nil, 0, CInt(MSG_PEEK)) >= 0 {}
             await notifier.ready("read")
             #expect(try await manager.next().hasPrefix("READY=1\nSTATUS=read"))
-            await notifier.stop()
         }
     }
 
