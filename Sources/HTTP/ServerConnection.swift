@@ -357,12 +357,7 @@ public struct ServerConnection: Sendable {
         defer { state = .writing(outgoing, unflushed: unflushed) }
         // A TLS handler takes everything that is written, and reports only at the flush whether it has room.
         if outgoing.hasMore, unflushed ?? 0 < OutgoingResponse.channelWindow, isWritable() {
-            let piece = outgoing.handOver()
-            let written = (unflushed ?? 0) + piece.readableBytes
-            unflushed = written
-            // Only the last piece before a flush: a promise costs more than a piece.
-            let isReported = !outgoing.hasMore || written >= OutgoingResponse.channelWindow
-            return .write(piece, report: isReported ? outgoing.handed : nil)
+            return outgoing.handOver(adding: &unflushed)
         }
         if unflushed != nil {
             unflushed = nil

@@ -32,7 +32,7 @@ public struct OutgoingResponse: Sendable {
     private var pieces: [ByteBuffer]
     private let leases: [PieceLease?]
     /// The next piece for the channel, and the bytes of all pieces before it.
-    private(set) var handed = 0
+    private var handed = 0
     private var handedBytes = 0
     /// The first piece that the kernel has not taken.
     public private(set) var taken = 0
@@ -75,12 +75,16 @@ public struct OutgoingResponse: Sendable {
     /// Whether the kernel has taken all of it.
     var isTaken: Bool { taken == pieces.count }
 
-    /// The next piece for the channel, which is writable.
-    mutating func handOver() -> ByteBuffer {
+    /// The action that writes the next piece to the channel, which is writable.
+    /// - Parameter unflushed: the bytes that were written since the last flush; `nil` for none.
+    mutating func handOver(adding unflushed: inout Int?) -> ServerConnection.Action {
         let piece = pieces[handed]
         handed += 1
         handedBytes += piece.readableBytes
-        return piece
+        let written = (unflushed ?? 0) + piece.readableBytes
+        unflushed = written
+        // Only the last piece before a flush is reported: a promise costs more than a piece.
+        return .write(piece, report: !hasMore || written >= Self.channelWindow ? handed : nil)
     }
 
     /// The kernel has taken the pieces before `end`. Which ones that are cannot be told from a writable channel: behind it, a TLS handler may

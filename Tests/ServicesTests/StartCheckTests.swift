@@ -16,12 +16,12 @@ struct StartCheckTests {
     /// Runs `body` while another program listens on 127.0.0.1.
     private func withListeningPython(in folder: TemporaryFolder, _ body: (_ port: UInt16) throws -> Void) async throws {
         let script = """
-            import socket, time
+            import signal, socket
             s = socket.socket()
             s.bind(("127.0.0.1", 0))
             s.listen()
             print(s.getsockname()[1], flush=True)
-            time.sleep(600)
+            signal.pause()
             """
         let python = try RunningProgram("python3", ["-c", script], folder: folder)
         do {

@@ -22,6 +22,17 @@ struct ClientAuthenticationTests {
         }
     }
 
+    /// What a server reports of a client that sends its whole chain.
+    private func errors(of client: ThrowawayCertificate, at server: TLSContext) throws -> [TLSError] {
+        let pair = try BackToBack(
+            client: Contexts.client {
+                $0.certificateChain = Array(client.chainPEM.utf8)
+                $0.privateKey = Array(client.privateKeyPEM.utf8)
+            }, server: server)
+        try pair.connect()
+        return pair.server.recorder.errors
+    }
+
     /// - Returns: why the server refused; `nil` when it accepted the client and received its bytes.
     private func connect(
         _ certificate: ThrowawayCertificate?, to server: TLSContext, version: Int32? = nil
@@ -178,13 +189,7 @@ struct ClientAuthenticationTests {
         #expect(try connect(client, to: rootsAlone) == .revocationUnknown)
         let withoutIntermediate = try Contexts.ca.revocationList(revoking: [intermediate.authority]) + own
         let trustsRoot = try server(.requireAndVerify) { $0.clientRevocations = Array(withoutIntermediate.utf8) }
-        let served = try BackToBack(
-            client: Contexts.client {
-                $0.certificateChain = Array(client.chainPEM.utf8)
-                $0.privateKey = Array(client.privateKeyPEM.utf8)
-            }, server: trustsRoot)
-        try served.connect()
-        #expect(served.server.recorder.errors == [.peerNotVerified("certificate revoked (CN=Throwaway Intermediate CA)")])
+        #expect(try errors(of: client, at: trustsRoot) == [.peerNotVerified("certificate revoked (CN=Throwaway Intermediate CA)")])
     }
 
     /// A root, its intermediate, and the ways to trust the intermediate itself: alone, and beside its root if another issuer is missing.
@@ -267,13 +272,7 @@ struct ClientAuthenticationTests {
             let context = try server(.requireAndVerify, authorities: root.certificatePEM) {
                 $0.clientRevocations = Array(lists.joined().utf8)
             }
-            let pair = try BackToBack(
-                client: Contexts.client {
-                    $0.certificateChain = Array(client.chainPEM.utf8)
-                    $0.privateKey = Array(client.privateKeyPEM.utf8)
-                }, server: context)
-            try pair.connect()
-            return pair.server.recorder.errors.first
+            return try errors(of: client, at: context).first
         }
         func refused(_ reason: String, _ subject: String) -> TLSError { .peerNotVerified("\(reason) (CN=\(subject))") }
         let (user, authority) = ("throwaway client", "Throwaway Intermediate CA")

@@ -23,8 +23,8 @@ struct ExpiryQueue {
     }
 }
 
-/// Expired pushed apps, the longest-expired first: at `max_apps` they make room. The order is that of their last updates: an app may be
-/// found to have expired much later than it did, and the state file begins with the newest app.
+/// Expired pushed apps, the longest-expired first: at `max_apps` they make room. They are in the order of their last updates. The order in which
+/// they come here is another one: the store may notice an expiry late, and the state file begins with the newest app.
 struct ExpiredApps {
     private var expired = RecordHeap(\.expiredPlace)
 

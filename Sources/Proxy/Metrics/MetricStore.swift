@@ -343,7 +343,7 @@ extension StoreState {
         return put(new)
     }
 
-    /// In bytes: more than two numbers grow by.
+    /// In bytes. A new time of a failure takes less.
     private static let smallGrowth = 128
 }
 

@@ -63,7 +63,7 @@ public struct PushRoutes: Sendable {
             if case .checked(isAdmitted: false) = user { return unauthorized(refused) }
             switch users.judge(request.authorization, on: eventLoop) {
             case .admitted(let user): name = user
-            // After a check: the users have changed meanwhile.
+            // If the password was checked already, the users have changed since then, and it is checked again.
             case .later(let verdict): return .wait(verdict)
             case .refused: return unauthorized(refused)
             case .busy: return .answer(Self.error(503, BasicAuth.busyWords, BasicAuth.busyFields))

@@ -14,7 +14,7 @@ struct PushStateMachineTests {
         PushStateMachine(times: PushStateMachine.Times(idle: .seconds(60), message: .seconds(100)), at: begin)
     }
 
-    /// In the middle of a message, of which five bytes came after one second.
+    /// A machine that has received five bytes of a message, one second after the start.
     private static func withinMessage() -> PushStateMachine {
         var machine = fresh()
         _ = machine.received(5, at: at(1))
