@@ -140,7 +140,7 @@ final class PushHandler: ChannelDuplexHandler {
         timer?.stop()
         timer = nil
         perform(machine.connectionLost())
-        guard machine.isWorking, !isUnfinished else { return }
+        guard machine.isWorking else { return }
         isUnfinished = true
         shared.decoding.unfinished.begin()
     }

@@ -281,7 +281,7 @@ final class SavedFile: @unchecked Sendable {
         // Another process may create the file at the same time. Only one of both succeeds.
         if cfiles_move(folder, temporary, name) == 0 { return }
         let code = errno
-        // It has also come there if the other process has removed the temporary file.
+        // If the other process has removed the temporary file, its own file is in place too.
         guard code == EEXIST || code == ENOENT else { throw .failed("put it in place") }
         // A link that leads nowhere counts as no file.
         var status = stat()
