@@ -77,7 +77,13 @@ class Target:
             def log_message(self, *arguments):
                 pass
 
-        self.server = http.server.ThreadingHTTPServer((servers.HOST, 0), Handler)
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, request, client_address):
+                # A client that is stopped resets its kept connections.
+                if not isinstance(sys.exception(), ConnectionError):
+                    super().handle_error(request, client_address)
+
+        self.server = Server((servers.HOST, 0), Handler)
         self.server.daemon_threads = True
         self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, daemon=True).start()

@@ -116,7 +116,7 @@ actor Daemon {
         passwordThread.start()
         decoding.largeMessages.start()
         do throws(ConfigProblems) {
-            commit(try await prepare(ReloadPlan(from: nil, to: loaded), for: loaded, isReload: false))
+            commit(try await prepareParts(for: prepare(loaded), ReloadPlan(from: nil, to: loaded), isReload: false))
         } catch {
             await shutDownThreads()
             throw error
@@ -127,16 +127,29 @@ actor Daemon {
         return addresses
     }
 
-    /// Puts another configuration in force, or changes nothing and throws. One reload at a time.
+    /// Makes everything of a configuration that can be made before anything is opened, on a thread for blocking work.
+    /// - Throws: every problem found, or that the daemon has stopped.
+    func prepare(_ new: LoadedConfig) async throws(ConfigProblems) -> PreparedConfig {
+        let (tickets, handshakeLimit, contexts) = (tickets, handshakeLimit, contexts)
+        let result = try? await runBlocking {
+            Result { () throws(ConfigProblems) in
+                try PreparedConfig(new, tickets: tickets, handshakeLimit: handshakeLimit, replacing: contexts)
+            }
+        }
+        guard let result else { throw Self.stopping(new.origin.file) }
+        return try result.get()
+    }
+
+    /// Puts another configuration in force, or changes nothing and throws. One reload at a time, from `prepare` on.
     /// - Returns: the changes; empty when nothing differs.
     /// - Throws: every problem found.
     @discardableResult
-    func reload(to new: LoadedConfig) async throws(ConfigProblems) -> ReloadPlan {
-        let plan = ReloadPlan(from: loaded, to: new)
-        let prepared = try await prepare(plan, for: new, isReload: true)
+    func reload(to new: PreparedConfig) async throws(ConfigProblems) -> ReloadPlan {
+        let plan = ReloadPlan(from: loaded, to: new.loaded)
+        let prepared = try await prepareParts(for: new, plan, isReload: true)
         guard !isStopping else {
             await prepared.abandon()
-            throw Self.stopping(new.origin.file)
+            throw Self.stopping(new.loaded.origin.file)
         }
         commit(prepared)
         await listeners.restoreSocketFiles()
@@ -203,20 +216,13 @@ actor Daemon {
         }
     }
 
-    private func prepare(_ plan: ReloadPlan, for new: LoadedConfig, isReload: Bool) async throws(ConfigProblems) -> PreparedParts {
-        let (tickets, handshakeLimit, contexts) = (tickets, handshakeLimit, contexts)
-        let result = try? await runBlocking {
-            Result { () throws(ConfigProblems) in
-                try PreparedConfig(new, tickets: tickets, handshakeLimit: handshakeLimit, replacing: contexts)
-            }
-        }
-        guard let result else { throw Self.stopping(new.origin.file) }
-        var prepared = PreparedParts(new: try result.get())
+    private func prepareParts(for new: PreparedConfig, _ plan: ReloadPlan, isReload: Bool) async throws(ConfigProblems) -> PreparedParts {
+        var prepared = PreparedParts(new: new)
         // At a start the sockets listen first, so that connections wait while the state file is read. In a reload they come last: new
         // sockets can be seen from outside, so nothing else may fail after them.
         for part in isReload ? parts.reversed() : parts {
             do throws(ConfigProblems) {
-                prepared.parts.append(try await part.prepare(prepared.new, plan))
+                prepared.parts.append(try await part.prepare(new, plan))
             } catch {
                 await prepared.abandon()
                 throw error

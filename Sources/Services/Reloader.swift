@@ -26,8 +26,11 @@ protocol Reloadable: Sendable {
     func ended() async
     /// Reads the configuration and all files that it names.
     func read() async -> ConfigReading
+    /// Makes everything that can be made of it before anything is opened. As with `read`, files, accounts or certificates may not answer.
+    /// - Throws: every problem found.
+    func prepare(_ loaded: LoadedConfig) async throws(ConfigProblems) -> PreparedConfig
     /// Puts the configuration in force as a whole, or changes nothing and throws.
-    func apply(_ loaded: LoadedConfig) async throws(ConfigProblems) -> ReloadPlan
+    func apply(_ prepared: PreparedConfig) async throws(ConfigProblems) -> ReloadPlan
     /// Watches the files that were read last, also after a failed reload.
     func watch(_ files: [String: FileWatcher.Reading])
 }
@@ -74,7 +77,8 @@ actor Reloader {
         return await task.value
     }
 
-    /// Applies no further configuration, and waits for the one that is being applied. It does not wait for a slow reading.
+    /// Applies no further configuration, and waits for the one that is being applied. It does not wait for one that is being read or
+    /// prepared: nothing has changed yet, and what the configuration names may not answer.
     func stop() async {
         isStopped = true
         _ = await applying?.value
@@ -92,33 +96,39 @@ actor Reloader {
         let reading = await program.read()
         guard !isStopped else { return Self.stopping }
         let result: Result<ReloadPlan, ConfigProblems>
-        switch reading.result {
-        case .success(let loaded):
-            let task = Task { [program] in
-                do throws(ConfigProblems) { return Result<ReloadPlan, ConfigProblems>.success(try await program.apply(loaded)) } catch {
-                    return .failure(error)
-                }
-            }
-            applying = task
-            result = await task.value
-            applying = nil
-        case .failure(let problems): result = .failure(problems)
+        do throws(ConfigProblems) {
+            let prepared = try await program.prepare(reading.result.get())
+            guard !isStopped else { return Self.stopping }
+            result = .success(try await apply(prepared))
+        } catch {
+            result = .failure(error)
         }
         // Last, because it reports changes since the files were read.
         program.watch(reading.files)
         switch result {
         case .success(let plan):
             metrics.succeeded(at: clock())
-            if !isStopped { await program.ended() }
+            await program.ended()
             log(plan, warnings: (try? reading.result.get().warnings) ?? [], trigger: trigger, took: .now - start)
             return .success(plan)
         case .failure(let problems):
             metrics.failed(problems.description, at: clock())
-            if !isStopped { await program.ended() }
+            await program.ended()
             for problem in problems.problems { logger.log(problem) }
             logger.error("configuration not reloaded: the previous one stays in force", metadata: [LogKey.trigger: "\(trigger)"])
             return .failure(reason: problems.description)
         }
+    }
+
+    private func apply(_ prepared: PreparedConfig) async throws(ConfigProblems) -> ReloadPlan {
+        let task = Task { [program] in
+            do throws(ConfigProblems) { return Result<ReloadPlan, ConfigProblems>.success(try await program.apply(prepared)) } catch {
+                return .failure(error)
+            }
+        }
+        applying = task
+        defer { applying = nil }
+        return try await task.value.get()
     }
 
     private func log(_ plan: ReloadPlan, warnings: [ConfigProblem], trigger: String, took: Duration) {

@@ -60,8 +60,8 @@ public func serve(configFile: String, logger: Logger) async throws {
     }
     watching.cancel()
     logger.info("stopping")
-    await reloader.stop()
     notifier.stopping()
+    await reloader.stop()
     await daemon.stop()
     reports.cancel()
     await reports.value
@@ -90,7 +90,9 @@ private struct ReloadableDaemon: Reloadable {
         }
     }
 
-    func apply(_ loaded: LoadedConfig) async throws(ConfigProblems) -> ReloadPlan { try await daemon.reload(to: loaded) }
+    func prepare(_ loaded: LoadedConfig) async throws(ConfigProblems) -> PreparedConfig { try await daemon.prepare(loaded) }
+
+    func apply(_ prepared: PreparedConfig) async throws(ConfigProblems) -> ReloadPlan { try await daemon.reload(to: prepared) }
 
     func watch(_ files: [String: FileWatcher.Reading]) { changes.watch(files) }
 }

@@ -15,6 +15,8 @@ final class ServiceNotifier: Sendable {
     private let thread = NIOThreadPool(numberOfThreads: 1)
     /// Whether the last message was lost because the socket was full. Used only on the thread.
     private let isFull = Atomic(false)
+    /// Whether a stop has begun: from then on only signs of life are sent. Used only on the thread.
+    private let isStopping = Atomic(false)
     /// The time between two messages to the watchdog; `nil` without one.
     private let watchdogPeriod: Duration?
     private let logger: Logger
@@ -60,21 +62,29 @@ final class ServiceNotifier: Sendable {
 
     /// A reload begins. It does not wait for a full socket.
     func reloading() {
-        post("RELOADING=1\nMONOTONIC_USEC=\(SystemClock.monotonic() / 1000)\nSTATUS=reloading the configuration")
+        let message = "RELOADING=1\nMONOTONIC_USEC=\(SystemClock.monotonic() / 1000)\nSTATUS=reloading the configuration"
+        post { if !$0.isStopping.load(ordering: .relaxed) { $0.sendNow(message) } }
     }
 
     /// A stop begins. It does not wait for a full socket.
-    func stopping() { post("STOPPING=1\nSTATUS=stopping") }
-
-    private func send(_ message: String) async {
-        guard address != nil else { return }
-        try? await thread.runIfActive { self.sendNow(message) }
+    func stopping() {
+        post {
+            $0.sendNow("STOPPING=1\nSTATUS=stopping")
+            $0.isStopping.store(true, ordering: .relaxed)
+        }
     }
 
-    private func post(_ message: String) {
+    private func send(_ message: String, isSignOfLife: Bool = false) async {
+        guard address != nil else { return }
+        try? await thread.runIfActive {
+            if isSignOfLife || !self.isStopping.load(ordering: .relaxed) { self.sendNow(message) }
+        }
+    }
+
+    private func post(_ body: @escaping @Sendable (ServiceNotifier) -> Void) {
         guard address != nil else { return }
         thread.submit { state in
-            if case .active = state { self.sendNow(message) }
+            if case .active = state { body(self) }
         }
     }
 
@@ -110,7 +120,7 @@ final class ServiceNotifier: Sendable {
                     var next = ContinuousClock.now
                     while !Task.isCancelled {
                         guard await eventLoopsAnswer() else { return }
-                        await self.send("WATCHDOG=1")
+                        await self.send("WATCHDOG=1", isSignOfLife: true)
                         next = max(next + period, .now)
                         guard (try? await Task.sleep(until: next)) != nil else { return }
                     }

@@ -70,6 +70,30 @@ struct ServiceNotifierTests {
         }
     }
 
+    @Test("after STOPPING=1 only signs of life follow: a reload that ends during a stop does not make the program ready again")
+    func afterStopping() async throws {
+        try await withTemporaryFolder { folder in
+            let address = try #require(UnixAddress(notifySocket: folder.path("notify")))
+            let manager = try Manager(address)
+            let notifier = notifier(address, watchdog: WatchdogTime(microseconds: "2000", process: nil))
+            notifier.stopping()
+            notifier.reloading()
+            await notifier.ready("too late")
+            let task = Task {
+                await notifier.reportUntilCancelled {
+                    true
+                } status: {
+                    ""
+                }
+            }
+            #expect(try await manager.next().hasPrefix("STOPPING=1"))
+            #expect(try await manager.next() == "WATCHDOG=1")
+            task.cancel()
+            await task.value
+            await notifier.stop()
+        }
+    }
+
     /// A notifier whose manager has not read for long.
     private func withFullSocket(_ body: (ServiceNotifier, Manager) async throws -> Void) async throws {
         try await withTemporaryFolder { folder in

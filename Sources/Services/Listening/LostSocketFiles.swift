@@ -7,6 +7,8 @@ import Synchronization
 /// Makes the files of Unix sockets again that other programs have removed: without its file, no client finds a socket.
 final class LostSocketFiles: Sendable {
     private struct State {
+        /// Whether a thread looks for the files. Where their folder does not answer, one waits, not one for each period.
+        var isLooking = false
         var isRestoring = false
         /// Sockets whose files could not be made again, by listener: reported once.
         var reported: Set<String> = []
@@ -31,9 +33,16 @@ final class LostSocketFiles: Sendable {
     func watch(on eventLoop: any EventLoop, _ listeners: @escaping @Sendable () -> [Listener]) {
         eventLoop.repeats(every: Self.period) { [self] in
             guard listeners().contains(where: { $0.socketFile != nil }) else { return }
-            blockingWork.submit { [self] state in
-                guard case .active = state, listeners().contains(where: { $0.socketFile?.isGone == true }) else { return }
-                Task { await restore(listeners()) }
+            let isFirst = state.withLock { state in
+                defer { state.isLooking = true }
+                return !state.isLooking
+            }
+            guard isFirst else { return }
+            blockingWork.submit { [self] thread in
+                guard case .active = thread else { return }
+                let isGone = listeners().contains { $0.socketFile?.isGone == true }
+                state.withLock { $0.isLooking = false }
+                if isGone { Task { await restore(listeners()) } }
             }
         }
     }

@@ -17,7 +17,7 @@ private struct LoopbackDaemon {
     }
 
     @discardableResult
-    func reload(_ text: String) async throws -> ReloadPlan { try await daemon.reload(to: load(text)) }
+    func reload(_ text: String) async throws -> ReloadPlan { try await daemon.reload(to: daemon.prepare(load(text))) }
 }
 
 private func withDaemon(

@@ -22,6 +22,9 @@ struct ReloaderTests {
             var result: Result<LoadedConfig, ConfigProblems> = .success(
                 LoadedConfig(config: Config(), origin: ConfigOrigin(file: "config.toml")))
             var isHeld = false
+            /// As `isHeld`, after the reading.
+            var isPreparationHeld = false
+            var preparations = 0
         }
 
         let state = Mutex(State())
@@ -48,9 +51,15 @@ struct ReloaderTests {
             return ConfigReading(result: result, files: ["config.toml": .unreadable])
         }
 
-        func apply(_ loaded: LoadedConfig) -> ReloadPlan {
+        func prepare(_ loaded: LoadedConfig) async throws(ConfigProblems) -> PreparedConfig {
+            state.withLock { $0.preparations += 1 }
+            try? await wait(for: "the test to let go") { state.withLock { !$0.isPreparationHeld } }
+            return try PreparedConfig(loaded)
+        }
+
+        func apply(_ prepared: PreparedConfig) -> ReloadPlan {
             state.withLock { $0.applied += 1 }
-            return ReloadPlan(from: nil, to: loaded)
+            return ReloadPlan(from: nil, to: prepared.loaded)
         }
 
         func watch(_ files: [String: FileWatcher.Reading]) { state.withLock { $0.watched.append(files) } }
@@ -161,6 +170,19 @@ struct ReloaderTests {
         stage.state.withLock { $0.isHeld = false }
         #expect(await running.value == .failure(reason: "exporter-proxy is stopping"))
         #expect(await reloader.reload(because: .request) == .failure(reason: "exporter-proxy is stopping"))
+        #expect(stage.state.withLock { $0.applied } == 0)
+    }
+
+    @Test("a stop does not wait while an account or a path of the new configuration is looked up, and nothing is applied")
+    func stopWhilePreparing() async throws {
+        let reloader = stage.reloader()
+        stage.state.withLock { $0.isPreparationHeld = true }
+        let running = Task { await reloader.reload(because: .signal) }
+        try await wait(for: "it to prepare") { stage.state.withLock { $0.preparations == 1 } }
+        // The test would stop here.
+        await reloader.stop()
+        stage.state.withLock { $0.isPreparationHeld = false }
+        #expect(await running.value == .failure(reason: "exporter-proxy is stopping"))
         #expect(stage.state.withLock { $0.applied } == 0)
     }
 
