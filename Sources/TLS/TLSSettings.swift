@@ -93,6 +93,16 @@ public struct TLSClientSettings: Hashable, Sendable {
         case system(SystemAuthorities)
         /// PEM. Each certificate is trusted by itself, also an intermediate or a server's own.
         case certificates([UInt8])
+
+        /// Not of all bytes: a file may have hundreds of kilobytes, and each of many targets looks for its context several times.
+        public func hash(into hasher: inout Hasher) {
+            switch self {
+            case .system(let authorities): hasher.combine(authorities)
+            case .certificates(let file):
+                hasher.combine(file.count)
+                hasher.combine(file.suffix(256))
+            }
+        }
     }
 
     /// Ignored when `verifiesPeer` is false.

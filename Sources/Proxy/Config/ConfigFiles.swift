@@ -47,6 +47,15 @@ public enum Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugStri
     /// A final newline of the file does not count.
     case file(SecretFile)
 
+    /// Whether both are the same bytes from the same place.
+    public static func == (a: Secret, b: Secret) -> Bool {
+        switch (a, b) {
+        case (.literal(let text), .literal(let other)): text.hasSameBytes(as: other)
+        case (.file(let file), .file(let other)): file == other
+        default: false
+        }
+    }
+
     /// Never the secret, so that no log holds it.
     public var description: String { "<secret>" }
     /// Never the secret.

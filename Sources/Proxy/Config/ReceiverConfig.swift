@@ -57,7 +57,7 @@ public struct UnixSocketConfig: Hashable, Sendable {
     public static let defaultPath = "/var/run/exporter-proxy-receiver.sock"
 
     /// The socket file, absolute or relative to the working directory of the process (the decoder resolves it against the config file).
-    public var path: String
+    @ExactText public var path: String
     /// The file's owner.
     public var user: Principal
     /// The file's group.

@@ -139,11 +139,13 @@ extension StoreState {
         return expireAfter.map(lastUpdate.instant.advanced(by:))
     }
 
-    /// Looks at every app of this kind anew, because its `expire_after` has changed.
-    mutating func requeue(where isConcerned: (StoredApp) -> Bool) {
-        for record in records.values {
-            guard let app = record.app, isConcerned(app), let moment = expiry(of: app) else { continue }
-            expiries.add(record, at: moment)
-        }
+    /// Looks at every pushed app anew, because their `expire_after` has changed.
+    mutating func requeuePushed() {
+        for record in records.values where record.app?.target == nil { requeue(record) }
+    }
+
+    /// Looks at this app anew, because its `expire_after` has changed.
+    mutating func requeue(_ record: AppRecord) {
+        if let app = record.app, let moment = expiry(of: app) { expiries.add(record, at: moment) }
     }
 }

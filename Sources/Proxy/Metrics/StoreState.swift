@@ -2,7 +2,7 @@
 struct StoreState {
     var limits: StoreLimits {
         didSet {
-            if limits.expireAfter != oldValue.expireAfter { requeue { $0.target == nil } }
+            if limits.expireAfter != oldValue.expireAfter { requeuePushed() }
         }
     }
     /// The last snapshot, as long as nothing has changed.
@@ -187,7 +187,7 @@ struct StoreState {
         if let known = targets[target.url] {
             expireAfterByTarget[known.number] = target.expireAfter
             rename(known, target)
-            requeue { $0.target == known.number }
+            if let record = records[target.name], record.app?.target == known.number { requeue(record) }
             return
         }
         lastTargetNumber += 1

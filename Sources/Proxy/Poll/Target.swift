@@ -35,7 +35,7 @@ public struct Target: Equatable, Sendable {
         /// `[a-zA-Z_][a-zA-Z0-9_]*`; not `le` or `quantile`, and not beginning with `__`.
         public var name: String
         /// Any text without NUL, unescaped.
-        public var value: String
+        @ExactText public var value: String
 
         /// A label; both parts are known to be valid.
         public init(name: String, value: String) {
@@ -49,7 +49,7 @@ public struct Target: Equatable, Sendable {
         /// The field's name, as it is sent.
         public var name: String
         /// The field's value, without line breaks.
-        public var value: String
+        @ExactText public var value: String
 
         /// The fields that the client itself sets, in lower case, each with a remark for messages. They cannot be configured.
         static let setByClient = [
@@ -77,6 +77,17 @@ public struct Target: Equatable, Sendable {
         case basic(username: String, password: Secret)
         /// `TYPE CREDENTIALS`, the type usually `Bearer`.
         case authorization(type: String, credentials: Secret)
+
+        /// Whether both send the same bytes.
+        public static func == (a: Credentials, b: Credentials) -> Bool {
+            switch (a, b) {
+            case (.basic(let name, let password), .basic(let other, let otherPassword)):
+                name.hasSameBytes(as: other) && password == otherPassword
+            case (.authorization(let type, let credentials), .authorization(let otherType, let otherCredentials)):
+                type.hasSameBytes(as: otherType) && credentials == otherCredentials
+            default: false
+            }
+        }
     }
 
     /// Makes a target; parameters that are left out have their default.

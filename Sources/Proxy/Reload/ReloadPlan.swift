@@ -38,7 +38,9 @@ public struct ReloadPlan: Equatable, Sendable {
         if let old {
             changes += old.settings.changes(to: new.settings)
             tellTLS("exporter.tls", old.config.exporter.tls, new.config.exporter.tls)
-            tellTLS("receiver.tls", old.config.receiver.tls, new.config.receiver.tls)
+            if old.config.receiver.hasTCP, new.config.receiver.hasTCP {
+                tellTLS("receiver.tls", old.config.receiver.tls, new.config.receiver.tls)
+            }
         }
         planTargets(old, new)
         if let old { tellNewContents(old.origin.files, new.origin.files) }
@@ -80,8 +82,9 @@ public struct ReloadPlan: Equatable, Sendable {
         changesSettings =
             exporterBefore != exporterAfter || receiverBefore != receiverAfter || pollBefore != pollAfter || old.metrics != new.metrics
         changesScrapeAccess = AccessRules.scrape(old) != AccessRules.scrape(new)
-        changesTCPAccess = AccessRules.tcpReceiver(old) != AccessRules.tcpReceiver(new)
-        changesHTTPAccess = AccessRules.httpReceiver(old) != AccessRules.httpReceiver(new)
+        // Without a receiver on TCP there are no rules. Its last connections keep theirs.
+        changesTCPAccess = new.receiver.hasTCP && AccessRules.tcpReceiver(old) != AccessRules.tcpReceiver(new)
+        changesHTTPAccess = new.receiver.hasTCP && AccessRules.httpReceiver(old) != AccessRules.httpReceiver(new)
     }
 
     /// A certificate switches TLS on, also when the key itself does not change.
@@ -181,6 +184,11 @@ extension Config {
         ]
         return scrape + receivers.compactMap(\.self)
     }
+}
+
+extension ReceiverConfig {
+    /// Whether `receiver.tls` is of use: a Unix socket has none.
+    fileprivate var hasTCP: Bool { tcpSocket != nil || httpSocket != nil }
 }
 
 /// The rules that decide which clients a listener admits: TLS and users. Connections made under other rules end after their current

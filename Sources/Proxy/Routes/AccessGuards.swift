@@ -80,7 +80,13 @@ public final class BasicAuthUsers: Sendable {
         /// The hash of name and password of each user that has been admitted.
         var admitted: [String: KeyedHash.Tag] = [:]
         /// The requests that wait for each check.
-        var pending: [KeyedHash.Tag: [EventLoopPromise<Bool>]] = [:]
+        var pending: [Check: [EventLoopPromise<Bool>]] = [:]
+    }
+
+    /// What a request asks. After a reload, requests with the same credentials ask about another hash.
+    private struct Check: Hashable {
+        let tag: KeyedHash.Tag
+        let hash: BcryptHash?
     }
 
     private let checker: any PasswordChecker
@@ -108,41 +114,41 @@ public final class BasicAuthUsers: Sendable {
     func judge(_ authorization: String?, on eventLoop: any EventLoop) -> Judgement {
         enum Next {
             case done(Judgement)
-            case check(BasicCredentials, KeyedHash.Tag, users: [String: BcryptHash], EventLoopFuture<Bool>)
+            case check(BasicCredentials, Check, users: [String: BcryptHash], EventLoopFuture<Bool>)
         }
         let next: Next = state.withLock { state in
             guard !state.users.isEmpty else { return .done(.admitted(user: nil)) }
             guard let credentials = BasicCredentials(authorization) else { return .done(.refused) }
             let tag = hash.tag(Array(credentials.name.utf8) + [0] + credentials.password)
             if state.admitted[credentials.name] == tag { return .done(.admitted(user: credentials.name)) }
-            let isAsked = state.pending[tag] != nil
+            let check = Check(tag: tag, hash: state.users[credentials.name])
+            let isAsked = state.pending[check] != nil
             guard isAsked || state.pending.count < Self.maxPending else { return .done(.busy) }
             let promise = eventLoop.makePromise(of: Bool.self)
             // Requests with the same credentials share one check.
-            state.pending[tag, default: []].append(promise)
-            return isAsked ? .done(.later(promise.futureResult)) : .check(credentials, tag, users: state.users, promise.futureResult)
+            state.pending[check, default: []].append(promise)
+            return isAsked ? .done(.later(promise.futureResult)) : .check(credentials, check, users: state.users, promise.futureResult)
         }
         switch next {
         case .done(let judgement): return judgement
-        case .check(let credentials, let tag, let users, let verdict):
+        case .check(let credentials, let check, let users, let verdict):
             // Outside the lock: the checker may answer at once.
-            check(credentials, tag, against: users, on: eventLoop)
+            perform(check, of: credentials, among: users, on: eventLoop)
             return .later(verdict)
         }
     }
 
-    private func check(
-        _ credentials: BasicCredentials, _ tag: KeyedHash.Tag, against users: [String: BcryptHash], on eventLoop: any EventLoop
+    private func perform(
+        _ check: Check, of credentials: BasicCredentials, among users: [String: BcryptHash], on eventLoop: any EventLoop
     ) {
-        let own = users[credentials.name]
-        guard let hash = own ?? standIn(for: credentials.name, among: users) else { return }
+        guard let hash = check.hash ?? standIn(for: credentials.name, among: users) else { return }
         checker.check(credentials.password, against: hash, on: eventLoop).whenComplete { [self] result in
-            let isRight = (try? result.get()) == true && own != nil
+            let isRight = (try? result.get()) == true && check.hash != nil
             let waiting = state.withLock { state in
                 // In the meantime the user may have been removed or have another password.
-                let isAdmitted = isRight && state.users[credentials.name] == own
-                if isAdmitted { state.admitted[credentials.name] = tag }
-                return (state.pending.removeValue(forKey: tag) ?? []).map { ($0, isAdmitted) }
+                let isAdmitted = isRight && state.users[credentials.name] == check.hash
+                if isAdmitted { state.admitted[credentials.name] = check.tag }
+                return (state.pending.removeValue(forKey: check) ?? []).map { ($0, isAdmitted) }
             }
             for (promise, isAdmitted) in waiting { promise.succeed(isAdmitted) }
         }

@@ -9,6 +9,9 @@ import TLS
 protocol ServedListener: Sendable {
     var listener: Listener { get }
 
+    /// Accepts connections from now on, and shows its TLS in its metrics. Before, another listener of the same name may run.
+    func start()
+
     /// Settings for connections accepted from now on. If `plan` changes the access rules, open connections end after their current
     /// exchange.
     /// - Parameter maxConnections: of this listener alone, if it has a limit of its own.
@@ -28,6 +31,12 @@ final class SettingsInForce<Value: Sendable>: Sendable {
 }
 
 extension Listener {
+    /// Accepts connections from now on, and shows `transport` in the metrics.
+    func start(showing transport: Transport) {
+        metrics.show(transport)
+        start()
+    }
+
     /// Replaces the settings of connections accepted from now on.
     /// - Parameters:
     ///   - transport: that of the new settings.
@@ -175,7 +184,7 @@ final class Listeners: Part {
             let draining = state.withLock { $0.draining.values.map(\.running) }
             for running in kept + closing + draining { running.served.update(new, plan, maxConnections: budget.perReceiver) }
             for running in opened {
-                running.listener.start()
+                running.served.start()
                 log(running, new.config)
             }
             state.withLock { $0.running = all }

@@ -76,8 +76,9 @@ final class HTTPReceiver: ServedListener {
         listener = try Listener.bind(address, sharesPort: sharesPort, inherited: inherited, setup: setup)
         self.limit = limit
         self.settings = settings
-        listener.metrics.show(settings.now.transport)
     }
+
+    func start() { listener.start(showing: settings.now.transport) }
 
     private static func setUp(
         _ channel: any Channel, _ settings: HTTPReceiverSettings, _ parts: HTTPServerParts, _ destination: PushExchange.Destination,

@@ -85,11 +85,9 @@ final class Receiver: ServedListener {
         }
         self.limit = limit
         self.settings = settings
-        listener.metrics.show(settings.now.transport)
     }
 
-    /// Accepts connections from now on.
-    func start() { listener.start() }
+    func start() { listener.start(showing: settings.now.transport) }
 
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
         let isUnix = listener.port == nil

@@ -127,11 +127,9 @@ final class ScrapeListener: ServedListener {
     fileprivate init(listener: Listener, settings: SettingsInForce<ScrapeSettings>) {
         self.listener = listener
         self.settings = settings
-        listener.metrics.show(settings.now.transport)
     }
 
-    /// Accepts connections from now on.
-    func start() { listener.start() }
+    func start() { listener.start(showing: settings.now.transport) }
 
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
         update(new.scrapeSettings, accessChanged: plan.changesScrapeAccess)

@@ -106,9 +106,6 @@ final class SavedFile: @unchecked Sendable {
         return identity == Self.identity(of: other)
     }
 
-    /// Whether this file is at `path` too, which may be another name of the same folder.
-    func isAt(_ path: String) -> Bool { FilePath.withoutLinks(self.path) == FilePath.withoutLinks(path) }
-
     /// Of what a path leads to, links followed.
     private static func identity(of path: String) -> FileIdentity? {
         var status = stat()
@@ -130,14 +127,16 @@ final class SavedFile: @unchecked Sendable {
     // MARK: - Lock
 
     /// Locks the existing file, and removes the temporary files of processes that were killed.
+    /// - Parameter current: what this process uses until now. If the same file is at both paths, its lock is shared: a link, or a folder
+    ///   that was renamed, may give it another path.
     /// - Returns: whether there is a file that can be read. One that cannot be opened counts as none.
     /// - Throws: `.inUse`, and `.system` when there is something else than a file.
-    func lock() throws(SavedFileError) -> Bool {
+    func lock(sharing current: SavedFile? = nil) throws(SavedFileError) -> Bool {
         try followFolder()
         if let locked, isInPlace(locked) { return true }
         // Between `openat` and `flock` the process that had the lock may replace the file.
         for _ in 0..<100 {
-            let file = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+            var file = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
             guard file >= 0 else { return false }
             var status = stat()
             guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
@@ -145,8 +144,10 @@ final class SavedFile: @unchecked Sendable {
                 throw .system("it is \(Self.kind(status.st_mode)), not a file")
             }
             if flock(file, LOCK_EX | LOCK_NB) != 0, errno == EWOULDBLOCK {
+                let shared = current?.duplicateOfLock(on: file)
                 close(file)
-                throw .inUse
+                guard let shared else { throw .inUse }
+                file = shared
             }
             guard isInPlace(file) else {
                 close(file)
@@ -157,6 +158,14 @@ final class SavedFile: @unchecked Sendable {
             return true
         }
         throw .inUse
+    }
+
+    /// Another descriptor of the same open file, which shares its lock (flock(2)).
+    /// - Returns: `nil` unless `file` is the file that is locked here.
+    private func duplicateOfLock(on file: CInt) -> CInt? {
+        guard let locked, Self.identity(ofOpen: locked) == Self.identity(ofOpen: file) else { return nil }
+        let duplicate = fcntl(locked, F_DUPFD_CLOEXEC, 0)
+        return duplicate >= 0 ? duplicate : nil
     }
 
     /// Opens the folder again if its path leads to another folder now: it was removed and made anew, moved, or mounted over.

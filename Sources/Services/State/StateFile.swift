@@ -44,8 +44,7 @@ final class StateFile: Part {
         let receiver = new.config.receiver
         // `start` does nothing if the thread runs already.
         if receiver.stateFile != nil { thread.start() }
-        let isSame = if let path = receiver.stateFile, let current { current.isAt(path) } else { receiver.stateFile == current?.path }
-        guard !isSame else {
+        guard receiver.stateFile.map({ ExactText(wrappedValue: $0) }) != current.map({ ExactText(wrappedValue: $0.path) }) else {
             return PreparedPart { [self] in
                 run(current, every: receiver.stateInterval, isNew: false)
             } abandon: { [self] in
@@ -55,7 +54,7 @@ final class StateFile: Part {
         let opened: Result<SavedFile?, SavedFileError>? = try? await thread.runIfActive { [self] in
             Result { () throws(SavedFileError) in
                 try receiver.stateFile.map { path throws(SavedFileError) in
-                    try hasStarted ? open(path) : read(path, new.config.metrics.validate)
+                    try hasStarted ? open(path, sharing: current) : read(path, new.config.metrics.validate)
                 }
             }
         }
@@ -74,9 +73,9 @@ final class StateFile: Part {
     }
 
     /// Opens a path that a reload has set. A file there is not read, and the next write replaces it.
-    private func open(_ path: String) throws(SavedFileError) -> SavedFile {
+    private func open(_ path: String, sharing current: SavedFile?) throws(SavedFileError) -> SavedFile {
         let file = try SavedFile(path)
-        _ = try file.lock()
+        _ = try file.lock(sharing: current)
         return file
     }
 

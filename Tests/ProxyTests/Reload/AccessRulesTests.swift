@@ -74,6 +74,7 @@ struct AccessRulesTests {
             try users.mapValues { try BcryptHash(parsing: $0 + letters) }
         }
         var old = Config()
+        old.receiver.httpSocket = ListenAddress(host: "127.0.0.1", port: 6557)
         old.exporter.basicAuthUsers = try hashes(["a": "$2y$10$", "b": "$2y$10$"])
         old.receiver.basicAuthUsers = old.exporter.basicAuthUsers
         for users in [["a": "$2y$10$"], ["a": "$2y$10$", "b": "$2y$11$"], ["a": "$2y$10$", "b": "$2y$10$", "c": "$2y$10$"], [:]] {

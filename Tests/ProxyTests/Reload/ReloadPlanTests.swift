@@ -139,6 +139,30 @@ struct ReloadPlanTests {
         #expect(plan.changes == ["poll_external.targets[1].basic_auth.password_file: /2 has new contents"])
     }
 
+    @Test("a text that only writes its accent in another way has changed: a server or a file system takes one of both")
+    func accents() throws {
+        let url = try TargetURL.parse("http://localhost:1/metrics").url
+        func loaded(_ change: (inout Config, inout Target) -> Void) throws -> LoadedConfig {
+            var config = Config()
+            var target = Target(url: url, name: try #require(AppName("t")))
+            change(&config, &target)
+            config.poll.targets = [target]
+            return LoadedConfig(config: config, origin: ConfigOrigin(file: "config.toml"))
+        }
+        func plan(_ change: (String, inout Config, inout Target) -> Void) throws -> ReloadPlan {
+            let (one, two) = ("\u{E9}", "e\u{301}")
+            return ReloadPlan(
+                from: try loaded { change(one, &$0, &$1) }, to: try loaded { change(two, &$0, &$1) })
+        }
+        #expect(try plan { $2.credentials = .basic(username: "u", password: .literal($0)) }.starts.count == 1)
+        #expect(try plan { $2.credentials = .basic(username: $0, password: .literal("p")) }.starts.count == 1)
+        #expect(try plan { $2.credentials = .authorization(type: "Bearer", credentials: .literal($0)) }.starts.count == 1)
+        #expect(try plan { $2.headers = [Target.Header(name: "X", value: $0)] }.starts.count == 1)
+        #expect(try plan { $2.labels = [Target.Label(name: "x", value: $0)] }.starts.count == 1)
+        #expect(try plan { text, config, _ in config.receiver.unixSocket = UnixSocketConfig(path: text) }.opens.count == 1)
+        #expect(try plan { _, _, _ in }.isEmpty)
+    }
+
     @Test("a socket's mode needs a new socket in its place, told as one change")
     func socketMode() {
         func loaded(_ mode: UInt16) -> LoadedConfig {

@@ -152,6 +152,17 @@ struct BasicAuthTests {
         #expect(try answer.wait().status == 401)
     }
 
+    @Test("a password that a reload has made right lets in, while it is still being checked against the old hash")
+    func reloadToTheRightPassword() throws {
+        door.setUsers(["prom": try #require(HeldChecks.users["other"])])
+        let before = ask(HeldChecks.basic("prom", "openesame"))
+        door.setUsers(["prom": try #require(HeldChecks.users["prom"])])
+        let after = ask(HeldChecks.basic("prom", "openesame"))
+        checks.answerAll()
+        #expect(try before.wait().status == 401)
+        #expect(try after.wait().status == 200)
+    }
+
     @Test("without users everyone is let in")
     func nobody() throws {
         let open = BasicAuth(users: [:], checker: checks, routes: Echo())

@@ -426,6 +426,73 @@ struct DaemonReloadTests {
         }
     }
 
+    @Test("the certificate in the metrics of a running listener is still its own after a reload that failed")
+    func certificateAfterAFailure() async throws {
+        let certificate = try ThrowawayCA().serverCertificate()
+        let port = try reservePort()
+        let tls = "[exporter.tls_server_config]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\""
+        try await HTTPTarget.with { _ in
+            []
+        } _: { taken in
+            try await withDaemon(exporter("127.0.0.1:0")) { it, _ in
+                try it.folder.write("cert.pem", certificate.chainPEM)
+                try it.folder.write("key.pem", certificate.privateKeyPEM, mode: 0o600)
+                try await it.reload(exporter("[::]:\(port)", more: tls))
+                func certificateEnd() async -> Int64? {
+                    await it.daemon.metrics.currentListeners.first { $0.name == "[::]:\(port)" }?.certificateNotAfter
+                }
+                let shown = try #require(await certificateEnd())
+                // Beside 0.0.0.0 it is another listener of the same name, which leaves IPv4 to it.
+                let refused = exporter("[::]:\(port)", "0.0.0.0:\(port)", "127.0.0.1:\(taken.port)")
+                await #expect(throws: ConfigProblems.self) { try await it.reload(refused) }
+                #expect(await certificateEnd() == shown)
+            }
+        }
+    }
+
+    @Test("the state file's path may change to another name of the same file, and to where the file was moved")
+    func statePath() async throws {
+        func config(_ path: String) -> String {
+            exporter("127.0.0.1:0")
+                + "[receiver]\nreceive_on_unix_socket = true\nreceiver_unix_socket = \"r.sock\"\nstate_file = \"\(path)\"\n"
+        }
+        try await withTemporaryFolder { folder in
+            for name in ["first", "second"] { try #require(mkdir(folder.path(name), 0o700) == 0) }
+            try #require(symlink("first", folder.path("link")) == 0)
+            try await withDaemon(config(folder.path("link/apps.state"))) { it, addresses in
+                try await it.reload(config(folder.path("first/apps.state")))
+                try #require(unlink(folder.path("link")) == 0)
+                try #require(rename(folder.path("first/apps.state"), folder.path("second/apps.state")) == 0)
+                try await it.reload(config(folder.path("second/apps.state")))
+                let push = try RawConnection(to: addresses.unix ?? "")
+                try push.send(#"{"app": "x 1"}"#)
+                push.endOutput()
+                #expect(try await push.receiveToEnd() == "")
+            }
+            let saved = try SavedFile(folder.path("second/apps.state"))
+            #expect(try saved.lock())
+            var names: [String] = []
+            let now = SavedApps.Writing(moment: SystemClock.now(), boot: "")
+            _ = try saved.read(at: now) { names.append($0.name.description) }
+            #expect(names == ["app"])
+        }
+    }
+
+    @Test("a TLS receiver that is switched off finishes the message in flight: its rules of access have not changed")
+    func tlsReceiverOff() async throws {
+        let authority = try ThrowawayCA()
+        let certificate = try authority.serverCertificate()
+        let tls = "tls = \"required\"\n[receiver.tls_server_config]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\""
+        try await withDaemon(exporter("127.0.0.1:0")) { it, _ in
+            try it.folder.write("cert.pem", certificate.chainPEM)
+            try it.folder.write("key.pem", certificate.privateKeyPEM, mode: 0o600)
+            try await it.reload(exporter("127.0.0.1:0") + tcp("127.0.0.1:0", tls))
+            let plan = try await it.reload(exporter("127.0.0.1:0") + tcp("127.0.0.1:0", tls).replacing("= true", with: "= false"))
+            #expect(!plan.changesTCPAccess && !plan.changesHTTPAccess)
+            #expect(plan.changes.filter { $0.contains("tls") } == [])
+        }
+    }
+
     @Test("a stop cuts, after its own shutdown_timeout, what a listener that a reload has closed has not finished")
     func stopDuringADrain() async throws {
         let lines = LogLines()

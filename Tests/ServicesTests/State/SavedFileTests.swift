@@ -57,6 +57,27 @@ struct SavedFileTests {
         }
     }
 
+    @Test("under another path, the file in use shares its lock, and others stay away until both have let go of it")
+    func sharedLock() async throws {
+        try await withTemporaryFolder { folder in
+            try #require(mkdir(folder.path("folder"), 0o700) == 0)
+            try #require(symlink("folder", folder.path("link")) == 0)
+            var first: SavedFile? = try SavedFile(folder.path("link/s"))
+            _ = try first?.write([app("a")], at: Self.now)
+            var second: SavedFile? = try SavedFile(folder.path("folder/s"))
+            #expect(throws: SavedFileError.self) { try second?.lock() }
+            #expect(try second?.lock(sharing: first) == true)
+            let other = try SavedFile(folder.path("folder/s"))
+            first = nil
+            #expect(throws: SavedFileError.self) { try other.lock() }
+            _ = try second?.write([app("b")], at: Self.now)
+            #expect(throws: SavedFileError.self) { try other.lock() }
+            second = nil
+            #expect(try other.lock())
+            #expect(try names(other) == ["b"])
+        }
+    }
+
     @Test("of two that find no file, one has it")
     func race() async throws {
         try await withTemporaryFolder { folder in

@@ -54,7 +54,7 @@ public struct ConfigDecoder {
         if text.isReadableByOthers { reader.warnOfSecrets() }
         let problems = reader.sortedProblems
         let loaded = LoadedConfig(
-            config: config, origin: reader.origin, warnings: problems.filter { $0.severity == .warning },
+            config: config, origin: reader.finishedOrigin, warnings: problems.filter { $0.severity == .warning },
             settings: ConfigSettings(of: draft))
         return (loaded, problems, !document.root.holdsValue)
     }
@@ -73,14 +73,15 @@ extension TOMLTable {
 /// The state of one decoding: problems, positions, and the files that the configuration needs.
 struct ConfigReader {
     let folder: String
-    private(set) var origin: ConfigOrigin
+    private var origin: ConfigOrigin
     private var problems: [ConfigProblem] = []
     /// Keys whose values are secrets in the config file itself.
     private var secretKeys: [String] = []
     private let lines: [ArraySlice<UInt8>]
     private let readFile: ConfigDecoder.ReadFile
     /// Each file is read once, so that all keys that name it get the same contents.
-    private var readings: [String: Result<FileReading, FileReadError>] = [:]
+    /// By the bytes of the path: names of two files may differ only in how an accent is written.
+    private var readings: [[UInt8]: Result<FileReading, FileReadError>] = [:]
 
     init(file: String, folder: String, document: TOMLDocument, text: [UInt8], readFile: @escaping ConfigDecoder.ReadFile) {
         self.folder = folder
@@ -88,6 +89,14 @@ struct ConfigReader {
         self.lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
         self.readFile = readFile
         recordPositions(of: document.root, under: "")
+    }
+
+    /// The origin of what was decoded.
+    var finishedOrigin: ConfigOrigin {
+        let start = ConfigPosition(line: 0, column: 0)
+        var finished = origin
+        finished.files.sort { (origin.positions[$0.key] ?? start) < (origin.positions[$1.key] ?? start) }
+        return finished
     }
 
     /// Errors and warnings in the order of the file.
@@ -147,9 +156,7 @@ struct ConfigReader {
             refuse(key, "\(key): cannot read \(path): \(error)")
             content = FileContent(path: path, bytes: [])
         }
-        let place = origin.positions[key] ?? ConfigPosition(line: 0, column: 0)
-        let later = origin.files.firstIndex { origin.positions[$0.key].map { place < $0 } ?? false }
-        origin.files.insert(ConfigOrigin.NamedFile(key: key, content: content), at: later ?? origin.files.endIndex)
+        origin.files.append(ConfigOrigin.NamedFile(key: key, content: content))
         return content
     }
 
@@ -163,9 +170,10 @@ struct ConfigReader {
     }
 
     private mutating func read(_ path: String) -> Result<FileReading, FileReadError> {
-        if let known = readings[path] { return known }
+        let key = Array(path.utf8)
+        if let known = readings[key] { return known }
         let reading = readFile(path)
-        readings[path] = reading
+        readings[key] = reading
         return reading
     }
 

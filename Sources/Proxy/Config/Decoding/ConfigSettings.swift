@@ -4,6 +4,13 @@ struct ConfigSetting: Equatable, Sendable {
         case text(String)
         /// Compared, and never shown.
         case secret(String)
+
+        static func == (a: Value, b: Value) -> Bool {
+            switch (a, b) {
+            case (.text(let text), .text(let other)), (.secret(let text), .secret(let other)): text.hasSameBytes(as: other)
+            default: false
+            }
+        }
     }
 
     var key: String
