@@ -28,10 +28,10 @@ struct FileState: Sendable {
         status = nil
         contents =
             switch reading {
-            // The bytes of a file that is too large are not compared: its present state counts.
-            case .bytes(let bytes): bytes.count > limit ? nil : FileFingerprint(of: bytes)
+            case .bytes(let bytes) where bytes.count <= limit: FileFingerprint(of: bytes)
             case .unreadable: .unreadable
-            case .unknown: nil
+            // The bytes of a file that is too large are not compared: its present state counts.
+            case .bytes, .unknown: FileFingerprint(of: location, limit: limit)
             }
         settlesAt = now + Self.settlingTime
     }

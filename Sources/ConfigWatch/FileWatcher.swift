@@ -17,7 +17,7 @@ public final class FileWatcher: Sendable {
         case bytes([UInt8])
         /// Missing, not readable, or not a regular file.
         case unreadable
-        /// The file was not read, or not all of it. What the watcher finds first is not a change.
+        /// The file was not read, or not all of it. Its content at the time of the call counts as unchanged.
         case unknown
     }
 

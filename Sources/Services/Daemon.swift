@@ -26,6 +26,7 @@ actor Daemon {
     let metrics: SelfMetrics
     /// The daemon as the routes see it.
     let lifecycle: DaemonLifecycle
+    private let cores: Int
     private let group: MultiThreadedEventLoopGroup
     private let blockingWork: NIOThreadPool
     /// One thread, for pages and lists of many apps: requests for them take no time from scrapes and reloads.
@@ -96,6 +97,8 @@ actor Daemon {
             return MemoryReturn.Levels(freed: store.freedBytes, held: held + [(peak: connections, now: connections)])
         }
         self.loaded = loaded
+        self.loaded.config.exporter.workerThreads = threads
+        self.cores = cores
         self.store = store
         self.logger = logger
         self.metrics = metrics
@@ -145,7 +148,12 @@ actor Daemon {
     /// - Throws: every problem found.
     @discardableResult
     func reload(to new: PreparedConfig) async throws(ConfigProblems) -> ReloadPlan {
-        let plan = ReloadPlan(from: loaded, to: new.loaded)
+        var planned = new.loaded
+        planned.config.exporter.workerThreads = planned.config.exporter.workerThreads ?? cores
+        var plan = ReloadPlan(from: loaded, to: planned)
+        if let contexts, new.contexts.hasNewSystemAuthorities(since: contexts) {
+            plan.changes.append("the certificate authorities of this machine have changed")
+        }
         let prepared = try await prepareParts(for: new, plan, isReload: true)
         guard !isStopping else {
             await prepared.abandon()

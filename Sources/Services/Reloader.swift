@@ -135,7 +135,7 @@ actor Reloader {
         for warning in warnings { logger.log(warning) }
         for change in plan.changes { logger.info("\(change)") }
         for key in plan.needsRestart {
-            logger.warning("\(key) has changed: it takes effect with the next start", metadata: [LogKey.key: "\(key)"])
+            logger.warning("\(key) is not what runs: it takes effect with the next start", metadata: [LogKey.key: "\(key)"])
         }
         var metadata: Logger.Metadata = [LogKey.trigger: "\(trigger)"]
         if plan.isEmpty, plan.changes.isEmpty {

@@ -40,6 +40,9 @@ struct TLSContexts: Sendable {
         warnings = problems.filter { $0.severity == .warning }
         guard warnings.count == problems.count else { throw ConfigProblems(problems) }
     }
+
+    /// Whether the certificate authorities of this machine have changed since `previous`. Targets without `ca_file` trust them.
+    func hasNewSystemAuthorities(since previous: TLSContexts) -> Bool { clients.authorities != previous.clients.authorities }
 }
 
 /// A listener's context after its trial.

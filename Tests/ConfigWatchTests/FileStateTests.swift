@@ -71,6 +71,19 @@ struct FileStateTests {
         #expect(!stillMissing.look(limit: 100, at: start))
     }
 
+    @Test("content that was not read counts as it is at that moment: a change before the first look is one")
+    func unread() throws {
+        try folder.write("one", to: "file")
+        let changed = Known(FileState(.unknown, from: folder("file"), limit: 100, at: start))
+        try folder.write("two", to: "file")
+        #expect(changed.look(limit: 100, at: start))
+        try folder.write("123456", to: "large")
+        let shorter = Known(FileState(.unknown, from: folder("large"), limit: 5, at: start))
+        #expect(!shorter.look(limit: 5, at: start))
+        try folder.write("12345", to: "large")
+        #expect(shorter.look(limit: 5, at: start))
+    }
+
     @Test("tells a large file by size and modification time")
     func large() throws {
         try folder.write("123456", to: "file")

@@ -372,6 +372,18 @@ struct DaemonReloadTests {
         }
     }
 
+    @Test("the number of cores is the default of worker_threads: to name it is no difference")
+    func defaultOfWorkerThreads() async throws {
+        let config = exporter("127.0.0.1:0").replacing("worker_threads = 1\n", with: "")
+        try await withDaemon(config) { it, _ in
+            let named = config.replacing("[exporter]", with: "[exporter]\nworker_threads = \(AvailableCores.count())")
+            for text in [named, config] {
+                let plan = try await it.reload(text)
+                #expect(plan.needsRestart == [])
+            }
+        }
+    }
+
     @Test("once ready it stays ready, whatever target a reload adds")
     func readiness() async throws {
         try await withDaemon(exporter("127.0.0.1:0")) { it, addresses in
