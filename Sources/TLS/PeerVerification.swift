@@ -20,6 +20,9 @@ final class ClientPolicy: Sendable {
     /// OpenSSL's callback to judge a whole chain.
     static let judge: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { store, argument in
         guard let store, let argument else { return 0 }
+        // The check may succeed and leave errors, such as that of a list that does not count. OpenSSL would take them for its own when the
+        // handshake then waits for more bytes. After a failure it adds its own error.
+        defer { OpenSSLErrorQueue.clear() }
         return Unmanaged<ClientPolicy>.fromOpaque(argument).takeUnretainedValue().admits(store) ? 1 : 0
     }
 

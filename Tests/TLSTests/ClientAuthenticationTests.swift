@@ -233,6 +233,28 @@ struct ClientAuthenticationTests {
         #expect(try connect(Self.good, to: server(.requireAndVerify) { $0.clientRevocations = Array(users.utf8) }) == nil)
     }
 
+    @Test("a list that does not count harms no client, however its bytes are cut", arguments: [TLSProtocolVersion.tls12, .tls13])
+    func listOfTrustedCertificateInPieces(_ version: TLSProtocolVersion) throws {
+        let trusted = try Trusted()
+        let client = try trusted.intermediate.clientCertificate()
+        let lists = try trusted.intermediate.revocationList() + trusted.root.revocationList()
+        for authorities in trusted.authorities {
+            let context = try server(.requireAndVerify, authorities: authorities) {
+                $0.clientRevocations = Array(lists.utf8)
+                $0.maxVersion = version
+            }
+            let sent = try Contexts.client {
+                $0.certificateChain = Array(client.chainPEM.utf8)
+                $0.privateKey = Array(client.privateKeyPEM.utf8)
+            }
+            let pair = try BackToBack(client: sent, server: context)
+            try pair.server.activate()
+            try pair.client.activate()
+            try pair.interact(pieceSize: 1)
+            #expect(pair.server.recorder.story == [.handshake(nil)])
+        }
+    }
+
     @Test("a trusted certificate is refused if a list of its issuer names it", arguments: [false, true])
     func revokedTrustedCertificate(namesKey: Bool) throws {
         let trusted = try Trusted()
