@@ -115,6 +115,8 @@ final class TLSConnection {
         if result == 1 { return .completed }
         switch SSL_get_error(ssl, result) {
         case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .wantsMore
+        case SSL_ERROR_ZERO_RETURN:
+            return .failed(.alertReceived(OpenSSLErrorQueue.alertText(TLSAlert.closeNotify.rawValue)), .alert(.closeNotify))
         default: return handshakeFailure()
         }
     }
