@@ -23,7 +23,11 @@ final class ClientPolicy: Sendable {
         // The check may succeed and leave errors, such as that of a list that does not count. OpenSSL would take them for its own when the
         // handshake then waits for more bytes. After a failure it adds its own error.
         defer { OpenSSLErrorQueue.clear() }
-        return Unmanaged<ClientPolicy>.fromOpaque(argument).takeUnretainedValue().admits(store) ? 1 : 0
+        guard Unmanaged<ClientPolicy>.fromOpaque(argument).takeUnretainedValue().admits(store) else { return 0 }
+        if let ssl = TLSConnection.ssl(checking: store), let certificate = X509_STORE_CTX_get0_cert(store), !SessionTickets.fits(certificate) {
+            SSL_set_num_tickets(ssl, 0)
+        }
+        return 1
     }
 
     private func admits(_ store: OpaquePointer) -> Bool {
@@ -137,10 +141,12 @@ extension TLSConnection {
 
     /// The connection whose peer's certificate is being checked.
     static func checked(by store: OpaquePointer) -> TLSConnection? {
-        guard let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
-            let owner = SSL_get_ex_data(OpaquePointer(ssl), selfIndex)
-        else { return nil }
+        guard let ssl = ssl(checking: store), let owner = SSL_get_ex_data(ssl, selfIndex) else { return nil }
         return Unmanaged<TLSConnection>.fromOpaque(owner).takeUnretainedValue()
+    }
+
+    fileprivate static func ssl(checking store: OpaquePointer) -> OpaquePointer? {
+        X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()).map { OpaquePointer($0) }
     }
 
     /// - Parameter names: the names in the client's certificate, none of which is allowed.
