@@ -24,9 +24,8 @@ final class ClientPolicy: Sendable {
         // handshake then waits for more bytes. After a failure it adds its own error.
         defer { OpenSSLErrorQueue.clear() }
         guard Unmanaged<ClientPolicy>.fromOpaque(argument).takeUnretainedValue().admits(store) else { return 0 }
-        if let ssl = TLSConnection.ssl(checking: store), let certificate = X509_STORE_CTX_get0_cert(store), !SessionTickets.fits(certificate) {
-            SSL_set_num_tickets(ssl, 0)
-        }
+        guard let ssl = TLSConnection.ssl(checking: store), let certificate = X509_STORE_CTX_get0_cert(store) else { return 1 }
+        if !SessionTickets.fits(certificate) { SSL_set_num_tickets(ssl, 0) }
         return 1
     }
 

@@ -133,10 +133,10 @@ final class TLSConnection {
         return String(decoding: UnsafeBufferPointer(start: name, count: Int(count)), as: UTF8.self)
     }
 
-    /// The names in a client's verified certificate, of a resumed session too; those with other characters than printable ASCII left out.
-    var verifiedClientNames: [String] {
+    /// The names in a client's verified certificate, of a resumed session too.
+    var clientNames: [AlternativeName] {
         guard context.verifiesClients, let certificate = SSL_get0_peer_certificate(ssl) else { return [] }
-        return AlternativeName.all(of: certificate).compactMap(\.exactText)
+        return AlternativeName.all(of: certificate)
     }
 
     private func handshakeFailure() -> HandshakeResult {

@@ -53,7 +53,7 @@ public final class TLSHandler: ChannelDuplexHandler {
 
     /// The names in the client's verified certificate; empty before the handshake has ended, without a certificate, and where it is not
     /// verified. Called on the event loop.
-    public var verifiedClientNames: [String] { connection?.verifiedClientNames ?? [] }
+    public var clientNames: [AlternativeName] { connection?.clientNames ?? [] }
 
     /// Accepts a handshake.
     /// - Parameters:
