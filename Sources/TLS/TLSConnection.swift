@@ -155,8 +155,9 @@ final class TLSConnection {
         // In TLS 1.2 OpenSSL leaves out the suites whose groups the client lacks, and then finds none.
         case .cipherSuite where isTLS12 && copenssl_peer_groups(ssl) > 0 && copenssl_shared_groups(ssl) == 0:
             return .failed(.handshakeFailed("no shared groups"), .curve)
-        case .notTLS:
-            return .failed(.handshakeFailed("the peer does not speak TLS, or only a version that is refused"), failure)
+        case .notTLS: return .failed(.handshakeFailed("the peer does not speak TLS"), failure)
+        case .version where !OpenSSLErrorQueue.isReason(SSL_R_INAPPROPRIATE_FALLBACK, of: ERR_LIB_SSL, code):
+            return .failed(.handshakeFailed("the peer speaks no version of TLS that is allowed here"), failure)
         case .noCertificate: return .failed(.handshakeFailed("the client has no certificate"), failure)
         default: return .failed(.handshakeFailed(OpenSSLErrorQueue.reason(of: code)), failure)
         }

@@ -45,6 +45,14 @@ struct AlertsTests {
         #expect(outcome == Outcome(server: .version, client: .alertReceived("protocol version")))
     }
 
+    @Test("the error of a peer without a common version says so")
+    func noCommonVersion() throws {
+        let pair = try BackToBack(
+            client: Contexts.client { $0.minVersion = .tls13 }, server: Contexts.server { $0.maxVersion = .tls12 })
+        try pair.connect()
+        #expect(pair.server.recorder.errors == [.handshakeFailed("the peer speaks no version of TLS that is allowed here")])
+    }
+
     @Test("no_application_protocol: none in common", arguments: versions)
     func noApplicationProtocol(_ version: TLSProtocolVersion) throws {
         let outcome = try outcome(
