@@ -91,8 +91,8 @@ enum HostnameVerification: Equatable {
             return
         }
         if name.hasSuffix(".") { name = name.dropLast() }
-        // An empty name would switch OpenSSL's check off, and a NUL would hide the rest of the name.
-        guard !name.isEmpty, name.utf8.count <= 253, !name.utf8.contains(0) else {
+        // An empty name would switch OpenSSL's check off, a NUL would hide the rest, and a dot in front would stand for any labels.
+        guard !name.isEmpty, !name.hasPrefix("."), name.utf8.count <= 253, !name.utf8.contains(0) else {
             self = .unusable
             return
         }
