@@ -111,7 +111,7 @@ final class X509Certificate {
 }
 
 /// One name of a certificate's subjectAltName: text, or an address, which never equals text that looks like it.
-struct AlternativeName: Hashable, Sendable {
+public struct AlternativeName: Hashable, Sendable {
     private enum Kind: Hashable {
         /// A DNS name, an e-mail address or a URI; compared byte by byte, as exporter-toolkit does.
         case text
@@ -143,8 +143,11 @@ struct AlternativeName: Hashable, Sendable {
         return String(decoding: bytes.prefix(255).map { (0x21...0x7e).contains($0) ? $0 : UInt8(ascii: "?") }, as: UTF8.self)
     }
 
-    /// The name itself; `nil` when `text` is not the same.
-    var exactText: String? {
+    /// Whether it is an IP address.
+    public var isAddress: Bool { kind == .address }
+
+    /// The name itself, an address in its canonical form; `nil` for a name with other characters than printable ASCII, or above 255 bytes.
+    public var exactText: String? {
         if kind == .address { return Self.text(ofAddress: bytes) }
         return bytes.count <= 255 && bytes.allSatisfy { (0x21...0x7e).contains($0) } ? String(decoding: bytes, as: UTF8.self) : nil
     }

@@ -23,6 +23,8 @@ final class EncryptingOutput {
     private var isRunning = false
     private var announcedWritability = true
     private var missedWritabilityChange = false
+    /// Nothing can be encrypted before the peer has sent the rest of a message: OpenSSL reads it first.
+    private(set) var waitsForPeer = false
 
     func append(_ bytes: ByteBuffer, promise: EventLoopPromise<Void>?) {
         queue.append(bytes, promise: promise)
@@ -50,6 +52,7 @@ final class EncryptingOutput {
         isRunning = true
         defer { isRunning = false }
         missedWritabilityChange = false
+        waitsForPeer = false
         var writes = 0
         while mayEncrypt(), queue.hasFlushed, context.channel.isWritable {
             guard writes < Self.writesPerTurn else {
@@ -57,7 +60,11 @@ final class EncryptingOutput {
                 break
             }
             writes += 1
-            guard let connection, try encryptOneWrite(connection, context) else { break }
+            guard let connection else { break }
+            guard try encryptOneWrite(connection, context) else {
+                waitsForPeer = true
+                break
+            }
         }
         return queue.hasFlushed ? .unfinished : .drained
     }

@@ -20,7 +20,13 @@ final class ClientPolicy: Sendable {
     /// OpenSSL's callback to judge a whole chain.
     static let judge: @convention(c) (OpaquePointer?, UnsafeMutableRawPointer?) -> Int32 = { store, argument in
         guard let store, let argument else { return 0 }
-        return Unmanaged<ClientPolicy>.fromOpaque(argument).takeUnretainedValue().admits(store) ? 1 : 0
+        // The check may succeed and leave errors, such as that of a list that does not count. OpenSSL would take them for its own when the
+        // handshake then waits for more bytes. After a failure it adds its own error.
+        defer { OpenSSLErrorQueue.clear() }
+        guard Unmanaged<ClientPolicy>.fromOpaque(argument).takeUnretainedValue().admits(store) else { return 0 }
+        guard let ssl = TLSConnection.ssl(checking: store), let certificate = X509_STORE_CTX_get0_cert(store) else { return 1 }
+        if !SessionTickets.fits(certificate) { SSL_set_num_tickets(ssl, 0) }
+        return 1
     }
 
     private func admits(_ store: OpaquePointer) -> Bool {
@@ -85,8 +91,8 @@ enum HostnameVerification: Equatable {
             return
         }
         if name.hasSuffix(".") { name = name.dropLast() }
-        // An empty name would switch OpenSSL's check off, and a NUL would hide the rest of the name.
-        guard !name.isEmpty, name.utf8.count <= 253, !name.utf8.contains(0) else {
+        // An empty name would switch OpenSSL's check off, a NUL would hide the rest, and a dot in front would stand for any labels.
+        guard !name.isEmpty, !name.hasPrefix("."), name.utf8.count <= 253, !name.utf8.contains(0) else {
             self = .unusable
             return
         }
@@ -134,10 +140,12 @@ extension TLSConnection {
 
     /// The connection whose peer's certificate is being checked.
     static func checked(by store: OpaquePointer) -> TLSConnection? {
-        guard let ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()),
-            let owner = SSL_get_ex_data(OpaquePointer(ssl), selfIndex)
-        else { return nil }
+        guard let ssl = ssl(checking: store), let owner = SSL_get_ex_data(ssl, selfIndex) else { return nil }
         return Unmanaged<TLSConnection>.fromOpaque(owner).takeUnretainedValue()
+    }
+
+    fileprivate static func ssl(checking store: OpaquePointer) -> OpaquePointer? {
+        X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()).map { OpaquePointer($0) }
     }
 
     /// - Parameter names: the names in the client's certificate, none of which is allowed.

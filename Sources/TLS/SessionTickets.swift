@@ -13,6 +13,9 @@ public final class SessionTickets: SharedSetting, Sendable {
     static let lifetime: Int64 = 7200
     /// How long a client may resume from ticket to ticket before it must make a full handshake.
     static let longestChain: Int64 = 86400
+    /// The longest certificate of a client that gets a ticket, in bytes. The ticket holds the certificate, and the ClientHello holds the
+    /// ticket: with the key shares of post-quantum groups the rest of both has 5 KiB.
+    static let maxCertificate = HandshakeReader.maxMessage - 6 * 1024
 
     private struct State {
         /// The newest first.
@@ -43,6 +46,9 @@ public final class SessionTickets: SharedSetting, Sendable {
         EVP_CIPHER_free(cipher)
     }
 
+    /// Whether a client with this certificate gets a ticket.
+    static func fits(_ certificate: OpaquePointer) -> Bool { i2d_X509(certificate, nil) <= maxCertificate }
+
     /// The key that makes tickets now.
     private func currentKey() -> TicketKey? {
         let time = uptime()
@@ -68,7 +74,7 @@ public final class SessionTickets: SharedSetting, Sendable {
     }
 
     /// Prepares OpenSSL to make a ticket or to open one.
-    /// - Returns: the return value of OpenSSL's callback: 0 for an unknown key, negative for a failure, 2 to replace the ticket.
+    /// - Returns: the return value of OpenSSL's callback: 0 for an unknown key and for no ticket, negative for a failure, 2 to replace the ticket.
     func prepare(
         _ ssl: OpaquePointer, name: UnsafeMutablePointer<UInt8>, iv: UnsafeMutablePointer<UInt8>, _ encryption: OpaquePointer,
         _ mac: OpaquePointer, isNew: Bool
@@ -79,6 +85,8 @@ public final class SessionTickets: SharedSetting, Sendable {
             // In TLS 1.3 a ticket is for one use (RFC 8446 section C.4), so each use brings the next one.
             return isCurrent && SSL_version(ssl) != TLS1_3_VERSION ? 1 : 2
         }
+        // In TLS 1.3 OpenSSL does not ask (`judge`). In TLS 1.2 the ticket is then empty.
+        if let certificate = SSL_get0_peer_certificate(ssl), !Self.fits(certificate) { return 0 }
         guard let key = currentKey(), RAND_bytes(iv, EVP_MAX_IV_LENGTH) == 1 else { return -1 }
         key.copyName(to: name)
         return key.prepare(encryption, mac, cipher, iv: iv, isNew: true) ? 1 : -1

@@ -115,6 +115,8 @@ final class TLSConnection {
         if result == 1 { return .completed }
         switch SSL_get_error(ssl, result) {
         case SSL_ERROR_WANT_READ, SSL_ERROR_WANT_WRITE: return .wantsMore
+        case SSL_ERROR_ZERO_RETURN:
+            return .failed(.alertReceived(OpenSSLErrorQueue.alertText(TLSAlert.closeNotify.rawValue)), .alert(.closeNotify))
         default: return handshakeFailure()
         }
     }
@@ -131,10 +133,10 @@ final class TLSConnection {
         return String(decoding: UnsafeBufferPointer(start: name, count: Int(count)), as: UTF8.self)
     }
 
-    /// The names in a client's verified certificate, of a resumed session too; those with other characters than printable ASCII left out.
-    var verifiedClientNames: [String] {
+    /// The names in a client's verified certificate, of a resumed session too.
+    var clientNames: [AlternativeName] {
         guard context.verifiesClients, let certificate = SSL_get0_peer_certificate(ssl) else { return [] }
-        return AlternativeName.all(of: certificate).compactMap(\.exactText)
+        return AlternativeName.all(of: certificate)
     }
 
     private func handshakeFailure() -> HandshakeResult {
@@ -153,8 +155,9 @@ final class TLSConnection {
         // In TLS 1.2 OpenSSL leaves out the suites whose groups the client lacks, and then finds none.
         case .cipherSuite where isTLS12 && copenssl_peer_groups(ssl) > 0 && copenssl_shared_groups(ssl) == 0:
             return .failed(.handshakeFailed("no shared groups"), .curve)
-        case .notTLS:
-            return .failed(.handshakeFailed("the peer does not speak TLS, or only a version that is refused"), failure)
+        case .notTLS: return .failed(.handshakeFailed("the peer does not speak TLS"), failure)
+        case .version where !OpenSSLErrorQueue.isReason(SSL_R_INAPPROPRIATE_FALLBACK, of: ERR_LIB_SSL, code):
+            return .failed(.handshakeFailed("the peer speaks no version of TLS that is allowed here"), failure)
         case .noCertificate: return .failed(.handshakeFailed("the client has no certificate"), failure)
         default: return .failed(.handshakeFailed(OpenSSLErrorQueue.reason(of: code)), failure)
         }

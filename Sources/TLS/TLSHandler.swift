@@ -53,7 +53,7 @@ public final class TLSHandler: ChannelDuplexHandler {
 
     /// The names in the client's verified certificate; empty before the handshake has ended, without a certificate, and where it is not
     /// verified. Called on the event loop.
-    public var verifiedClientNames: [String] { connection?.verifiedClientNames ?? [] }
+    public var clientNames: [AlternativeName] { connection?.clientNames ?? [] }
 
     /// Accepts a handshake.
     /// - Parameters:
@@ -160,7 +160,8 @@ public final class TLSHandler: ChannelDuplexHandler {
     /// Reads again if the application's read has received nothing yet.
     public func channelReadComplete(context: ChannelHandlerContext) {
         context.fireChannelReadComplete()
-        if machine.isHandshaking || (owesRead && machine.deliversInput) || machine.isLingering { context.read() }
+        let reads = (owesRead || output.waitsForPeer) && machine.deliversInput
+        if machine.isHandshaking || reads || machine.isLingering { context.read() }
     }
 
     /// Remembers that the application has requested a read.
@@ -194,6 +195,7 @@ public final class TLSHandler: ChannelDuplexHandler {
         if machine.isHandshaking, !shakeHands(context) { return }
         deliver(context)
         sendAnswers(context)
+        if output.waitsForPeer { pump(context) }
     }
 
     private func deliver(_ context: ChannelHandlerContext) {
@@ -263,7 +265,8 @@ public final class TLSHandler: ChannelDuplexHandler {
             switch result {
             case .isRunning: return
             case .drained: finishOutput(context)
-            case .unfinished: break
+            // The application may not read while it writes.
+            case .unfinished: if output.waitsForPeer { context.read() }
             }
         } catch {
             fail(error, context)

@@ -45,6 +45,14 @@ struct AlertsTests {
         #expect(outcome == Outcome(server: .version, client: .alertReceived("protocol version")))
     }
 
+    @Test("the error of a peer without a common version says so")
+    func noCommonVersion() throws {
+        let pair = try BackToBack(
+            client: Contexts.client { $0.minVersion = .tls13 }, server: Contexts.server { $0.maxVersion = .tls12 })
+        try pair.connect()
+        #expect(pair.server.recorder.errors == [.handshakeFailed("the peer speaks no version of TLS that is allowed here")])
+    }
+
     @Test("no_application_protocol: none in common", arguments: versions)
     func noApplicationProtocol(_ version: TLSProtocolVersion) throws {
         let outcome = try outcome(
@@ -228,6 +236,27 @@ struct AlertsTests {
         }
         #expect(from.recorder.errors == [.alertReceived("bad record mac")])
         #expect(!from.channel.isActive && !to.channel.isActive)
+    }
+
+    @Test("close_notify ends a handshake as any other alert does", arguments: versions)
+    func closeNotify(_ version: TLSProtocolVersion) throws {
+        let closeNotify = ByteBuffer(bytes: [0x15, 0x03, 0x03, 0x00, 0x02, 0x01, 0x00])
+        var failures: [TLSHandshakeFailure?] = []
+        let pair = try BackToBack(
+            client: TLSHandler(client: Contexts.client, hostname: "localhost"),
+            server: TLSHandler(
+                server: Contexts.server { $0.maxVersion = version }, onHandshake: { failure, _ in failures.append(failure) }))
+        try pair.server.activate()
+        try pair.client.activate()
+        pair.server.receive(try #require(try pair.client.takeOutbound()))
+        pair.server.receive(closeNotify)
+        pair.client.receive(closeNotify)
+        pair.loop.run()
+        #expect(failures == [.alert(.closeNotify)])
+        for end in [pair.server, pair.client] {
+            #expect(end.recorder.errors == [.alertReceived("close notify")])
+            #expect(!end.channel.isActive)
+        }
     }
 
     @Test("an alert that OpenSSL has no text for is reported by its number")

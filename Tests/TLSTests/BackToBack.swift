@@ -62,6 +62,12 @@ final class Bottom: ChannelOutboundHandler {
     typealias OutboundIn = ByteBuffer
     var closes: [CloseMode] = []
     var writeSizes: [Int] = []
+    var reads = 0
+
+    func read(context: ChannelHandlerContext) {
+        reads += 1
+        context.read()
+    }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         writeSizes.append(unwrapOutboundIn(data).readableBytes)

@@ -78,13 +78,15 @@ struct ClientAuthenticationTests {
             let served = try ServedClient(OpenSSLClient(version: version, certificate: certificate), to: server(kind))
             defer { served.end() }
             #expect(served.outcomes.all == [nil])
-            return served.server.tls.verifiedClientNames
+            return served.server.tls.clientNames.compactMap(\.exactText)
         }
         #expect(try names(.requireAndVerify, Self.good) == ["prom.example"])
         #expect(try names(.verifyIfGiven, Self.good) == ["prom.example"])
         #expect(try names(.verifyIfGiven, nil) == [])
         for kind in [ClientAuthentication.request, .requireAny] { #expect(try names(kind, Self.good) == []) }
         #expect(try names(.none, Self.good) == [])
+        let certificate = try Contexts.ca.clientCertificate(names: ["a.example", "192.0.2.1", "2001:db8:0::1"])
+        #expect(try names(.requireAndVerify, certificate) == ["a.example", "192.0.2.1", "2001:db8::1"])
     }
 
     @Test("a server's certificate is not accepted from a client")
@@ -231,6 +233,28 @@ struct ClientAuthenticationTests {
         // A root issued the client's certificate, and says of itself nothing.
         let users = try Contexts.ca.revocationList(onlyOfUsers: true)
         #expect(try connect(Self.good, to: server(.requireAndVerify) { $0.clientRevocations = Array(users.utf8) }) == nil)
+    }
+
+    @Test("a list that does not count harms no client, however its bytes are cut", arguments: [TLSProtocolVersion.tls12, .tls13])
+    func listOfTrustedCertificateInPieces(_ version: TLSProtocolVersion) throws {
+        let trusted = try Trusted()
+        let client = try trusted.intermediate.clientCertificate()
+        let lists = try trusted.intermediate.revocationList() + trusted.root.revocationList()
+        for authorities in trusted.authorities {
+            let context = try server(.requireAndVerify, authorities: authorities) {
+                $0.clientRevocations = Array(lists.utf8)
+                $0.maxVersion = version
+            }
+            let sent = try Contexts.client {
+                $0.certificateChain = Array(client.chainPEM.utf8)
+                $0.privateKey = Array(client.privateKeyPEM.utf8)
+            }
+            let pair = try BackToBack(client: sent, server: context)
+            try pair.server.activate()
+            try pair.client.activate()
+            try pair.interact(pieceSize: 1)
+            #expect(pair.server.recorder.story == [.handshake(nil)])
+        }
     }
 
     @Test("a trusted certificate is refused if a list of its issuer names it", arguments: [false, true])

@@ -1,3 +1,4 @@
+import COpenSSL
 import NIOCore
 import NIOEmbedded
 import TestSupport
@@ -53,6 +54,44 @@ struct HandshakeTests {
         try pair.interact()
         #expect(isWritten)
         #expect(pair.server.recorder.text == "early")
+    }
+
+    @Test("writes that wait for the rest of a message go on when it has come, and it is read although the application reads nothing")
+    func writesWaitForPeer() throws {
+        // The ticket holds the client's certificate, so the message does not fit into one record of 512 bytes.
+        let certificate = try Contexts.ca.clientCertificate(names: (1000..<1040).map { "host\($0).clients.example" })
+        let pair = try BackToBack(
+            client: Contexts.client {
+                $0.certificateChain = Array(certificate.chainPEM.utf8)
+                $0.privateKey = Array(certificate.privateKeyPEM.utf8)
+            },
+            server: Contexts.server {
+                $0.minVersion = .tls13
+                $0.clientAuthentication = .requireAndVerify
+                $0.clientAuthorities = Array(Contexts.ca.certificatePEM.utf8)
+            })
+        try pair.server.activate()
+        try pair.client.activate()
+        pair.server.receive(try #require(try pair.client.takeOutbound()))
+        let connection = try #require(pair.server.tls.connection)
+        while let bytes = try pair.server.takeOutbound() { pair.client.receive(bytes) }
+        #expect(SSL_ctrl(connection.ssl, SSL_CTRL_SET_MAX_SEND_FRAGMENT, 512, nil) == 1)
+        while let bytes = try pair.client.takeOutbound() { pair.server.receive(bytes) }
+        var tickets = ByteBuffer()
+        while let bytes = try pair.server.takeOutbound() { tickets.writeImmutableBuffer(bytes) }
+        let record = tickets.readSlice(length: 5 + Int(tickets.getInteger(at: 3, as: UInt16.self) ?? 0))
+        let first = try #require(record)
+        #expect(tickets.readableBytes > 0)
+
+        pair.client.receive(first)
+        let reads = pair.client.bottom.reads
+        _ = pair.client.write("hello")
+        #expect(try pair.client.takeOutbound() == nil)
+        #expect(pair.client.bottom.reads == reads + 1)
+        pair.client.receive(tickets)
+        try pair.interact()
+        #expect(pair.server.recorder.text == "hello")
+        #expect(pair.client.recorder.errors == [])
     }
 
     @Test("added to an active channel, the handler receives bytes that came before")

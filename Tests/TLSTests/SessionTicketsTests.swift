@@ -86,6 +86,20 @@ struct SessionTicketsTests {
         #expect(try resumes(session, server(tickets) { $0.verify() }, version: version, certificate: Self.certificate))
     }
 
+    @Test("a client whose ticket would fit into no ClientHello gets none, and always makes a full handshake", arguments: versions)
+    func largeClientCertificate(version: Int32) throws {
+        for (names, isResumed) in [(300, true), (700, false)] {
+            let certificate = try Contexts.ca.clientCertificate(names: (1000..<1000 + names).map { "host\($0).clients.example" })
+            let context = try server(tickets()) { $0.verify() }
+            let client = try OpenSSLClient(version: version, certificate: certificate)
+            _ = try serve(client, by: context)
+            #expect(client.isConnected)
+            let session = try #require(client.session())
+            #expect(session.isResumable == isResumed)
+            #expect(try resumes(session, context, version: version, certificate: certificate) == isResumed)
+        }
+    }
+
     @Test("after a change of any rule no session of the old rules is resumed", arguments: versions)
     func rules(version: Int32) throws {
         let certificate = Self.certificate

@@ -51,7 +51,7 @@ struct VerificationTests {
         #expect(error == .peerNotVerified("it names no host (subjectAltName) and localhost was expected"))
     }
 
-    @Test("a name that nothing can be checked for is refused before anything is sent", arguments: ["", ".", "a\u{0}b"])
+    @Test("a name that nothing can be checked for is refused before anything is sent", arguments: ["", ".", "a\u{0}b", ".localhost"])
     func unusableName(_ hostname: String) throws {
         let pair = try BackToBack(hostname: hostname)
         try pair.client.activate()

@@ -82,8 +82,8 @@ public struct OwnerRule: Hashable, Sendable {
     public var users: [SystemAccount] = []
     /// Groups of that process, supplementary ones included.
     public var groups: [SystemAccount] = []
-    /// Names in a verified client certificate on a TLS listener (subjectAltName), exactly as written.
-    public var clientSANs: [String] = []
+    /// Names in a verified client certificate on a TLS listener.
+    public var clientSANs: [CertificateName] = []
     /// Users of `[receiver.basic_auth_users]`.
     public var basicAuthUsers: [String] = []
 
@@ -92,6 +92,26 @@ public struct OwnerRule: Hashable, Sendable {
 
     /// Whether the rule decides `app`.
     public func decides(_ app: AppName) -> Bool { apps.contains { $0.matches(app) } }
+}
+
+/// A name in a client's certificate (subjectAltName). An address never equals text that looks like it.
+public enum CertificateName: Hashable, Sendable, CustomStringConvertible {
+    /// A DNS name, an e-mail address or a URI.
+    case text(String)
+    /// An IP address in its canonical form.
+    case address(String)
+
+    /// - Parameter text: an IP address in any of its forms, or a name exactly as in the certificate.
+    public init(configured text: String) {
+        self = NumericAddress(text).map { .address($0.description) } ?? .text(text)
+    }
+
+    /// The name alone.
+    public var description: String {
+        switch self {
+        case .text(let text), .address(let text): text
+        }
+    }
 }
 
 /// A user or a group, as configured. It is looked up when the configuration takes effect.

@@ -33,12 +33,12 @@ public final class Sender: Sendable {
     /// The other end of the connection.
     public let peer: Peer
     /// The names in the verified client certificate of a TLS connection; empty without one.
-    public let certificateNames: [String]
+    public let certificateNames: [CertificateName]
     /// The user that gave the right password over HTTP.
     public let user: String?
 
     /// A sender made of its parts.
-    public init(peer: Peer, certificateNames: [String] = [], user: String? = nil) {
+    public init(peer: Peer, certificateNames: [CertificateName] = [], user: String? = nil) {
         self.peer = peer
         self.certificateNames = certificateNames
         self.user = user

@@ -188,7 +188,8 @@ extension TargetURL {
         return (host, port)
     }
 
-    private static func hostName(_ text: Substring) throws(Malformed) -> String {
+    /// A host name in lower case.
+    static func hostName(_ text: Substring) throws(Malformed) -> String {
         guard !text.isEmpty else { throw Malformed(reason: "its host is missing") }
         guard text.utf8.allSatisfy({ $0 < 0x80 }) else {
             throw Malformed(reason: "an internationalized host name is written in its xn-- form")

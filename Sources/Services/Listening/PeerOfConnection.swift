@@ -1,6 +1,7 @@
 import Glibc
 import NIOCore
 import Proxy
+import TLS
 
 /// The peer of a connection for the log: its address, or its process for a Unix socket. Called on the channel's event loop.
 func peerName(of channel: any Channel) -> String { Sender(peer: Sender.Peer(of: channel)).description }
@@ -25,6 +26,13 @@ struct SocketOfChannel {
     ) -> Result? {
         let result = try? core.withUnsafeTransport { ($0 as? NIOBSDSocket.Handle).map(body) }
         return result ?? nil
+    }
+}
+
+extension TLSHandler {
+    /// The names in the client's verified certificate; empty without one. Called on the event loop.
+    var verifiedClientNames: [CertificateName] {
+        clientNames.compactMap { name in name.exactText.map { name.isAddress ? .address($0) : .text($0) } }
     }
 }
 

@@ -48,7 +48,7 @@ struct TransportPipeline: Sendable {
     var inside: Inside
     /// The beginning of the answer to plain HTTP where TLS is required.
     var plainHTTPPrefix = ""
-    /// For the TLS handshake.
+    /// For the TLS handshake; where TLS is required, from the beginning of the connection.
     var handshakeTimeout: TimeAmount
     /// For the first bytes, where they decide between TLS and plain text.
     var firstByteTimeout: TimeAmount
@@ -65,29 +65,34 @@ struct TransportPipeline: Sendable {
             try inner(channel, false)
         case .required(let context) where inside == .push:
             // A sender without TLS would take a silent end for success, so the inner handler answers it.
-            try addFirstByteHandler(context, timeout: handshakeTimeout, to: channel, inner: inner)
+            try addFirstByteHandler(context, isRequired: true, to: channel, inner: inner)
         case .required(let context):
-            try addTLS(context, answersPlainHTTP: true, to: channel)
+            try addTLS(context, timeout: handshakeTimeout, answersPlainHTTP: true, to: channel)
             try inner(channel, true)
         case .optional(let context):
-            try addFirstByteHandler(context, timeout: firstByteTimeout, to: channel, inner: inner)
+            try addFirstByteHandler(context, isRequired: false, to: channel, inner: inner)
         }
     }
 
     private func addFirstByteHandler(
-        _ context: TLSContext, timeout: TimeAmount, to channel: any Channel,
+        _ context: TLSContext, isRequired: Bool, to channel: any Channel,
         inner: @escaping (_ channel: any Channel, _ isTLS: Bool) throws -> Void
     ) throws {
-        let handler = FirstByteHandler(tlsBegins: inside.tlsBegins, timeout: timeout) { isTLS in
-            if isTLS { try addTLS(context, answersPlainHTTP: false, to: channel) }
+        let begin = channel.eventLoop.now
+        let timeout = isRequired ? handshakeTimeout : firstByteTimeout
+        // Where TLS is required, the first bytes belong to the handshake.
+        let ended: ((TLSHandshakeFailure) -> Void)? = isRequired ? { onHandshake($0, channel) } : nil
+        let handler = FirstByteHandler(tlsBegins: inside.tlsBegins, timeout: timeout, ended: ended) { isTLS in
+            let spent = isRequired ? channel.eventLoop.now - begin : .zero
+            if isTLS { try addTLS(context, timeout: handshakeTimeout - spent, answersPlainHTTP: false, to: channel) }
             try inner(channel, isTLS)
         }
         try channel.pipeline.syncOperations.addHandler(handler)
     }
 
-    private func addTLS(_ context: TLSContext, answersPlainHTTP: Bool, to channel: any Channel) throws {
+    private func addTLS(_ context: TLSContext, timeout: TimeAmount, answersPlainHTTP: Bool, to channel: any Channel) throws {
         let handler = TLSHandler(
-            server: context, handshakeTimeout: handshakeTimeout, closeTimeout: closeTimeout,
+            server: context, handshakeTimeout: timeout, closeTimeout: closeTimeout,
             plainHTTPResponse: answersPlainHTTP ? plainHTTPAnswer : nil,
             onHandshake: onHandshake)
         try channel.pipeline.syncOperations.addHandler(handler)
@@ -126,6 +131,8 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
 
     private let tlsBegins: [UInt8]
     private let timeout: TimeAmount
+    /// `nil` once it has been called, and once the connection is decided or ended from here.
+    private var ended: ((TLSHandshakeFailure) -> Void)?
     private var build: ((_ isTLS: Bool) throws -> Void)?
     private var seen = ByteBuffer()
     /// Forwarded to the handlers that are added.
@@ -135,16 +142,24 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
     /// - Parameters:
     ///   - tlsBegins: the bytes that a TLS connection begins with.
     ///   - timeout: a connection that has sent fewer bytes by then is closed.
+    ///   - ended: called at most once, with the reason, if the connection ends before it is decided.
     ///   - build: adds the handlers after this one. If it throws, the connection is closed.
-    init(tlsBegins: [UInt8], timeout: TimeAmount, build: @escaping (_ isTLS: Bool) throws -> Void) {
+    init(
+        tlsBegins: [UInt8], timeout: TimeAmount, ended: ((TLSHandshakeFailure) -> Void)? = nil,
+        build: @escaping (_ isTLS: Bool) throws -> Void
+    ) {
         self.tlsBegins = tlsBegins
         self.timeout = timeout
+        self.ended = ended
         self.build = build
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
         let channel = context.channel
-        timer = DeadlineTimer(eventLoop: context.eventLoop) { channel.close(mode: .all, promise: nil) }
+        timer = DeadlineTimer(eventLoop: context.eventLoop) { [self] in
+            end(.timeout)
+            channel.close(mode: .all, promise: nil)
+        }
         if channel.isActive { timer?.set(timeout) }
     }
 
@@ -152,6 +167,7 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
         timer?.stop()
         timer = nil
         build = nil
+        ended = nil
     }
 
     /// Passed on by `decide`, when the other handlers are there.
@@ -179,8 +195,10 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
             // Too short for TLS. The inner handler decides whether it is complete.
             decide(isTLS: false, context, then: event)
         case ChannelEvent.inputClosed:
+            end(.closed)
             context.close(promise: nil)
         case let event as ConnectionDrainEvent:
+            ended = nil
             drain = event.following(drain)
             timer?.set(event.pause(isNew: true))
         default:
@@ -188,7 +206,18 @@ final class FirstByteHandler: ChannelInboundHandler, RemovableChannelHandler {
         }
     }
 
+    func channelInactive(context: ChannelHandlerContext) {
+        end(.closed)
+        context.fireChannelInactive()
+    }
+
+    private func end(_ reason: TLSHandshakeFailure) {
+        ended?(reason)
+        ended = nil
+    }
+
     private func decide(isTLS: Bool, _ context: ChannelHandlerContext, then event: Any? = nil) {
+        ended = nil
         do {
             try build?(isTLS)
         } catch {

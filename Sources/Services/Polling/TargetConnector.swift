@@ -156,8 +156,10 @@ struct TargetConnector: Sendable {
     /// Makes a channel a target's connection.
     private func add(to channel: any Channel, _ tls: TLS?, reach: AddressReach?) throws {
         let pipeline = channel.pipeline.syncOperations
-        if let tls { try pipeline.addHandler(TLSHandler(client: tls.context, hostname: tls.name)) }
-        try pipeline.addHandler(TargetConnection(awaitsHandshake: tls != nil, reach: reach, budget: pool.budget))
+        let connection = TargetConnection(awaitsHandshake: tls != nil, reach: reach, budget: pool.budget)
+        try pipeline.addHandler(connection)
+        // In a tunnel the handshake begins, and may fail, as soon as its handler is added.
+        if let tls { try pipeline.addHandler(TLSHandler(client: tls.context, hostname: tls.name), position: .before(connection)) }
     }
 
     private func take(_ channel: EventLoopFuture<any Channel>, _ opened: @escaping Opened) {

@@ -37,6 +37,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
     /// The most bytes of an answer that are kept. A receiver's line is shorter.
     private static let maxAnswer = 16 << 10
 
+    private let isTLS: Bool
     private var encoder: PushEncoder
     private var state: State
     private var isSending = false
@@ -55,9 +56,12 @@ final class PushExchangeHandler: ChannelInboundHandler {
     private var report: ((Result<Void, Failure>) -> Void)?
     /// The outcome, if it came before `begin`.
     private var result: Result<Void, Failure>?
+    /// Tells whether a receiver over TLS that has ended its side has read all.
+    private var acknowledgement: EndAcknowledgement?
 
     /// - Parameter isHTTP: whether the encoder gives an HTTP request.
     init(_ encoder: PushEncoder, awaitsHandshake: Bool, isHTTP: Bool = false) {
+        isTLS = awaitsHandshake
         self.encoder = encoder
         response = isHTTP ? ResponseDecoder() : nil
         state = awaitsHandshake ? .handshaking : .sending
@@ -83,6 +87,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
     func abandon() {
         report = nil
         state = .ended
+        acknowledgement?.stop()
         context?.close(promise: nil)
     }
 
@@ -107,8 +112,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
             state = .sending
             send(context)
         case ChannelEvent.inputClosed:
-            if response == nil, PushExchangeHandler.hasNotReadAll(context.channel) { note(ChannelError.eof) }
-            finish(context)
+            inputEnded(context)
         default: break
         }
         context.fireUserInboundEventTriggered(event)
@@ -152,11 +156,13 @@ final class PushExchangeHandler: ChannelInboundHandler {
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
         // An answer that was received before may still be in the pipeline. `channelInactive` follows it.
         note(error)
+        acknowledgement?.stop()
+        acknowledgement = nil
         context.close(promise: nil)
     }
 
     func channelInactive(context: ChannelHandlerContext) {
-        finish(context)
+        if let acknowledgement { acknowledgement.channelClosed() } else { finish(context) }
         context.fireChannelInactive()
     }
 
@@ -193,8 +199,23 @@ final class PushExchangeHandler: ChannelInboundHandler {
         if self.error == nil { self.error = error }
     }
 
-    /// Whether the peer ended its side before it received our end. A receiver never does that; a program that accepts and closes at once
-    /// does.
+    private func inputEnded(_ context: ChannelHandlerContext) {
+        guard response == nil else { return finish(context) }
+        // A receiver ends its side when it has read our close_notify. Our end of the TCP connection may still be on its way then.
+        if isTLS, case .waiting = state, error == nil, let acknowledgement = EndAcknowledgement(of: context.channel) {
+            self.acknowledgement = acknowledgement
+            return acknowledgement.wait { [self] isAcknowledged in
+                self.acknowledgement = nil
+                if !isAcknowledged { note(ChannelError.eof) }
+                finish(self.context)
+            }
+        }
+        if PushExchangeHandler.hasNotReadAll(context.channel) { note(ChannelError.eof) }
+        finish(context)
+    }
+
+    /// Whether the peer ended its side before it received our end. Without TLS a receiver never does that; a program that accepts and
+    /// closes at once does.
     private static func hasNotReadAll(_ channel: any Channel) -> Bool {
         guard let options = channel as? any SocketOptionProvider else { return false }
         var hasFailed = false
@@ -207,11 +228,11 @@ final class PushExchangeHandler: ChannelInboundHandler {
         return hasFailed
     }
 
-    private func finish(_ context: ChannelHandlerContext) {
+    private func finish(_ context: ChannelHandlerContext?) {
         if case .ended = state { return }
         let result = outcome
         state = .ended
-        context.close(promise: nil)
+        context?.close(promise: nil)
         if let report {
             self.report = nil
             report(result)
@@ -282,17 +303,4 @@ final class PushExchangeHandler: ChannelInboundHandler {
         default: return "the connection was lost: \(error)\(isUncertain)"
         }
     }
-}
-
-/// The first byte of `struct tcp_info` (tcp(7)). The kernel copies only as many bytes as fit.
-private struct TCPState: Sendable {
-    /// As numbered in the kernel (include/net/tcp_states.h).
-    private static let closeWait: UInt8 = 8
-    private static let lastAck: UInt8 = 9
-    private static let closing: UInt8 = 11
-
-    var state: UInt8 = 0
-
-    /// Whether the peer had not received our end when it sent its own.
-    var isOursUnacknowledged: Bool { [Self.closeWait, Self.lastAck, Self.closing].contains(state) }
 }

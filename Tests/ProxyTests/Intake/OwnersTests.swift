@@ -54,19 +54,40 @@ struct OwnersTests {
             Self.rule("*") {
                 $0.users = [.id(7)]
                 $0.groups = [.name("adm")]
-                $0.clientSANs = ["backup.example"]
+                $0.clientSANs = [.text("backup.example")]
                 $0.basicAuthUsers = ["alice"]
             })
         for sender in [
             Self.process(user: 7), Self.process(group: 4), Self.process(user: 5, group: 5, 1, 4),
-            Sender(peer: .unknown, certificateNames: ["x", "backup.example"]), Sender(peer: .unknown, user: "alice"),
+            Sender(peer: .unknown, certificateNames: [.text("x"), .text("backup.example")]), Sender(peer: .unknown, user: "alice"),
         ] { #expect(try rejection("a", sender, owners) == nil) }
         let words = "user 7, group adm, client certificate backup.example or basic auth user alice"
         // A number of a user is none of a group, a name of a certificate none of a user, and root is no exception.
         for sender in [
             Self.stranger, Self.process(user: 4, group: 7, 7), Self.process(user: 0, group: 0, 0),
-            Sender(peer: .unknown, certificateNames: ["alice"]), Sender(peer: .unknown, user: "backup.example"),
+            Sender(peer: .unknown, certificateNames: [.text("alice")]), Sender(peer: .unknown, user: "backup.example"),
         ] { #expect(try rejection("a", sender, owners) == .notOwner(app: "a", owners: words)) }
+    }
+
+    @Test("an address in client_sans counts in any of its forms, and no DNS name that looks like it does")
+    func addresses() throws {
+        let text = """
+            [receiver]
+            [[receiver.owners]]
+            apps = ["*"]
+            client_sans = ["2001:DB8:0:0::1", "10.0.0.5", "A.example"]
+            """
+        let decoded = try ConfigDecoder(file: "config.toml", folder: "/").decode(FileReading(bytes: Array(text.utf8)))
+        let owners = try Self.owners(try #require(decoded.config.receiver.owners.first))
+        func mayPush(_ name: CertificateName) throws -> Bool {
+            try rejection("a", Sender(peer: .unknown, certificateNames: [name]), owners) == nil
+        }
+        for name in [CertificateName.address("2001:db8::1"), .address("10.0.0.5"), .text("A.example")] {
+            #expect(try mayPush(name), "\(name)")
+        }
+        for name in [CertificateName.text("2001:db8::1"), .text("2001:DB8:0:0::1"), .text("10.0.0.5"), .text("a.example")] {
+            #expect(try !mayPush(name), "\(name)")
+        }
     }
 
     @Test("every account that the system does not know is told by its place")

@@ -1,5 +1,8 @@
 import NIOCore
 import NIOEmbedded
+import Synchronization
+import TLS
+import TestSupport
 import Testing
 
 @testable import Services
@@ -94,5 +97,42 @@ struct FirstByteHandlerTests {
         ended.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
         #expect(!ended.isActive)
         #expect(built.isTLS == nil)
+    }
+
+    private final class Outcomes: Sendable {
+        private let noted = Mutex<[TLSHandshakeFailure?]>([])
+        var all: [TLSHandshakeFailure?] { noted.withLock { $0 } }
+        func note(_ outcome: TLSHandshakeFailure?) { noted.withLock { $0.append(outcome) } }
+    }
+
+    @Test("a receiver that requires TLS counts the first bytes as part of the handshake: for its time, and for how it ends")
+    func handshakeWithFirstBytes() throws {
+        let certificate = try ThrowawayCA().serverCertificate()
+        let context = try TLSContext(
+            server: TLSServerSettings(
+                certificateChain: Array(certificate.chainPEM.utf8), privateKey: Array(certificate.privateKeyPEM.utf8)))
+        func outcomes(of transport: Transport, _ body: (EmbeddedChannel) throws -> Void) throws -> [TLSHandshakeFailure?] {
+            let outcomes = Outcomes()
+            let pipeline = TransportPipeline(
+                transport: transport, inside: .push, handshakeTimeout: .seconds(10), firstByteTimeout: .seconds(10),
+                onHandshake: { failure, _ in outcomes.note(failure) }, closeTimeout: .seconds(10))
+            let channel = EmbeddedChannel()
+            try pipeline.install(on: channel) { _, _ in }
+            try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+            try body(channel)
+            #expect(!channel.isActive)
+            return outcomes.all
+        }
+        #expect(try outcomes(of: .required(context)) { $0.embeddedEventLoop.advanceTime(by: .seconds(10)) } == [.timeout])
+        #expect(try outcomes(of: .required(context)) { $0.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed) } == [.closed])
+        #expect(try outcomes(of: .required(context)) { try $0.close().wait() } == [.closed])
+        let slow = try outcomes(of: .required(context)) { channel in
+            try channel.writeInbound(ByteBuffer(bytes: [0x16]))
+            channel.embeddedEventLoop.advanceTime(by: .seconds(9))
+            try channel.writeInbound(ByteBuffer(bytes: [0x03]))
+            channel.embeddedEventLoop.advanceTime(by: .seconds(1))
+        }
+        #expect(slow == [.timeout])
+        #expect(try outcomes(of: .optional(context)) { $0.embeddedEventLoop.advanceTime(by: .seconds(10)) } == [])
     }
 }

@@ -102,6 +102,20 @@ struct TargetConnectorTests {
         }
     }
 
+    @Test("an error at the beginning of TLS in a tunnel is told at once")
+    func errorAtTheBeginningOfTLS() async throws {
+        try await HTTPTarget.with(answer: { _ in [.send(Array("HTTP/1.1 200 OK\r\n\r\n".utf8))] }) { proxy in
+            let context = ClientContext(TLSClientSettings(trustRoots: .system(SystemAuthorities())))
+            let target = try Target(port: 1).with {
+                $0.url.origin = .https(host: "target.test", port: 443)
+                $0.proxyURL = HTTPProxy(host: "127.0.0.1", port: proxy.port)
+            }
+            try await withClient(target, tls: TargetTLS(own: context, foreign: context, serverName: ".")) { client in
+                try await client.expect(failure: "certificate not trusted: \".\" is not a name that a certificate can be checked for")
+            }
+        }
+    }
+
     @Test("at the deadline a tunnel is closed, and the connector leaves the reason to its client")
     func tunnelAtTheDeadline() async throws {
         try await HTTPTarget.with(answer: { _ in [] }) { proxy in

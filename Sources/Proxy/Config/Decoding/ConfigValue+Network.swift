@@ -140,10 +140,10 @@ extension ConfigValue where Value == String {
     /// The name that a server's certificate must have.
     static var serverName: Self {
         .scalar("a host name or an IP address", example: "\"metrics.example\"", text: { $0 }) { (value, _) throws(Mismatch) in
-            guard case .string(let text) = value, !text.isEmpty, text.utf8.count <= 253,
-                text.utf8.allSatisfy({ Token.isTokenByte($0) || $0 == UInt8(ascii: ":") })
-            else { return nil }
-            return text
+            guard case .string(let text) = value else { return nil }
+            // Certificates contain no zone of an address.
+            if NumericAddress(String(text.prefix { $0 != "%" })) != nil { return text }
+            return (try? TargetURL.hostName(Substring(text))).map { _ in text }
         }
     }
 

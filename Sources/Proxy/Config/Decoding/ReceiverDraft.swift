@@ -83,7 +83,7 @@ struct OwnerDraft: Sendable {
         var rule = OwnerRule(apps: apps.map(AppPattern.init))
         rule.users = users
         rule.groups = groups
-        rule.clientSANs = clientSANs
+        rule.clientSANs = clientSANs.map(CertificateName.init(configured:))
         rule.basicAuthUsers = basicAuthUsers
         for (index, name) in basicAuthUsers.enumerated() where receiver.basicAuthUsers[name] == nil {
             let userKey = "\(key).basic_auth_users[\(index)]"
