@@ -236,7 +236,7 @@ public struct ThrowawayCA: Sendable {
         guard let output = BIO_new(BIO_s_mem()) else { throw Failure(what: "memory") }
         defer { BIO_free(output) }
         guard write(output) == 1 else { throw Failure(what: "PEM") }
-        var bytes = [UInt8](repeating: 0, count: 16 * 1024)
+        var bytes = [UInt8](repeating: 0, count: 64 * 1024)
         let count = BIO_read(output, &bytes, Int32(bytes.count))
         return String(decoding: bytes.prefix(Int(max(0, count))), as: UTF8.self)
     }
