@@ -56,13 +56,17 @@ struct Parser: ~Copyable {
     mutating func next() throws(Fault) -> Entry {
         let text = text
         var index = position
+        var blankLines = 0
         while index < text.count {
             start = index
             index = text.blanksEnd(index)
             let byte = text[index]
             if Text.isNameStart(byte) { return try sample(index) }
             switch byte {
-            case UInt8(ascii: "\n"): index += 1
+            case UInt8(ascii: "\n"):
+                blankLines += 1
+                guard blankLines <= BlankLines.most else { throw tooManyBlankLines() }
+                index += 1
             case UInt8(ascii: "#"): return try comment(index)
             case UInt8(ascii: "{"): return try sampleWithQuotedName(index)
             case UInt8(ascii: "\r") where text[index + 1] == UInt8(ascii: "\n"): throw Fault(.carriageReturn, at: index)
@@ -72,6 +76,18 @@ struct Parser: ~Copyable {
         }
         position = index
         return .end
+    }
+
+    /// Makes one fault of all blank lines that are left of the row: the next entry follows them.
+    @inline(never)
+    private mutating func tooManyBlankLines() -> Fault {
+        let first = start
+        var index = first
+        while index < text.count, text[text.blanksEnd(index)] == UInt8(ascii: "\n") {
+            start = index
+            index = text.blanksEnd(index) + 1
+        }
+        return Fault(.tooManyBlankLines, at: first)
     }
 
     // MARK: Comments
