@@ -185,7 +185,7 @@ struct Fault: Error {
         case .openQuote: "quoted text has no end: write a double quote after it"
         case .openQuoteInEarlierLine: "quoted text does not end on this line, and what follows cannot be read"
         case .labelValueNotUTF8: "label value is not valid UTF-8"
-        case .labelTooLong: "label is longer than \(Parser.maxLabelLength) bytes, which is more than Prometheus can store"
+        case .labelTooLong: "name or label is longer than \(Parser.maxLabelLength) bytes, which is more than Prometheus can store"
         case .repeatedLabel: "label \(quoted(token)) occurs twice in one sample"
         case .reservedLabel: "label \(quoted(token)) is reserved for the metric name: write the name before the braces"
         case .noValue: "unexpected \(found(in: text)): expected a value"

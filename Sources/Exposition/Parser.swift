@@ -11,8 +11,9 @@ struct Parser: ~Copyable {
         case sample
     }
 
-    /// The longest name or value that Prometheus can store.
-    static let maxLabelLength = 1 << 24
+    /// The longest name or value that Prometheus can store, in bytes: it writes the length in three bytes. With a longer one its process
+    /// ends, or it reads the labels of other series wrongly.
+    static let maxLabelLength = (1 << 24) - 1
 
     let text: Text
     /// Whether all of the text is UTF-8, so that no part of it has to be checked again.
@@ -136,6 +137,8 @@ struct Parser: ~Copyable {
 
     private mutating func sample(_ first: Int) throws(Fault) -> Entry {
         let end = text.metricNameEnd(first)
+        // Blanks before the name are part of it.
+        guard end - start <= Parser.maxLabelLength else { throw fault(.labelTooLong, at: first) }
         name = first..<end
         hasName = true
         isNameQuoted = false

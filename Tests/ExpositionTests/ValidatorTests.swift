@@ -64,6 +64,17 @@ struct ValidatorTests {
         #expect(firstError("a{b=\"\(most)\n\"} 1\n") == nil)
     }
 
+    @Test("a name, a label name or a label value has at most 2^24 - 1 bytes: Prometheus has three bytes for the length")
+    func longest() {
+        let most = String(repeating: "x", count: (1 << 24) - 1)
+        for (before, after) in [("", " 1\n"), ("{\"", "\"} 1\n"), ("a{b=\"", "\"} 1\n"), ("a{", "=\"b\"} 1\n"), ("a{\"", "\"=\"b\"} 1\n")] {
+            #expect(firstError(before + most + after) == nil)
+            let error = firstError("\(before)x\(most)\(after)")
+            #expect(error?.message == "name or label is longer than 16777215 bytes, which is more than Prometheus can store")
+        }
+        #expect(firstError(" \(most) 1\n")?.column == 2)
+    }
+
     @Test("the proxy's own series are an error only where they are refused")
     func proxySeries() {
         let text = "a 1\nexporter_proxy_apps 1\n"
