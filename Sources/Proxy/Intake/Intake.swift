@@ -134,7 +134,7 @@ public final class Intake: Sendable {
                 app.check = check
                 app.exposition = .empty
                 app.group = nil
-                app.state = .withheld
+                app.isWithheld = true
                 result = .withheld
             }
         }

@@ -22,7 +22,7 @@ final class AppLines: Sendable {
             if let time = app.entry.lastUpdate?.time { updates.sample(.appLastUpdate, labels: labels, nanoseconds: time.nanoseconds) }
             sizes.sample(.appSize, labels: labels, app.size)
             // After a restart it is not known what was wrong with an app that stays withheld.
-            guard !app.isExpired, app.entry.check != nil || app.entry.state == .withheld else { continue }
+            guard !app.isExpired, app.entry.check != nil || app.entry.isWithheld else { continue }
             verdicts.sample(.appValid, labels: labels, app.entry.check?.isValid == true ? 1 : 0)
             samples.sample(.appSamples, labels: labels, app.entry.check?.samples ?? 0)
         }

@@ -55,7 +55,7 @@ struct RestoringTests {
         #expect(intake.restore(try app("a", "not valid\n"), .refuse) == .withheld)
         #expect(intake.restore(try app("b", "not valid\n"), .report) == .stored)
         let entries = snapshot(second: 1)
-        #expect(entries.map(\.state) == [.withheld, .ok])
+        #expect(entries.map(\.isWithheld) == [true, false])
         #expect(entries[0].exposition.size == 0 && entries[0].condition == .invalid && entries[0].error != nil)
         #expect(entries[1].exposition.size == 10)
     }
