@@ -133,8 +133,8 @@ final class AppMetrics: Sendable {
 
     private init(of snapshot: Snapshot, groups: [AppLineGroup]) {
         var totals = ExpositionWriter(capacity: 512)
-        totals.single(.apps, snapshot.chunks.reduce(0) { $0 + $1.apps.count { $0.counts } })
-        totals.single(.storedBytes, snapshot.size)
+        totals.single(.apps, snapshot.chunks.reduce(0) { $0 + $1.countedApps })
+        totals.single(.storedBytes, snapshot.chunks.reduce(0) { $0 + $1.cost })
         if groups.isEmpty {
             expositions = [Exposition(endingInNewline: totals.buffer)]
         } else {
