@@ -34,6 +34,10 @@ struct Parser: ~Copyable {
     private(set) var labels = LabelList()
     /// A sample's value, a TYPE's word, or the text of a HELP.
     private(set) var value = 0..<0
+    /// Whether a sample has a timestamp.
+    private(set) var hasTimestamp = false
+    /// The type of the last TYPE line. Prometheus reads samples by it, whatever their names are.
+    private(set) var lastType: MetricType?
     /// Whether a comment is UTF-8. Prometheus does not require it.
     private(set) var isCommentUTF8 = true
 
@@ -123,7 +127,8 @@ struct Parser: ~Copyable {
         value = first..<end
         position = end + 1
         guard isHelp else {
-            guard MetricType(text[value]) != nil else { throw fault(.unknownType, at: first, to: end) }
+            guard let type = MetricType(text[value]) else { throw fault(.unknownType, at: first, to: end) }
+            lastType = type
             return .type
         }
         // If the dropped byte begins a longer character, the rest is not UTF-8.
@@ -245,7 +250,8 @@ struct Parser: ~Copyable {
         }
         value = first..<index
         index = text.blanksEnd(index)
-        if text[index] != UInt8(ascii: "\n") { index = try timestamp(index) }
+        hasTimestamp = text[index] != UInt8(ascii: "\n")
+        if hasTimestamp { index = try timestamp(index) }
         position = index + 1
         return .sample
     }
