@@ -250,8 +250,8 @@ public final class IntakeRules: Sendable {
 }
 
 extension Exposition {
-    /// The same metrics without blank lines that could end the process of Prometheus before 3.14: those of a row that is too long, and all of
-    /// a text that has no other lines. Otherwise many apps could make such a row together.
+    /// The same metrics without blank lines that could end the process of Prometheus before 3.14: those of a row that is too long, and all
+    /// of a text that has no other lines. Otherwise many apps could make such a row together.
     /// - Parameter refuses: whether a row that is too long stays, for the validator to find.
     fileprivate func withoutSurplusBlankLines(refusing refuses: Bool) -> Exposition {
         let surplus = buffer.withUnsafeReadableBytes { text -> [Range<Int>] in
