@@ -117,6 +117,7 @@ struct Fault: Error {
         case nulByte
         case byteOrderMark
         case carriageReturn
+        case tooManyBlankLines
         case badStart
         case metaWithoutName(isHelp: Bool)
         case unknownType
@@ -164,6 +165,8 @@ struct Fault: Error {
         case .nulByte: "NUL byte: Prometheus would read no further"
         case .byteOrderMark: "byte order mark: send UTF-8 without one"
         case .carriageReturn: Fault.carriageReturn
+        case .tooManyBlankLines:
+            "more than \(BlankLines.most) blank lines in a row: Prometheus before 3.14 crashes if there are very many, so leave them out"
         case .badStart: "unexpected \(found(in: text)): a line begins with a metric name or #"
         case .metaWithoutName(let isHelp): "unexpected \(found(in: text)): expected a metric name after # \(isHelp ? "HELP" : "TYPE")"
         case .unknownType where token.last == UInt8(ascii: "\r"): Fault.carriageReturn
@@ -182,7 +185,7 @@ struct Fault: Error {
         case .openQuote: "quoted text has no end: write a double quote after it"
         case .openQuoteInEarlierLine: "quoted text does not end on this line, and what follows cannot be read"
         case .labelValueNotUTF8: "label value is not valid UTF-8"
-        case .labelTooLong: "label is longer than \(Parser.maxLabelLength) bytes, which is more than Prometheus can store"
+        case .labelTooLong: "name or label is longer than \(Parser.maxLabelLength) bytes, which is more than Prometheus can store"
         case .repeatedLabel: "label \(quoted(token)) occurs twice in one sample"
         case .reservedLabel: "label \(quoted(token)) is reserved for the metric name: write the name before the braces"
         case .noValue: "unexpected \(found(in: text)): expected a value"

@@ -183,6 +183,9 @@ struct SeriesHash {
     @inline(__always)
     func label(_ name: UInt64, _ value: UInt64) -> UInt64 { fold(name ^ third, value ^ second) }
 
+    /// Of a number, by its bits.
+    func number(_ value: Double) -> UInt64 { fold(value.bitPattern ^ first, third) }
+
     /// The last bytes, at most 16; the words overlap, and the count that the sum begins with tells the cases apart.
     @inline(__always)
     private func tail(_ start: UnsafeRawPointer, _ count: Int) -> (UInt64, UInt64) {
@@ -253,7 +256,11 @@ struct SeenHashes: ~Copyable {
 extension Parser {
     /// The hash of the last sample's series: equal for equal metric names and labels, in any order and spelling. Labels with an empty value
     /// count as absent, as in Prometheus.
-    var seriesHash: UInt64 { seriesHash(withNameHash: NameBytes(text[name]).hash) }
+    var seriesHash: UInt64 {
+        guard start < name.lowerBound, !isNameQuoted else { return seriesHash(withNameHash: NameBytes(text[name]).hash) }
+        // For Prometheus 3, blanks before the name are part of it.
+        return seriesHash(withNameHash: NameBytes(text[start..<name.upperBound]).hash)
+    }
 
     /// The same, when the hash of the sample's name is known.
     func seriesHash(withNameHash nameHash: UInt64) -> UInt64 {
@@ -263,9 +270,23 @@ extension Parser {
             let label = labels[index]
             guard !label.value.isEmpty else { continue }
             // Addition gives the same sum for any order of the labels.
-            sum &+= keyed.label(hash(text[label.name], keyed), hash(text[label.value], keyed))
+            sum &+= keyed.label(hash(text[label.name], keyed), bound(label).map(keyed.number) ?? hash(text[label.value], keyed))
         }
         return sum
+    }
+
+    /// The value of `le` of a histogram or `quantile` of a summary, which Prometheus 3 reads as a number: `1` and `1.0` are the same.
+    @inline(__always)
+    private func bound(_ label: Label) -> Double? {
+        switch lastType {
+        case .histogram where label.name.count == 2 && text.holds("le", at: label.name.lowerBound): number(text[label.value])
+        case .summary where label.name.count == 8 && text.holds("quantile", at: label.name.lowerBound): number(text[label.value])
+        default: nil
+        }
+    }
+
+    private func number(_ token: UnsafeRawBufferPointer) -> Double? {
+        SampleValue.judge(token) == .valid ? Double(String(decoding: token, as: UTF8.self)) : nil
     }
 
     @inline(__always)

@@ -11,8 +11,9 @@ struct Parser: ~Copyable {
         case sample
     }
 
-    /// The longest name or value that Prometheus can store.
-    static let maxLabelLength = 1 << 24
+    /// The longest name or value that Prometheus can store, in bytes: it writes the length in three bytes. With a longer one its process
+    /// ends, or it reads the labels of other series wrongly.
+    static let maxLabelLength = (1 << 24) - 1
 
     let text: Text
     /// Whether all of the text is UTF-8, so that no part of it has to be checked again.
@@ -33,6 +34,10 @@ struct Parser: ~Copyable {
     private(set) var labels = LabelList()
     /// A sample's value, a TYPE's word, or the text of a HELP.
     private(set) var value = 0..<0
+    /// Whether a sample has a timestamp.
+    private(set) var hasTimestamp = false
+    /// The type of the last TYPE line. Prometheus reads samples by it, whatever their names are.
+    private(set) var lastType: MetricType?
     /// Whether a comment is UTF-8. Prometheus does not require it.
     private(set) var isCommentUTF8 = true
 
@@ -56,13 +61,17 @@ struct Parser: ~Copyable {
     mutating func next() throws(Fault) -> Entry {
         let text = text
         var index = position
+        var blankLines = 0
         while index < text.count {
             start = index
             index = text.blanksEnd(index)
             let byte = text[index]
             if Text.isNameStart(byte) { return try sample(index) }
             switch byte {
-            case UInt8(ascii: "\n"): index += 1
+            case UInt8(ascii: "\n"):
+                blankLines += 1
+                guard blankLines <= BlankLines.most else { throw tooManyBlankLines() }
+                index += 1
             case UInt8(ascii: "#"): return try comment(index)
             case UInt8(ascii: "{"): return try sampleWithQuotedName(index)
             case UInt8(ascii: "\r") where text[index + 1] == UInt8(ascii: "\n"): throw Fault(.carriageReturn, at: index)
@@ -72,6 +81,18 @@ struct Parser: ~Copyable {
         }
         position = index
         return .end
+    }
+
+    /// Makes one fault of all blank lines that are left of the row: the next entry follows them.
+    @inline(never)
+    private mutating func tooManyBlankLines() -> Fault {
+        let first = start
+        var index = first
+        while index < text.count, text[text.blanksEnd(index)] == UInt8(ascii: "\n") {
+            start = index
+            index = text.blanksEnd(index) + 1
+        }
+        return Fault(.tooManyBlankLines, at: first)
     }
 
     // MARK: Comments
@@ -106,7 +127,8 @@ struct Parser: ~Copyable {
         value = first..<end
         position = end + 1
         guard isHelp else {
-            guard MetricType(text[value]) != nil else { throw fault(.unknownType, at: first, to: end) }
+            guard let type = MetricType(text[value]) else { throw fault(.unknownType, at: first, to: end) }
+            lastType = type
             return .type
         }
         // If the dropped byte begins a longer character, the rest is not UTF-8.
@@ -120,6 +142,8 @@ struct Parser: ~Copyable {
 
     private mutating func sample(_ first: Int) throws(Fault) -> Entry {
         let end = text.metricNameEnd(first)
+        // Blanks before the name are part of it.
+        guard end - start <= Parser.maxLabelLength else { throw fault(.labelTooLong, at: first) }
         name = first..<end
         hasName = true
         isNameQuoted = false
@@ -226,7 +250,8 @@ struct Parser: ~Copyable {
         }
         value = first..<index
         index = text.blanksEnd(index)
-        if text[index] != UInt8(ascii: "\n") { index = try timestamp(index) }
+        hasTimestamp = text[index] != UInt8(ascii: "\n")
+        if hasTimestamp { index = try timestamp(index) }
         position = index + 1
         return .sample
     }

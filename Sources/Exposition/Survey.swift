@@ -173,7 +173,9 @@ private struct Surveyor: ~Copyable {
             familiesWithOddNames.insert(lastFamily)
             warn(kind, about: parser.name)
         }
-        if seriesSeen.count < Survey.maxSeries, !seriesSeen.insert(parser.seriesHash(withNameHash: lastNameHash)) {
+        guard !parser.hasTimestamp, seriesSeen.count < Survey.maxSeries else { return }
+        let isAfterBlank = parser.start < parser.name.lowerBound && !parser.isNameQuoted
+        if !seriesSeen.insert(isAfterBlank ? parser.seriesHash : parser.seriesHash(withNameHash: lastNameHash)) {
             warn(.secondSample, about: parser.name)
         }
     }

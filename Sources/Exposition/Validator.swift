@@ -3,7 +3,8 @@ import CText
 /// Decides whether Prometheus 3 would read a text.
 ///
 /// A text is valid when a Prometheus 3 that scrapes only this text as text format 0.0.4 succeeds. A text with a NUL byte is not valid
-/// either, because Prometheus would stop there without an error. All functions take linear time.
+/// either, because Prometheus would stop there without an error, nor is one with more than `BlankLines.most` blank lines in a row, because
+/// very many of them end the process of Prometheus before 3.14. All functions take linear time.
 public struct Validator: Sendable {
     /// Whether every text is known to be UTF-8 without NUL, as stored metrics are.
     public var isKnownUTF8: Bool

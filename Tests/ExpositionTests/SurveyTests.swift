@@ -14,6 +14,7 @@ struct SurveyTests {
         ("a 1\na 2\n", 2, 1, "series of \"a\" occurs twice"),
         ("a{b=\"1\",c=\"2\",} 1\na{ c=\"2\", b=\"1\"} 1\n", 2, 1, "occurs twice"),
         ("a{b=\"\"} 1\na 1\n", 2, 1, "occurs twice"),
+        ("# TYPE a histogram\na_bucket{le=\"1\"} 1\na_bucket{le=\"1.0\"} 1\n", 3, 1, "occurs twice"),
         ("exporter_proxy_x 1\n", 1, 1, "hide those of exporter-proxy"),
         ("# TYPE h histogram\nh 1\n", 2, 1, "is a histogram"),
         ("# TYPE h histogram\nh_bucket 1\n", 2, 1, "no label le"),

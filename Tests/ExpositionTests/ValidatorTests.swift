@@ -48,6 +48,33 @@ struct ValidatorTests {
         #expect(firstError("a 1\nb 2\n  \0")?.line == 3)
     }
 
+    @Test("more than a thousand blank lines in a row are one error, wherever they stand; after them the check goes on")
+    func blankLines() {
+        let most = String(repeating: "\n", count: BlankLines.most)
+        let mixed = String(repeating: "\n \t\n", count: BlankLines.most / 2)
+        for text in [most, "a 1\n\(most)", "\(most)a 1\n", "a 1\n\(mixed)b 1\n", "\(most)# c\n\(most)"] {
+            #expect(firstError(text) == nil)
+        }
+        #expect(firstError(most + "\n")?.line == 1001)
+        #expect(firstError("a 1\n\(mixed) \n")?.line == 1002)
+        #expect(firstError("a 1\n\(mixed)\t\nb 1\n")?.message.hasPrefix("more than 1000 blank lines in a row: Prometheus") == true)
+        let findings = survey("\(most)\(most)\(most)wrong\n\(most)\n a 1\nwrong\n").findings
+        #expect(findings.kept.filter { $0.severity == .error }.map(\.line) == [1001, 3001, 4002, 4004])
+        // Within quotes they are part of a value.
+        #expect(firstError("a{b=\"\(most)\n\"} 1\n") == nil)
+    }
+
+    @Test("a name, a label name or a label value has at most 2^24 - 1 bytes: Prometheus has three bytes for the length")
+    func longest() {
+        let most = String(repeating: "x", count: (1 << 24) - 1)
+        for (before, after) in [("", " 1\n"), ("{\"", "\"} 1\n"), ("a{b=\"", "\"} 1\n"), ("a{", "=\"b\"} 1\n"), ("a{\"", "\"=\"b\"} 1\n")] {
+            #expect(firstError(before + most + after) == nil)
+            let error = firstError("\(before)x\(most)\(after)")
+            #expect(error?.message == "name or label is longer than 16777215 bytes, which is more than Prometheus can store")
+        }
+        #expect(firstError(" \(most) 1\n")?.column == 2)
+    }
+
     @Test("the proxy's own series are an error only where they are refused")
     func proxySeries() {
         let text = "a 1\nexporter_proxy_apps 1\n"

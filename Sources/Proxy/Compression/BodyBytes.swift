@@ -22,8 +22,9 @@ public struct BodyBytes: Sendable {
         case gzip(GunzipError)
     }
 
-    /// Bodies up to this uncompressed size are decoded on an event loop, in a fraction of a millisecond. Larger ones need a thread pool.
-    public static let smallSize = 256 << 10
+    /// Bodies up to this uncompressed size are decoded, checked and labelled on an event loop: as for pushes, because labels make many
+    /// times as much of short lines. Larger ones need a thread pool.
+    public static let smallSize = 64 << 10
     /// The largest block that is allocated at once, also if the announced length is larger.
     private static let maxBlock = 1 << 20
     /// What a body takes at first. It is part of what its connection takes, so that a small body is taken even when large ones have used up

@@ -49,8 +49,7 @@ public final class Intake: Sendable {
                 if let rejection = owners.rejection(of: app.name, from: sender) { throw rejection }
             }
         }
-        let rules = rules
-        try store.apply(rules.passesPushes ? push : admitted(push, rules), from: source, sender: sender, at: clock())
+        try store.apply(admitted(push, rules), from: source, sender: sender, at: clock())
     }
 
     /// Stores the metrics of a group of the Pushgateway's API, as `apply` does with those of an app.
@@ -96,10 +95,8 @@ public final class Intake: Sendable {
     /// - Returns: what was recorded; a success that is refused is recorded as the failure that is returned.
     @discardableResult
     public func record(_ outcome: PollOutcome, for target: TargetURL) -> PollOutcome {
+        guard case .success(let exposition) = outcome else { return store.record(outcome, for: target, at: clock()) }
         let rules = rules
-        guard rules.validation != .off, case .success(let exposition) = outcome else {
-            return store.record(outcome, for: target, at: clock())
-        }
         let admitted: PollOutcome
         do throws(IntakeRules.Refusal) {
             admitted = .success(try rules.admit(exposition, with: rules.labels(of: target), most: mostBytes))
@@ -126,6 +123,7 @@ public final class Intake: Sendable {
     /// - Parameter validation: of the configuration that is about to run.
     public func restore(_ app: AppEntry, _ validation: MetricsValidation) -> Restored {
         var app = app
+        app.exposition = app.exposition.withoutSurplusBlankLines(refusing: validation == .refuse)
         var result = Restored.stored
         if validation == .refuse, app.exposition.size > 0 {
             let survey = app.exposition.buffer.withUnsafeReadableBytes {
@@ -136,7 +134,7 @@ public final class Intake: Sendable {
                 app.check = check
                 app.exposition = .empty
                 app.group = nil
-                app.state = .withheld
+                app.isWithheld = true
                 result = .withheld
             }
         }
@@ -154,12 +152,13 @@ public final class Intake: Sendable {
 
     private func admitted(_ push: Push, _ rules: IntakeRules) throws(Rejection) -> Push {
         var push = push
-        var left = mostBytes
+        var left = rules.passesPushes ? .max : mostBytes
         for index in push.apps.indices {
             let (name, exposition) = push.apps[index]
             do throws(IntakeRules.Refusal) {
                 let admitted = try rules.admit(exposition, with: rules.labels(of: name), most: left)
-                push.apps[index].exposition = admitted
+                // The list of apps is copied only for a change.
+                if !(admitted === exposition) { push.apps[index].exposition = admitted }
                 left -= min(left, admitted.size)
             } catch {
                 switch error {
@@ -204,7 +203,7 @@ public final class IntakeRules: Sendable {
         self.targets = targets
     }
 
-    /// Whether pushed metrics are stored as they are.
+    /// Whether pushed metrics are neither checked nor labelled.
     var passesPushes: Bool { validation != .refuse && appLabel == nil }
 
     /// The labels that a pushed app's samples get.
@@ -214,7 +213,7 @@ public final class IntakeRules: Sendable {
 
     /// The labels that a target's samples get.
     func labels(of target: TargetURL) -> [AddedLabels.Label] {
-        guard let known = targets[target] else { return [] }
+        guard validation != .off, let known = targets[target] else { return [] }
         return labels(of: known.name) + known.labels
     }
 
@@ -230,6 +229,7 @@ public final class IntakeRules: Sendable {
     /// - Parameter most: the most bytes that they may have with labels.
     func admit(_ exposition: Exposition, with labels: [AddedLabels.Label], most: Int) throws(Refusal) -> Exposition {
         let refuses = validation == .refuse
+        let exposition = exposition.withoutSurplusBlankLines(refusing: refuses)
         guard refuses || !labels.isEmpty, exposition.size > 0 else { return exposition }
         // What is stored has been found to be UTF-8 without NUL.
         let validator = Validator(isKnownUTF8: true, refusesProxySeries: refuses)
@@ -250,6 +250,28 @@ public final class IntakeRules: Sendable {
 }
 
 extension Exposition {
+    /// The same metrics without blank lines that could end the process of Prometheus before 3.14: those of a row that is too long, and all
+    /// of a text that has no other lines. Otherwise many apps could make such a row together.
+    /// - Parameter refuses: whether a row that is too long stays, for the validator to find.
+    fileprivate func withoutSurplusBlankLines(refusing refuses: Bool) -> Exposition {
+        let surplus = buffer.withUnsafeReadableBytes { text -> [Range<Int>] in
+            if BlankLines.areAll(of: text) { return text.isEmpty ? [] : [0..<text.count] }
+            return refuses ? [] : BlankLines.surplus(in: text)
+        }
+        guard !surplus.isEmpty else { return self }
+        return Exposition(replacing: self, size: size - surplus.reduce(0) { $0 + $1.count }) { destination in
+            buffer.withUnsafeReadableBytes { text in
+                var (copied, written) = (0, 0)
+                for lines in surplus + [text.count..<text.count] {
+                    let kept = UnsafeRawBufferPointer(rebasing: text[copied..<lines.lowerBound])
+                    UnsafeMutableRawBufferPointer(rebasing: destination[written...]).copyMemory(from: kept)
+                    copied = lines.upperBound
+                    written += kept.count
+                }
+            }
+        }
+    }
+
     /// The same metrics with these labels on each sample; `nil` when they would have more than `most` bytes.
     fileprivate func labelled(_ labels: AddedLabels, _ validator: Validator, most: Int) throws(Finding) -> Exposition? {
         var result: Result<Exposition?, Finding>?

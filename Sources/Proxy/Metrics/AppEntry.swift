@@ -8,8 +8,6 @@ public struct AppEntry: Sendable {
         case ok
         /// A polled app whose last poll failed, and why.
         case failing(reason: String)
-        /// Its metrics were taken out, because Prometheus would not read them and `validate` is `refuse`.
-        case withheld
         /// Not updated for `expire_after`: its metrics are gone; of a polled app, why its last poll failed, if it did.
         case expired(error: String?)
     }
@@ -26,6 +24,9 @@ public struct AppEntry: Sendable {
     public var exposition: Exposition
     /// How its last update went.
     public var state: State
+    /// Whether its metrics were taken out, because Prometheus would not read them and `validate` was `refuse`. So it stays until its next
+    /// successful update.
+    public var isWithheld = false
     /// What is polled for it; `nil` for a pushed app.
     public var target: TargetURL?
     /// What makes it a group of the Pushgateway's API; `nil` for any other app.
@@ -107,8 +108,7 @@ extension AppEntry {
     public var condition: AppCondition {
         switch state {
         case .ok where lastUpdate == nil: .waiting
-        case .ok: check?.isValid == false ? .invalid : .ok
-        case .withheld: .invalid
+        case .ok: isWithheld || check?.isValid == false ? .invalid : .ok
         case .failing: .failing
         case .expired: .expired
         }
@@ -125,15 +125,15 @@ extension AppEntry {
     /// Why its last poll failed, or what is wrong with its metrics.
     public var error: String? {
         switch state {
+        case .ok where isWithheld: check?.firstError ?? "withheld by an earlier run of exporter-proxy, until its next push"
         case .ok: check?.firstError
-        case .withheld: check?.firstError ?? "withheld by an earlier run of exporter-proxy, until its next push"
         case .failing(let reason): reason
         case .expired(let error): error
         }
     }
 
     /// Whether its metrics are those of its last update or poll.
-    var isFresh: Bool { lastUpdate != nil && state == .ok }
+    var isFresh: Bool { lastUpdate != nil && state == .ok && !isWithheld }
 
     /// The condition as a sentence about the app, printable and without its name: `has not answered yet`.
     var sentence: String {

@@ -12,6 +12,10 @@ final class Chunk: Sendable {
     let leases: Leases
     /// The proxies whose metrics the apps hold.
     let instances: [String]
+    /// What its apps count towards `max_total_size`, in bytes.
+    let cost: Int
+    /// How many of its apps count towards `max_apps`, without those that make room for others.
+    let countedApps: Int
     /// What the self-metrics derive from the apps.
     let derived = Derived()
 
@@ -53,6 +57,8 @@ final class Chunk: Sendable {
         self.content = content
         self.leases = leases
         instances = apps.flatMap(\.entry.exposition.instances)
+        cost = apps.reduce(0) { $0 + $1.cost }
+        countedApps = apps.count { $0.counts && !$0.isExpired }
     }
 }
 

@@ -285,9 +285,11 @@ struct StoreState {
     /// New metrics keep the old result until they are checked. With `refuse`, an old `invalid` is not kept, because `Intake` has checked
     /// the new metrics.
     private mutating func keepCheck(of old: StoredApp, for app: StoredApp, _ record: AppRecord) {
-        if old.entry.state == .withheld || old.entry.check?.isValid == false { record.wasInvalid = true }
+        if old.entry.isWithheld || old.entry.check?.isValid == false { record.wasInvalid = true }
         if app.entry.check == nil, let check = old.entry.check, check.isValid || validation != .refuse { app.keep(check) }
-        if !(old.entry.exposition === app.entry.exposition) { noteUnchecked(record) }
+        // All that are empty may share one exposition.
+        let isSame = old.entry.exposition === app.entry.exposition && old.entry.lastUpdate == app.entry.lastUpdate
+        if !isSame { noteUnchecked(record) }
     }
 
     /// What is checked from now on. With another mode everything is checked anew; with `refuse`, what is known to be invalid goes at once.
@@ -298,13 +300,16 @@ struct StoreState {
         unchecked.removeAll()
         var freed: [StoredApp] = []
         for record in records.values {
+            let isCheckOld = record.isUnchecked
             record.isUnchecked = false
             record.lastCheck = nil
             noteUnchecked(record)
             record.wasInvalid = false
             guard let app = record.app, let check = app.entry.check else { continue }
+            // Metrics are not withheld for what was wrong with those before them.
+            if new == .refuse, isCheckOld { continue }
             // Why an app is withheld is not forgotten.
-            let isDropped = new == .off && app.entry.state != .withheld
+            let isDropped = new == .off && !app.entry.isWithheld
             if let old = setCheck(isDropped ? nil : check, of: record, for: app) { freed.append(old) }
         }
         return freed
@@ -320,7 +325,7 @@ struct StoreState {
     /// - Returns: `.app`: the version to check now. `.tooEarly`: the last check was after `earliest`; the record still waits. `.none`: there is
     ///   nothing to check any more; the record no longer waits.
     mutating func beginCheck(of record: AppRecord, at now: Instant, ifNotAfter earliest: Instant) -> CheckedVersion {
-        guard record.isUnchecked, let app = record.app, app.entry.lastUpdate != nil, !app.isExpired, app.entry.state != .withheld else {
+        guard record.isUnchecked, let app = record.app, app.entry.lastUpdate != nil, !app.isExpired, !app.entry.isWithheld else {
             record.isUnchecked = false
             return .none
         }
@@ -345,7 +350,7 @@ struct StoreState {
             guard isWithheld else { return }
             entry.exposition = .empty
             entry.group = nil
-            if entry.state == .ok { entry.state = .withheld }
+            entry.isWithheld = true
         }
         totalSize += new.cost
         if new.counts { appCount += 1 }

@@ -22,7 +22,7 @@ final class AppLines: Sendable {
             if let time = app.entry.lastUpdate?.time { updates.sample(.appLastUpdate, labels: labels, nanoseconds: time.nanoseconds) }
             sizes.sample(.appSize, labels: labels, app.size)
             // After a restart it is not known what was wrong with an app that stays withheld.
-            guard !app.isExpired, app.entry.check != nil || app.entry.state == .withheld else { continue }
+            guard !app.isExpired, app.entry.check != nil || app.entry.isWithheld else { continue }
             verdicts.sample(.appValid, labels: labels, app.entry.check?.isValid == true ? 1 : 0)
             samples.sample(.appSamples, labels: labels, app.entry.check?.samples ?? 0)
         }
@@ -133,8 +133,8 @@ final class AppMetrics: Sendable {
 
     private init(of snapshot: Snapshot, groups: [AppLineGroup]) {
         var totals = ExpositionWriter(capacity: 512)
-        totals.single(.apps, snapshot.chunks.reduce(0) { $0 + $1.apps.count { $0.counts } })
-        totals.single(.storedBytes, snapshot.size)
+        totals.single(.apps, snapshot.chunks.reduce(0) { $0 + $1.countedApps })
+        totals.single(.storedBytes, snapshot.chunks.reduce(0) { $0 + $1.cost })
         if groups.isEmpty {
             expositions = [Exposition(endingInNewline: totals.buffer)]
         } else {

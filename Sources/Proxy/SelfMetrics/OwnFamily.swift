@@ -27,8 +27,8 @@ struct OwnFamily: Sendable {
 
 /// All families. Tests compare `all` with what is exposed.
 extension OwnFamily {
-    static let apps = OwnFamily(.gauge, "apps", "Apps that are stored and count towards max_apps.")
-    static let storedBytes = OwnFamily(.gauge, "stored_bytes", "Bytes of the metrics of all apps.")
+    static let apps = OwnFamily(.gauge, "apps", "Apps that count towards max_apps, without expired ones.")
+    static let storedBytes = OwnFamily(.gauge, "stored_bytes", "Bytes of the metrics of all apps, as they count towards max_total_size.")
     static let appLastUpdate = OwnFamily(
         .gauge, "app_last_update_timestamp_seconds", ["app"], "When the app's metrics were last replaced; absent before the first time.")
     static let appSize = OwnFamily(.gauge, "app_size_bytes", ["app"], "Bytes of the app's metrics, the final newline included.")

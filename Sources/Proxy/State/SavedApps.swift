@@ -102,7 +102,7 @@ public enum SavedApps {
             guard let lastUpdate = app.lastUpdate else { return }
             let source = app.source.description.utf8.prefix(Int(UInt16.max))
             pending.writeInteger(appMark)
-            pending.writeInteger(app.state.saved)
+            pending.writeInteger(app.savedState)
             let unlabelled = app.group?.unlabelled ?? ByteBuffer()
             pending.writeInteger(app.group.saved)
             pending.writeInteger(UInt16(app.name.description.utf8.count), endianness: .little)
@@ -148,25 +148,11 @@ public enum SavedApps {
 
 extension AppEntry {
     fileprivate var lastUpdateInstant: Instant { lastUpdate?.instant ?? Instant(nanoseconds: .min) }
-}
 
-extension AppEntry.State {
-    /// As a state file has it.
-    fileprivate var saved: UInt8 {
-        switch self {
-        case .ok, .failing: 0
-        case .withheld: 1
-        case .expired: 2
-        }
-    }
-
-    init?(saved: UInt8) {
-        switch saved {
-        case 0: self = .ok
-        case 1: self = .withheld
-        case 2: self = .expired(error: nil)
-        default: return nil
-        }
+    /// Its state as a state file has it: 2 for an app that has expired, 1 for one whose metrics were taken out, 0 for any other.
+    fileprivate var savedState: UInt8 {
+        if case .expired = state { return 2 }
+        return isWithheld ? 1 : 0
     }
 }
 
@@ -323,14 +309,15 @@ extension SavedApps {
             }
             guard let name = head.readSlice(length: Int(nameLength)).flatMap({ AppName(saved: $0) }),
                 let source = head.readString(length: Int(sourceLength)), let metrics = head.readSlice(length: Int(size)),
-                let unlabelled = head.readSlice(length: Int(unlabelledSize)), let state = AppEntry.State(saved: state), group <= 2,
+                let unlabelled = head.readSlice(length: Int(unlabelledSize)), state <= 2, group <= 2,
                 let writing
             else { throw .damaged("an app has an impossible name or state") }
             buffer = head
             let lastUpdate = Moment(time: moment.time, instant: writing.instant(moment.instant, seenAt: now))
             var app = AppEntry(
                 name: name, source: .push(listener: source), lastUpdate: lastUpdate, exposition: try Exposition(saved: metrics),
-                state: state)
+                state: state == 2 ? .expired(error: nil) : .ok)
+            app.isWithheld = state == 1
             if group > 0 {
                 app.group = PushedGroup(unlabelled: group == 1 ? nil : try Exposition(saved: unlabelled).buffer)
             }

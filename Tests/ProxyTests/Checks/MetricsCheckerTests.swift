@@ -151,6 +151,65 @@ struct MetricsCheckerTests {
         #expect(try entry("c").condition == .invalid && entry("c").check?.isValid == false)
     }
 
+    @Test("a target that fails stays withheld, and invalid, in every mode until its next metrics")
+    func withheldTarget() throws {
+        let url = TargetURL(origin: .http(host: "h", port: 1), pathAndQuery: "/")
+        store.register(Target(url: url, name: try #require(AppName("t"))))
+        store.record(.success(Exposition(endingInNewline: ByteBuffer(string: "t wrong\n"))), for: url, at: moment(0))
+        run(at: 0)
+        store.record(.failure(reason: "down"), for: url, at: moment(1))
+        checker.setValidation(.refuse)
+        #expect(try exposed(at: 2) == "" && entry("t").condition == .failing)
+        // The failures that follow change nothing, and neither do other modes.
+        store.record(.failure(reason: "still down"), for: url, at: moment(3))
+        for (time, mode) in [(4.0, MetricsValidation.report), (6, .off), (8, .report), (10, .refuse)] {
+            checker.setValidation(mode)
+            #expect(run(at: time) == [] && run(at: time + 1) == [])
+            #expect(try entry("t").condition == .failing && entry("t").check?.isValid == false && entry("t").isWithheld)
+        }
+        store.record(.success(Exposition(endingInNewline: ByteBuffer(string: "t 1\n"))), for: url, at: moment(12))
+        #expect(run(at: 13) == [.becameValid(try entry("t").name)])
+        #expect(try entry("t").condition == .ok && !entry("t").isWithheld)
+    }
+
+    @Test("with refuse, metrics are not withheld for an error of those before them")
+    func oldVerdict() throws {
+        try push("a", "wrong\n", at: 0)
+        try push("b", "wrong\n", at: 0)
+        run(at: 0)
+        try push("a", "a 1\n", at: 0.5)
+        try push("b", "still wrong\n", at: 0.5)
+        checker.setValidation(.refuse)
+        #expect(run(at: 1) == [.becameValid(try entry("a").name)])
+        #expect(exposed(at: 1) == "a 1\n")
+    }
+
+    @Test("no metrics are checked like others: behind metrics that have expired, and behind withheld ones")
+    func emptyMetrics() throws {
+        func pushNothing(_ name: String, at seconds: Double) throws {
+            let app = (name: try #require(AppName(name)), exposition: Exposition.empty)
+            try store.apply(Push(apps: [app]), from: .push(listener: "l"), at: moment(seconds))
+        }
+        store.setLimits(StoreLimits(expireAfter: .seconds(10)))
+        try push("a", "x 1\nwrong\n", at: 0)
+        run(at: 0)
+        _ = store.snapshot(at: moment(20))
+        #expect(try entry("a").condition == .expired)
+        try pushNothing("a", at: 21)
+        #expect(run(at: 22) == [.becameValid(try entry("a").name)])
+        #expect(try entry("a").condition == .ok && entry("a").check?.samples == 0)
+
+        try push("b", "wrong\n", at: 23)
+        run(at: 24)
+        checker.setValidation(.refuse)
+        #expect(try entry("b").isWithheld)
+        try pushNothing("b", at: 25)
+        #expect(run(at: 26) == [.becameValid(try entry("b").name)])
+        #expect(try entry("b").check?.samples == 0 && entry("b").condition == .ok)
+        // Nothing has changed.
+        #expect(run(at: 28) == [])
+    }
+
     @Test("an app that becomes invalid in mode report, and valid in mode refuse before its next check, is told of once")
     func modeBetween() throws {
         try push("a", "wrong\n", at: 0)

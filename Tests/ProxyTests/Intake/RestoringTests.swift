@@ -55,9 +55,17 @@ struct RestoringTests {
         #expect(intake.restore(try app("a", "not valid\n"), .refuse) == .withheld)
         #expect(intake.restore(try app("b", "not valid\n"), .report) == .stored)
         let entries = snapshot(second: 1)
-        #expect(entries.map(\.state) == [.withheld, .ok])
+        #expect(entries.map(\.isWithheld) == [true, false])
         #expect(entries[0].exposition.size == 0 && entries[0].condition == .invalid && entries[0].error != nil)
         #expect(entries[1].exposition.size == 10)
+    }
+
+    @Test("an app that an earlier version stored loses its long rows of blank lines")
+    func blankLines() throws {
+        let lines = String(repeating: "\n", count: 1001)
+        #expect(intake.restore(try app("a", "a 1\n\(lines)b 1\n"), .report) == .stored)
+        #expect(intake.restore(try app("b", lines), .off) == .stored)
+        #expect(snapshot(second: 1).map { String(buffer: $0.exposition.buffer) } == ["a 1\nb 1\n", ""])
     }
 
     @Test("a group that is withheld takes no memory for its metrics without labels either")

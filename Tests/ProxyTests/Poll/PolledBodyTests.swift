@@ -135,6 +135,8 @@ struct PolledBodyTests {
     @Test("a large body is left to a thread pool, whatever it claims to be")
     func small() throws {
         let limit = BodyBytes.smallSize
+        // Both are labelled where they are decoded.
+        #expect(limit == UndecodedPush.inlineLimit)
         func isSmall(_ body: PolledBody) throws -> Bool { try body.smallExposition(refusingOtherFormats: true) != nil }
         let text = String(repeating: "x", count: limit)
         #expect(try isSmall(collect(.identity, [ByteBuffer(string: text)])))

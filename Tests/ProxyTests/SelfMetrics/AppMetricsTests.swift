@@ -35,10 +35,27 @@ struct AppMetricsTests {
         side.store.setLimits(StoreLimits(expireAfter: .seconds(10)))
         try side.push([("old", "a 1\n")], at: Timestamp(nanoseconds: side.now.nanoseconds - 60_000_000_000))
         let families = try families()
-        #expect(families["apps"] == "1")
+        // An expired app makes room for another one.
+        #expect(families["apps"] == "0")
         #expect(families["stored_bytes"] == "0")
         #expect(families.labels(of: "app_size_bytes") == [#"{app="external_poll: 127.0.0.1:1"}"#, #"{app="old"}"#])
         #expect(families.labels(of: "app_last_update_timestamp_seconds") == [#"{app="old"}"#])
+    }
+
+    @Test("the stored bytes are those that count towards max_total_size: a group that is labelled counts twice")
+    func storedBytes() throws {
+        try side.push([("a", "a 1\n")])
+        var group = AppEntry(
+            name: try #require(AppName("job/b")), source: .push(listener: "l"), lastUpdate: side.now.moment,
+            exposition: Exposition(endingInNewline: ByteBuffer(string: "b{app=\"job/b\"} 1\n")), state: .ok)
+        group.group = PushedGroup(unlabelled: ByteBuffer(string: "b 1\n"))
+        #expect(try side.store.replace(nil, with: group, at: side.now.moment))
+        let families = try families()
+        #expect(families["apps"] == "2")
+        #expect(families["stored_bytes"] == "25")
+        let limit = StoreLimits(maxTotalSize: ByteCount(25))
+        side.store.setLimits(limit)
+        #expect(throws: Rejection.storeFull(limit: limit.maxTotalSize)) { try side.push([("c", "\n")]) }
     }
 
     @Test("they are no app, are left out of ?app=, and out of /metrics when they are switched off")

@@ -8,12 +8,16 @@ struct SavedAppsTests {
     private static let now = SavedApps.Writing(
         moment: Moment(time: Timestamp(nanoseconds: 1_700_000_000_000_000_000), instant: Instant(nanoseconds: 50_000_000_000)), boot: "one")
 
-    private func app(_ name: String, _ text: String, age: Duration = .zero, state: AppEntry.State = .ok) throws -> AppEntry {
+    private func app(
+        _ name: String, _ text: String, age: Duration = .zero, state: AppEntry.State = .ok, isWithheld: Bool = false
+    ) throws -> AppEntry {
         let time = Timestamp(nanoseconds: Self.now.moment.time.nanoseconds - age.wholeNanoseconds)
         let instant = Instant(nanoseconds: Self.now.moment.instant.nanoseconds - age.wholeNanoseconds)
-        return AppEntry(
+        var app = AppEntry(
             name: try #require(AppName(name)), source: .push(listener: "127.0.0.1:6554"), lastUpdate: Moment(time: time, instant: instant),
             exposition: Exposition(addingNewlineTo: ByteBuffer(string: text)), state: state)
+        app.isWithheld = isWithheld
+        return app
     }
 
     private func bytes(_ apps: [AppEntry]) -> [UInt8] {
@@ -54,13 +58,14 @@ struct SavedAppsTests {
         let long = String(repeating: "metric_of_some_length{label=\"value\"} 1\n", count: 3000)
         let apps = try [
             app("new", "x 1\n"), app("é/ü", long, age: .seconds(1)), app("empty", "", age: .seconds(2)),
-            app("expired", "", age: .seconds(3), state: .expired(error: nil)), app("withheld", "", age: .seconds(4), state: .withheld),
+            app("expired", "", age: .seconds(3), state: .expired(error: nil)), app("withheld", "", age: .seconds(4), isWithheld: true),
         ]
         let (read, reader) = try read(bytes(apps), pieces: pieces)
         #expect(read.map(\.name) == apps.map(\.name))
         #expect(read.map(\.source) == apps.map(\.source))
         #expect(read.map(\.lastUpdate) == apps.map(\.lastUpdate))
         #expect(read.map(\.state) == apps.map(\.state))
+        #expect(read.map(\.isWithheld) == apps.map(\.isWithheld))
         #expect(read.map(\.exposition.buffer) == apps.map(\.exposition.buffer))
         #expect(reader.writing == Self.now)
     }
