@@ -23,8 +23,8 @@ public struct ServerConnection: Sendable {
     }
 
     private static let lingerTime = TimeAmount.seconds(2)
-    /// The limit of bytes that wait while an answer is made or sent. Two reads of a receiver fit, because both may come at once. The kernel
-    /// delivers more only after the client has ended its side.
+    /// The limit of bytes that wait while an answer is made or sent. The largest read of a receiver fits, behind what waited before it. The
+    /// kernel delivers more only after the client has ended its side.
     private static let maxWaiting = 768 << 10
     /// The most pieces of bodies in one turn. One read can contain tens of thousands of chunks.
     private static let maxPieces = 256
