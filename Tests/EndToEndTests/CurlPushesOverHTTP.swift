@@ -43,7 +43,8 @@ import Testing
             // An app without metrics stays listed.
             #expect(try await curl(Self.url(proxy, "/apps/a/b%20c"), ["-X", "PUT"]).status == 204)
             #expect(try await curl("http://\(proxy.scrape)/apps/a/b%20c").body.contains("bytes:       0\n"))
-            #expect(try await curl(Self.url(proxy, "/apps/a/b%20c"), ["-X", "DELETE"]).status == 204)
+            // What a client sets for all its pushes does not matter to a deletion.
+            #expect(try await curl(Self.url(proxy, "/apps/a/b%20c"), ["-X", "DELETE", "-H", "Content-Encoding: gzip"]).status == 204)
             #expect(try await curl(Self.url(proxy, "/apps/a/b%20c"), ["-X", "DELETE"]).status == 404)
             #expect(try await curl("http://\(proxy.scrape)/apps/a/b%20c").status == 404)
             // A name may begin with a combining mark, which makes one character with the slash before it.

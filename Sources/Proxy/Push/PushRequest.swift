@@ -16,6 +16,14 @@ public struct PushRequest: Sendable {
         case deleteGroup(AppName)
         /// There is nothing to change: `/`, `/-/healthy`, `/-/ready`.
         case show(Page)
+
+        /// Whether the body is looked at. If not, its coding does not matter either.
+        var readsBody: Bool {
+            switch self {
+            case .put, .apply, .pushGroup: true
+            case .delete, .deleteGroup, .show: false
+            }
+        }
     }
 
     /// A page that says something of the receiver.
@@ -59,13 +67,15 @@ public struct PushRequest: Sendable {
         case .pushGroup: 2 * size + FamilyCost.memory * min(16 * size, body.groupLimit)
         // A value may have two bytes, and takes 16 in the parser's index and 16 as it is parsed.
         case .apply: 16 * size
-        case .put, .delete, .deleteGroup, .show: 2 * size
+        case .put: 2 * size
+        case .delete, .deleteGroup, .show: 0
         }
     }
 
     init(_ request: Request, contentType: String?, contentEncoding: String?) throws(Rejection) {
-        action = try Self.action(of: request, MediaType(contentType))
-        coding = try Self.coding(contentEncoding)
+        let action = try Self.action(of: request, MediaType(contentType))
+        self.action = action
+        coding = action.readsBody ? try Self.coding(contentEncoding) : .identity
     }
 
     /// The beginning of the paths of groups.

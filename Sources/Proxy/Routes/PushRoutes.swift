@@ -121,8 +121,10 @@ public struct PushRoutes: Sendable {
     ///   - source: the receiver.
     public func end(_ push: PushRequest, _ body: BodyBytes, from sender: Sender, through source: Source, most: Int) -> Outcome {
         do throws(Rejection) {
-            let bytes: ByteBuffer?
-            do throws(BodyBytes.Fault) { bytes = try body.whole(most: most, isReserved: most == .max) } catch { throw Rejection(error) }
+            var bytes: ByteBuffer? = ByteBuffer()
+            if push.action.readsBody {
+                do throws(BodyBytes.Fault) { bytes = try body.whole(most: most, isReserved: most == .max) } catch { throw Rejection(error) }
+            }
             guard
                 let bytes,
                 let response = try apply(push, bytes, from: sender, through: source, groupLimit: body.groupLimit, waits: most == .max)
