@@ -18,8 +18,8 @@ struct PassingReadBuffers: RecvByteBufferAllocator {
     /// - Parameters:
     ///   - first: bytes of the first buffer. The channel keeps it for good, so it is small.
     ///   - ordinary: bytes of the others.
-    ///   - afterFull: bytes of a buffer after a read that has filled an ordinary one. Only a sender of that much gets such a buffer, because
-    ///     what waits of a read is counted with the whole buffer.
+    ///   - afterFull: bytes of a buffer after a read that has filled an ordinary one. Only a sender of that much gets such a buffer: what
+    ///     waits of a read is counted with its whole buffer.
     private init(first: Int, ordinary: Int, afterFull: Int) {
         self.ordinary = ordinary
         self.afterFull = afterFull
