@@ -67,9 +67,9 @@ public struct RequestError: Error, Equatable, Sendable {
         return error
     }
 
-    /// The client has ended its side within the body.
+    /// The client has ended its side within the request.
     static let truncated = {
-        var error = RequestError(400, "the connection ended within the request's body")
+        var error = RequestError(400, "the connection ended within the request")
         error.isTruncated = true
         return error
     }()

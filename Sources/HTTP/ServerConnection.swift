@@ -23,8 +23,8 @@ public struct ServerConnection: Sendable {
     }
 
     private static let lingerTime = TimeAmount.seconds(2)
-    /// The limit of bytes that wait while an answer is made or sent. Two reads of a receiver fit, because both may come at once. The kernel
-    /// delivers more only after the client has ended its side.
+    /// The limit of bytes that wait while an answer is made or sent. The largest read of a receiver fits, behind what waited before it. The
+    /// kernel delivers more only after the client has ended its side.
     private static let maxWaiting = 768 << 10
     /// The most pieces of bodies in one turn. One read can contain tens of thousands of chunks.
     private static let maxPieces = 256
@@ -119,10 +119,11 @@ public struct ServerConnection: Sendable {
     /// Nothing more is done in this turn: `yield` follows.
     public mutating func endTurn() { turn.end() }
 
-    /// It is this connection's turn again.
-    public mutating func resumed() {
+    /// It is this connection's turn again. A request that waited for it begins now: nothing was read while the one before was answered.
+    public mutating func resumed(at now: NIODeadline) {
         pieces = 0
         turn = .running
+        lastRead = now
     }
 
     /// Stops reading the body until `releaseBody`. No timer runs meanwhile, because the client is not late.
@@ -313,7 +314,7 @@ public struct ServerConnection: Sendable {
 
     private mutating func readMore(_ reading: Reading) -> Action? {
         waiting.releaseIfEmpty()
-        guard isInputOpen else { return reading.exchange.map { refuse(.truncated, $0) } ?? close() }
+        guard isInputOpen else { return isWithinRequest ? refuse(.truncated, reading.exchange ?? Exchange()) : close() }
         // The whole request must arrive in this time. An ordinary request arrives at once and starts no timer.
         if isWithinRequest, !reading.isTimed {
             changeReading { $0.isTimed = true }

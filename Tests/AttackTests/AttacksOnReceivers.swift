@@ -65,6 +65,16 @@ extension Attacks {
             }
         }
 
+        @Test("connections that have sent something large and stay open hold no read buffers", arguments: [false, true])
+        func keptSenders(unix: Bool) async throws {
+            let socket = "receive_on_unix_socket = true\nreceiver_unix_socket = \"r.sock\""
+            let receiver = unix ? "[receiver]\n\(socket)\n" : Attacked.receiver()
+            try await withProxy(Attacked.scrape() + receiver) { proxy in
+                // 48 KiB for each, and a few messages.
+                try await proxy.attack("kept-senders").expectHarmless(holding: 19 + 32, staying: 3, turns: 12)
+            }
+        }
+
         @Test("one byte now and then on every connection keeps others out no longer than message_timeout")
         func trickle() async throws {
             let exporter = Attacked.scrape("concurrent_requests = 16")

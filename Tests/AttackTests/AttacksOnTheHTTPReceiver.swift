@@ -68,6 +68,16 @@ extension Attacks {
             }
         }
 
+        @Test("connections that have pushed something large and stay open hold no read buffers", arguments: [0, 1])
+        func keptPushers(tls: Int) async throws {
+            try await withProxy(Self.tls, certificates: true) { proxy in
+                let measured = try await proxy.attack("kept-pushers", "tls=\(tls)")
+                #expect(measured.attack.statuses == ["204": 400], "\(measured.attack)")
+                // 48 KiB for each, and a few messages.
+                try measured.expectHarmless(holding: 19 + 24, staying: 3, turns: 12)
+            }
+        }
+
         @Test("half bodies and tiny chunks in TLS hurt no more", arguments: [["half-bodies", "mib=4"], ["tiny-chunks", "chunks=200000"]])
         func inTLS(attack: [String]) async throws {
             try await withProxy(Self.tls, certificates: true) { proxy in

@@ -91,7 +91,7 @@ func badPushesAreRefused() async throws {
 @Test("a body that ends early is refused and not applied, a byte that is too much begins the next request")
 func bodiesThatLie() async throws {
     try await withProxy(Configurations.scrape + Configurations.httpReceiver()) { proxy in
-        for head in ["Content-Length: 9\r\n\r\na 1", "Transfer-Encoding: chunked\r\n\r\n9\r\na 1"] {
+        for head in ["", "Content-Length: 9\r\n\r\na 1", "Transfer-Encoding: chunked\r\n\r\n9\r\na 1"] {
             let connection = try RawConnection(to: proxy.pushes)
             try connection.send("PUT /apps/a HTTP/1.1\r\nHost: a\r\n\(head)")
             connection.endOutput()

@@ -14,6 +14,7 @@ struct ServerConnectionTests {
         case respond(Response)
         case taken
         case resumed
+        case resumedAt(Int64)
         case inputEnded
         case drain(isFinal: Bool)
         case timerExpired
@@ -87,7 +88,8 @@ struct ServerConnectionTests {
         case .releaseBody(let time): connection.releaseBody(at: .uptimeNanoseconds(0) + .seconds(time))
         case .respond(let response): connection.respond(with: response, date: "now", allocator: ByteBufferAllocator())
         case .taken: connection.taken(1)
-        case .resumed: connection.resumed()
+        case .resumed: connection.resumed(at: .uptimeNanoseconds(0))
+        case .resumedAt(let time): connection.resumed(at: .uptimeNanoseconds(0) + .seconds(time))
         case .inputEnded: connection.inputEnded()
         case .drain(let isFinal):
             connection.drain(.init(newPause: .seconds(isFinal ? 3 : 1), keptPause: .seconds(isFinal ? 4 : 2), isFinal: isFinal))
@@ -162,7 +164,7 @@ struct ServerConnectionTests {
         while connection.next(isWritable: true) != nil {}
         let readsWhileYielding = connection.readRequested()
         #expect(!readsWhileYielding)
-        connection.resumed()
+        connection.resumed(at: .uptimeNanoseconds(0))
         var actions: [String] = []
         while let action = connection.next(isWritable: true) { actions.append(Self.word(action)) }
         #expect(actions == ["timer 10", "read"])
@@ -265,6 +267,19 @@ struct ServerConnectionTests {
         }
     }
 
+    @Test("the time of a request that was sent with the one before begins after the answer to that one, however late it comes")
+    func pipelinedBody() {
+        let first = "\(Self.put)\r\nabc"
+        let begun = ["head PUT /a", "timer 5", "body a"]
+        check(
+            [
+                (.received("\(first)\(Self.put)\r\na"), ["head PUT /a", "timer 5", "body abc", "end", "timer none"]),
+                (.respond(Self.answer), ["write 200", "flush", "timer 360", "yield"]), (.resumedAt(100), begun),
+                (.received("b", at: 104), ["timer 5", "body b"]), (.received("", at: 128), ["timer 2"]),
+                (.received("c", at: 129), ["timer 1", "body c", "end", "timer none"]),
+            ], Self.connection(body: .seconds(30), stall: .seconds(5)))
+    }
+
     @Test("an answer that comes after the request was refused is ignored")
     func lateAnswer() {
         check([
@@ -273,8 +288,11 @@ struct ServerConnectionTests {
         ])
     }
 
-    @Test("a client that ends its side within a body is told")
-    func truncatedBody() {
+    @Test("a client that ends its side within a head or a body is told")
+    func truncated() {
+        check([
+            (.received("GET"), ["timer 10"]), (.inputEnded, ["refuse 400"]), (.respond(.text(400, "")), ["write 400", "flush", "close"]),
+        ])
         check([
             (.received(Self.put + "\r\nab"), ["head PUT /a", "body ab", "timer 10"]), (.inputEnded, ["refuse 400"]),
             (.respond(.text(400, "")), ["write 400", "flush", "close"]),
@@ -317,8 +335,8 @@ struct ServerConnectionTests {
             (.respond(Self.answer), ["write 200", "flush", "timer 360", "yield"]), (.resumed, ["head GET /a", "end", "timer none"]),
             (.respond(Self.answer), ["write 200", "flush", "close"]),
         ])
-        check([(.received("GET"), ["timer 10"]), (.inputEnded, ["close"])])
         check([(.inputEnded, ["close"])])
+        check([(.received("\r\n"), []), (.inputEnded, ["close"])])
     }
 
     @Test("a connection that the client lets end says so and is closed; one that is followed by more lingers")
@@ -489,7 +507,7 @@ struct ServerConnectionTests {
                 turns.append(pieces)
                 let waits = connection.next(isWritable: true) == nil && !connection.readRequested()
                 #expect(waits)
-                connection.resumed()
+                connection.resumed(at: .uptimeNanoseconds(0))
             case .end: turns.append(pieces)
             default: break
             }

@@ -52,7 +52,7 @@ public struct ConnectionSequence {
     private mutating func finish() -> String? {
         for _ in 0..<1000 where !isClosed {
             isWritable = true
-            connection.resumed()
+            connection.resumed(at: now)
             if !reports.isEmpty { take() }
             if let broken = act(2) { return broken }
             if !awaitsAnswer, !connection.hasLargeResponse { return nil }
@@ -74,7 +74,7 @@ public struct ConnectionSequence {
         case 4: receive(String(repeating: Self.texts[Int(argument) % Self.texts.count], count: 100))
         case 5: requestRead()
         case 6, 7: if awaitsAnswer { respond(argument) }
-        case 8: connection.resumed()
+        case 8: connection.resumed(at: now)
         case 9: isWritable = argument % 2 == 0
         case 10: if !reports.isEmpty { take() }
         case 11:

@@ -7,8 +7,8 @@ public enum Rejection: Error, Equatable, Sendable {
     case malformedJSON(String)
     /// Not a valid Cap'n Proto message.
     case malformedCapnp(String)
-    /// A request that is not valid HTTP.
-    case malformedRequest(String)
+    /// A request that is not valid HTTP, or asks for what HTTP receivers do not do; the status says which.
+    case malformedRequest(status: Int, String)
     /// A body that is said to be gzip and is not; why.
     case malformedGzip(GunzipError)
     /// A push to a group of the Pushgateway's API that cannot be read; what and where.
@@ -17,12 +17,18 @@ public enum Rejection: Error, Equatable, Sendable {
     case inconsistentFamilies(String)
     /// A path that names no group of the Pushgateway's API.
     case invalidGroup(String)
+    /// A path that HTTP receivers do not know.
+    case unknownPath
+    /// A method that the path does not take; the ones that it takes, as in `Allow`.
+    case methodNotAllowed(allowed: String)
     /// A `Content-Encoding` that is not known.
     case unsupportedEncoding(String)
     /// A `Content-Type` that names another format than the one that is taken there.
     case unsupportedType(String, taken: String)
     /// A request without the right name and password.
     case unauthorized
+    /// A request whose password is not checked, because too many others wait for their check.
+    case tooManyPasswords
     /// A request whose `Host` is not in `allowed_hosts`, or that a browser has sent for a page of another site.
     case foreignRequest(status: Int, String)
     /// A message that was sent on a connection made under earlier rules of access.
@@ -58,9 +64,11 @@ public enum Rejection: Error, Equatable, Sendable {
 
     /// Which of the times of `[receiver]` has passed.
     public enum Timeout: Sendable {
+        /// `header_timeout` of `[exporter]`: the head of the request was not complete.
+        case head
         /// `idle_timeout`: nothing came for so long.
         case idle
-        /// `message_timeout`: the message was not complete so long after its first byte.
+        /// `message_timeout`: the message was not complete so long after its first byte, or over HTTP after the request's head.
         case message
         /// The connection has to close: `shutdown_timeout` after a stop or a move of the receiver, or some time after a change of access.
         case closing
@@ -91,7 +99,10 @@ public enum Rejection: Error, Equatable, Sendable {
     public var httpStatus: Int {
         switch self {
         case .unsupportedEncoding, .unsupportedType: 415
-        case .foreignRequest(let status, _): status
+        case .foreignRequest(let status, _), .malformedRequest(let status, _): status
+        case .unknownPath: 404
+        case .methodNotAllowed: 405
+        case .tooManyPasswords: 503
         default:
             switch reason {
             case .malformed, .wrongFormat, .tlsRequired, .truncated, .invalidName, .invalidUTF8, .nulByte, .invalidMetrics: 400
@@ -108,14 +119,14 @@ public enum Rejection: Error, Equatable, Sendable {
     /// Why, in a word.
     public var reason: Reason {
         switch self {
-        case .malformedJSON, .malformedCapnp, .malformedRequest, .malformedGzip, .malformedFamilies: .malformed
+        case .malformedJSON, .malformedCapnp, .malformedRequest, .methodNotAllowed, .malformedGzip, .malformedFamilies: .malformed
         case .wrongFormat, .unsupportedEncoding, .unsupportedType: .wrongFormat
-        case .unauthorized, .foreignRequest, .accessChanged: .unauthorized
+        case .unauthorized, .tooManyPasswords, .foreignRequest, .accessChanged: .unauthorized
         case .tlsRequired: .tlsRequired
         case .messageTooLarge, .groupTooLarge: .tooLarge
         case .truncated: .truncated
         case .timedOut: .timedOut
-        case .invalidAppName, .invalidGroup: .invalidName
+        case .invalidAppName, .invalidGroup, .unknownPath: .invalidName
         case .invalidUTF8: .invalidUTF8
         case .nulByte: .nulByte
         case .notOwner: .notOwner
@@ -131,14 +142,17 @@ public enum Rejection: Error, Equatable, Sendable {
         switch self {
         case .malformedJSON(let what): "malformed JSON: \(Rejection.printable(what, limit: 1000))"
         case .malformedCapnp(let what): "malformed Cap'n Proto message: \(Rejection.printable(what, limit: 1000))"
-        case .malformedRequest(let what): Rejection.printable(what, limit: 1000)
+        case .malformedRequest(_, let what): Rejection.printable(what, limit: 1000)
         case .malformedGzip(let fault): "\(fault)"
         case .malformedFamilies(let what), .inconsistentFamilies(let what), .invalidGroup(let what): Rejection.printable(what, limit: 1000)
+        case .unknownPath: "nothing here: GET / says what may be sent"
+        case .methodNotAllowed(let allowed): "method not allowed: this path takes \(allowed)"
         case .unsupportedEncoding(let coding):
             "unsupported Content-Encoding \(Rejection.quoted(coding)): send the body uncompressed or as gzip"
         case .unsupportedType(let type, let taken): "unsupported Content-Type \(Rejection.quoted(type)): send \(taken)"
         case .foreignRequest(_, let what): what
         case .unauthorized: "unauthorized: send a user name and password of [receiver.basic_auth_users]"
+        case .tooManyPasswords: BasicAuth.busyWords
         case .accessChanged: "the rules of access have changed: what follows the last message was not applied; connect again"
         case .wrongFormat(let found, let expected): Rejection.line(found, expected)
         case .tlsRequired: "this receiver requires TLS (tls = \"required\"): connect with TLS, or change tls"
@@ -147,9 +161,9 @@ public enum Rejection: Error, Equatable, Sendable {
         case .groupTooLarge(let limit):
             "the text of the group would have more than \(limit.bytes) bytes: push to several groups, or raise max_inflight_size"
         case .truncated: "the connection ended within a message: nothing of that message was applied"
+        case .timedOut(.head): "the head of the request was not complete within header_timeout: nothing of that message was applied"
         case .timedOut(.idle): "nothing came for idle_timeout within a message: nothing of that message was applied"
-        case .timedOut(.message):
-            "the message was not complete message_timeout after its first byte: nothing of that message was applied"
+        case .timedOut(.message): "the message was not complete within message_timeout: nothing of that message was applied"
         case .timedOut(.closing):
             "the receiver closes, and the message is not complete: nothing of that message was applied; connect again"
         case .timedOut(.closingUndecoded):

@@ -128,7 +128,8 @@ public struct PolledAnswer: Sendable {
         func failing(_ note: String? = nil) -> Verdict { .fail(.status(head.status, reason: head.reason, note: note)) }
         if RedirectPolicy.isRedirect(head.status) {
             guard followsRedirects else { return failing("redirects are not followed") }
-            guard let location = head.location else { return failing("without a location") }
+            // An empty one would lead to the same URL again.
+            guard let location = head.location, !location.isEmpty else { return failing("without a location") }
             return .redirect(location: location)
         }
         guard head.status == 200 else { return failing() }

@@ -16,18 +16,19 @@ public struct PushRequest: Sendable {
         case deleteGroup(AppName)
         /// There is nothing to change: `/`, `/-/healthy`, `/-/ready`.
         case show(Page)
+
+        /// Whether the body is looked at. If not, its coding does not matter either.
+        var readsBody: Bool {
+            switch self {
+            case .put, .apply, .pushGroup: true
+            case .delete, .deleteGroup, .show: false
+            }
+        }
     }
 
     /// A page that says something of the receiver.
     enum Page: Sendable {
         case landing, healthy, ready
-    }
-
-    /// Why a request has no action.
-    enum Fault: Error, Equatable, Sendable {
-        case notFound
-        case methodNotAllowed(allowed: [Request.Method])
-        case rejected(Rejection)
     }
 
     let action: Action
@@ -66,13 +67,15 @@ public struct PushRequest: Sendable {
         case .pushGroup: 2 * size + FamilyCost.memory * min(16 * size, body.groupLimit)
         // A value may have two bytes, and takes 16 in the parser's index and 16 as it is parsed.
         case .apply: 16 * size
-        case .put, .delete, .deleteGroup, .show: 2 * size
+        case .put: 2 * size
+        case .delete, .deleteGroup, .show: 0
         }
     }
 
-    init(_ request: Request, contentType: String?, contentEncoding: String?) throws(Fault) {
-        action = try Self.action(of: request, MediaType(contentType))
-        coding = try Self.coding(contentEncoding)
+    init(_ request: Request, contentType: String?, contentEncoding: String?) throws(Rejection) {
+        let action = try Self.action(of: request, MediaType(contentType))
+        self.action = action
+        coding = action.readsBody ? try Self.coding(contentEncoding) : .identity
     }
 
     /// The beginning of the paths of groups.
@@ -80,28 +83,28 @@ public struct PushRequest: Sendable {
     /// The beginning of the path of an app.
     private static let apps = "/apps/"
 
-    private static func action(of request: Request, _ type: MediaType?) throws(Fault) -> Action {
+    private static func action(of request: Request, _ type: MediaType?) throws(Rejection) -> Action {
         let (path, method) = (request.path, request.method)
         switch path {
         case "/": return .show(try page(.landing, method))
         case "/-/healthy": return .show(try page(.healthy, method))
         case "/-/ready": return .show(try page(.ready, method))
         case "/apps":
-            guard method == .post else { throw .methodNotAllowed(allowed: [.post]) }
+            guard method == .post else { throw .methodNotAllowed(allowed: "POST") }
             try refuse(type, [.openMetrics, .protobuf], taken: "JSON")
             return .apply
         default: break
         }
         if let rest = path.after(apps) {
-            guard method == .put || method == .delete else { throw .methodNotAllowed(allowed: [.put, .delete]) }
+            guard method == .put || method == .delete else { throw .methodNotAllowed(allowed: "PUT, DELETE") }
             let text = String(rest)
-            guard let name = AppName(text) else { throw .rejected(.invalidAppName(text)) }
+            guard let name = AppName(text) else { throw .invalidAppName(text) }
             if method == .delete { return .delete(name) }
             try refuse(type, [.openMetrics, .protobuf, .json], taken: "text format 0.0.4")
             return .put(name)
         }
-        guard let rest = path.after(groups), isGroup(rest) else { throw .notFound }
-        guard [.put, .post, .delete].contains(method) else { throw .methodNotAllowed(allowed: [.put, .post, .delete]) }
+        guard let rest = path.after(groups), isGroup(rest) else { throw .unknownPath }
+        guard [.put, .post, .delete].contains(method) else { throw .methodNotAllowed(allowed: "PUT, POST, DELETE") }
         return try group(rest, method, type)
     }
 
@@ -110,14 +113,14 @@ public struct PushRequest: Sendable {
         return first == "job" || first == "job@base64"
     }
 
-    private static func group(_ path: Substring, _ method: Request.Method, _ type: MediaType?) throws(Fault) -> Action {
+    private static func group(_ path: Substring, _ method: Request.Method, _ type: MediaType?) throws(Rejection) -> Action {
         let key: GroupingKey
         do throws(GroupingKey.Fault) {
             key = try GroupingKey(path: path)
         } catch {
-            throw .rejected(.invalidGroup(error.description))
+            throw .invalidGroup(error.description)
         }
-        guard let name = AppName(key.name) else { throw .rejected(.invalidAppName(key.name)) }
+        guard let name = AppName(key.name) else { throw .invalidAppName(key.name) }
         if method == .delete { return .deleteGroup(name) }
         let isProtobuf = type?.isDelimitedFamilies ?? false
         if !isProtobuf {
@@ -126,22 +129,22 @@ public struct PushRequest: Sendable {
         return .pushGroup(key, name, replacing: method == .put, isProtobuf: isProtobuf)
     }
 
-    private static func page(_ page: Page, _ method: Request.Method) throws(Fault) -> Page {
-        guard method == .get || method == .head else { throw .methodNotAllowed(allowed: [.get, .head]) }
+    private static func page(_ page: Page, _ method: Request.Method) throws(Rejection) -> Page {
+        guard method == .get || method == .head else { throw .methodNotAllowed(allowed: "GET, HEAD") }
         return page
     }
 
-    private static func refuse(_ type: MediaType?, _ formats: [MediaType.Format], taken: String) throws(Fault) {
+    private static func refuse(_ type: MediaType?, _ formats: [MediaType.Format], taken: String) throws(Rejection) {
         guard let type, let format = type.format, formats.contains(format) else { return }
-        throw .rejected(.unsupportedType(type.text, taken: taken))
+        throw .unsupportedType(type.text, taken: taken)
     }
 
-    private static func coding(_ field: String?) throws(Fault) -> BodyBytes.Coding {
+    private static func coding(_ field: String?) throws(Rejection) -> BodyBytes.Coding {
         // Names of codings are case-insensitive, and x-gzip is gzip (RFC 9110 §8.4.1).
         switch field?.lowercased() {
         case nil, "", "identity": return .identity
         case "gzip", "x-gzip": return .gzip
-        default: throw .rejected(.unsupportedEncoding(field ?? ""))
+        default: throw .unsupportedEncoding(field ?? "")
         }
     }
 }

@@ -53,52 +53,38 @@ public struct PushRoutes: Sendable {
         refused: (Rejection, Sender?) -> Void
     ) -> Beginning {
         if let refusal = browserGuard.refusal(of: request) {
-            let rejection = Rejection.foreignRequest(status: refusal.status, refusal.reason)
-            refused(rejection, nil)
-            return .answer(Self.answer(to: rejection))
+            return self.refusal(.foreignRequest(status: refusal.status, refusal.reason), refused)
         }
         var name: String?
         if !BasicAuth.isOpen(request.path) {
             // Not judged again: that would begin another check.
-            if case .checked(isAdmitted: false) = user { return unauthorized(refused) }
+            if case .checked(isAdmitted: false) = user { return refusal(.unauthorized, refused) }
             switch users.judge(request.authorization, on: eventLoop) {
             case .admitted(let user): name = user
             // If the password was checked already, the users have changed since then, and it is checked again.
             case .later(let verdict): return .wait(verdict)
-            case .refused: return unauthorized(refused)
-            case .busy: return .answer(Self.error(503, BasicAuth.busyWords, BasicAuth.busyFields))
+            case .refused: return refusal(.unauthorized, refused)
+            case .busy: return refusal(.tooManyPasswords, refused)
             }
         }
         var known: Sender?
-        do throws(PushRequest.Fault) {
+        do throws(Rejection) {
             let push = try PushRequest(request, contentType: head.contentType, contentEncoding: head.contentEncoding)
             if case .show(let page) = push.action { return .answer(show(page, request, on: eventLoop)) }
             let sender = sender(name)
             known = sender
-            if let app = push.app {
-                do throws(Rejection) { try intake.checkOwner(of: app, sender) } catch { throw .rejected(error) }
-            }
+            if let app = push.app { try intake.checkOwner(of: app, sender) }
             return .body(push, sender)
         } catch {
-            return .answer(answer(to: error) { refused($0, known) })
+            // Browsers and scanners ask for other paths: that is no push.
+            guard [.put, .post, .delete].contains(request.method) else { return .answer(Self.answer(to: error)) }
+            return refusal(error, of: known, refused)
         }
     }
 
-    private func unauthorized(_ refused: (Rejection, Sender?) -> Void) -> Beginning {
-        refused(.unauthorized, nil)
-        return .answer(Self.answer(to: .unauthorized))
-    }
-
-    private func answer(to fault: PushRequest.Fault, refused: (Rejection) -> Void) -> Response {
-        switch fault {
-        case .notFound: return Self.error(404, "nothing here: GET / says what may be sent")
-        case .methodNotAllowed(let allowed):
-            let methods = allowed.map(\.description).joined(separator: ", ")
-            return Self.error(405, "method not allowed: this path takes \(methods)", [("Allow", methods)])
-        case .rejected(let rejection):
-            refused(rejection)
-            return Self.answer(to: rejection)
-        }
+    private func refusal(_ rejection: Rejection, of sender: Sender? = nil, _ refused: (Rejection, Sender?) -> Void) -> Beginning {
+        refused(rejection, sender)
+        return .answer(Self.answer(to: rejection))
     }
 
     private func show(_ page: PushRequest.Page, _ request: Request, on eventLoop: any EventLoop) -> Response {
@@ -135,8 +121,10 @@ public struct PushRoutes: Sendable {
     ///   - source: the receiver.
     public func end(_ push: PushRequest, _ body: BodyBytes, from sender: Sender, through source: Source, most: Int) -> Outcome {
         do throws(Rejection) {
-            let bytes: ByteBuffer?
-            do throws(BodyBytes.Fault) { bytes = try body.whole(most: most, isReserved: most == .max) } catch { throw Rejection(error) }
+            var bytes: ByteBuffer? = ByteBuffer()
+            if push.action.readsBody {
+                do throws(BodyBytes.Fault) { bytes = try body.whole(most: most, isReserved: most == .max) } catch { throw Rejection(error) }
+            }
             guard
                 let bytes,
                 let response = try apply(push, bytes, from: sender, through: source, groupLimit: body.groupLimit, waits: most == .max)
@@ -219,12 +207,16 @@ public struct PushRoutes: Sendable {
 
     /// The answer to a push that is refused.
     public static func answer(to rejection: Rejection) -> Response {
-        switch rejection {
-        case .unauthorized: error(401, rejection.line, BasicAuth.challenge)
-        case .foreignRequest: error(rejection.httpStatus, rejection.line, [Response.neverStored])
-        case .unsupportedEncoding: error(415, rejection.line, [("Accept-Encoding", "gzip")])
-        default: error(rejection.httpStatus, rejection.line)
-        }
+        let headers: [(name: String, value: String)] =
+            switch rejection {
+            case .unauthorized: BasicAuth.challenge
+            case .tooManyPasswords: BasicAuth.busyFields
+            case .foreignRequest: [Response.neverStored]
+            case .methodNotAllowed(let allowed): [("Allow", allowed)]
+            case .unsupportedEncoding: [("Accept-Encoding", "gzip")]
+            default: []
+            }
+        return error(rejection.httpStatus, rejection.line, headers)
     }
 
     /// A short text with commands that work as they are printed.

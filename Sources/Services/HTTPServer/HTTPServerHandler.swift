@@ -150,7 +150,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
             if turns?.take({ writeLarge(in: $0, context) }) == nil { connection.endTurn() }
         case .yield:
             turns?.wait(forLargeSteps: connection.hasLargeResponse) { [self] in
-                connection.resumed()
+                connection.resumed(at: context.eventLoop.now)
                 act(context)
             }
         case .closeOutput: context.close(mode: .output, promise: nil)

@@ -166,28 +166,6 @@ final class TargetConnection: ChannelInboundHandler {
     }
 }
 
-/// Allocates a buffer for each read and keeps none between reads. Hundreds of idle connections need no read buffers, and a poll needs one
-/// large read instead of several small ones.
-struct PassingReadBuffers: RecvByteBufferAllocator {
-    /// One read for an ordinary body; a larger one takes several.
-    private static let readSize = 32 << 10
-    /// The reads from one connection before others have their turn. With more than one the channel would keep buffers.
-    static let readsAtOnce: UInt = 1
-
-    /// The channel keeps the first buffer for good, so that one is small.
-    private var size = 512
-
-    mutating func record(actualReadBytes: Int) -> Bool {
-        size = Self.readSize
-        // `true` tells the channel to allocate a new buffer for the next read.
-        return true
-    }
-
-    func buffer(allocator: ByteBufferAllocator) -> ByteBuffer {
-        allocator.buffer(capacity: size)
-    }
-}
-
 extension PollFailure {
     /// Translates an error on an open connection; `nil` if the connection ended without a known reason.
     init?(connectionError error: any Error, phase: Phase) {

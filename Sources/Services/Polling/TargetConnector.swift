@@ -140,7 +140,7 @@ struct TargetConnector: Sendable {
     private func bootstrap(_ prepare: @escaping @Sendable (any Channel) throws -> Void) -> ClientBootstrap {
         ClientBootstrap(group: eventLoop)
             .connectTimeout(TimeAmount(polled.target.timeout))
-            .channelOption(.recvAllocator, value: PassingReadBuffers())
+            .channelOption(.recvAllocator, value: PassingReadBuffers.ofPolls)
             .channelOption(.maxMessagesPerRead, value: PassingReadBuffers.readsAtOnce)
             .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try prepare(channel) } }
     }

@@ -84,7 +84,7 @@ final class HTTPReceiver: ServedListener {
         _ channel: any Channel, _ settings: HTTPReceiverSettings, _ parts: HTTPServerParts, _ destination: PushExchange.Destination,
         onHandshake: @escaping @Sendable (TLSHandshakeFailure?, any Channel) -> Void
     ) throws {
-        try HTTPServerHandler.setOptions(of: channel, allocator: PushReads.allocator, reads: PushReads.inARow)
+        try HTTPServerHandler.setOptions(of: channel, allocator: PassingReadBuffers.ofPushes, reads: PassingReadBuffers.readsAtOnce)
         let transport = TransportPipeline(
             transport: settings.transport, inside: .http, plainHTTPPrefix: "error: ", handshakeTimeout: settings.handshakeTimeout,
             firstByteTimeout: settings.timeouts.head, onHandshake: onHandshake, closeTimeout: settings.timeouts.write)

@@ -70,7 +70,7 @@ final class PushExchange: HTTPExchange {
             let request = try Request(head, isTLS: isTLS, peer: peer)
             return begin(head, request, .unchecked, on: eventLoop)
         } catch {
-            return answered(PushRoutes.answer(to: report(.malformedRequest(error.reason))), head)
+            return answered(PushRoutes.answer(to: report(.malformedRequest(status: 400, error.reason))), head)
         }
     }
 
@@ -176,13 +176,12 @@ final class PushExchange: HTTPExchange {
         let rejection: Rejection =
             switch error.status {
             case _ where error.isTruncated: .truncated
-            case 408 where isWithinBody: .timedOut(error.isStalled ? .idle : .message)
+            case 408: .timedOut(!isWithinBody ? .head : error.isStalled ? .idle : .message)
             case 413: .messageTooLarge(limit: destination.settings.now.maxMessageSize)
             case 503: .tooMuchInFlight(limit: nil)
-            default: .malformedRequest(error.reason)
+            default: .malformedRequest(status: error.status, error.reason)
             }
-        _ = report(rejection, sender)
-        return rejection.httpStatus == error.status ? PushRoutes.answer(to: rejection) : PushRoutes.error(error.status, error.reason)
+        return PushRoutes.answer(to: report(rejection, sender))
     }
 
     func willSend(_ response: Response) {}

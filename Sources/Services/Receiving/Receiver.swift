@@ -153,15 +153,7 @@ private struct ConnectionSetup: Sendable {
     private func setOptions(of channel: any Channel) throws {
         // A sender ends its side and still waits for ours.
         try channel.syncOptions?.setOption(.allowRemoteHalfClosure, value: true)
-        try channel.syncOptions?.setOption(.recvAllocator, value: PushReads.allocator)
-        try channel.syncOptions?.setOption(.maxMessagesPerRead, value: PushReads.inARow)
+        try channel.syncOptions?.setOption(.recvAllocator, value: PassingReadBuffers.ofPushes)
+        try channel.syncOptions?.setOption(.maxMessagesPerRead, value: PassingReadBuffers.readsAtOnce)
     }
-}
-
-/// How the connections of receivers are read.
-enum PushReads {
-    /// The buffers of reads: large enough for an ordinary push, and for a large one in few pieces.
-    static let allocator = AdaptiveRecvByteBufferAllocator(minimum: 4 << 10, initial: 32 << 10, maximum: 256 << 10)
-    /// The reads from one connection before other connections have their turn: half a MiB is decoded in less than a millisecond.
-    static let inARow: UInt = 2
 }

@@ -224,6 +224,25 @@ def half_bodies(target, parameters, _):
         target.attackers.start(hold)
 
 
+@ATTACKS.attack("kept-pushers", pushers=400, mib=1, hold=1, seconds=60)
+def kept_pushers(target, parameters, _):
+    """Many connections push something large, once and one after another, and stay open."""
+    text = request("PUT", "/apps/kept", b"#" * (parameters["mib"] * MIB - 1) + b"\n")
+
+    def hold():
+        connections, statuses = [], {}
+        for _ in range(parameters["pushers"]):
+            connection = target.open_http(30)
+            connection.sendall(text)
+            status, _, _ = answer(connection)
+            statuses[status] = statuses.get(status, 0) + 1
+            connections.append(connection)
+        target.tell(statuses=statuses)
+        time.sleep(parameters["hold"])
+
+    target.attackers.start(hold)
+
+
 @ATTACKS.attack("tiny-chunks", pushers=2, hold=3, chunk="1\r\na\r\n", chunks=1_000_000, seconds=30)
 def tiny_chunks(target, parameters, _):
     """Chunks of one byte."""

@@ -92,6 +92,24 @@ def deep_values(target, parameters, _):
         target.attackers.start(send, target, [message])
 
 
+@ATTACKS.attack("kept-senders", pushers=400, mib=1, hold=1, seconds=60)
+def kept_senders(target, parameters, _):
+    """Many connections send a large message, once and one after another, and stay open."""
+    message = b'{"kept": "' + b"#" * (parameters["mib"] * MIB) + b'"}'
+
+    def hold():
+        connections = []
+        for _ in range(parameters["pushers"]):
+            connection = connect(target.receiver, 30)
+            connection.sendall(message)
+            connections.append(connection)
+            # A sender gets no answer: leave time to decode.
+            time.sleep(0.005)
+        time.sleep(parameters["hold"])
+
+    target.attackers.start(hold)
+
+
 @ATTACKS.attack("half-messages", pushers=40, mib=8, hold=3, seconds=60)
 def half_messages(target, parameters, _):
     """Messages that are almost complete, on many connections: they share a limit."""

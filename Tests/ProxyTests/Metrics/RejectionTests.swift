@@ -8,10 +8,11 @@ struct RejectionTests {
     /// One of each case, with text that came from outside wherever a case has some.
     static let all: [Rejection] = [
         .malformedJSON(hostile), .malformedCapnp(hostile), .wrongFormat(.http, expected: .json), .wrongFormat(.json, expected: .capnp),
-        .malformedRequest(hostile), .malformedGzip(.corrupt), .malformedFamilies(hostile), .inconsistentFamilies(hostile),
+        .malformedRequest(status: 431, hostile), .malformedGzip(.corrupt), .malformedFamilies(hostile), .inconsistentFamilies(hostile),
         .invalidGroup(hostile), .unsupportedEncoding(hostile), .unsupportedType(hostile, taken: "JSON"), .unauthorized, .accessChanged,
+        .tooManyPasswords, .unknownPath, .methodNotAllowed(allowed: "PUT, DELETE"),
         .messageTooLarge(limit: .mebibytes(16)), .groupTooLarge(limit: .mebibytes(16)), .tlsRequired, .truncated,
-        .timedOut(.idle), .timedOut(.message), .timedOut(.closing), .timedOut(.closingUndecoded),
+        .timedOut(.head), .timedOut(.idle), .timedOut(.message), .timedOut(.closing), .timedOut(.closingUndecoded),
         .invalidAppName(hostile),
         .invalidUTF8(app: hostile),
         .invalidUTF8(app: nil),
@@ -39,10 +40,15 @@ struct RejectionTests {
     @Test("every reason has a case, and a status for clients of HTTP")
     func reasons() {
         #expect(Set(Self.all.map(\.reason)) == Set(Rejection.Reason.allCases))
-        for one in Self.all { #expect([400, 401, 403, 408, 413, 415, 503, 507].contains(one.httpStatus)) }
+        for one in Self.all { #expect([400, 401, 403, 404, 405, 408, 413, 415, 431, 503, 507].contains(one.httpStatus)) }
         #expect(Rejection.unsupportedEncoding("br").httpStatus == 415)
         #expect(Rejection.storeFull(limit: ByteCount(1)).httpStatus == 507)
         #expect(Rejection.timedOut(.message).httpStatus == 408)
+        for timeout in [Rejection.Timeout.head, .idle, .message] { #expect(Rejection.timedOut(timeout).reason == .timedOut) }
+        #expect(Rejection.malformedRequest(status: 431, "").httpStatus == 431)
+        #expect(Rejection.unknownPath.httpStatus == 404)
+        #expect(Rejection.methodNotAllowed(allowed: "POST").httpStatus == 405)
+        #expect(Rejection.tooManyPasswords.httpStatus == 503 && Rejection.tooManyPasswords.reason == .unauthorized)
         #expect(Rejection.messageTooLarge(limit: ByteCount(1)).httpStatus == 413)
         #expect(Rejection.tooMuchInFlight(limit: ByteCount(1)).httpStatus == 503)
     }

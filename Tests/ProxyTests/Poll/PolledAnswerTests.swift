@@ -92,7 +92,10 @@ struct PolledAnswerTests {
     @Test("redirects need a location and the permission to follow")
     func redirects() {
         #expect(verdict(head(302, location: "/x")) == .redirect(location: "/x"))
-        #expect(verdict(head(302, reason: "Found")) == .fail(.status(302, reason: "Found", note: "without a location")))
+        for location in [nil, ""] {
+            let verdict = verdict(head(302, reason: "Found", location: location))
+            #expect(verdict == .fail(.status(302, reason: "Found", note: "without a location")))
+        }
         #expect(
             PolledAnswer.verdict(head(302, reason: "Found", location: "/x"), followsRedirects: false)
                 == .fail(.status(302, reason: "Found", note: "redirects are not followed")))

@@ -25,11 +25,25 @@ struct PushRoutesTests {
     }
 
     private func begin(password: String, _ user: PushRoutes.User) throws -> PushRoutes.Beginning {
-        var head = RequestHead(method: .put, target: "/apps/a")
+        try begin(.put, "/apps/a", password: password, user).beginning
+    }
+
+    /// - Returns: also the refusals that were reported.
+    private func begin(
+        _ method: Request.Method, _ target: String, encoding: String? = nil, password: String, _ user: PushRoutes.User = .unchecked
+    ) throws -> (beginning: PushRoutes.Beginning, refused: [Rejection]) {
+        var head = RequestHead(method: method, target: target)
         head.host = "localhost"
+        head.contentEncoding = encoding
         head.authorization = HeldChecks.basic("prom", password)
         let request = try Request(head, isTLS: false, peer: .unknown)
-        return routes.begin(head, request, user: user, on: eventLoop, sender: { Sender(peer: .unknown, user: $0) }, refused: { _, _ in })
+        var refused: [Rejection] = []
+        let beginning = routes.begin(head, request, user: user, on: eventLoop) {
+            Sender(peer: .unknown, user: $0)
+        } refused: { rejection, _ in
+            refused.append(rejection)
+        }
+        return (beginning, refused)
     }
 
     /// What comes of a request once its password was checked, and the result of the check.
@@ -60,6 +74,41 @@ struct PushRoutesTests {
         }
         #expect(!isAdmitted && response.status == 401)
         #expect(checks.count == 1 && checks.hashes.isEmpty)
+    }
+
+    @Test("a push to an unknown path, or by a method that the path does not take, is reported; a question is not")
+    func unknownPaths() throws {
+        users.set([:])
+        for (method, target, rejection) in [
+            (Request.Method.put, "/app/a", Rejection.unknownPath), (.post, "/metrics/jobs/a", .unknownPath), (.delete, "/a", .unknownPath),
+            (.put, "/apps", .methodNotAllowed(allowed: "POST")), (.post, "/apps/a", .methodNotAllowed(allowed: "PUT, DELETE")),
+        ] {
+            for (asked, reported) in [(method, [rejection]), (.get, []), (.head, []), (.other("OPTIONS"), [])] {
+                let (beginning, refused) = try begin(asked, target, password: "")
+                guard case .answer(let response) = beginning else {
+                    Issue.record("\(asked) \(target): \(beginning)")
+                    continue
+                }
+                #expect(response.status == rejection.httpStatus && refused == reported, "\(asked) \(target)")
+            }
+        }
+    }
+
+    @Test("a password that is not checked, because too many wait for their check, is reported")
+    func tooManyPasswords() throws {
+        for number in 0..<BasicAuthUsers.maxPending {
+            guard case .wait = try begin(password: "\(number)", .unchecked) else {
+                Issue.record("not checked")
+                return
+            }
+        }
+        let (beginning, refused) = try begin(.put, "/apps/a", password: "openesame")
+        guard case .answer(let response) = beginning else {
+            Issue.record("\(beginning)")
+            return
+        }
+        #expect(response.status == 503 && refused == [.tooManyPasswords])
+        checks.answerAll()
     }
 
     @Test("users that change right after a check have the password checked again")
