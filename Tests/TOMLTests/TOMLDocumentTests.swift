@@ -142,17 +142,16 @@ import Testing
             "a = VALUE", "a = [VALUE]", "a = { b = VALUE }", "VALUE = 1\nVALUE = 2", "[VALUE]\n[VALUE]", "\"VALUE\" = 1\n\"VALUE\" = 2",
         ]
         var faults = 0
-        for _ in 0..<20_000 {
+        for _ in 0..<5_000 {
             let end = (0..<(1 + random(30))).map { _ in characters[random(characters.count)] }
             let value = beginnings[random(beginnings.count)] + String(end)
             guard let error = failure(contexts[random(contexts.count)].replacing("VALUE", with: value)) else { continue }
             faults += 1
             #expect(!error.message.isEmpty && !error.message.contains(where: \.isNewline))
-            for start in end.indices.dropLast(2) {
-                #expect(!error.message.contains(String(end[start...(start + 2)])), "\(value.debugDescription): \(error)")
-            }
+            let shown = end.indices.dropLast(2).first { error.message.contains(String(end[$0...($0 + 2)])) }
+            #expect(shown == nil, "\(value.debugDescription): \(error)")
         }
-        #expect(faults > 10_000)
+        #expect(faults > 2_500)
     }
 
     @Test(
