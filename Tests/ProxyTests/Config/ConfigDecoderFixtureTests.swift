@@ -103,6 +103,17 @@ import Testing
         #expect(decoded.config.exporter.allowedHosts == ["metrics.example.org", "a", "127.0.0.1"])
     }
 
+    @Test("an integer in quotes is told to be without them only if it is allowed then")
+    func quotedIntegers() {
+        for (value, isAllowed) in [("100000000", true), ("100000001", false), ("0", false)] {
+            let text = "[receiver]\nmax_apps = \"\(value)\"\n"
+            let error = #expect(throws: ConfigProblems.self) {
+                try ConfigDecoder(file: "config.toml", folder: "").decode(FileReading(bytes: Array(text.utf8)))
+            }
+            #expect(error?.description.contains("without quotes") == isAllowed)
+        }
+    }
+
     @Test("two users whose names differ only in how an accent is written are an error at the second")
     func equalUsers() {
         let hash = "$2y$10$" + String(repeating: "a", count: 53)
