@@ -19,7 +19,9 @@ struct ConfigOptions: ParsableArguments {
     func file() throws -> String {
         if let config { return config }
         // The next file is used only if this one is missing: a file that cannot be read must not be skipped silently.
-        guard let file = ConfigOptions.defaults.first(where: { access($0, F_OK) == 0 || errno != ENOENT }) else {
+        // Neither must a link that leads nowhere.
+        var status = stat()
+        guard let file = ConfigOptions.defaults.first(where: { lstat($0, &status) == 0 || errno != ENOENT }) else {
             throw NoConfigFile(
                 description:
                     "no configuration file: neither ./config.toml nor /etc/exporter-proxy/config.toml is there; name one with --config PATH"
@@ -113,8 +115,18 @@ struct LogStyle: Sendable {
     }
 }
 
+/// Writes a command's result to standard output, at once.
+/// - Throws: the exit code 1 if not all was written, after a line on standard error.
+func printOutput(_ text: String) throws(ExitCode) {
+    var text = text
+    let failure = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDOUT_FILENO) }
+    guard failure != 0 else { return }
+    printError("error: cannot write to standard output: \(SystemError.text(failure))")
+    throw ExitCode(1)
+}
+
 /// Prints a line on standard error, at once.
 func printError(_ line: String) {
     var line = line + "\n"
-    line.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO) }
+    _ = line.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: STDERR_FILENO) }
 }

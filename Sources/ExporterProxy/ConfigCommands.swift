@@ -33,7 +33,7 @@ struct CheckCommand: ParsableCommand {
         let problems = ConfigLoader(file: file).check()
         for problem in problems { printError("\(problem)") }
         guard !problems.holdError else { throw ExitCode(1) }
-        print("\(file): OK")
+        try printOutput("\(file): OK\n")
     }
 
     private struct UserError: Error, CustomStringConvertible {
@@ -73,23 +73,22 @@ struct PrometheusConfigCommand: ParsableCommand {
 
     func run() throws {
         let file = try config.file()
+        let loaded: LoadedConfig
         do throws(ConfigProblems) {
-            let loaded = try ConfigLoader(file: file).decode()
-            print(ScrapeJobs(loaded.config.exporter, host: host, hostname: Self.hostname).yaml, terminator: "")
+            loaded = try ConfigLoader(file: file).decode()
         } catch {
             printError("\(error)")
             throw ExitCode(1)
         }
+        try printOutput(ScrapeJobs(loaded.config.exporter, host: host, hostname: Self.hostname).yaml)
     }
 
     private static func host(_ argument: String) throws -> String {
-        // The port comes from the configuration.
-        let isHost: (String) -> Bool = { (try? PushAddress("tcp://\($0):1")) != nil }
-        // HOST:PORT has one colon, an IPv6 address two at least.
-        guard isHost(argument) || (argument.count { $0 == ":" } > 1 && isHost("[\(argument)]")) else {
-            throw ValidationError("it is a host name or an address, without a port")
+        do throws(TargetURL.Malformed) {
+            return try ScrapeJobs.host(argument)
+        } catch {
+            throw ValidationError("it is a host name or an address, without a port: \(error.reason)")
         }
-        return argument
     }
 
     private static var hostname: String {

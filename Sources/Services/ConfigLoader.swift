@@ -56,7 +56,10 @@ public struct ConfigLoader: Sendable {
         do throws(ConfigProblems) {
             var files: [String: FileWatcher.Reading] = [:]
             let (loaded, problems, _) = try read(&files)
-            return withPreparation(of: loaded, problems + StartCheck.problems(with: loaded), renewalNotice: ConfigLoader.renewalNotice)
+            let found = withPreparation(of: loaded, problems, renewalNotice: ConfigLoader.renewalNotice)
+            // Of a key with an error, `loaded` has the default, which the file does not ask for.
+            let refused = Set(found.filter { $0.severity == .error }.map(\.keyWithoutIndex))
+            return (found + StartCheck.problems(with: loaded).filter { !refused.contains($0.keyWithoutIndex) }).inOrderOfPosition
         } catch {
             return error.problems
         }
@@ -118,6 +121,11 @@ public struct ConfigLoader: Sendable {
             ])
         }
     }
+}
+
+extension ConfigProblem {
+    /// `exporter.scrape_expose_endpoint` for each address in it.
+    fileprivate var keyWithoutIndex: Substring? { key?.prefix { $0 != "[" } }
 }
 
 /// The result of reading the configuration, and the files to watch from then on.

@@ -64,12 +64,15 @@ public final class LogWriter: Sendable {
 
     private func put(_ text: String) {
         var text = text
-        text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: descriptor) }
+        _ = text.withUTF8 { writeAll(UnsafeRawBufferPointer($0), to: descriptor) }
     }
 }
 
-/// Writes all bytes to a descriptor, and waits while it takes none. What is left is dropped when its reader is gone.
-public func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: CInt) {
+/// Writes all bytes to a descriptor, and waits while it takes none. If a write fails, for example because the reader is gone or the disk is
+/// full, the rest is dropped.
+/// - Returns: 0, or the `errno` of the write that failed.
+@discardableResult
+public func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: CInt) -> CInt {
     var rest = bytes
     while !rest.isEmpty {
         let written = Glibc.write(descriptor, rest.baseAddress, rest.count)
@@ -81,9 +84,10 @@ public func writeAll(_ bytes: UnsafeRawBufferPointer, to descriptor: CInt) {
                 var ready = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
                 poll(&ready, 1, -1)
                 continue
-            default: return
+            case let error: return error
             }
         }
         if written > 0 { rest = UnsafeRawBufferPointer(rebasing: rest[written...]) }
     }
+    return 0
 }

@@ -38,7 +38,10 @@ enum StartCheck {
 
     private static func stateFileProblems(with loaded: LoadedConfig) -> [ConfigProblem] {
         guard let path = loaded.config.receiver.stateFile, SavedFile.fault(in: path) == nil else { return [] }
-        return SavedFile.warning(about: path).map { [loaded.problem(ofStateFile: $0, severity: .warning)] } ?? []
+        guard let warning = SavedFile.warning(about: path) else { return [] }
+        return [
+            loaded.problem(ofStateFile: "\(warning); if the file is damaged, a start fails, because it cannot be moved", severity: .warning)
+        ]
     }
 
     private static func socketProblems(with loaded: LoadedConfig) -> [ConfigProblem] {

@@ -32,7 +32,7 @@ public struct TOMLDocument: Equatable, Sendable {
         if let description = ctoml_error(document, &line, &column) {
             throw TOMLSyntaxError(
                 position: TOMLPosition(line: max(1, Int(line)), column: max(1, Int(column))),
-                message: TOMLDocument.message(from: String(cString: description)))
+                message: SyntaxErrorWords.message(for: String(cString: description)))
         }
         var count = 0
         let nodes = UnsafeBufferPointer(start: ctoml_nodes(document, &count), count: count)
@@ -82,34 +82,6 @@ public struct TOMLDocument: Equatable, Sendable {
     private static func text(_ bytes: UnsafePointer<CChar>?, _ length: Int) -> String {
         guard let bytes else { return "" }
         return String(decoding: UnsafeRawBufferPointer(start: bytes, count: length), as: UTF8.self)
-    }
-
-    /// toml++'s description in the program's style, with a hint for the most common mistake.
-    private static func message(from description: String) -> String {
-        let prefix = "Error while parsing "
-        var message = description.hasPrefix(prefix) ? "in a " + description.dropFirst(prefix.count) : description
-        if message.hasPrefix("in a a") || message.hasPrefix("in a i") { message = "in an " + message.dropFirst(5) }
-        while message.hasSuffix(".") || message.hasSuffix("\n") { message.removeLast() }
-        let bareText = [
-            "could not determine value type", "decimal integer:", "floating-point:", "boolean:", "inf or nan:", "date:", "time:",
-        ]
-        if bareText.contains(where: { message.contains($0) }) {
-            message += "; text and durations stand in quotes, such as \"5s\""
-        }
-        return oneLine(message)
-    }
-
-    /// toml++ shows a word that the end of its line cuts short, `tru`, with that line end. A message must stay one line.
-    private static func oneLine(_ text: String) -> String {
-        var line = ""
-        for scalar in text.unicodeScalars {
-            switch scalar.properties.generalCategory {
-            case _ where scalar == "\n": line += "\\n"
-            case .control, .lineSeparator, .paragraphSeparator: line += "\\u{\(String(scalar.value, radix: 16, uppercase: true))}"
-            default: line.unicodeScalars.append(scalar)
-            }
-        }
-        return line
     }
 }
 
@@ -185,18 +157,4 @@ public struct TOMLPosition: Hashable, Comparable, Sendable {
 
     /// Whether `a` comes before `b`.
     public static func < (a: TOMLPosition, b: TOMLPosition) -> Bool { (a.line, a.column) < (b.line, b.column) }
-}
-
-/// Why a text is not TOML.
-public struct TOMLSyntaxError: Error, Equatable, Sendable {
-    /// Where the parser stopped.
-    public var position: TOMLPosition
-    /// In lower case, without a final period; never longer than a few hundred bytes.
-    public var message: String
-
-    /// Makes an error at a position.
-    public init(position: TOMLPosition, message: String) {
-        self.position = position
-        self.message = message
-    }
 }

@@ -192,3 +192,52 @@ func checkLooksWhereServeDoes() async throws {
     #expect(result.status == .exited(1))
     #expect(result.errors.contains("config.toml:1:1: error: "), "\(result.errors)")
 }
+
+@Test(
+    "check warns of what the rights of the user make fail at a start: the owner of the socket, a socket of another user, the state file",
+    .enabled("the program can run without root's rights") { await Unprivileged.canRunTheProxy() })
+func checkWarnsOfMissingRights() async throws {
+    try await withTemporaryFolder { folder in
+        try folder.write("open/file", "")
+        try folder.write("closed/apps.state", "damaged")
+        #expect(chmod(folder.path, 0o755) == 0 && chmod(folder.path("open"), 0o777) == 0 && chmod(folder.path("closed"), 0o555) == 0)
+        let makeSocket = "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])"
+        #expect(try await run("python3", ["-c", makeSocket, folder.path("open/r.sock")]).succeeded)
+        #expect(chmod(folder.path("open/r.sock"), 0) == 0)
+        let socket = "[receiver]\nreceive_on_unix_socket = true\nreceiver_unix_socket = \"open/r.sock\"\n"
+        for owner in ["unix_socket_user", "unix_socket_group"] {
+            let config = "\(Configurations.scrape)\(socket)\(owner) = \"root\"\nstate_file = \"closed/apps.state\"\n"
+            try folder.write("config.toml", config)
+            let line = config.split(separator: "\n", omittingEmptySubsequences: false).firstIndex { $0.hasPrefix("receiver_unix") } ?? 0
+            let result = try await Unprivileged.runProxy(["check", "-c", "config.toml"], workingFolder: folder.path)
+            #expect(result.succeeded && result.output == "config.toml: OK\n", "\(result.errors)")
+            let expected: [(place: String, words: String)] = [
+                ("config.toml:\(line + 1):24: warning:", "a start would fail now: a socket is there that this user may not connect to"),
+                ("config.toml:\(line + 2):\(owner.count + 4): warning:", "a start would fail now: cannot give the socket to"),
+                ("config.toml:\(line + 3):14: warning:", "if the file is damaged, a start fails"),
+            ]
+            let lines = result.errors.split(separator: "\n")
+            #expect(lines.count == expected.count, "\(result.errors)")
+            for (line, (place, words)) in zip(lines, expected) {
+                #expect(line.hasPrefix(place) && line.contains(words), "\(result.errors)")
+            }
+        }
+        #expect(chmod(folder.path("closed"), 0o755) == 0)
+    }
+}
+
+@Test(
+    "a wrong value has one error, and none about its default, which cannot be used either",
+    .enabled("the program can run without root's rights") { await Unprivileged.canRunTheProxy() })
+func aWrongValueHasOneError() async throws {
+    try await withTemporaryFolder { folder in
+        try folder.write(
+            "config.toml",
+            "[exporter]\nscrape_expose_endpoint = \"127.0.0.1:0\"\n[receiver]\nreceive_on_unix_socket = true\nreceiver_unix_socket = \"unix:/r.sock\"\n"
+        )
+        #expect(chmod(folder.path, 0o755) == 0)
+        let result = try await Unprivileged.runProxy(["check", "-c", "config.toml"], workingFolder: folder.path)
+        #expect(result.status == .exited(1))
+        #expect(places(result) == ["config.toml:5:24:"], "\(result.errors)")
+    }
+}

@@ -51,6 +51,27 @@ func withoutAnyConfiguration() async throws {
     }
 }
 
+@Test("a link that leads nowhere is not skipped for another configuration file")
+func aDanglingLink() async throws {
+    try await withTemporaryFolder { folder in
+        try FileManager.default.createSymbolicLink(atPath: folder.path("config.toml"), withDestinationPath: folder.path("missing"))
+        let result = try await run(ProxyProcess.executable, ["check"], workingFolder: folder.path)
+        #expect(result.status == .exited(1))
+        #expect(result.errors.contains("config.toml: error: cannot read the configuration file: no such file"), "\(result.errors)")
+    }
+}
+
+@Test("a result that cannot be written fails the command", arguments: ["check", "prometheus-config"])
+func aFullDisk(command: String) async throws {
+    try await withTemporaryFolder { folder in
+        try folder.write("config.toml", Configurations.scrape)
+        let script = "exec \"$0\" \"$1\" -c config.toml > /dev/full"
+        let result = try await run("sh", ["-c", script, ProxyProcess.executable, command], workingFolder: folder.path)
+        #expect(result.status == .exited(1))
+        #expect(result.errors == "error: cannot write to standard output: no space left on device\n")
+    }
+}
+
 @Test("a named configuration file that is missing is an error, and no other is read")
 func aMissingNamedConfiguration() async throws {
     let result = try await runProxy("", arguments: ["--config", "other.toml"])

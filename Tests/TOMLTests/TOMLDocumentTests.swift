@@ -86,15 +86,15 @@ import Testing
     @Test(
         "errors say where and what",
         arguments: [
-            ("a = ", 1, 5, "in a key-value pair: encountered end-of-file"),
-            ("a = 1\na = 2", 2, 5, "cannot redefine existing integer 'a'"),
+            ("a = ", 1, 5, "in a key-value pair: the file ends within it"),
+            ("a = 1\na = 2", 2, 5, "this name is given before"),
             ("a = 5s", 1, 6, "text and durations stand in quotes"),
             ("a = optional", 1, 5, "text and durations stand in quotes"),
             ("a = 0.0.0.0:6555", 1, 8, "text and durations stand in quotes"),
             ("a = none", 1, 6, "text and durations stand in quotes"),
-            ("a = \"x\nb = 1", 1, 7, "in a string: "),
-            ("[a]\n[a]", 2, 1, "cannot redefine existing table 'a'"),
-            ("\n\n  ?", 3, 3, "expected keys, tables, whitespace or comments"),
+            ("a = \"x\nb = 1", 1, 7, "in a string: its closing quote is missing"),
+            ("[a]\n[a]", 2, 1, "in a table header: this name is given before"),
+            ("\n\n  ?", 3, 3, "here begins neither a key nor a table"),
             ("a = \"\\q\"", 1, 7, "escape"),
         ])
     func errors(text: String, line: Int, column: Int, message: String) throws {
@@ -105,7 +105,57 @@ import Testing
     }
 
     @Test(
-        "a message is one line, whatever it shows of the file",
+        "a number that does not fit into 64 bits is an error without the number",
+        arguments: [
+            "98765432109876543210", "-98765432109876543210", "0xdeadbeefcafebabe0123456789", "0o7777777777777777777777777", "1234e56789",
+        ])
+    func tooLargeNumber(number: String) throws {
+        let error = try #require(failure("a = \(number)"))
+        #expect(error.message.contains("64 bits"))
+        #expect(!error.message.contains(number.suffix(10)))
+    }
+
+    @Test(
+        "a key that is given twice is not shown, because it may be a secret in a wrong place",
+        arguments: [
+            "KEY = 1\nKEY = 2", "[KEY]\n[KEY]", "KEY = 1\n[KEY]", "[[KEY]]\n[KEY]", "KEY.b = 1\nKEY = 1", "KEY = 1\nKEY.b = 1",
+            "KEY = {}\n[KEY.b]", "a = { KEY = 1, KEY = 2 }",
+        ])
+    func repeatedKey(text: String) throws {
+        let error = try #require(failure(text.replacing("KEY", with: "\"Bearer SECRET\"")))
+        #expect(!error.message.contains("earer") && !error.message.contains("SECRET"), "\(error)")
+    }
+
+    @Test("no message shows three characters in a row of a malformed value, and each is one line")
+    func messagesHaveNoTextOfTheFile() {
+        // A linear congruential generator, so that each run has the same values. No message has such letters in capitals.
+        var state: UInt64 = 1
+        func random(_ count: Int) -> Int {
+            state = state &* 6_364_136_223_846_793_005 &+ 1_442_695_040_888_963_407
+            return Int(state >> 33) % count
+        }
+        let beginnings = [
+            "", "0x", "0o", "0b", "tru", "fals", "in", "na", "19", "1979-05-27T", "07:32", "\"", "'", "'''", "[", "{ b = ", "\\",
+        ]
+        let characters = Array("0123456789ABCEFHIJKNQRSTVWXZ_+-.:\"'\\#=\n")
+        let contexts = [
+            "a = VALUE", "a = [VALUE]", "a = { b = VALUE }", "VALUE = 1\nVALUE = 2", "[VALUE]\n[VALUE]", "\"VALUE\" = 1\n\"VALUE\" = 2",
+        ]
+        var faults = 0
+        for _ in 0..<5_000 {
+            let end = (0..<(1 + random(30))).map { _ in characters[random(characters.count)] }
+            let value = beginnings[random(beginnings.count)] + String(end)
+            guard let error = failure(contexts[random(contexts.count)].replacing("VALUE", with: value)) else { continue }
+            faults += 1
+            #expect(!error.message.isEmpty && !error.message.contains(where: \.isNewline))
+            let shown = end.indices.dropLast(2).first { error.message.contains(String(end[$0...($0 + 2)])) }
+            #expect(shown == nil, "\(value.debugDescription): \(error)")
+        }
+        #expect(faults > 2_500)
+    }
+
+    @Test(
+        "a message is one line",
         arguments: ["a = tru\n", "a = fals\r\n", "a = in\nb", "a\n", "a = 1\u{2028}"])
     func oneLine(text: String) throws {
         let error = try #require(failure(text))

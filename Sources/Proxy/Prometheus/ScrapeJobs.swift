@@ -26,16 +26,19 @@ public struct ScrapeJobs: Equatable, Sendable {
     public init(_ config: ExporterConfig, host: String?, hostname: String) {
         var notes: [String] = []
         // Only this machine can reach loopback addresses.
-        let address = config.scrapeAddresses.first { !$0.isLoopback } ?? config.scrapeAddresses[0]
-        let usual = address.isWildcard ? hostname : address.host
+        let address = config.scrapeAddresses.first { !Self.isLocal($0.host) } ?? config.scrapeAddresses[0]
+        let usual = NumericAddress(address.host)?.unmapped.isWildcard == true ? hostname : address.host
         let allowed = config.allowedHosts
-        let name = host ?? (allowed.isEmpty || allowed.contains(Self.canonical(usual)) ? usual : allowed[0])
+        let isAllowed = allowed.isEmpty || allowed.contains(Self.canonical(usual))
+        let name = host ?? (isAllowed ? usual : allowed.first { !Self.isLocal($0) } ?? allowed[0])
         let port = address.port == 0 ? ScrapeJobs.defaultPort : address.port
         if address.port == 0 {
             notes.append("scrape_expose_endpoint lets the system pick the port: give it a fixed one, and write it here.")
         }
-        if host == nil, address.isLoopback {
+        if host == nil, Self.isLocal(address.host) {
             notes.append("scrape_expose_endpoint is \(address): only a Prometheus on the same machine reaches it.")
+        } else if host == nil, Self.isLocal(name) {
+            notes.append("\(name) is the only name in allowed_hosts: only a Prometheus on the same machine reaches it.")
         }
         if !allowed.isEmpty, !allowed.contains(Self.canonical(name)) {
             notes.append("allowed_hosts does not have \(name): without it the proxy answers 421.")
@@ -48,12 +51,25 @@ public struct ScrapeJobs: Equatable, Sendable {
 
     private static let defaultPort: UInt16 = 6555
 
+    /// Reads the host of a target: a name, an IPv4 address, or an IPv6 address with or without brackets.
+    /// - Throws: what Prometheus would not take, and a host with a port.
+    public static func host(_ text: String) throws(TargetURL.Malformed) -> String {
+        if NumericAddress(text) != nil { return text }
+        guard try TargetURL.hostAndPort(text[...]).port == nil, text.utf8.last != UInt8(ascii: ":") else {
+            throw TargetURL.Malformed(reason: "the port is that of the configuration")
+        }
+        return text
+    }
+
     /// A host as `allowed_hosts` has it: a name in lower case, or an address in its canonical form, without brackets.
     private static func canonical(_ host: String) -> String {
         let name = host.lowercased()
         let bare = name.hasPrefix("[") && name.hasSuffix("]") ? String(name.dropFirst().dropLast()) : name
-        return NumericAddress(bare)?.description ?? bare
+        return NumericAddress(bare)?.description ?? (bare.hasSuffix(".") ? String(bare.dropLast()) : bare)
     }
+
+    /// Whether only this machine reaches the host, in the form of `canonical`.
+    private static func isLocal(_ host: String) -> Bool { host == "localhost" || NumericAddress(host)?.unmapped.isLoopback == true }
 
     /// The text, ending in a newline.
     public var yaml: String {
@@ -156,9 +172,4 @@ extension ScrapeJobs.Access {
             }
         }
     }
-}
-
-extension ListenAddress {
-    fileprivate var isWildcard: Bool { NumericAddress(host)?.isWildcard ?? false }
-    fileprivate var isLoopback: Bool { NumericAddress(host)?.isLoopback ?? false }
 }

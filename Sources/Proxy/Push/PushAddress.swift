@@ -63,6 +63,10 @@ public enum PushAddress: Hashable, Sendable {
     }
 
     private static func hostAndPort(_ rest: Substring, in text: String) throws(Malformed) -> (host: String, port: UInt16) {
+        // Such an address may have a password, so it is not shown.
+        guard !rest.utf8.contains(UInt8(ascii: "@")) else {
+            throw Malformed(description: "an address has no user and no password: write host:port, and use --user and --password-file")
+        }
         guard let parts = HostAndPort(rest) else { throw Malformed(description: "'\(text)' has no valid host: write host:port") }
         guard let digits = parts.port else { throw Malformed(description: "'\(text)' has no port: write host:port") }
         guard digits.utf8.allSatisfy({ (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }), let port = UInt16(digits), port > 0 else {
@@ -72,7 +76,7 @@ public enum PushAddress: Hashable, Sendable {
         if !parts.isBracketed, host.contains(":") {
             throw Malformed(description: "the IPv6 address in '\(text)' needs brackets: write [\(host)]:\(port)")
         }
-        guard !host.isEmpty, host.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F && !"[]/@".utf8.contains($0) }) else {
+        guard !host.isEmpty, host.utf8.allSatisfy({ $0 > 0x20 && $0 != 0x7F && !"[]/".utf8.contains($0) }) else {
             throw Malformed(description: "'\(text)' has no valid host: write host:port")
         }
         return (String(host), port)

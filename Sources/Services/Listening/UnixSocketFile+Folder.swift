@@ -97,6 +97,8 @@ extension UnixSocketFile {
         var isSocket: Bool { status.st_mode & S_IFMT == S_IFSOCK }
         var isMarked: Bool { status.st_mode & 0o7777 == Self.mark }
         var user: uid_t { status.st_uid }
+        /// Whether the effective user may write to it, and so connect to a socket.
+        var isWritable: Bool { faccessat(AT_FDCWD, "/proc/self/fd/\(descriptor)", W_OK, AT_EACCESS) == 0 || errno != EACCES }
     }
 
     /// The owner of a socket file. Names are looked up already.
@@ -121,18 +123,29 @@ extension UnixSocketFile {
         }
 
         func apply(to file: Entry, mode: UInt16, address: String) throws(ListenError) {
-            if user != nil || group != nil {
-                // (uid_t)-1 leaves the user, (gid_t)-1 the group as it is (chown(2)).
-                guard cfiles_set_owner(file.descriptor, user ?? .max, group ?? .max) == 0 else {
-                    let why = errno == EPERM ? "only root may do that, or a member of the group" : SystemError.text(errno)
-                    throw ListenError(
-                        address, "cannot give the socket to \(description): \(why)",
-                        key: user != nil ? "unix_socket_user" : "unix_socket_group")
-                }
-            }
+            try give(file.descriptor, address: address)
             // After the owner, because a change of owner may clear bits of the mode. The umask does not apply here.
             guard cfiles_set_mode(file.descriptor, mode_t(mode)) == 0 else {
                 throw ListenError(address, "cannot set the mode of the socket: \(SystemError.text(errno))")
+            }
+        }
+
+        /// Gives it a socket without a file, for which the same rights are needed.
+        func tryOut(address: String) throws(ListenError) {
+            let descriptor = socket(AF_UNIX, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+            guard descriptor >= 0 else { return }
+            defer { close(descriptor) }
+            try give(descriptor, address: address)
+        }
+
+        private func give(_ descriptor: CInt, address: String) throws(ListenError) {
+            guard user != nil || group != nil else { return }
+            // (uid_t)-1 leaves the user, (gid_t)-1 the group as it is (chown(2)).
+            guard cfiles_set_owner(descriptor, user ?? .max, group ?? .max) == 0 else {
+                let why = errno == EPERM ? "only root may do that, or a member of the group" : SystemError.text(errno)
+                throw ListenError(
+                    address, "cannot give the socket to \(description): \(why)", key: user != nil ? "unix_socket_user" : "unix_socket_group"
+                )
             }
         }
 

@@ -44,16 +44,21 @@ struct UnixSocketFile: Sendable {
     }
 
     /// Problems that would make a start fail now, but perhaps not later: a missing folder that a service manager makes, a file of another
-    /// kind.
+    /// kind, a socket of another user, an owner that only root can set. A service manager that passes the socket takes care of all of them.
     static func warnings(_ loaded: LoadedConfig) -> [ConfigProblem] {
         guard let socket = loaded.config.receiver.unixSocket else { return [] }
-        do throws(ListenError) {
-            let (folder, name) = try Folder.open(of: socket.path)
-            _ = try socketOrNothing(name, in: folder, socket.path)
-            return []
-        } catch {
-            let key = "receiver.receiver_unix_socket"
-            return [loaded.origin.problem(key, "\(key): a start would fail now: \(error.reason)", severity: .warning)]
+        let faults = [
+            fault { () throws(ListenError) in
+                let (folder, name) = try Folder.open(of: socket.path)
+                guard let standing = try socketOrNothing(name, in: folder, socket.path) else { return }
+                // As connect(2) demands it, without a connection, which would disturb a process that listens.
+                guard standing.isWritable else { throw ListenError(socket.path, notAllowedToConnect) }
+            },
+            fault { () throws(ListenError) in try Owner(socket).tryOut(address: socket.path) },
+        ]
+        return faults.compactMap(\.self).map { error in
+            let key = error.key.map { "receiver.\($0)" } ?? "receiver.receiver_unix_socket"
+            return loaded.origin.problem(key, "\(key): a start would fail now: \(error.reason)", severity: .warning)
         }
     }
 
@@ -160,13 +165,15 @@ struct UnixSocketFile: Sendable {
         case ECONNREFUSED, ENOENT: break
         case 0, EAGAIN: throw ListenError(path, "another process is listening on it", isAddressInUse: true)
         case EPROTOTYPE: throw ListenError(path, "it is a socket of another type; it is left alone")
-        case EACCES: throw ListenError(path, "a socket is there that this user may not connect to; it is left alone")
+        case EACCES: throw ListenError(path, notAllowedToConnect)
         case let error: throw ListenError(path, "cannot tell whether another process is listening on it: \(SystemError.text(error))")
         }
         guard folder.remove(name, ifItIs: entry.identity) else {
             throw ListenError(path, "cannot remove the socket that is there: \(SystemError.text(errno))")
         }
     }
+
+    private static let notAllowedToConnect = "a socket is there that this user may not connect to; it is left alone"
 
     /// - Returns: 0 when a process accepts, otherwise the `errno`.
     private static func probe(_ entry: Entry) -> CInt {

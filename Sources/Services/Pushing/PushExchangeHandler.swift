@@ -280,7 +280,7 @@ final class PushExchangeHandler: ChannelInboundHandler {
         }
         if bytes.starts(with: "HTTP/".utf8) {
             return .other(
-                "the port speaks HTTP, like a scrape address: give the address of a receiver (receiver_tcp_socket), or write http:// for receiver_http_socket"
+                "the port speaks HTTP, like a scrape address: give the address of a receiver (receiver_tcp_socket), or write http:// or https:// for receiver_http_socket"
             )
         }
         let line = PrintableText(String(decoding: bytes.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self)).text

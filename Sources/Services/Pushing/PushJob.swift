@@ -151,7 +151,8 @@ struct PushInput {
         return try read(descriptor, name: file)
     }
 
-    private func read(_ descriptor: CInt, name: String) throws(PushFailure) -> ByteBuffer {
+    /// Reads up to the end, and waits for more if there is none yet.
+    func read(_ descriptor: CInt, name: String) throws(PushFailure) -> ByteBuffer {
         var buffer = ByteBuffer()
         while true {
             var failure: CInt = 0
@@ -166,6 +167,10 @@ struct PushInput {
             switch failure {
             case 0 where count == 0: return buffer
             case 0, EINTR: continue
+            case EAGAIN:
+                // Another process that shares the descriptor has made it non-blocking.
+                var ready = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+                poll(&ready, 1, -1)
             default: throw PushFailure("cannot read \(name): \(SystemError.text(failure))")
             }
         }
@@ -196,6 +201,8 @@ struct PushTLS: Sendable {
             let file: String?
             switch error {
             case .invalidTrustRoots: file = config.caFile
+            case .privateKeyNeedsPassword:
+                throw PushFailure("\(config.keyFile ?? ""): \(error): push takes only a key without a password")
             case .invalidPrivateKey, .certificateDoesNotMatchKey: file = config.keyFile
             case .invalidCertificate: file = config.certFile
             default: file = nil

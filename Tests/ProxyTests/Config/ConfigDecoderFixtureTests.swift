@@ -73,6 +73,83 @@ import Testing
         #expect(decoded.config.poll.targets.map(\.expireAfter) == [.seconds(60), .seconds(300), .seconds(10), nil])
     }
 
+    private func warnings(_ text: String) throws -> [String] {
+        try ConfigDecoder(file: "config.toml", folder: "").decode(FileReading(bytes: Array(text.utf8))).warnings.map(\.description)
+    }
+
+    @Test("metrics that expire before the next poll are warned about at the key that makes them, and not without need")
+    func expiryWithinAnInterval() throws {
+        let own = "[[poll_external.targets]]\nurl = \"http://a/metrics\"\n"
+        #expect(
+            try warnings("[poll_external]\nexpire_after = \"4s\"\n\(own)poll_interval = \"4s\"\n") == [
+                "config.toml:2:16: warning: poll_external: expire_after 4s is not longer than poll_interval 5s, so that metrics expire "
+                    + "before the next poll; write a longer one, or 0 for never",
+                "config.toml:5:17: warning: poll_external.targets[0]: expire_after 4s is not longer than poll_interval 4s, so that metrics "
+                    + "expire before the next poll; write a longer one, or 0 for never",
+            ])
+        let general = "[poll_external]\nexpire_after = \"1m\"\n\(own)"
+        #expect(try warnings(general).isEmpty)
+        #expect(try warnings(general + "poll_interval = \"59s\"\n").isEmpty)
+        #expect(try warnings(general + "poll_interval = \"5m\"\n").map { $0.prefix(17) } == ["config.toml:5:17:"])
+        #expect(try warnings(general + "poll_interval = \"5m\"\nexpire_after = \"5m\"\n").map { $0.prefix(17) } == ["config.toml:6:16:"])
+        #expect(try warnings(general + "poll_interval = \"5m\"\nexpire_after = 0\n").isEmpty)
+        #expect(try warnings("[poll_external]\npoll_interval = \"5m\"\n\(own)").isEmpty)
+    }
+
+    @Test("a final dot of a name in allowed_hosts does not count, as in Host")
+    func finalDot() throws {
+        let text = "[exporter]\nallowed_hosts = [\"Metrics.example.ORG.\", \"a\", \"127.0.0.1\"]\n"
+        let decoded = try ConfigDecoder(file: "config.toml", folder: "").decode(FileReading(bytes: Array(text.utf8)))
+        #expect(decoded.config.exporter.allowedHosts == ["metrics.example.org", "a", "127.0.0.1"])
+    }
+
+    @Test("an integer in quotes is told to be without them only if it is allowed then")
+    func quotedIntegers() {
+        for (value, isAllowed) in [("100000000", true), ("100000001", false), ("0", false)] {
+            let text = "[receiver]\nmax_apps = \"\(value)\"\n"
+            let error = #expect(throws: ConfigProblems.self) {
+                try ConfigDecoder(file: "config.toml", folder: "").decode(FileReading(bytes: Array(text.utf8)))
+            }
+            #expect(error?.description.contains("without quotes") == isAllowed)
+        }
+    }
+
+    @Test("two users whose names differ only in how an accent is written are an error at the second")
+    func equalUsers() {
+        let hash = "$2y$10$" + String(repeating: "a", count: 53)
+        let text = "[exporter.basic_auth_users]\n\"caf\u{E9}\" = \"\(hash)\"\n\"cafe\u{301}\" = \"\(hash)\"\n"
+        let error = #expect(throws: ConfigProblems.self) {
+            try ConfigDecoder(file: "config.toml", folder: "").decode(FileReading(bytes: Array(text.utf8)))
+        }
+        let errors = error?.problems.filter { $0.severity == .error }
+        #expect(errors?.map(\.position) == [ConfigPosition(line: 3, column: 1)], "\(error?.description ?? "")")
+        #expect(errors?.first?.message.contains("has the name of an earlier one") == true)
+    }
+
+    @Test("an integer in the first line is shown as it is written, also after a byte order mark")
+    func byteOrderMark() {
+        for text in ["receiver.unix_socket_mode = 0o660", "receiver = { unix_socket_mode = 0o660 }", "receiver.unix_socket_mode = 0660"] {
+            let problems = ["", "\u{FEFF}"].map { mark in
+                #expect(throws: ConfigProblems.self) {
+                    try ConfigDecoder(file: "config.toml", folder: "").decode(FileReading(bytes: Array((mark + text).utf8)))
+                }?.description
+            }
+            #expect(problems[0] == problems[1])
+            #expect(problems[0]?.contains("\"0660\"") == true, "\(problems)")
+        }
+    }
+
+    @Test("a syntax error after many lines takes no long time")
+    func largeFile() {
+        let decoder = ConfigDecoder(file: "config.toml", folder: "")
+        let time = ContinuousClock().measure {
+            let text = "[exporter]\n" + String(repeating: "\n", count: 500_000) + "self_metrics = tru\n"
+            let error = #expect(throws: ConfigProblems.self) { try decoder.decode(FileReading(bytes: Array(text.utf8))) }
+            #expect(error?.problems.map(\.key) == ["exporter.self_metrics"])
+        }
+        #expect(time < .seconds(15))
+    }
+
     @Test("there are fixtures of both kinds")
     func fixtures() throws {
         #expect(try Self.names(".good.toml").count >= 3)

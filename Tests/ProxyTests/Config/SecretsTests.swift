@@ -34,6 +34,45 @@ struct SecretsTests {
         return (everywhere + mistakes + places).map { $0.replacing("…", with: secret) }
     }()
 
+    /// Secrets without quotes that the parser takes for something else than text.
+    static let bareSecrets = [
+        "98765432109876543210", "-98765432109876543210", "98_765_432_109_876_543_210", "0xdeadbeefcafebabe0123456789", "0b2718281828",
+        "0o31415926535", "0X98765432", "1234e56789", "9e9999", "98765.43210.98765", "trUst-No-1", "falSe-frieNd", "inforMaTion", "nanO7391",
+        "8765-99-31", "8765-43-21T98:76:54", "87:65:43", "8765-12-31T23:59:59+98:76", "_98765", "98765__43210", "0987654321", ".98765",
+        "+98765e", "\"9876\\5432\"", "'9876'5432", "[9876 5432]", "{ 9876 5432 }", "98765432109876543210 = 1",
+        String(repeating: "98765", count: 40), "0x" + String(repeating: "98765", count: 40),
+    ]
+
+    @Test("no message about a secret without quotes shows four characters of it", arguments: bareSecrets)
+    func bare(secret: String) {
+        let keys = [
+            "poll_external.targets[].basic_auth.password", "poll_external.targets[].authorization.credentials",
+            "poll_external.targets[].headers", "exporter.basic_auth_users", "receiver.basic_auth_users",
+        ]
+        let values = ["…", "[…]", "{ a = … }", "{ … = \"a\" }", "{ \"…\" = 1, \"…\" = 1 }", "\"a\" …", "… # …"]
+        let texts = keys.flatMap { key in values.map { Self.line(key, $0) } }
+        let repeated = [
+            "… = 1\n… = 1", "\"…\" = 1\n\"…\" = 1", "[…]\n[…]", "[\"…\"]\n[\"…\"]", "[exporter]\n\"…\".a = 1\n[exporter.\"…\"]",
+        ]
+        let characters = Array(secret)
+        for text in (texts + repeated).map({ $0.replacing("…", with: secret) }) {
+            for problem in Self.problems(in: text) {
+                for start in characters.indices.dropLast(3) {
+                    let part = String(characters[start...(start + 3)])
+                    #expect(!problem.message.contains(part) && problem.key?.contains(part) != true, "\(text): \(problem)")
+                }
+            }
+        }
+    }
+
+    private static func problems(in text: String) -> [ConfigProblem] {
+        do throws(ConfigProblems) {
+            return try ConfigDecoder(file: "config.toml", folder: "").examine(FileReading(bytes: Array(text.utf8))).problems
+        } catch {
+            return error.problems
+        }
+    }
+
     /// `key = value` below the header of its table.
     private static func line(_ key: String, _ value: String) -> String {
         var parts = key.split(separator: ".").map(String.init)

@@ -56,6 +56,35 @@ import Testing
         #expect(try yaml(other, host: "elsewhere").contains("# allowed_hosts does not have elsewhere: without it the proxy answers 421."))
     }
 
+    @Test("of allowed_hosts, a name that others can reach is the target; if there is none, a remark says so")
+    func allowedLocalHosts() throws {
+        let config = "[exporter]\nallowed_hosts = [\"localhost\", \"127.0.0.1\", \"[::1]\", \"metrics.example.\"]\n"
+        #expect(try entry(config).contains("      - targets: [\"metrics.example:6555\"]"))
+        #expect(try !yaml(config, host: "metrics.example.").contains("421"))
+        let local = config.replacing(", \"metrics.example.\"", with: "")
+        #expect(try entry(local).contains("      - targets: [\"localhost:6555\"]"))
+        #expect(
+            try yaml(local).contains("# localhost is the only name in allowed_hosts: only a Prometheus on the same machine reaches it."))
+    }
+
+    @Test(
+        "a host that Prometheus would not take, or that has a port, is refused",
+        arguments: [
+            "", "a:1", "a:", "[::1]:1", "[::1]:", ":::", "1:2:3", "fe80::1%eth0", "[fe80::1%eth0]", "%41", "h\\x", "a b", "a/b", "u@h",
+            "[::1",
+            "[]", "a..b", "1.2.3", "caf\u{E9}",
+        ])
+    func refusesHost(host: String) {
+        #expect(throws: TargetURL.Malformed.self) { try ScrapeJobs.host(host) }
+    }
+
+    @Test(
+        "a name and an address are a host as they are written",
+        arguments: ["Metrics.example.org", "a_b", "1.2.3.4", "::1", "[::1]", "FD00::1"])
+    func takesHost(host: String) throws {
+        #expect(try ScrapeJobs.host(host) == host)
+    }
+
     @Test("an address is one of allowed_hosts however it is written", arguments: ["::1", "[::1]", "[0:0::1]", "::0001"])
     func allowedAddress(host: String) throws {
         #expect(try !yaml("[exporter]\nallowed_hosts = [\"::1\"]\n", host: host).contains("421"))
@@ -93,7 +122,7 @@ import Testing
             ("\"[fd00::1]:1\"", nil, "[fd00::1]:1"), ("\"127.0.0.1:1\"", nil, "127.0.0.1:1"),
             ("[\"127.0.0.1:1\", \"10.0.0.1:2\"]", nil, "10.0.0.1:2"), ("\"10.0.0.1:1\"", "h.example.org", "h.example.org:1"),
             ("\"0.0.0.0:1\"", "fd00::2", "[fd00::2]:1"), ("\"0.0.0.0:1\"", "[fd00::2]", "[fd00::2]:1"),
-            ("\"0.0.0.0:0\"", nil, "this-machine:6555"),
+            ("\"0.0.0.0:0\"", nil, "this-machine:6555"), ("\"[::ffff:0.0.0.0]:1\"", nil, "this-machine:1"),
         ] as [(String, String?, String)])
     func target(addresses: String, host: String?, target: String) throws {
         #expect(try entry("[exporter]\nscrape_expose_endpoint = \(addresses)\n", host: host).contains("      - targets: [\"\(target)\"]"))

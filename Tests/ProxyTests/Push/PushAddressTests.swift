@@ -28,13 +28,14 @@ import Testing
             ("tcp://host:", "1 to 65535"), ("tcp://host:0", "1 to 65535"), ("tcp://host:65536", "1 to 65535"),
             ("tcp://host:+1", "1 to 65535"),
             ("tcp://host:http", "1 to 65535"), ("tcp://host:1/", "1 to 65535"), ("tcp://::1:6554", "[::1]:6554"), ("tls://[]:1", "host"),
-            ("tcp://user@host:1", "host"), ("tcp://a b:1", "host"),
+            ("tcp://user@host:1", "--password-file"), ("http://user:hunter2@host:1", "--password-file"),
+            ("http://user:hunter2@[::1]:1/", "--password-file"), ("tcp://a b:1", "host"),
         ])
     func refuses(text: String, hint: String) {
         #expect {
             _ = try PushAddress(text)
         } throws: { error in
-            "\(error)".contains(hint)
+            "\(error)".contains(hint) && !"\(error)".contains("hunter2")
         }
     }
 }

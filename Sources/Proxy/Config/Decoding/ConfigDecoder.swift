@@ -41,14 +41,16 @@ public struct ConfigDecoder {
     public func examine(
         _ text: FileReading
     ) throws(ConfigProblems) -> (loaded: LoadedConfig, problems: [ConfigProblem], isEmpty: Bool) {
+        // Columns do not count a byte order mark.
+        let bytes = Array(text.bytes.trimmingPrefix([0xEF, 0xBB, 0xBF]))
         let document: TOMLDocument
         do {
-            document = try TOMLDocument(parsing: text.bytes)
+            document = try TOMLDocument(parsing: bytes)
         } catch {
-            throw ConfigProblems([SyntaxErrorText.problem(error, in: text.bytes, of: file)])
+            throw ConfigProblems([SyntaxErrorText.problem(error, in: bytes, of: file)])
         }
 
-        var reader = ConfigReader(file: file, folder: folder, document: document, text: text.bytes, readFile: readFile)
+        var reader = ConfigReader(file: file, folder: folder, document: document, text: bytes, readFile: readFile)
         let draft = ConfigSchema.read(document.root, with: &reader)
         let config = draft.config(with: &reader)
         if text.isReadableByOthers { reader.warnOfSecrets() }
@@ -75,6 +77,7 @@ struct ConfigReader {
     let folder: String
     private var origin: ConfigOrigin
     private var problems: [ConfigProblem] = []
+    private var refusedKeys: Set<String> = []
     /// Keys whose values are secrets in the config file itself.
     private var secretKeys: [String] = []
     private let lines: [ArraySlice<UInt8>]
@@ -105,6 +108,9 @@ struct ConfigReader {
     /// Whether the file has `key`, valid or not.
     func isGiven(_ key: String) -> Bool { origin.positions[key] != nil }
 
+    /// Whether `key` has an error. If its value is wrong, another value, which the file does not have, is in its place.
+    func isRefused(_ key: String) -> Bool { refusedKeys.contains(key) }
+
     /// ` in line 5`, for messages that point to a second place; empty for a default.
     func line(of key: String) -> String { origin.positions[key].map { " in line \($0.line)" } ?? "" }
 
@@ -129,6 +135,7 @@ struct ConfigReader {
         var problem = origin.problem(key, message, severity: severity)
         if let position { problem.position = ConfigPosition(position) }
         problems.append(problem)
+        if severity == .error { refusedKeys.insert(key) }
     }
 
     /// Records the path that `key` gives.
@@ -214,8 +221,12 @@ private enum SyntaxErrorText {
         guard lines.count == line, let last = lines.last.map({ String(decoding: $0, as: UTF8.self) }),
             let match = last.prefixMatch(of: #/\s*([A-Za-z0-9_.]+)\s*=/#)
         else { return nil }
-        let header = lines.dropLast().lazy.reversed().map { String(decoding: $0, as: UTF8.self) }
-            .compactMap { $0.prefixMatch(of: #/\s*\[+\s*([A-Za-z0-9_.]+)\s*\]/#)?.1 }.first
+        // A regular expression for each line would take seconds for a large file.
+        let header = lines.dropLast().lazy.reversed().filter {
+            $0.first { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") } == UInt8(ascii: "[")
+        }
+        .map { String(decoding: $0, as: UTF8.self) }
+        .compactMap { $0.prefixMatch(of: #/\s*\[+\s*([A-Za-z0-9_.]+)\s*\]/#)?.1 }.first
         let key = header.map { "\($0).\(match.1)" } ?? String(match.1)
         // A line within a multi-line string only looks like a key.
         let known = ConfigSchema.leafKeys.contains { $0.replacing("[]", with: "") == key }
@@ -232,12 +243,33 @@ struct ConfigDraft: Sendable {
 
     /// Makes the configuration, and adds a problem for each broken rule.
     func config(with reader: inout ConfigReader) -> Config {
+        let scrapeAddresses = self.exporter.validAddresses(with: reader)
+        Self.checkOverlaps(of: scrapeAddresses + self.receiver.validAddresses(with: reader), with: &reader)
         let receiver = self.receiver.config(with: &reader)
-        let exporter = self.exporter.config(beside: receiver, with: &reader)
+        let exporter = self.exporter.config(with: &reader)
         let metrics = self.metrics.config(with: &reader)
-        let poll = self.poll.config(
-            scrapeAddresses: self.exporter.validScrapeAddresses(with: reader), metrics: self.metrics, with: &reader)
+        let poll = self.poll.config(scrapeAddresses: scrapeAddresses, metrics: self.metrics, with: &reader)
         return Config(exporter: exporter, receiver: receiver, metrics: metrics, poll: poll)
+    }
+}
+
+extension ConfigDraft {
+    /// Refuses each listener that cannot be opened beside an earlier one.
+    private static func checkOverlaps(of listeners: [Keyed<ListenAddress>], with reader: inout ConfigReader) {
+        for (index, later) in listeners.enumerated() {
+            let earlier = listeners[..<index].first { earlier in
+                guard earlier.value.overlaps(later.value) else { return false }
+                // A scrape address `[::]:P` leaves IPv4 to a `0.0.0.0:P` beside it.
+                let areOfOneKey = [earlier, later].allSatisfy { $0.key.hasPrefix(ExporterDraft.addressKey) }
+                return !areOfOneKey || Set([earlier.value.host, later.value.host]) != ["::", "0.0.0.0"]
+            }
+            guard let earlier else { continue }
+            // Of an address that is given and a default, the given one is at fault.
+            let (refused, other) = reader.isGiven(later.key) ? (later, earlier) : (earlier, later)
+            reader.refuse(
+                refused.key,
+                "\(refused.key) \(refused.value) overlaps with \(other.key) \(other.value); each needs an address or port of its own")
+        }
     }
 }
 

@@ -127,7 +127,8 @@ extension ConfigValue where Value == [String] {
                 guard port == nil, text.utf8.last != UInt8(ascii: ":") else {
                     throw TargetURL.Malformed(reason: "it has no port: any port is allowed")
                 }
-                return host
+                // `Host` is compared without a final dot.
+                return host.hasSuffix(".") ? String(host.dropLast()) : host
             } catch {
                 throw ConfigValue<String>.Mismatch(hint: error.reason)
             }

@@ -27,7 +27,7 @@ extension ConfigValue where Value == Int {
                 guard let number = Int(exactly: number), range.contains(number) else { return nil }
                 return number == 0 ? zero : number
             case .string(let text):
-                guard let number = Int(text) else { return nil }
+                guard let number = Int(text), range.contains(number) else { return nil }
                 throw Mismatch(hint: "write \(number) without quotes")
             default: return nil
             }

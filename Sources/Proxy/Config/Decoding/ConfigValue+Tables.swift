@@ -19,6 +19,14 @@ extension ConfigValue where Value == [String: BcryptHash] {
                         key, "\(key): a user's name is not empty and has neither a colon nor a control character", at: entry.keyPosition)
                     continue
                 }
+                // Swift takes two spellings of an accent for the same name.
+                guard users[entry.key] == nil else {
+                    reader.refuse(
+                        key,
+                        "\(key): this user has the name of an earlier one, with other Unicode characters for the same letters; "
+                            + "remove one of them", at: entry.keyPosition)
+                    continue
+                }
                 // The name may be a misplaced password.
                 let shown = ValueText.looksLikeKey(entry.key, strictly: true) ? ValueText.quoted(entry.key) : "this user"
                 guard case .string(let text) = entry.node.value else {

@@ -7,56 +7,26 @@ struct ExporterDraft: Sendable {
     var tlsServer: TLSServerDraft?
 
     /// Each address with its key; empty when the key's value is wrong.
-    func validScrapeAddresses(with reader: ConfigReader) -> [Keyed<ListenAddress>] {
+    func validAddresses(with reader: ConfigReader) -> [Keyed<ListenAddress>] {
         if let scrapeAddresses { return scrapeAddresses }
         guard !reader.isGiven(ExporterDraft.addressKey) else { return [] }
         return config.scrapeAddresses.map { Keyed(key: ExporterDraft.addressKey, value: $0) }
     }
 
-    /// - Parameter receiver: its addresses must not overlap with these.
-    func config(beside receiver: ReceiverConfig, with reader: inout ConfigReader) -> ExporterConfig {
+    func config(with reader: inout ConfigReader) -> ExporterConfig {
         var config = self.config
         if let scrapeAddresses { config.scrapeAddresses = scrapeAddresses.map(\.value) }
         config.expireAfter = expireAfter == .zero ? nil : expireAfter
-        checkOverlaps(beside: receiver, with: &reader)
         config.tls = TLSServerDraft.listenerTLS(tls, tlsServer, of: "exporter", isUsed: true, with: &reader)
         if !config.basicAuthUsers.isEmpty {
+            let addresses = validAddresses(with: reader).map(\.value)
             TLSServerDraft.warnOfPlainPasswords(
-                "exporter.basic_auth_users", tls ?? (tlsServer == nil ? .off : .required), config.scrapeAddresses, with: &reader)
+                "exporter.basic_auth_users", tls ?? (tlsServer == nil ? .off : .required), addresses, with: &reader)
         }
         return config
     }
 
-    private func checkOverlaps(beside receiver: ReceiverConfig, with reader: inout ConfigReader) {
-        let addresses = validScrapeAddresses(with: reader)
-        for (index, address) in addresses.enumerated() {
-            // `[::]:P` leaves IPv4 to a `0.0.0.0:P` beside it.
-            let earlier = addresses[..<index].first {
-                $0.value.overlaps(address.value) && Set([$0.value.host, address.value.host]) != ["::", "0.0.0.0"]
-            }
-            if let earlier {
-                let relation = earlier.value == address.value ? "repeats" : "overlaps with"
-                reader.refuse(
-                    address.key,
-                    "\(address.key) \(address.value) \(relation) \(earlier.key)\(earlier.value == address.value ? "" : " \(earlier.value)")"
-                )
-            }
-        }
-        for (key, address) in [
-            ("receiver.receiver_tcp_socket", receiver.tcpSocket), ("receiver.receiver_http_socket", receiver.httpSocket),
-        ] {
-            guard let address, let taken = addresses.first(where: { $0.value.overlaps(address) }) else { continue }
-            // The later of the two is the one that was added.
-            let other = "\(taken.key) \(taken.value)"
-            if reader.isGiven(key) {
-                reader.refuse(key, "\(key) \(address) overlaps with \(other); each needs an address or port of its own")
-            } else {
-                reader.refuse(taken.key, "\(other) overlaps with \(key) \(address); each needs an address or port of its own")
-            }
-        }
-    }
-
-    private static let addressKey = "exporter.scrape_expose_endpoint"
+    static let addressKey = "exporter.scrape_expose_endpoint"
 }
 
 /// A `tls_server_config` table.

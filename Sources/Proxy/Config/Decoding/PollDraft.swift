@@ -167,13 +167,16 @@ struct PollDraft: Sendable {
     }
 
     private func checkGeneralTimes(with reader: inout ConfigReader) {
-        warnWhenCut(in: "poll_external", interval: interval ?? Self.defaultInterval, timeout: timeout ?? Self.defaultTimeout, with: &reader)
+        let interval = interval ?? Self.defaultInterval
+        warnWhenCut(in: "poll_external", interval: interval, timeout: timeout ?? Self.defaultTimeout, with: &reader)
+        warnWhenExpired(in: "poll_external", interval: interval, expireAfter: expireAfter, with: &reader)
     }
 
     private func times(_ draft: TargetDraft, with reader: inout ConfigReader) -> (interval: Duration, timeout: Duration) {
         let interval = draft.interval ?? self.interval ?? Self.defaultInterval
         let timeout = draft.timeout ?? self.timeout ?? Self.defaultTimeout
         warnWhenCut(in: draft.key, interval: interval, timeout: timeout, with: &reader)
+        warnWhenExpired(in: draft.key, interval: interval, expireAfter: draft.expireAfter ?? expireAfter, with: &reader)
         return (interval, min(interval, timeout))
     }
 
@@ -185,11 +188,25 @@ struct PollDraft: Sendable {
 
     /// Warns if `table` is the table that makes the timeout longer than the interval.
     private func warnWhenCut(in table: String, interval: Duration, timeout: Duration, with reader: inout ConfigReader) {
-        guard timeout > interval else { return }
-        let key = ["\(table).client_timeout", "\(table).poll_interval"].first { reader.isGiven($0) }
-        guard let key else { return }
+        guard timeout > interval, let key = Self.key(at: ["client_timeout", "poll_interval"], in: table, with: reader) else { return }
         let lengths = "client_timeout \(DurationText.text(timeout)) is longer than poll_interval \(DurationText.text(interval))"
         reader.warn(key, "\(table): \(lengths); it is cut to the interval")
+    }
+
+    /// Warns if `table` is the table that makes metrics expire between two successful polls.
+    private func warnWhenExpired(in table: String, interval: Duration, expireAfter: Duration?, with reader: inout ConfigReader) {
+        guard let expireAfter, expireAfter != .zero, expireAfter <= interval,
+            let key = Self.key(at: ["expire_after", "poll_interval"], in: table, with: reader)
+        else { return }
+        let lengths = "expire_after \(DurationText.text(expireAfter)) is not longer than poll_interval \(DurationText.text(interval))"
+        reader.warn(key, "\(table): \(lengths), so that metrics expire before the next poll; write a longer one, or 0 for never")
+    }
+
+    /// The key in `table` that is to blame for a relation of two settings: the first that is given. `nil` if none is given there, and if a
+    /// default is in the place of a wrong value.
+    private static func key(at names: [String], in table: String, with reader: ConfigReader) -> String? {
+        let isRefused = names.contains { reader.isRefused("\(table).\($0)") || reader.isRefused("poll_external.\($0)") }
+        return isRefused ? nil : names.map { "\(table).\($0)" }.first(where: reader.isGiven)
     }
 }
 

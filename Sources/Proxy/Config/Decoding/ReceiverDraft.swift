@@ -33,23 +33,20 @@ struct ReceiverDraft: Sendable {
         if receivesOnHTTPSocket { config.httpSocket = httpSocket }
         config.tls = TLSServerDraft.listenerTLS(
             tls, tlsServer, of: "receiver", isUsed: receivesOnTCPSocket || receivesOnHTTPSocket, with: &reader)
-        if receivesOnHTTPSocket { checkHTTP(config, with: &reader) }
+        if receivesOnHTTPSocket, !config.basicAuthUsers.isEmpty {
+            TLSServerDraft.warnOfPlainPasswords(
+                "receiver.basic_auth_users", tls ?? (tlsServer == nil ? .off : .required), [httpSocket], with: &reader)
+        }
         config.owners = owners.compactMap { $0.rule(for: config, with: &reader) }
         config.stateFile = stateFile.isEmpty ? nil : stateFile
         return config
     }
 
-    private func checkHTTP(_ config: ReceiverConfig, with reader: inout ConfigReader) {
-        if receivesOnTCPSocket, httpSocket.overlaps(tcpSocket) {
-            let key = ["receiver.receiver_http_socket", "receiver.receiver_tcp_socket"].first { reader.isGiven($0) }
-            let message =
-                "receiver_http_socket \(httpSocket) overlaps with receiver_tcp_socket \(tcpSocket); each needs an address or port of its own"
-            reader.refuse(key ?? "receiver.receive_on_http_socket", "receiver.\(message)")
-        }
-        if !config.basicAuthUsers.isEmpty {
-            TLSServerDraft.warnOfPlainPasswords(
-                "receiver.basic_auth_users", tls ?? (tlsServer == nil ? .off : .required), [httpSocket], with: &reader)
-        }
+    /// The TCP and HTTP addresses that are switched on, each with its key, without those whose value is wrong.
+    func validAddresses(with reader: ConfigReader) -> [Keyed<ListenAddress>] {
+        let tcp = receivesOnTCPSocket ? [Keyed(key: "receiver.receiver_tcp_socket", value: tcpSocket)] : []
+        let http = receivesOnHTTPSocket ? [Keyed(key: "receiver.receiver_http_socket", value: httpSocket)] : []
+        return (tcp + http).filter { !reader.isRefused($0.key) }
     }
 }
 

@@ -101,10 +101,12 @@ enum KeySuggestion {
     static func nearest(to word: String, among candidates: [String]) -> String? {
         let letters = significant(word)
         guard !letters.isEmpty, letters.count <= 64 else { return nil }
-        let ranked = candidates.map { (candidate: $0, distance: distance(letters, significant($0))) }
-        if let best = ranked.min(by: { $0.distance < $1.distance }), best.distance <= max(1, min(3, letters.count / 4)) {
-            return best.candidate
-        }
+        let limit = max(1, min(3, letters.count / 4))
+        let ranked = candidates.map { (candidate: $0, letters: significant($0)) }
+            // The distance is never less than the difference in length.
+            .filter { abs($0.letters.count - letters.count) <= limit }
+            .map { (candidate: $0.candidate, distance: distance(letters, $0.letters)) }
+        if let best = ranked.min(by: { $0.distance < $1.distance }), best.distance <= limit { return best.candidate }
         // `interval` for `poll_interval`: the beginning or the end of exactly one candidate.
         let extended = candidates.filter { $0.hasSuffix("_" + word) || $0.hasPrefix(word + "_") }
         return extended.count == 1 ? extended.first : nil
