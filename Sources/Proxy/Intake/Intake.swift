@@ -49,7 +49,8 @@ public final class Intake: Sendable {
                 if let rejection = owners.rejection(of: app.name, from: sender) { throw rejection }
             }
         }
-        try store.apply(admitted(push, rules), from: source, sender: sender, at: clock())
+        let rules = rules
+        try store.apply(rules.passesPushes ? push : admitted(push, rules), from: source, sender: sender, at: clock())
     }
 
     /// Stores the metrics of a group of the Pushgateway's API, as `apply` does with those of an app.
@@ -95,8 +96,10 @@ public final class Intake: Sendable {
     /// - Returns: what was recorded; a success that is refused is recorded as the failure that is returned.
     @discardableResult
     public func record(_ outcome: PollOutcome, for target: TargetURL) -> PollOutcome {
-        guard case .success(let exposition) = outcome else { return store.record(outcome, for: target, at: clock()) }
         let rules = rules
+        guard rules.validation != .off, case .success(let exposition) = outcome else {
+            return store.record(outcome, for: target, at: clock())
+        }
         let admitted: PollOutcome
         do throws(IntakeRules.Refusal) {
             admitted = .success(try rules.admit(exposition, with: rules.labels(of: target), most: mostBytes))
@@ -123,7 +126,7 @@ public final class Intake: Sendable {
     /// - Parameter validation: of the configuration that is about to run.
     public func restore(_ app: AppEntry, _ validation: MetricsValidation) -> Restored {
         var app = app
-        app.exposition = app.exposition.withoutSurplusBlankLines(refusing: validation == .refuse)
+        if validation == .refuse { app.exposition = app.exposition.withoutBlankLinesAlone }
         var result = Restored.stored
         if validation == .refuse, app.exposition.size > 0 {
             let survey = app.exposition.buffer.withUnsafeReadableBytes {
@@ -152,13 +155,12 @@ public final class Intake: Sendable {
 
     private func admitted(_ push: Push, _ rules: IntakeRules) throws(Rejection) -> Push {
         var push = push
-        var left = rules.passesPushes ? .max : mostBytes
+        var left = mostBytes
         for index in push.apps.indices {
             let (name, exposition) = push.apps[index]
             do throws(IntakeRules.Refusal) {
                 let admitted = try rules.admit(exposition, with: rules.labels(of: name), most: left)
-                // The list of apps is copied only for a change.
-                if !(admitted === exposition) { push.apps[index].exposition = admitted }
+                push.apps[index].exposition = admitted
                 left -= min(left, admitted.size)
             } catch {
                 switch error {
@@ -203,7 +205,7 @@ public final class IntakeRules: Sendable {
         self.targets = targets
     }
 
-    /// Whether pushed metrics are neither checked nor labelled.
+    /// Whether pushed metrics are stored as they are.
     var passesPushes: Bool { validation != .refuse && appLabel == nil }
 
     /// The labels that a pushed app's samples get.
@@ -213,7 +215,7 @@ public final class IntakeRules: Sendable {
 
     /// The labels that a target's samples get.
     func labels(of target: TargetURL) -> [AddedLabels.Label] {
-        guard validation != .off, let known = targets[target] else { return [] }
+        guard let known = targets[target] else { return [] }
         return labels(of: known.name) + known.labels
     }
 
@@ -229,7 +231,7 @@ public final class IntakeRules: Sendable {
     /// - Parameter most: the most bytes that they may have with labels.
     func admit(_ exposition: Exposition, with labels: [AddedLabels.Label], most: Int) throws(Refusal) -> Exposition {
         let refuses = validation == .refuse
-        let exposition = exposition.withoutSurplusBlankLines(refusing: refuses)
+        let exposition = refuses ? exposition.withoutBlankLinesAlone : exposition
         guard refuses || !labels.isEmpty, exposition.size > 0 else { return exposition }
         // What is stored has been found to be UTF-8 without NUL.
         let validator = Validator(isKnownUTF8: true, refusesProxySeries: refuses)
@@ -250,26 +252,9 @@ public final class IntakeRules: Sendable {
 }
 
 extension Exposition {
-    /// The same metrics without blank lines that could end the process of Prometheus before 3.14: those of a row that is too long, and all
-    /// of a text that has no other lines. Otherwise many apps could make such a row together.
-    /// - Parameter refuses: whether a row that is too long stays, for the validator to find.
-    fileprivate func withoutSurplusBlankLines(refusing refuses: Bool) -> Exposition {
-        let surplus = buffer.withUnsafeReadableBytes { text -> [Range<Int>] in
-            if BlankLines.areAll(of: text) { return text.isEmpty ? [] : [0..<text.count] }
-            return refuses ? [] : BlankLines.surplus(in: text)
-        }
-        guard !surplus.isEmpty else { return self }
-        return Exposition(replacing: self, size: size - surplus.reduce(0) { $0 + $1.count }) { destination in
-            buffer.withUnsafeReadableBytes { text in
-                var (copied, written) = (0, 0)
-                for lines in surplus + [text.count..<text.count] {
-                    let kept = UnsafeRawBufferPointer(rebasing: text[copied..<lines.lowerBound])
-                    UnsafeMutableRawBufferPointer(rebasing: destination[written...]).copyMemory(from: kept)
-                    copied = lines.upperBound
-                    written += kept.count
-                }
-            }
-        }
+    /// No metrics, if there is nothing but blank lines: otherwise many apps could make a row of them that ends Prometheus before 3.14.
+    fileprivate var withoutBlankLinesAlone: Exposition {
+        buffer.withUnsafeReadableBytes(BlankLines.areAll) ? .empty : self
     }
 
     /// The same metrics with these labels on each sample; `nil` when they would have more than `most` bytes.
