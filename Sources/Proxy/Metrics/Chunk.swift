@@ -248,13 +248,15 @@ struct ChunkBuilder {
         }
         let count = (total + ChunkBuilder.splitWeight - 1) / ChunkBuilder.splitWeight
         let share = total / count
+        // A large app that was alone in the node is so again, with the same bytes.
+        let empty = Part(slots: [], weight: 0, node: node, isChanged: true)
         var parts: [Part] = []
-        var part = Part(slots: [], weight: 0, node: nil, isChanged: true)
+        var part = empty
         for slot in slots {
             let weight = ChunkBuilder.weight(slot)
             if !part.slots.isEmpty, part.weight >= share || part.weight + weight > ChunkBuilder.maxWeight {
                 parts.append(part)
-                part = Part(slots: [], weight: 0, node: nil, isChanged: true)
+                part = empty
             }
             part.slots.append(slot)
             part.weight += weight

@@ -139,15 +139,12 @@ import Testing
         }
     }
 
-    @Test("a syntax error after many lines takes no long time")
-    func largeFile() {
+    @Test("a syntax error has the name of its table, however far above it stands")
+    func tableOfASyntaxError() {
         let decoder = ConfigDecoder(file: "config.toml", folder: "")
-        let time = ContinuousClock().measure {
-            let text = "[exporter]\n" + String(repeating: "\n", count: 500_000) + "self_metrics = tru\n"
-            let error = #expect(throws: ConfigProblems.self) { try decoder.decode(FileReading(bytes: Array(text.utf8))) }
-            #expect(error?.problems.map(\.key) == ["exporter.self_metrics"])
-        }
-        #expect(time < .seconds(15))
+        let text = "[receiver]\n  [exporter]\n" + String(repeating: "\n# [metrics]\n", count: 1000) + "self_metrics = tru\n"
+        let error = #expect(throws: ConfigProblems.self) { try decoder.decode(FileReading(bytes: Array(text.utf8))) }
+        #expect(error?.problems.map(\.key) == ["exporter.self_metrics"])
     }
 
     @Test("there are fixtures of both kinds")

@@ -68,6 +68,23 @@ struct SnapshotLeaseTests {
         #expect(budget.used == 0)
     }
 
+    @Test("a large app goes on being current when small apps come and go beside it", arguments: ["a", "c"])
+    func largeApp(neighbour: String) throws {
+        try push("b", size: 1 << 20)
+        let before = store.snapshot(at: now).body
+        hold(before)
+        for size in [10, 20, 300 << 10, 0] {
+            try push(neighbour, size: size)
+            _ = store.snapshot(at: now)
+            #expect(budget.used == 0, "\(size)")
+        }
+        try push("b", size: 1 << 20)
+        _ = store.snapshot(at: now)
+        #expect(budget.used == 1 << 20)
+        release(before)
+        #expect(budget.used == 0)
+    }
+
     @Test("a chunk goes on being current if its bytes stay and only what is said about it changes")
     func sameBytes() throws {
         let target = Target(
