@@ -17,6 +17,13 @@ static void put(int number) {
     errno = before;
 }
 
+void csignals_unblock(const int *signals, int count) {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < count; i++) sigaddset(&set, signals[i]);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int csignals_trap(const int *signals, int count) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) return -1;

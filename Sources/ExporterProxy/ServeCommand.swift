@@ -8,6 +8,13 @@ import Services
 @main
 enum Program {
     static func main() {
+        // Swift reads the arguments from /proc. Without them, every command would be `serve`.
+        guard CommandLine.argc > 0, !CommandLine.arguments.isEmpty else {
+            printError("error: the arguments cannot be read: is /proc mounted?")
+            exit(1)
+        }
+        // Before other threads are made.
+        Signals.unblock()
         // libdispatch asks for a higher priority of its threads than an ordinary user may have, and writes a line to syslog each time.
         setenv("LIBDISPATCH_LOG", "NO", 0)
         // The task of an asynchronous `main`, which all others would inherit from, has a high priority.

@@ -65,8 +65,7 @@ public struct CollisionSearch: Sendable {
     /// An empty search.
     public init(maxSeries: Int = CollisionSearch.maxSeries) { limit = maxSeries }
 
-    /// First pass: adds the series of one more text. Lines that cannot be read are left out, and so are samples with a timestamp: Prometheus
-    /// keeps several of one series.
+    /// First pass: adds the series of one more text. Lines that cannot be read are left out.
     public mutating func count(_ text: UnsafeRawBufferPointer) {
         guard !isOverfull else { return }
         forEachSample(of: text) { parser in
@@ -117,7 +116,7 @@ public struct CollisionSearch: Sendable {
             do throws(Fault) {
                 switch try parser.next() {
                 case .end: return
-                case .sample where !parser.hasTimestamp: guard body(parser) else { return }
+                case .sample: guard body(parser) else { return }
                 default: break
                 }
             } catch {

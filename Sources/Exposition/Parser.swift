@@ -34,8 +34,6 @@ struct Parser: ~Copyable {
     private(set) var labels = LabelList()
     /// A sample's value, a TYPE's word, or the text of a HELP.
     private(set) var value = 0..<0
-    /// Whether a sample has a timestamp.
-    private(set) var hasTimestamp = false
     /// The type of the last TYPE line. Prometheus reads samples by it, whatever their names are.
     private(set) var lastType: MetricType?
     /// Whether a comment is UTF-8. Prometheus does not require it.
@@ -250,8 +248,7 @@ struct Parser: ~Copyable {
         }
         value = first..<index
         index = text.blanksEnd(index)
-        hasTimestamp = text[index] != UInt8(ascii: "\n")
-        if hasTimestamp { index = try timestamp(index) }
+        if text[index] != UInt8(ascii: "\n") { index = try timestamp(index) }
         position = index + 1
         return .sample
     }

@@ -173,7 +173,7 @@ private struct Surveyor: ~Copyable {
             familiesWithOddNames.insert(lastFamily)
             warn(kind, about: parser.name)
         }
-        guard !parser.hasTimestamp, seriesSeen.count < Survey.maxSeries else { return }
+        guard seriesSeen.count < Survey.maxSeries else { return }
         let isAfterBlank = parser.start < parser.name.lowerBound && !parser.isNameQuoted
         if !seriesSeen.insert(isAfterBlank ? parser.seriesHash : parser.seriesHash(withNameHash: lastNameHash)) {
             warn(.secondSample, about: parser.name)

@@ -86,7 +86,8 @@ actor Daemon {
             inherited: inherited, server: server, intake: intake, metrics: metrics, decoding: decoding, http: http, lifecycle: lifecycle,
             group: group, eventLoops: eventLoops, blockingWork: blockingWork, logger: logger)
         parts = [
-            listeners, poller, MetricsChecks(checker, logger: logger), StateFile(intake, metrics: metrics.stateFile, logger: logger),
+            listeners, poller, MetricsChecks(checker, logger: logger),
+            StateFile(intake, metrics: metrics.stateFile, blockingWork: blockingWork, logger: logger),
             CoreSettings(
                 intake: intake, metrics: metrics, lifecycle: lifecycle, basicAuth: basicAuth, pushers: pushers, browserGuard: browserGuard),
         ]

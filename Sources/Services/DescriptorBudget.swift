@@ -1,4 +1,5 @@
 import Glibc
+import NIOCore
 import Proxy
 
 /// The process's limit of open descriptors. Each connection takes one.
@@ -34,7 +35,7 @@ struct DescriptorBudget: Equatable {
         var receivers: Int
         /// Scrape listeners.
         var scrapeListeners: Int
-        /// Polled targets. Each may keep a connection.
+        /// Connections to targets, open or being opened.
         var targets: Int
         var eventLoops: Int
     }
@@ -76,9 +77,22 @@ struct DescriptorBudget: Equatable {
         let loops = 3 * demand.eventLoops
         // A reload opens the new ones before it closes the old; each may hold a connection that it is about to refuse.
         let listeners = 3 * (demand.scrapeListeners + demand.receivers)
-        // A kept connection each; some follow a redirect at the same time.
+        // Some follow a redirect at the same time.
         let polls = demand.targets + min(demand.targets, 8)
         return program + loops + listeners + polls
+    }
+}
+
+extension Target {
+    /// The most descriptors that connecting to it takes at once: one for each address of a name that is tried.
+    fileprivate var descriptors: Int {
+        let host: String
+        switch (proxyURL?.host, url.origin) {
+        case (let proxy?, _): host = proxy
+        case (nil, .http(let name, _)), (nil, .https(let name, _)): host = name
+        case (nil, .unix): return 1
+        }
+        return (try? SocketAddress(ipAddress: host, port: 0)) == nil ? 2 * TargetConnector.maxAddresses : 1
     }
 }
 
@@ -90,7 +104,8 @@ extension DescriptorBudget {
         self.init(
             Demand(
                 scrape: config.exporter.maxConnections, perReceiver: config.exporter.concurrentRequests,
-                receivers: listeners.count - scrapeListeners, scrapeListeners: scrapeListeners, targets: config.poll.targets.count,
+                receivers: listeners.count - scrapeListeners, scrapeListeners: scrapeListeners,
+                targets: config.poll.targets.reduce(0) { $0 + $1.descriptors },
                 eventLoops: eventLoops),
             limit: limit)
     }

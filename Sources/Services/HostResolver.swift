@@ -3,7 +3,7 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-/// Looks up host names on a thread pool, each name once at a time. NIO's resolver has one queue for each event loop, so a name server that
+/// Looks up host names on threads, each name once at a time. NIO's resolver has one queue for each event loop, so a name server that
 /// does not answer would delay the lookups of all other targets. Used from any thread.
 final class HostResolver: Sendable {
     /// The addresses of a name, in the system's order of preference (RFC 6724). Their port is 0.
@@ -29,11 +29,16 @@ final class HostResolver: Sendable {
 
     private struct State {
         var lookups: [String: Lookup] = [:]
+        /// Names that wait for a thread, in the order in which they came.
+        var waiting: [String] = []
+        /// Threads are made when names need them: most targets are addresses, and most names have one name server that answers.
+        var threads: [NIOThreadPool] = []
+        var idle: [NIOThreadPool] = []
         var isShutDown = false
     }
 
     private let state = Mutex(State())
-    private let pool: NIOThreadPool
+    private let maxLookups: Int
     private let lookup: @Sendable (String) -> Result<Addresses, LookupError>
 
     /// - Parameter lookup: the blocking call. Tests replace it.
@@ -41,7 +46,7 @@ final class HostResolver: Sendable {
         maxLookups: Int = HostResolver.maxLookups,
         lookup: @escaping @Sendable (String) -> Result<Addresses, LookupError> = HostResolver.getAddresses
     ) {
-        self.pool = NIOThreadPool(numberOfThreads: maxLookups)
+        self.maxLookups = maxLookups
         self.lookup = lookup
     }
 
@@ -51,24 +56,30 @@ final class HostResolver: Sendable {
     /// - Parameter deadline: a lookup that has not begun by then is not made.
     func resolve(_ host: String, on eventLoop: any EventLoop, until deadline: NIODeadline) -> EventLoopFuture<Addresses> {
         let promise = eventLoop.makePromise(of: Addresses.self)
-        enum Step { case share, begin, refuse }
+        enum Step { case wait, begin(NIOThreadPool), refuse }
         let step = state.withLock { state -> Step in
             guard !state.isShutDown else { return .refuse }
             if var lookup = state.lookups[host] {
                 lookup.promises.append(promise)
                 lookup.deadline = max(lookup.deadline, deadline)
                 state.lookups[host] = lookup
-                return .share
+                return .wait
             }
             state.lookups[host] = Lookup(promises: [promise], deadline: deadline)
-            // The threads start with the first name, because most targets are addresses. Under the lock, because a pool that is shut down
-            // must not be started.
-            pool.start()
-            return .begin
+            if let idle = state.idle.popLast() { return .begin(idle) }
+            guard state.threads.count < maxLookups else {
+                state.waiting.append(host)
+                return .wait
+            }
+            let thread = NIOThreadPool(numberOfThreads: 1)
+            // Under the lock, because a pool that is shut down must not be started.
+            thread.start()
+            state.threads.append(thread)
+            return .begin(thread)
         }
         switch step {
-        case .share: break
-        case .begin: pool.submit { [self] state in run(host, isCancelled: state == .cancelled) }
+        case .wait: break
+        case .begin(let thread): thread.submit { [self] state in run(host, on: thread, isCancelled: state == .cancelled) }
         case .refuse: promise.fail(LookupError(reason: "the program stops"))
         }
         return promise.futureResult
@@ -76,23 +87,41 @@ final class HostResolver: Sendable {
 
     /// Fails all waiting polls. Lookups that run are not waited for.
     func shutdown() {
-        let lookups = state.withLock { state in
+        let (lookups, threads) = state.withLock { state in
             state.isShutDown = true
-            defer { state.lookups = [:] }
-            return state.lookups.values
+            defer {
+                state.lookups = [:]
+                state.waiting = []
+                state.threads = []
+            }
+            return (state.lookups.values, state.threads)
         }
         for promise in lookups.flatMap(\.promises) { promise.fail(LookupError(reason: "the program stops")) }
-        pool.shutdownGracefully { _ in }
+        for thread in threads { thread.shutdownGracefully { _ in } }
     }
 
-    /// On a thread of the pool.
-    private func run(_ host: String, isCancelled: Bool) {
-        let isAwaited = state.withLock { ($0.lookups[host]?.deadline ?? .distantPast) > .now() }
-        let result: Result<Addresses, LookupError> =
-            isAwaited && !isCancelled ? lookup(host) : .failure(LookupError(reason: "too many names are being looked up"))
-        let promises = state.withLock { $0.lookups.removeValue(forKey: host)?.promises ?? [] }
-        for promise in promises { promise.completeWith(result.mapError { $0 as any Error }) }
+    /// Looks up names on this thread, as long as some wait for one.
+    private func run(_ first: String, on thread: NIOThreadPool, isCancelled: Bool) {
+        var next: String? = first
+        while let host = next {
+            let isAwaited = state.withLock { ($0.lookups[host]?.deadline ?? .distantPast) > .now() }
+            let result: Result<Addresses, LookupError> =
+                isAwaited && !isCancelled ? lookup(host) : .failure(LookupError(reason: "too many names are being looked up"))
+            let promises = state.withLock { state in
+                if state.waiting.isEmpty {
+                    next = nil
+                    state.idle.append(thread)
+                } else {
+                    next = state.waiting.removeFirst()
+                }
+                return state.lookups.removeValue(forKey: host)?.promises ?? []
+            }
+            for promise in promises { promise.completeWith(result.mapError { $0 as any Error }) }
+        }
     }
+
+    /// Threads that were made.
+    var threads: Int { state.withLock { $0.threads.count } }
 
     /// getaddrinfo(3).
     static let getAddresses: @Sendable (String) -> Result<Addresses, LookupError> = { host in

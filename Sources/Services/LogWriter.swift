@@ -1,5 +1,6 @@
 import Dispatch
 import Glibc
+import NIOPosix
 import Synchronization
 
 /// Writes log lines to standard error on a thread of its own, so that a blocked reader of the log blocks no event loop.
@@ -15,7 +16,8 @@ public final class LogWriter: Sendable {
 
     /// Makes the line about dropped lines, in the log's own format.
     private let notice: @Sendable (_ dropped: Int) -> String
-    private let queue = DispatchQueue(label: "exporter-proxy.log")
+    /// Made at the start. A dispatch queue would make its thread at a line, and block the caller while the system grants none.
+    private let thread = NIOThreadPool(numberOfThreads: 1)
     private let waiting = Mutex(Waiting())
 
     private let descriptor: CInt
@@ -26,7 +28,10 @@ public final class LogWriter: Sendable {
     public init(to descriptor: CInt, notice: @escaping @Sendable (_ dropped: Int) -> String) {
         self.descriptor = descriptor
         self.notice = notice
+        thread.start()
     }
+
+    deinit { thread.shutdownGracefully { _ in } }
 
     /// Adds one line with its newline. Never blocks.
     public func write(_ line: String) {
@@ -41,7 +46,7 @@ public final class LogWriter: Sendable {
             return waiting.dropped
         }
         guard let dropped else { return }
-        queue.async { [self] in
+        thread.submit { [self] _ in
             if dropped > 0 { put(notice(dropped)) }
             put(line)
             waiting.withLock { $0.bytes -= size }
@@ -51,7 +56,7 @@ public final class LogWriter: Sendable {
     /// Waits until all added lines are written, for at most one second. Call before the process exits.
     public func flush() {
         let done = DispatchSemaphore(value: 0)
-        queue.async { [self] in
+        thread.submit { [self] _ in
             let dropped = waiting.withLock { waiting in
                 defer { waiting.dropped = 0 }
                 return waiting.dropped

@@ -31,7 +31,7 @@ public func serve(configFile: String, logger: Logger) async throws {
         logger: logger)
     daemon.lifecycle.setReloader(reloader)
     // From here on signals are queued until the loop below takes them.
-    let signals = try Signals([SIGTERM, SIGINT, SIGHUP])
+    let signals = try Signals(Signals.handled)
     logger.info("starting", metadata: [LogKey.version: "\(ProgramVersion.current)", LogKey.file: "\(loaded.origin.file)"])
     do throws(ConfigProblems) {
         try await daemon.start()
@@ -131,7 +131,10 @@ struct ConfigChanges: Sendable {
 /// Signals that the process handles instead of ending or ignoring them, in the order in which they come. One instance per process.
 ///
 /// A handler writes each number into a pipe, and a thread of its own reads it.
-struct Signals: Sendable {
+public struct Signals: Sendable {
+    /// Those that the program handles.
+    static let handled = [SIGTERM, SIGINT, SIGHUP]
+
     let received: AsyncStream<CInt>
     private let thread = NIOThreadPool(numberOfThreads: 1)
 
@@ -153,6 +156,9 @@ struct Signals: Sendable {
             continuation.finish()
         }
     }
+
+    /// Lets the signals arrive that the parent has blocked. Call it first, because threads inherit what is blocked.
+    public static func unblock() { csignals_unblock(handled, CInt(handled.count)) }
 
     /// Ends the thread. Signals still have no effect of their own.
     func stop() async {

@@ -81,10 +81,10 @@ enum SyntaxErrorWords {
         ("unexpected control character", "a control character is not escaped"),
         ("multi-line strings are prohibited", "a key is not a string of several lines"),
         // Keys and tables.
-        ("cannot redefine", "this name is given before"),
+        ("cannot redefine", "this name is given before, perhaps as another kind of value"),
         ("into existing inline table", "an inline table cannot be extended"),
         ("bare key starting character", "a key begins with a letter, a digit, _ or -, or is in quotes"),
-        ("brackets must be contiguous", "there is no space between [[ and between ]]"),
+        ("brackets must be contiguous", "remove the space within [[ or ]]"),
         ("blank bare keys", "the name is empty"),
         ("expected '='", "the = after the key is missing"),
         ("expected value, saw", "the value is missing"),
@@ -93,7 +93,7 @@ enum SyntaxErrorWords {
         ("expected keys, tables, whitespace or comments", "here begins neither a key nor a table"),
         // Arrays and inline tables.
         ("saw comma", "there is nothing before the comma"),
-        ("dangling comma", "no comma stands before the closing }"),
+        ("dangling comma", "remove the comma before the closing }"),
         ("expected comma or closing ']'", "a comma or the closing ] is missing"),
         ("expected comma or closing '}'", "a comma or the closing } is missing; an inline table stands on one line"),
         ("expected key or closing '}'", "a key or the closing } is missing; an inline table stands on one line"),

@@ -1,3 +1,4 @@
+import Proxy
 import Testing
 
 @testable import Services
@@ -47,5 +48,22 @@ struct DescriptorBudgetTests {
         #expect(few.scrape == 500)
         let none = DescriptorBudget(demand(targets: 1000), limit: 64)
         #expect(none.scrape == 1 && none.perReceiver == 1 && none.warning != nil)
+    }
+
+    @Test("a target with a host name, or behind a proxy with one, may take two descriptors for each family of addresses")
+    func names() throws {
+        func scrape(_ change: (inout Target) -> Void, _ url: String) throws -> Int {
+            var config = Config()
+            var target = Target(url: try TargetURL.parse(url).url, name: try #require(AppName("t")))
+            change(&target)
+            config.poll.targets = Array(repeating: target, count: 100)
+            return DescriptorBudget(config, eventLoops: 1, limit: 1000).scrape
+        }
+        let byAddress = try scrape({ _ in }, "http://127.0.0.1:1/")
+        #expect(try scrape({ _ in }, "http://[::1]:1/") == byAddress)
+        #expect(try scrape({ _ in }, "unix:/s:/metrics") == byAddress)
+        #expect(try scrape({ _ in }, "https://host.example:1/") == byAddress - 300)
+        #expect(try scrape({ $0.proxyURL = HTTPProxy(host: "proxy.example", port: 1) }, "http://127.0.0.1:1/") == byAddress - 300)
+        #expect(try scrape({ $0.proxyURL = HTTPProxy(host: "127.0.0.1", port: 1) }, "http://host.example:1/") == byAddress)
     }
 }

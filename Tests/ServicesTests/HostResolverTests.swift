@@ -76,6 +76,22 @@ struct HostResolverTests {
         for (future, name) in zip(futures, ["a", "b", "c"]) { #expect(await reason(future) == "unknown \(name)") }
     }
 
+    @Test("a thread is made when a name finds none that is idle")
+    func threads() async throws {
+        let lookups = Lookups()
+        let resolver = HostResolver(lookup: lookups.look)
+        #expect(resolver.threads == 0)
+        for _ in 0..<3 {
+            lookups.end(1)
+            #expect(await reason(resolver.resolve("a", on: eventLoop, until: later())) == "unknown a")
+        }
+        #expect(resolver.threads == 1)
+        let futures = ["b", "c"].map { resolver.resolve($0, on: eventLoop, until: later()) }
+        lookups.end(2)
+        for (future, name) in zip(futures, ["b", "c"]) { #expect(await reason(future) == "unknown \(name)") }
+        #expect(resolver.threads == 2)
+    }
+
     @Test("a lookup that has not begun by its deadline is not made, unless another poll still waits for it")
     func deadline() async throws {
         let lookups = Lookups()

@@ -87,13 +87,13 @@ import Testing
         "errors say where and what",
         arguments: [
             ("a = ", 1, 5, "in a key-value pair: the file ends within it"),
-            ("a = 1\na = 2", 2, 5, "this name is given before"),
+            ("a = 1\na = 2", 2, 5, "this name is given before, perhaps as another kind of value"),
             ("a = 5s", 1, 6, "text and durations stand in quotes"),
             ("a = optional", 1, 5, "text and durations stand in quotes"),
             ("a = 0.0.0.0:6555", 1, 8, "text and durations stand in quotes"),
             ("a = none", 1, 6, "text and durations stand in quotes"),
             ("a = \"x\nb = 1", 1, 7, "in a string: its closing quote is missing"),
-            ("[a]\n[a]", 2, 1, "in a table header: this name is given before"),
+            ("[a]\n[a]", 2, 1, "in a table header: this name is given before, perhaps as another kind of value"),
             ("\n\n  ?", 3, 3, "here begins neither a key nor a table"),
             ("a = \"\\q\"", 1, 7, "escape"),
         ])

@@ -33,6 +33,8 @@ public struct AppEntry: Sendable {
     public var group: PushedGroup?
     /// What a check of its metrics has found; `nil` while they have not been checked.
     public var check: AppCheck?
+    /// Whether the check is that of the metrics before these, which have not been checked yet.
+    var isCheckOld = false
 
     /// An app made of its parts.
     public init(
@@ -219,7 +221,10 @@ final class StoredApp: Sendable {
     }
 
     /// Takes over what was found in the version before this one, until this one is checked. Called before the version is stored.
-    func keep(_ check: AppCheck) { entry.check = check }
+    func keep(_ check: AppCheck) {
+        entry.check = check
+        entry.isCheckOld = true
+    }
 
     /// This version with something else in its entry.
     func with(_ change: (inout AppEntry) -> Void) -> StoredApp {

@@ -300,14 +300,13 @@ struct StoreState {
         unchecked.removeAll()
         var freed: [StoredApp] = []
         for record in records.values {
-            let isCheckOld = record.isUnchecked
             record.isUnchecked = false
             record.lastCheck = nil
             noteUnchecked(record)
             record.wasInvalid = false
             guard let app = record.app, let check = app.entry.check else { continue }
             // Metrics are not withheld for what was wrong with those before them.
-            if new == .refuse, isCheckOld { continue }
+            if new == .refuse, app.entry.isCheckOld { continue }
             // Why an app is withheld is not forgotten.
             let isDropped = new == .off && !app.entry.isWithheld
             if let old = setCheck(isDropped ? nil : check, of: record, for: app) { freed.append(old) }
@@ -339,14 +338,15 @@ struct StoreState {
     /// Notes what a check of `checked` has found; with `refuse`, invalid metrics are taken out.
     /// - Returns: the version that is replaced, to be freed after the lock; `nil` when nothing changes.
     mutating func setCheck(_ check: AppCheck?, of record: AppRecord, for checked: StoredApp) -> StoredApp? {
-        guard let app = record.app, !app.isExpired, validation != .off || check == nil else { return nil }
+        guard let app = record.app, !app.isExpired, !app.entry.isWithheld, validation != .off || check == nil else { return nil }
         // With `refuse`, `Intake` has checked newer metrics. A copy that was moved into a chunk has the same time, so it counts as the same
         // version.
         let isSame = app.entry.lastUpdate == checked.entry.lastUpdate
         let isWithheld = validation == .refuse && check?.isValid == false && isSame && app.size > 0
-        guard app.entry.check != check || isWithheld else { return nil }
+        guard app.entry.check != check || app.entry.isCheckOld == isSame || isWithheld else { return nil }
         let new = app.with { entry in
             entry.check = check
+            entry.isCheckOld = !isSame
             guard isWithheld else { return }
             entry.exposition = .empty
             entry.group = nil

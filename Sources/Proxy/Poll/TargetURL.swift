@@ -9,6 +9,16 @@ public struct TargetURL: Hashable, Sendable, CustomStringConvertible {
         case https(host: String, port: UInt16)
         case unix(path: String)
 
+        /// Whether both are the same server; paths are compared byte by byte.
+        public static func == (a: Origin, b: Origin) -> Bool {
+            switch (a, b) {
+            case (.http(let host, let port), .http(let other, let otherPort)): host == other && port == otherPort
+            case (.https(let host, let port), .https(let other, let otherPort)): host == other && port == otherPort
+            case (.unix(let path), .unix(let other)): path.hasSameBytes(as: other)
+            default: false
+            }
+        }
+
         /// Whether a connection begins with TLS.
         public var isHTTPS: Bool {
             if case .https = self { true } else { false }

@@ -38,7 +38,7 @@ public struct ScrapeJobs: Equatable, Sendable {
         if host == nil, Self.isLocal(address.host) {
             notes.append("scrape_expose_endpoint is \(address): only a Prometheus on the same machine reaches it.")
         } else if host == nil, Self.isLocal(name) {
-            notes.append("\(name) is the only name in allowed_hosts: only a Prometheus on the same machine reaches it.")
+            notes.append("allowed_hosts has only names of this machine: only a Prometheus on the same machine reaches it.")
         }
         if !allowed.isEmpty, !allowed.contains(Self.canonical(name)) {
             notes.append("allowed_hosts does not have \(name): without it the proxy answers 421.")

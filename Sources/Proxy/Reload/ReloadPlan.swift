@@ -163,8 +163,8 @@ public enum ListenerIdentity: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// The path of a Unix receiver.
-    var socketPath: String? {
-        if case .unix(let socket) = self { socket.path } else { nil }
+    var socketPath: ExactText? {
+        if case .unix(let socket) = self { ExactText(wrappedValue: socket.path) } else { nil }
     }
 }
 

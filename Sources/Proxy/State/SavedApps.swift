@@ -54,7 +54,8 @@ public enum SavedApps {
         /// The same moment as `instant`, on the clock of now. Within one boot the instants are comparable. After a reboot, the age at the
         /// writing and the wall-clock time since then are added; a wall clock that was set back counts as no time.
         func instant(_ instant: Instant, seenAt now: Writing) -> Instant {
-            if boot == now.boot { return min(instant, now.moment.instant) }
+            // Where it cannot be read, it says nothing.
+            if boot == now.boot, !boot.isEmpty { return min(instant, now.moment.instant) }
             let age = max(0, moment.instant.nanoseconds.saturatingMinus(instant.nanoseconds))
             let since = max(0, now.moment.time.nanoseconds.saturatingMinus(moment.time.nanoseconds))
             let (sum, isTooLong) = age.addingReportingOverflow(since)

@@ -145,9 +145,15 @@ struct TargetConnector: Sendable {
             .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try prepare(channel) } }
     }
 
+    /// The most addresses of a name that are tried, of each family.
+    static let maxAddresses = 2
+
     private func connect(
         to addresses: HostResolver.Addresses, _ host: String, _ port: UInt16, _ bootstrap: ClientBootstrap
     ) -> EventLoopFuture<any Channel> {
+        // A quarter of a second after each attempt the next address is tried, and a silent one keeps its descriptor until the timeout.
+        let addresses = HostResolver.Addresses(
+            v4: Array(addresses.v4.prefix(Self.maxAddresses)), v6: Array(addresses.v6.prefix(Self.maxAddresses)))
         let all = addresses.v4 + addresses.v6
         if all.count == 1 { return bootstrap.connect(to: all[0].withPort(Int(port))) }
         return bootstrap.resolver(ResolvedAddresses(addresses: addresses, eventLoop: eventLoop)).connect(host: host, port: Int(port))

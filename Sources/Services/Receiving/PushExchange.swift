@@ -170,13 +170,20 @@ final class PushExchange: HTTPExchange {
     }
 
     func refuse(_ error: RequestError) -> Response {
-        let sender: Sender? = if case .collecting(let incomplete) = state { incomplete.sender } else { nil }
-        let isWithinBody = if case .idle = state { false } else { true }
+        let before = state
         state = .idle
+        let sender: Sender?
+        switch before {
+        case .idle: sender = nil
+        case .collecting(let incomplete): sender = incomplete.sender
+        case .discarding(let response, _): return response
+        }
+        // Nobody knows whether it was a push: scanners and browsers end connections, too.
+        if error.isTruncated, sender == nil { return PushRoutes.answer(to: .truncated) }
         let rejection: Rejection =
             switch error.status {
             case _ where error.isTruncated: .truncated
-            case 408: .timedOut(!isWithinBody ? .head : error.isStalled ? .idle : .message)
+            case 408: .timedOut(sender == nil ? .head : error.isStalled ? .idle : .message)
             case 413: .messageTooLarge(limit: destination.settings.now.maxMessageSize)
             case 503: .tooMuchInFlight(limit: nil)
             default: .malformedRequest(status: error.status, error.reason)

@@ -27,11 +27,15 @@ final class StateFile: Part {
     private let metrics: StateFileMetrics
     private let logger: Logger
     private let thread = NIOThreadPool(numberOfThreads: 1)
+    private let blockingWork: NIOThreadPool
     /// Guards the file and the task that writes it.
     private let state = Mutex(State())
 
-    /// - Parameter intake: takes the apps that are read. The apps of its store are written.
-    init(_ intake: Intake, metrics: StateFileMetrics, logger: Logger) {
+    /// - Parameters:
+    ///   - intake: takes the apps that are read. The apps of its store are written.
+    ///   - blockingWork: writes the file at the stop. Its owner ends it after this part.
+    init(_ intake: Intake, metrics: StateFileMetrics, blockingWork: NIOThreadPool, logger: Logger) {
+        self.blockingWork = blockingWork
         self.intake = intake
         self.metrics = metrics
         self.logger = logger
@@ -205,11 +209,8 @@ final class StateFile: Part {
         await writing?.value
         await end()
         guard let file else { return 0 }
-        // All other parts have stopped, so the last write has the normal priority.
-        let last = NIOThreadPool(numberOfThreads: 1)
-        last.start()
-        try? await last.runIfActive { [self] in write(file, always: true) }
-        try? await last.shutdownGracefully()
+        // All other parts have stopped, so the last write has the normal priority. The system may grant no new thread for it.
+        try? await blockingWork.runIfActive { [self] in write(file, always: true) }
         return 0
     }
 

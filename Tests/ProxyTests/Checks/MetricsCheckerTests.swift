@@ -184,6 +184,22 @@ struct MetricsCheckerTests {
         #expect(exposed(at: 1) == "a 1\n")
     }
 
+    @Test("with refuse, metrics are not withheld for an error of those before them while their own check is under way")
+    func oldVerdictDuringACheck() throws {
+        try push("a", "wrong\n", at: 0)
+        run(at: 0)
+        try push("a", "a 1\n", at: 2)
+        let record = try #require(store.takeUnchecked().first)
+        guard case .app(let app, _) = store.beginCheck(of: record, at: moment(3).instant, ifNotAfter: moment(2).instant) else {
+            Issue.record("nothing to check")
+            return
+        }
+        checker.setValidation(.refuse)
+        store.setCheck(AppCheck(samples: 1, families: 1, findings: [], findingCount: 0), of: record, for: app)
+        #expect(exposed(at: 3) == "a 1\n")
+        #expect(try entry("a").condition == .ok)
+    }
+
     @Test("no metrics are checked like others: behind metrics that have expired, and behind withheld ones")
     func emptyMetrics() throws {
         func pushNothing(_ name: String, at seconds: Double) throws {

@@ -64,7 +64,7 @@ import Testing
         let local = config.replacing(", \"metrics.example.\"", with: "")
         #expect(try entry(local).contains("      - targets: [\"localhost:6555\"]"))
         #expect(
-            try yaml(local).contains("# localhost is the only name in allowed_hosts: only a Prometheus on the same machine reaches it."))
+            try yaml(local).contains("# allowed_hosts has only names of this machine: only a Prometheus on the same machine reaches it."))
     }
 
     @Test(

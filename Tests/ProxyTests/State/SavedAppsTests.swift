@@ -110,6 +110,14 @@ struct SavedAppsTests {
         #expect(try instant(boot: "one", after: .zero, uptime: .seconds(7)) == 7)
     }
 
+    @Test("where the boot cannot be known, every start is one of another boot")
+    func unknownBoot() {
+        let written = SavedApps.Writing(moment: Self.now.moment, boot: "")
+        let time = Timestamp(nanoseconds: Self.now.moment.time.nanoseconds + 100_000_000_000)
+        let now = SavedApps.Writing(moment: Moment(time: time, instant: Instant(nanoseconds: 60_000_000_000)), boot: "")
+        #expect(written.instant(Self.now.moment.instant, seenAt: now).nanoseconds == -40_000_000_000)
+    }
+
     @Test("any flipped bit, any missing and any additional byte is noticed")
     func damage() throws {
         let file = bytes(try [app("a", "x 1"), app("b", "y 1")])

@@ -83,8 +83,7 @@ struct ConfigReader {
     private let lines: [ArraySlice<UInt8>]
     private let readFile: ConfigDecoder.ReadFile
     /// Each file is read once, so that all keys that name it get the same contents.
-    /// By the bytes of the path: names of two files may differ only in how an accent is written.
-    private var readings: [[UInt8]: Result<FileReading, FileReadError>] = [:]
+    private var readings: [String: (path: String, result: Result<FileReading, FileReadError>)] = [:]
 
     init(file: String, folder: String, document: TOMLDocument, text: [UInt8], readFile: @escaping ConfigDecoder.ReadFile) {
         self.folder = folder
@@ -158,6 +157,12 @@ struct ConfigReader {
     mutating func file(_ key: String, _ path: String) -> FileContent {
         let content: FileContent
         switch read(path) {
+        case nil:
+            refuse(
+                key,
+                "\(key): the path \(path) differs from another one only in how an accent is written: "
+                    + "write both in the same way, or rename one file")
+            content = FileContent(path: path, bytes: [])
         case .success(let reading): content = FileContent(path: path, bytes: reading.bytes)
         case .failure(let error):
             refuse(key, "\(key): cannot read \(path): \(error)")
@@ -176,11 +181,11 @@ struct ConfigReader {
         return SecretFile(path: path, bytes: content.bytes)
     }
 
-    private mutating func read(_ path: String) -> Result<FileReading, FileReadError> {
-        let key = Array(path.utf8)
-        if let known = readings[key] { return known }
+    /// - Returns: `nil` if `String` takes another path for the same, which has other bytes: the files would be mistaken for each other.
+    private mutating func read(_ path: String) -> Result<FileReading, FileReadError>? {
+        if let known = readings[path] { return known.path.hasSameBytes(as: path) ? known.result : nil }
         let reading = readFile(path)
-        readings[key] = reading
+        readings[path] = (path, reading)
         return reading
     }
 
@@ -206,13 +211,22 @@ extension ConfigPosition {
 /// Adds the key, and a remedy if there is one, to the parser's message about a syntax error.
 private enum SyntaxErrorText {
     static func problem(_ error: TOMLSyntaxError, in text: [UInt8], of file: String) -> ConfigProblem {
-        let key = key(at: error.position.line, in: text)
+        let key = key(at: error.position.line, in: text) ?? table(at: error.position.line, in: text)
         var message = error.message
         if let key {
             message = "\(key): \(message)"
             if key.hasSuffix("unix_socket_mode") { message = "\(key) must be three octal digits as text, in quotes, such as \"0660\"" }
         }
         return ConfigProblem(file: file, position: ConfigPosition(error.position), key: key, message: message)
+    }
+
+    /// The dotted name of the table that a line begins; `nil` for other lines and unknown tables.
+    private static func table(at line: Int, in text: [UInt8]) -> String? {
+        let lines = text.split(separator: UInt8(ascii: "\n"), maxSplits: line, omittingEmptySubsequences: false)
+        guard lines.indices.contains(line - 1),
+            let match = String(decoding: lines[line - 1], as: UTF8.self).prefixMatch(of: #/\s*\[+\s*([A-Za-z0-9_.]+)\s*\]/#)
+        else { return nil }
+        return ConfigSchema.leafKeys.contains { $0.replacing("[]", with: "").hasPrefix("\(match.1).") } ? String(match.1) : nil
     }
 
     /// The dotted key that a line sets; `nil` for a line that does not begin with a plain key.
