@@ -119,7 +119,7 @@ extension Metric {
 /// So the families are counted while they are read, and reading ends at the limit.
 public struct FamilyCost: Sendable {
     /// Bytes of memory for each byte that is counted.
-    public static let memory = 14
+    public static let memory = 18
     /// What a family takes beside its text.
     private static let family = 64
     /// The quotes of a label, and its place in memory.
@@ -259,7 +259,7 @@ struct FamilyText {
             bytes.append(separator)
             append(extra.name)
             append("=\"")
-            append(FloatText.text(of: extra.value))
+            append(FloatText.label(of: extra.value))
             bytes.append(UInt8(ascii: "\""))
             separator = UInt8(ascii: ",")
         }
@@ -319,6 +319,25 @@ enum FloatText {
             return String(Int64(value))
         }
         return value.description
+    }
+
+    /// The number as the value of `le` or `quantile`, where another spelling is another series: as Go's format `g` and so as a Pushgateway
+    /// and Go's clients write it, with an exponent from 1e+06 on and below 0.0001.
+    static func label(of value: Double) -> String {
+        guard value.isFinite, value != 0 else { return text(of: value) }
+        // Swift too writes as few digits as possible: `1234567.0`, `1.5e-05`.
+        let parts = value.magnitude.description.split(separator: "e")
+        let mantissa = parts[0].split(separator: ".", omittingEmptySubsequences: false)
+        let whole = mantissa[0].drop { $0 == "0" }
+        let fraction = mantissa.count > 1 ? mantissa[1] : ""
+        let zeros = whole.isEmpty ? fraction.prefix { $0 == "0" }.count : 0
+        var digits = String((whole + fraction).drop { $0 == "0" })
+        while digits.last == "0" { digits.removeLast() }
+        let exponent = (parts.count > 1 ? Int(parts[1]) ?? 0 : 0) + (whole.isEmpty ? -zeros : whole.count) - 1
+        guard exponent < -4 || exponent >= 6 else { return text(of: value) }
+        let rest = digits.dropFirst()
+        let power = exponent.magnitude < 10 ? "0\(exponent.magnitude)" : "\(exponent.magnitude)"
+        return "\(value < 0 ? "-" : "")\(digits.prefix(1))\(rest.isEmpty ? "" : ".\(rest)")e\(exponent < 0 ? "-" : "+")\(power)"
     }
 
     /// No number needs as many characters, so longer text is refused without reading it.

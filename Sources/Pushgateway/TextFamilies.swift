@@ -135,8 +135,8 @@ public struct TextFamilies {
         metric.value = nil
         switch part {
         case .count:
-            if kind == .histogram, value < 0 { throw fault(line, "negative count for histogram '\(name)'") }
-            distribution.count = kind == .summary ? max(value.rounded(.towardZero), 0) : value
+            if value < 0 { throw fault(line, "negative count for \(kind.rawValue) '\(name)'") }
+            distribution.count = kind == .summary ? value.rounded(.towardZero) : value
         case .sum: distribution.sum = value
         case .plain:
             guard let point, !point.isNaN else { break }

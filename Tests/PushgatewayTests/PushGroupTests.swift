@@ -34,6 +34,20 @@ struct PushGroupTests {
         #expect(samples(group).first == #"x{instance="i",job="j"} 1"#)
     }
 
+    @Test(
+        "bounds of buckets and quantiles are written as Go writes them",
+        arguments: [
+            ("1000000", "1e+06"), ("999999", "999999"), ("1234567", "1.234567e+06"), ("16777216", "1.6777216e+07"), ("1e21", "1e+21"),
+            ("9007199254740992", "9.007199254740992e+15"), ("1e100", "1e+100"), ("0.0001", "0.0001"), ("0.00001", "1e-05"),
+            ("0.000015", "1.5e-05"), ("1.50", "1.5"), ("100", "100"), ("0.25", "0.25"), ("-2500000.0", "-2.5e+06"), ("0", "0"),
+            ("5e-324", "5e-324"), ("+Inf", "+Inf"), ("123456.789", "123456.789"), ("1234567.5", "1.2345675e+06"),
+        ])
+    func bounds(given: String, written: String) throws {
+        let group = try group().pushed(
+            try families("# TYPE h histogram\nh_bucket{le=\"\(given)\"} 1\n"), replacing: true, at: 1)
+        #expect(samples(group).contains("h_bucket{instance=\"\",job=\"j\",le=\"\(written)\"} 1"), "\(samples(group))")
+    }
+
     @Test("POST replaces the families of the same name, PUT all; the failure's time stays")
     func merges() throws {
         var group = try group().failed(at: 5)

@@ -115,6 +115,7 @@ struct TextFamiliesTests {
             ("# HELP a \\x", "line 1: invalid escape sequence: only \\\\, \\\" and \\n are known"),
             ("# TYPE h histogram\nh_bucket{le=\"x\"} 1", "line 2: expected float as value for 'le' label, got 'x'"),
             ("# TYPE h histogram\nh_count -1", "line 2: negative count for histogram 'h'"),
+            ("# TYPE s summary\ns_count -1", "line 2: negative count for summary 's'"),
         ])
     func refusals(text: String, reason: String) {
         #expect(refusal(text) == "text format parsing error in \(reason)")

@@ -57,7 +57,7 @@ def family(group):
         if kind == "summary":
             metrics.append((own, ([("0.5", rnd.choice(VALUES)), ("0.9", rnd.choice(VALUES))][:rnd.randint(0, 2)], rnd.choice(VALUES), rnd.randint(0, 9))))
         elif kind == "histogram":
-            bounds = [("0.25", 1), ("2.5", 3), ("+Inf", 5)][:rnd.randint(1, 3)]
+            bounds = [("0.25", 1), ("2.5", 3), ("16777216", 4), ("+Inf", 5)][:rnd.randint(1, 4)]
             metrics.append((own, (bounds, rnd.choice(VALUES), 5)))
         else:
             metrics.append((own, rnd.choice(VALUES)))

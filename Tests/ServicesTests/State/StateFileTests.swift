@@ -26,7 +26,8 @@ struct StateFileTests {
             let new = try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
             let store = MetricStore(limits: StoreLimits(maxTotalSize: ByteCount(100)))
             let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
-            let file = StateFile(Intake(store: store) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .singleton,
+            let file = StateFile(
+                Intake(store: store) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .singleton,
                 logger: Logger(label: "test"))
             let prepared = try await file.prepare(new, ReloadPlan(from: nil, to: new.loaded))
             #expect(store.snapshot(at: Self.now.moment).entries.map(\.name.description) == ["new"])
@@ -36,8 +37,9 @@ struct StateFileTests {
 
     private func stateFile() -> StateFile {
         let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
-        return StateFile(Intake(store: MetricStore()) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .singleton,
-                logger: Logger(label: "test"))
+        return StateFile(
+            Intake(store: MetricStore()) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .singleton,
+            logger: Logger(label: "test"))
     }
 
     @Test("a damaged file that cannot be moved aside ends the start, and stays as it is")
@@ -155,7 +157,8 @@ struct StateFileTests {
             let new = try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
             let store = MetricStore()
             let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
-            let file = StateFile(Intake(store: store) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .singleton,
+            let file = StateFile(
+                Intake(store: store) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .singleton,
                 logger: Logger(label: "test"))
             try await file.prepare(new, ReloadPlan(from: nil, to: new.loaded)).commit()
             // No file can take the place of a folder.
