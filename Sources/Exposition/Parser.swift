@@ -15,6 +15,10 @@ struct Parser: ~Copyable {
     /// ends, or it reads the labels of other series wrongly.
     static let maxLabelLength = (1 << 24) - 1
 
+    /// The most labels of one sample that are read. Prometheus has no limit, but millions of labels would take hundreds of bytes of memory
+    /// each, and Prometheus before 2.44 takes minutes for tens of thousands without a value.
+    static let maxLabels = 10_000
+
     let text: Text
     /// Whether all of the text is UTF-8, so that no part of it has to be checked again.
     private let isUTF8: Bool
@@ -192,6 +196,7 @@ struct Parser: ~Copyable {
             index = text.blanksEnd(index + 1)
             guard text[index] == UInt8(ascii: "\"") else { throw fault(.noLabelValue, at: index) }
             guard let valueEnd = text.stringEnd(index) else { throw fault(.openQuote, at: index) }
+            guard labels.count < Parser.maxLabels else { throw fault(.tooManyLabels, at: nameStart) }
             let label = Label(nameStart: nameStart, nameEnd: nameEnd, valueStart: index + 1, valueEnd: valueEnd)
             if !isUTF8 || label.needsCheck(in: text) { try check(label) }
             labels.append(label, sketch: label.sketch(in: text))

@@ -23,10 +23,29 @@ final class ClientPolicy: Sendable {
         // The check may succeed and leave errors, such as that of a list that does not count. OpenSSL would take them for its own when the
         // handshake then waits for more bytes. After a failure it adds its own error.
         defer { OpenSSLErrorQueue.clear() }
+        guard isOfOrdinaryStructure(store) else {
+            X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
+            TLSConnection.checked(by: store)?.note("its certificates have more than \(maxParts) names and extensions")
+            return 0
+        }
         guard Unmanaged<ClientPolicy>.fromOpaque(argument).takeUnretainedValue().admits(store) else { return 0 }
         guard let ssl = TLSConnection.ssl(checking: store), let certificate = X509_STORE_CTX_get0_cert(store) else { return 1 }
         if !SessionTickets.fits(certificate) { SSL_set_num_tickets(ssl, 0) }
         return 1
+    }
+
+    /// The most extensions, and parts of the names of subjects and issuers, that all certificates of a client have together. Ordinary ones
+    /// have about twenty each. OpenSSL keeps 190 bytes for one, of which a certificate of 32 KiB can have thousands.
+    private static let maxParts = 500
+
+    private static func isOfOrdinaryStructure(_ store: OpaquePointer) -> Bool {
+        let chain = X509_STORE_CTX_get0_untrusted(store)
+        let certificates = (0..<max(0, OPENSSL_sk_num(chain))).compactMap { OPENSSL_sk_value(chain, $0).map { OpaquePointer($0) } }
+        let parts = certificates.reduce(0) { sum, certificate in
+            sum + X509_get_ext_count(certificate) + X509_NAME_entry_count(X509_get_subject_name(certificate))
+                + X509_NAME_entry_count(X509_get_issuer_name(certificate))
+        }
+        return parts <= maxParts
     }
 
     private func admits(_ store: OpaquePointer) -> Bool {
@@ -155,6 +174,9 @@ extension TLSConnection {
             ? "it has no subjectAltName, and only certain names are allowed"
             : "it is for \(Self.list(names)), none of which is allowed"
     }
+
+    /// - Parameter reason: why the client's certificates are refused.
+    fileprivate func note(_ reason: String) { verificationFailure = reason }
 
     fileprivate func note(problem: Int32, of certificate: OpaquePointer?) {
         guard verificationFailure == nil else { return }

@@ -48,6 +48,14 @@ struct ValidatorTests {
         #expect(firstError("a 1\nb 2\n  \0")?.line == 3)
     }
 
+    @Test("more than ten thousand labels in one sample are an error, and the check goes on with the next line")
+    func manyLabels() {
+        func sample(_ count: Int) -> String { "a{\((0..<count).map { "l\($0)=\"\"" }.joined(separator: ","))} 1\n" }
+        #expect(firstError(sample(10_000)) == nil)
+        #expect(firstError(sample(10_001))?.message.hasPrefix("more than 10000 labels in one sample") == true)
+        #expect(survey(sample(10_001) + "wrong\n").findings.kept.filter { $0.severity == .error }.map(\.line) == [1, 2])
+    }
+
     @Test("more than ten thousand blank lines in a row are one error, wherever they stand; after them the check goes on")
     func blankLines() {
         let most = String(repeating: "\n", count: BlankLines.most)

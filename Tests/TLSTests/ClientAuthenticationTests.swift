@@ -89,6 +89,17 @@ struct ClientAuthenticationTests {
         #expect(try names(.requireAndVerify, certificate) == ["a.example", "192.0.2.1", "2001:db8::1"])
     }
 
+    @Test(
+        "certificates of thousands of extensions, each of which takes memory, are refused by every type",
+        arguments: [ClientAuthentication.request, .requireAny, .verifyIfGiven, .requireAndVerify])
+    func manyExtensions(kind: ClientAuthentication) throws {
+        let context = try server(kind)
+        #expect(try errors(of: Contexts.ca.clientCertificate(comments: 400), at: context) == [])
+        #expect(
+            try errors(of: Contexts.ca.clientCertificate(comments: 500), at: context)
+                == [.peerNotVerified("its certificates have more than 500 names and extensions")])
+    }
+
     @Test("a server's certificate is not accepted from a client")
     func purpose() throws {
         #expect(try connect(Contexts.serverCertificate, to: server(.requireAndVerify)) == .certificateUntrusted)

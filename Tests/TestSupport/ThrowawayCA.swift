@@ -91,19 +91,22 @@ public struct ThrowawayCA: Sendable {
     }
 
     /// A client's certificate.
-    /// - Parameter names: e-mail addresses and URIs too.
+    /// - Parameters:
+    ///   - names: e-mail addresses and URIs too.
+    ///   - comments: the number of extensions that say nothing.
     public func clientCertificate(
-        commonName: String = "throwaway client", names: [String] = [], key: KeyKind = .ecdsa, validity: Validity = .valid
+        commonName: String = "throwaway client", names: [String] = [], key: KeyKind = .ecdsa, validity: Validity = .valid, comments: Int = 0
     ) throws -> ThrowawayCertificate {
-        try leaf(commonName, names, "clientAuth", key, validity, 2048)
+        try leaf(commonName, names, "clientAuth", key, validity, 2048, comments: comments)
     }
 
     private func leaf(
-        _ commonName: String, _ names: [String], _ usage: String, _ key: KeyKind, _ validity: Validity, _ rsaBits: Int32
+        _ commonName: String, _ names: [String], _ usage: String, _ key: KeyKind, _ validity: Validity, _ rsaBits: Int32, comments: Int = 0
     ) throws -> ThrowawayCertificate {
         var extensions = [
             (NID_basic_constraints, "critical,CA:FALSE"), (NID_key_usage, "critical,digitalSignature"), (NID_ext_key_usage, usage),
         ]
+        extensions += Array(repeating: (NID_netscape_comment, "x"), count: comments)
         if !names.isEmpty {
             let list = names.map { "\(Self.kind(of: $0)):\($0)" }
             extensions.append((NID_subject_alt_name, list.joined(separator: ",")))
