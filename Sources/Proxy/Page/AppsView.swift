@@ -92,8 +92,8 @@ struct AppsView {
         switch column {
         case .name: return isDescending ? shown.reversed() : shown
         case .state: return sort(shown) { $0.condition.rank }
-        // The youngest has the latest time.
-        case .age: return sort(shown) { -($0.lastUpdate?.time.nanoseconds ?? .min + 1) }
+        // The youngest has the latest instant.
+        case .age: return sort(shown) { ~($0.lastUpdate?.instant.nanoseconds ?? .min) }
         case .size: return sort(shown) { $0.exposition.size }
         case .source: return sort(shown) { $0.origin }
         }

@@ -141,6 +141,22 @@ struct AppsPageTests {
         #expect(page.contains("<th scope=\"col\"><a href=\"?format=html\" data-sort=\"state\">State</a></th>"))
     }
 
+    @Test("ages and their order stay right when the wall clock has been set back or forward since")
+    func ageAfterClockWasSet() throws {
+        // Pushed so many seconds ago, on a clock that was so many seconds ahead of today's.
+        for (name, seconds, ahead) in [("old", 600, 3600), ("older", 900, -3600), ("young", 10, 0)] as [(String, Int64, Int64)] {
+            let push = Push(apps: [(try #require(AppName(name)), Exposition(endingInNewline: ByteBuffer(string: "a 1\n")))])
+            let moment = Moment(time: ago(seconds - ahead), instant: Instant(nanoseconds: ago(seconds).nanoseconds))
+            try side.store.apply(push, from: .push(listener: "l"), at: moment)
+        }
+        let page = try page("?sort=age")
+        #expect(rows(page) == ["young", "old", "older"])
+        for (seconds, ahead, text) in [(600, 3600, "10 min"), (900, -3600, "15 min"), (10, 0, "10 s")] as [(Int64, Int64, String)] {
+            let (time, shown) = (ago(seconds).rfc3339, ago(seconds - ahead).tableText)
+            #expect(page.contains("<time datetime=\"\(time)\" title=\"\(shown)\" data-age=\"\">\(text)</time>"), "\(page)")
+        }
+    }
+
     @Test("states are counted, and a link leads to those of one state; words are looked for in name, source, state and error")
     func filtering() throws {
         try side.push([("Alpha", "1\n"), ("beta", "2\n")])
