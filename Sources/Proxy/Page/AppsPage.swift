@@ -240,7 +240,9 @@ struct AppsPage {
         html.raw(entry.condition.tone)
         html.raw("\">")
         html.markup(entry.condition.rawValue)
-        html.raw("</span></td><th scope=\"row\"><a href=\"apps/")
+        html.raw("</span></td><th scope=\"row\"><a href=\"")
+        // Browsers remove a last `.` or `..` from the path, also as `%2E`.
+        html.raw(name == "." || name == ".." ? "metrics?app=" : "apps/")
         html.markup(name)
         html.raw("\">")
         html.text(entry.name.description)

@@ -88,6 +88,7 @@ enum PageStyle {
         tbody tr:last-child > :last-child { border-bottom-right-radius: 10px; }
         tbody th { font-weight: 500; }
         tbody a { color: inherit; text-decoration: none; }
+        tbody th a { white-space: break-spaces; }
         tbody a:hover { text-decoration: underline; }
         tbody th p { font-size: 13px; color: var(--bad); font-weight: 400; }
         td:nth-child(1), td:nth-child(3), td:nth-child(4) { white-space: nowrap; }
@@ -133,7 +134,7 @@ enum PageStyle {
           tr.empty td:nth-child(1) { grid-area: 1 / 1 / 2 / 4; text-align: left; }
         }
         """#,
-        sha256: "Zc7DBMSSgrUFYkD6lYl34da3c6lRsx54u/3vr/kCFtk=")
+        sha256: "KNxX3HZjVMFEmohmfbalaya6Xz5P26szo4myQ1bTEiI=")
 }
 
 /// A style or script within a page, and its hash in the page's `Content-Security-Policy`, which forbids all other styles and scripts.

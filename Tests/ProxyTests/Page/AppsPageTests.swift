@@ -87,6 +87,15 @@ struct AppsPageTests {
                 """), "\(page)")
     }
 
+    @Test("the links of the apps . and .. do not lead to another path")
+    func dots() throws {
+        try side.push([".", "..", "...", "../a"].map { ($0, "a 1\n") })
+        let page = try page()
+        for link in ["metrics?app=.", "metrics?app=..", "apps/...", "apps/..%2Fa"] {
+            #expect(page.contains("<th scope=\"row\"><a href=\"\(link)\">"), "\(link)")
+        }
+    }
+
     @Test(
         "names, sources, errors, listeners and searches from outside stay text",
         arguments: [
