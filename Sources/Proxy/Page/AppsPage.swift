@@ -35,7 +35,7 @@ struct AppsPage {
         writeTiles(&html, counts, count: entries.count, size: size)
         writeDaemon(&html)
         html.raw("<section aria-label=\"Apps\">\n<div id=\"bar\"><p id=\"search\" hidden><input type=\"search\" id=\"q\" value=\"")
-        html.text(view.search)
+        html.field(view.search)
         html.raw(
             "\" placeholder=\"Filter by name, source, error\" aria-label=\"Filter the apps\" maxlength=\"256\" autocomplete=\"off\" spellcheck=\"false\">"
         )

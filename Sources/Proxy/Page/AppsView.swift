@@ -123,7 +123,8 @@ struct SearchWords: Sendable {
         guard text.utf8.count <= Self.maxBytes else { return nil }
         var folded: [UInt8] = []
         Self.fold(text, into: &folded)
-        words = folded.split(separator: UInt8(ascii: " ")).map(Array.init)
+        // At blanks and at control characters, tabs among them.
+        words = folded.split { $0 <= 0x20 || $0 == 0x7F }.map(Array.init)
         guard words.count <= Self.maxWords else { return nil }
     }
 
