@@ -1,3 +1,4 @@
+import Exposition
 import HTTP
 import NIOCore
 
@@ -13,8 +14,8 @@ struct AppsPage {
 
     let status: DaemonStatus
     let isReady: Bool
-    /// Series that are exposed more than once.
-    var collisions = 0
+    /// Series that are exposed more than once; `nil` before the first search has ended.
+    var collisions: Collisions?
     let view: AppsView
     let now: Moment
 
@@ -78,11 +79,12 @@ struct AppsPage {
             html.text(error, keepsLines: true)
             html.raw("</pre></div>")
         }
-        if collisions > 0 {
+        if let collisions, let count = collisions.count, count > 0 {
             html.raw("<p class=\"warn\"><a href=\"collisions\">")
-            html.text(collisions == 1 ? "1 series is" : "\(collisions) series are")
-            html.raw(" exposed more than once</a>: Prometheus keeps one sample of each. ")
-            html.raw("To tell apps apart, set app_label in [metrics].</p>")
+            html.text(count == 1 ? "1 series is" : "\(count) series are")
+            html.raw(" exposed more than once</a>: Prometheus keeps one sample of each.")
+            html.text(collisions.remedy)
+            html.raw("</p>")
         }
         for listener in status.listeners {
             guard let end = listener.certificateEnd, let grade = grade(of: end) else { continue }
@@ -205,6 +207,10 @@ struct AppsPage {
     private func writeCount(_ html: inout HTMLWriter, shown: Int, of count: Int) {
         html.number(min(shown, Self.maxRows))
         html.raw(" of ")
+        if shown > Self.maxRows, shown < count {
+            html.number(shown)
+            html.raw(" that match, of ")
+        }
         html.number(count)
         html.raw(" shown")
     }

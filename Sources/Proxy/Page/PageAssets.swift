@@ -41,7 +41,7 @@ enum PageStyle {
         #tiles b { color: var(--text); font-variant-numeric: tabular-nums; }
         #tiles a:hover { background: var(--hover); }
         #tiles a[aria-current] { border-color: var(--link); box-shadow: inset 0 0 0 1px var(--link); }
-        #tiles .none:not([aria-current]) { opacity: .6; }
+        #tiles .none b { color: inherit; font-weight: 400; }
         #tiles a:not(.none) .bad { color: var(--bad); }
         #tiles a:not(.none) .warn { color: var(--warn); }
         #tiles a:not(.none) .fine { color: var(--ok); }
@@ -134,7 +134,7 @@ enum PageStyle {
           tr.empty td:nth-child(1) { grid-area: 1 / 1 / 2 / 4; text-align: left; }
         }
         """#,
-        sha256: "KNxX3HZjVMFEmohmfbalaya6Xz5P26szo4myQ1bTEiI=")
+        sha256: "dqsMCNeMGPZms5FVe0U5jOcAfdhyeI3aeD7DWQ2d7rQ=")
 }
 
 /// A style or script within a page, and its hash in the page's `Content-Security-Policy`, which forbids all other styles and scripts.

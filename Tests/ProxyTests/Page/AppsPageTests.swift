@@ -210,6 +210,8 @@ struct AppsPageTests {
         let page = try page()
         #expect(rows(page).count == AppsPage.maxRows)
         #expect(page.contains(">2000 of 2001 shown</p>"))
+        try side.push([("other", "")])
+        #expect(try self.page("?q=app").contains(">2000 of 2001 that match, of 2002 shown</p>"))
     }
 
     @Test("listeners are shown with their connections, and a certificate that ends soon is pointed out")
