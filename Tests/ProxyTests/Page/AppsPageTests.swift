@@ -154,7 +154,7 @@ struct AppsPageTests {
     @Test("ages and their order stay right when the wall clock has been set back or forward since")
     func ageAfterClockWasSet() throws {
         // Pushed so many seconds ago, on a clock that was so many seconds ahead of today's.
-        for (name, seconds, ahead) in [("old", 600, 3600), ("older", 900, -3600), ("young", 10, 0)] as [(String, Int64, Int64)] {
+        for (name, seconds, ahead) in [("older", 900, -3600), ("old", 600, 3600), ("young", 10, 0)] as [(String, Int64, Int64)] {
             let push = Push(apps: [(try #require(AppName(name)), Exposition(endingInNewline: ByteBuffer(string: "a 1\n")))])
             let moment = Moment(time: ago(seconds - ahead), instant: Instant(nanoseconds: ago(seconds).nanoseconds))
             try side.store.apply(push, from: .push(listener: "l"), at: moment)
