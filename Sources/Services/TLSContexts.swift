@@ -243,17 +243,13 @@ extension TLSContext {
 }
 
 /// `2026-11-24T21:00:00Z`, limited to the range of a `Timestamp`.
-func dateText(_ epochSeconds: Int64) -> String {
-    let limit = Int64.max / 1_000_000_000
-    return Timestamp(nanoseconds: min(max(epochSeconds, -limit), limit) * 1_000_000_000).rfc3339
-}
+func dateText(_ epochSeconds: Int64) -> String { Timestamp(seconds: epochSeconds).rfc3339 }
 
 extension Timestamp {
-    /// `nil` outside the years 1677 to 2262.
-    init?(seconds: Int64) {
-        let (nanoseconds, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        guard !overflow else { return nil }
-        self.init(nanoseconds: nanoseconds)
+    /// Limited to the years 1677 to 2262. Certificates without an end have the year 9999.
+    init(seconds: Int64) {
+        let limit = Int64.max / 1_000_000_000
+        self.init(nanoseconds: min(max(seconds, -limit), limit) * 1_000_000_000)
     }
 
     /// Whole seconds since 1970-01-01 UTC.

@@ -122,6 +122,60 @@ private let count = "document.querySelectorAll('#apps tbody tr').length"
         }
     }
 
+    @Test("choices that are made while an answer is under way all stay, and cause one more request")
+    func choicesMeanwhile() async throws {
+        try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
+            try await Self.push(["app1": "#", "app2": "#", "other": "#"], to: proxy)
+            let hold = "var held = [], ask = fetch; fetch = (...all) => new Promise(go => held.push(() => go(ask(...all)))); null"
+            let steps: [BrowserStep] = [
+                ("open", "http://\(proxy.scrape)/apps"), ("wait", isUpdated), ("eval", hold),
+                ("eval", "document.querySelector('#tiles .ok').click()"), ("wait", "held.length"),
+                ("eval", "document.querySelector('[data-sort=size]').click()"),
+                ("key", "/"), ("type", "app"), ("wait", "location.search.includes('q=')"),
+                ("eval", "location.search + ' ' + held.length"), ("eval", "fetch = ask; held[0](); null"), ("wait", "\(count) === 2"),
+                ("eval", "document.querySelector('#tiles [aria-current]').className"),
+                ("eval", "document.querySelector('[data-sort=size]').parentElement.ariaSort"), ("eval", "location.search"),
+            ]
+            let result = try await browse(steps)
+            #expect(result.console == "")
+            #expect(result.texts == ["?state=ok&sort=-size&q=app 1", "ok", "descending", "?state=ok&sort=-size&q=app"])
+        }
+    }
+
+    @Test("the filter works when the address of the page has a name and password")
+    func credentialsInTheAddress() async throws {
+        try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
+            try await Self.push(["app1": "#", "other": "#"], to: proxy)
+            let steps: [BrowserStep] = [
+                ("open", "http://alice:secret@\(proxy.scrape)/apps"), ("wait", isUpdated), ("key", "/"), ("type", "app"),
+                ("wait", "\(count) === 1"), ("eval", "location.search"),
+            ]
+            let result = try await browse(steps)
+            #expect(result.console == "")
+            #expect(result.texts == ["?q=app"])
+        }
+    }
+
+    @Test("the page shows the reason of a refusal, and does not repeat it")
+    func refusals() async throws {
+        try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in
+            try await Self.push(["app": "#"], to: proxy)
+            let refuse = """
+                var asked = 0, alerts = 0;
+                fetch = async () => { asked++; return new Response('too busy\\n', { status: 503, headers: { 'Content-Type': 'text/plain' } }); };
+                new MutationObserver(() => alerts++).observe(document.querySelector('#alerts'), { childList: true }); null
+                """
+            let click = ("eval", "document.querySelector('#tiles .ok').click()")
+            let steps: [BrowserStep] = [
+                ("open", "http://\(proxy.scrape)/apps"), ("wait", isUpdated), ("eval", refuse), click, ("wait", "alerts && asked"),
+                click, ("wait", "asked > 1"), ("eval", "new Promise(go => setTimeout(go)).then(() => alerts + ' alerts')"),
+                ("eval", "document.querySelector('[role=alert]').innerText.replace(/ 20.*/, '')"),
+            ]
+            let result = try await browse(steps)
+            #expect(result.texts == ["1 alerts", "too busy (the table is as of"])
+        }
+    }
+
     @Test("the policy stops whatever else would run, load or send; no width of a phone is exceeded")
     func policy() async throws {
         try await withProxy(Configurations.scrape + Configurations.receivers()) { proxy in

@@ -136,4 +136,14 @@ struct TLSContextsTests {
                 ])
         }
     }
+
+    @Test(
+        "a certificate without an end has the last time that can be written",
+        arguments: [
+            (253_402_300_799, "2262-04-11T23:47:16Z"), (1_700_000_000, "2023-11-14T22:13:20Z"), (Int64.min, "1677-09-21T00:12:44Z"),
+        ])
+    func timeOfACertificate(seconds: Int64, text: String) {
+        #expect(Timestamp(seconds: seconds).rfc3339 == text)
+        #expect(dateText(seconds) == text)
+    }
 }

@@ -1,3 +1,4 @@
+import Exposition
 import HTTP
 import NIOCore
 
@@ -13,10 +14,10 @@ struct AppsPage {
 
     let status: DaemonStatus
     let isReady: Bool
-    /// Series that are exposed more than once.
-    var collisions = 0
+    /// Series that are exposed more than once; `nil` before the first search has ended.
+    var collisions: Collisions?
     let view: AppsView
-    let now: Timestamp
+    let now: Moment
 
     /// The whole page.
     func html(of entries: some Collection<AppEntry>) -> ByteBuffer {
@@ -35,7 +36,7 @@ struct AppsPage {
         writeTiles(&html, counts, count: entries.count, size: size)
         writeDaemon(&html)
         html.raw("<section aria-label=\"Apps\">\n<div id=\"bar\"><p id=\"search\" hidden><input type=\"search\" id=\"q\" value=\"")
-        html.text(view.search)
+        html.field(view.search)
         html.raw(
             "\" placeholder=\"Filter by name, source, error\" aria-label=\"Filter the apps\" maxlength=\"256\" autocomplete=\"off\" spellcheck=\"false\">"
         )
@@ -44,9 +45,9 @@ struct AppsPage {
         html.raw("</p></div>\n")
         writeTable(shown, isFiltered: shown.count < entries.count, &html)
         html.raw("</section>\n</main>\n<footer><p id=\"made\">As of <time datetime=\"")
-        html.text(now.rfc3339)
+        html.text(now.time.rfc3339)
         html.raw("\">")
-        html.text(now.tableText)
+        html.text(now.time.tableText)
         html.raw("</time></p></footer>\n<script>")
         html.raw(AppsPageScript.asset.text)
         html.raw("</script>\n</body>\n</html>\n")
@@ -78,11 +79,12 @@ struct AppsPage {
             html.text(error, keepsLines: true)
             html.raw("</pre></div>")
         }
-        if collisions > 0 {
+        if let collisions, let count = collisions.count, count > 0 {
             html.raw("<p class=\"warn\"><a href=\"collisions\">")
-            html.text(collisions == 1 ? "1 series is" : "\(collisions) series are")
-            html.raw(" exposed more than once</a>: Prometheus keeps one sample of each. ")
-            html.raw("To tell apps apart, set app_label in [metrics].</p>")
+            html.text(count == 1 ? "1 series is" : "\(count) series are")
+            html.raw(" exposed more than once</a>: Prometheus keeps one sample of each.")
+            html.text(collisions.remedy)
+            html.raw("</p>")
         }
         for listener in status.listeners {
             guard let end = listener.certificateEnd, let grade = grade(of: end) else { continue }
@@ -99,12 +101,12 @@ struct AppsPage {
 
     /// The class of the banner for a certificate that ends at `end`; `nil` for none.
     private func grade(of end: Timestamp) -> StaticString? {
-        let seconds = end.seconds - now.seconds
+        let seconds = end.seconds - now.time.seconds
         return seconds <= 0 ? "bad" : seconds < Self.certificateWarning ? "warn" : nil
     }
 
     private func remaining(until end: Timestamp) -> String {
-        let seconds = end.seconds - now.seconds
+        let seconds = end.seconds - now.time.seconds
         return seconds > 0 ? "ends in \(ShortText.span(seconds))" : "ended \(ShortText.span(-seconds)) ago"
     }
 
@@ -183,13 +185,15 @@ struct AppsPage {
     }
 
     /// Writes its age, with the exact time as a tooltip. The script keeps the age up to date.
-    /// - Parameter suffix: follows the age, unless that is `now`.
-    private func writeTime(_ time: Timestamp, suffix: StaticString, _ html: inout HTMLWriter) {
-        let age = ShortText.age(of: time, at: now)
+    /// - Parameters:
+    ///   - shown: the time of the tooltip, when it is not `time`.
+    ///   - suffix: follows the age, unless that is `now`.
+    private func writeTime(_ time: Timestamp, shown: Timestamp? = nil, suffix: StaticString, _ html: inout HTMLWriter) {
+        let age = ShortText.age(of: time, at: now.time)
         html.raw("<time datetime=\"")
         html.text(time.rfc3339)
         html.raw("\" title=\"")
-        html.text(time.tableText)
+        html.text((shown ?? time).tableText)
         html.raw("\" data-age=\"")
         html.raw(suffix)
         html.raw("\">")
@@ -203,6 +207,10 @@ struct AppsPage {
     private func writeCount(_ html: inout HTMLWriter, shown: Int, of count: Int) {
         html.number(min(shown, Self.maxRows))
         html.raw(" of ")
+        if shown > Self.maxRows, shown < count {
+            html.number(shown)
+            html.raw(" that match, of ")
+        }
         html.number(count)
         html.raw(" shown")
     }
@@ -238,7 +246,9 @@ struct AppsPage {
         html.raw(entry.condition.tone)
         html.raw("\">")
         html.markup(entry.condition.rawValue)
-        html.raw("</span></td><th scope=\"row\"><a href=\"apps/")
+        html.raw("</span></td><th scope=\"row\"><a href=\"")
+        // Browsers remove a last `.` or `..` from the path, also as `%2E`.
+        html.raw(name == "." || name == ".." ? "metrics?app=" : "apps/")
         html.markup(name)
         html.raw("\">")
         html.text(entry.name.description)
@@ -249,7 +259,11 @@ struct AppsPage {
             html.raw("</p>")
         }
         html.raw("</th><td>")
-        if let time = entry.lastUpdate?.time { writeTime(time, suffix: "", &html) } else { html.raw("never") }
+        if let update = entry.lastUpdate {
+            writeTime(update.time(at: now), shown: update.time, suffix: "", &html)
+        } else {
+            html.raw("never")
+        }
         html.raw("</td><td title=\"")
         html.number(entry.exposition.size)
         html.raw(" bytes\"><a href=\"metrics?app=")
@@ -259,6 +273,17 @@ struct AppsPage {
         html.raw("</a></td><td>")
         html.text(entry.origin)
         html.raw("</td></tr>\n")
+    }
+}
+
+extension Moment {
+    /// Its time on the wall clock as this is set at `now`. The clock may have been set since, and ages must not change then. The
+    /// difference is rounded to seconds, so that small ones do not change the row in each new page.
+    fileprivate func time(at now: Moment) -> Timestamp {
+        let elapsed = now.time.nanoseconds &- time.nanoseconds
+        let age = now.instant.nanoseconds &- instant.nanoseconds
+        let seconds = (Double(elapsed &- age) / 1e9).rounded()
+        return Timestamp(nanoseconds: time.nanoseconds &+ Int64(seconds) &* 1_000_000_000)
     }
 }
 

@@ -92,8 +92,8 @@ struct AppsView {
         switch column {
         case .name: return isDescending ? shown.reversed() : shown
         case .state: return sort(shown) { $0.condition.rank }
-        // The youngest has the latest time.
-        case .age: return sort(shown) { -($0.lastUpdate?.time.nanoseconds ?? .min + 1) }
+        // The youngest has the latest instant.
+        case .age: return sort(shown) { ~($0.lastUpdate?.instant.nanoseconds ?? .min) }
         case .size: return sort(shown) { $0.exposition.size }
         case .source: return sort(shown) { $0.origin }
         }
@@ -123,7 +123,8 @@ struct SearchWords: Sendable {
         guard text.utf8.count <= Self.maxBytes else { return nil }
         var folded: [UInt8] = []
         Self.fold(text, into: &folded)
-        words = folded.split(separator: UInt8(ascii: " ")).map(Array.init)
+        // At blanks and at control characters, tabs among them.
+        words = folded.split { $0 <= 0x20 || $0 == 0x7F }.map(Array.init)
         guard words.count <= Self.maxWords else { return nil }
     }
 

@@ -1,7 +1,7 @@
 import HTTP
 import NIOCore
 
-/// Writes HTML piece by piece. All text from outside must go through `text`.
+/// Writes HTML piece by piece. All text from outside must go through `text` or `field`.
 struct HTMLWriter {
     private(set) var buffer: ByteBuffer
 
@@ -39,12 +39,23 @@ struct HTMLWriter {
     /// - Parameter keepsLines: whether line breaks stay, for preformatted text.
     mutating func text(_ text: String, keepsLines: Bool = false) {
         let lines = keepsLines ? text.parts(at: "\n") : [text[...]]
-        let printable = lines.map { PrintableText(String($0)).text }.joined(separator: "\n")
-        if printable.utf8.allSatisfy({ HTMLWriter.reference(for: $0) == nil }) {
-            buffer.writeString(printable)
+        write(escaping: lines.map { PrintableText(String($0)).text }.joined(separator: "\n"))
+    }
+
+    /// Text from outside as the value of a text field, which the reader can change and send again. So it stays as it is, except that
+    /// control characters become blanks.
+    mutating func field(_ text: String) {
+        var value = String.UnicodeScalarView()
+        for scalar in text.unicodeScalars { value.append(scalar.properties.generalCategory == .control ? " " : scalar) }
+        write(escaping: String(value))
+    }
+
+    private mutating func write(escaping text: String) {
+        if text.utf8.allSatisfy({ HTMLWriter.reference(for: $0) == nil }) {
+            buffer.writeString(text)
             return
         }
-        for byte in printable.utf8 {
+        for byte in text.utf8 {
             if let reference = HTMLWriter.reference(for: byte) {
                 buffer.writeStaticString(reference)
             } else {

@@ -41,7 +41,7 @@ enum PageStyle {
         #tiles b { color: var(--text); font-variant-numeric: tabular-nums; }
         #tiles a:hover { background: var(--hover); }
         #tiles a[aria-current] { border-color: var(--link); box-shadow: inset 0 0 0 1px var(--link); }
-        #tiles .none:not([aria-current]) { opacity: .6; }
+        #tiles .none b { color: inherit; font-weight: 400; }
         #tiles a:not(.none) .bad { color: var(--bad); }
         #tiles a:not(.none) .warn { color: var(--warn); }
         #tiles a:not(.none) .fine { color: var(--ok); }
@@ -88,6 +88,7 @@ enum PageStyle {
         tbody tr:last-child > :last-child { border-bottom-right-radius: 10px; }
         tbody th { font-weight: 500; }
         tbody a { color: inherit; text-decoration: none; }
+        tbody th a { white-space: break-spaces; }
         tbody a:hover { text-decoration: underline; }
         tbody th p { font-size: 13px; color: var(--bad); font-weight: 400; }
         td:nth-child(1), td:nth-child(3), td:nth-child(4) { white-space: nowrap; }
@@ -133,7 +134,7 @@ enum PageStyle {
           tr.empty td:nth-child(1) { grid-area: 1 / 1 / 2 / 4; text-align: left; }
         }
         """#,
-        sha256: "Zc7DBMSSgrUFYkD6lYl34da3c6lRsx54u/3vr/kCFtk=")
+        sha256: "dqsMCNeMGPZms5FVe0U5jOcAfdhyeI3aeD7DWQ2d7rQ=")
 }
 
 /// A style or script within a page, and its hash in the page's `Content-Security-Policy`, which forbids all other styles and scripts.
@@ -169,9 +170,12 @@ enum AppsPageScript {
           const parts = ["alerts", "tiles", "daemon", "shown", "apps", "made"];
           const byId = (id, page = document) => page.getElementById(id);
           const input = byId("q");
-          const hasFormat = new URLSearchParams(location.search).has("format");
-          // How far this clock is behind the server's; when to ask next; the number of the last question; since when there is no answer.
-          let offset = 0, due = 0, asked = 0, lost = null;
+          // Without the name and password that it may contain: browsers differ in whether the script sees them, and fetch refuses them.
+          const here = () => new URL(location.origin + location.pathname + location.search + location.hash);
+          // How far this clock is behind the server's; when to ask next; since when there is no new page.
+          let offset = 0, due = 0, lost = null;
+          // Whether an answer is under way, and whether the address has changed meanwhile.
+          let asking = false, again = false;
 
           // MARK: Ages
 
@@ -206,40 +210,45 @@ enum AppsPageScript {
             while (at) { const next = at.nextSibling; at.remove(); at = next; }
           };
           const alert = text => {
+            const old = byId("alerts").querySelector("[role=alert]");
+            // Screen readers read each new alert aloud.
+            if (old?.textContent === text) return;
+            old?.remove();
             const node = document.createElement("p");
             node.className = "bad";
             node.setAttribute("role", "alert");
             node.textContent = text;
-            byId("alerts").querySelector("[role=alert]")?.remove();
             byId("alerts").prepend(node);
           };
 
           const ask = async () => {
-            const number = ++asked, start = Date.now(), address = new URL(location.href);
+            // One at a time: the server would also write the pages of all the choices that are out of date.
+            if (asking) { again = true; return; }
+            asking = true;
+            again = false;
+            const start = Date.now(), address = here();
             address.searchParams.set("format", "html");
             due = Infinity;
             let page = null, refusal = null;
             try {
               const response = await fetch(address, { cache: "no-store", signal: AbortSignal.timeout(20000) });
-              const text = await response.text();
+              const text = await response.text(), isPlain = response.headers.get("Content-Type")?.startsWith("text/plain");
               if (response.ok) page = new DOMParser().parseFromString(text, "text/html");
-              else if (response.status === 400) refusal = text;
+              else refusal = isPlain ? text.trim() : `HTTP status ${response.status}`;
             } catch { /* It is told below. */ }
-            // A later question has been asked: its answer counts.
-            if (number !== asked) return;
+            asking = false;
+            if (again) return ask();
             if (page && byId("made", page)) {
               lost = null;
               offset = Date.parse(byId("made", page).querySelector("time").dateTime) - Date.now();
               showAges(page);
               for (const id of parts) update(byId(id), byId(id, page));
               document.title = page.title;
-            } else if (refusal) {
-              alert(refusal);
             } else {
               lost ??= new Date(Date.now() + offset).toISOString().replace("T", " ").replace(/\.\d+Z/, " UTC");
-              alert(`No answer since ${lost}: shown is what was then.`);
+              alert(refusal ? `${refusal} (the table is as of ${lost})` : `No answer since ${lost}: shown is what was then.`);
             }
-            // Never more than a twentieth of the time, however many apps there are.
+            // Updates take at most a twentieth of the time, however many apps there are.
             due = Date.now() + Math.max(interval, 20 * (Date.now() - start));
           };
           const tick = () => {
@@ -250,23 +259,23 @@ enum AppsPageScript {
 
           // MARK: Choices of the reader, which the address keeps
 
-          const show = address => {
-            if (!hasFormat) address.searchParams.delete("format");
-            history.replaceState(null, "", address);
+          const choose = (name, value) => {
+            const address = here();
+            if (value) address.searchParams.set(name, value); else address.searchParams.delete(name);
+            // A relative address: replaceState refuses one whose name and password differ from the document's.
+            history.replaceState(null, "", address.pathname + address.search + address.hash);
             ask();
           };
           document.addEventListener("click", event => {
             const link = event.target.closest("#tiles a, #apps thead a");
             if (!link || event.button !== 0 || event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) return;
             event.preventDefault();
-            show(new URL(link.href));
+            // The rest of the link is as old as the page, and the address may have changed since.
+            const name = link.closest("#tiles") ? "state" : "sort";
+            choose(name, new URL(link.href).searchParams.get(name));
           });
           let typing = 0;
-          const search = () => {
-            const address = new URL(location.href);
-            if (input.value) address.searchParams.set("q", input.value); else address.searchParams.delete("q");
-            show(address);
-          };
+          const search = () => choose("q", input.value);
           input.addEventListener("input", () => { clearTimeout(typing); typing = setTimeout(search, 150); });
           document.addEventListener("keydown", event => {
             if (event.key === "/" && document.activeElement !== input && !event.ctrlKey && !event.metaKey && !event.altKey) {
@@ -286,5 +295,5 @@ enum AppsPageScript {
           tick();
         })();
         """#,
-        sha256: "m+/KMDg8qaU2CEGxBZngLd+Rsh4QAylPsWQdIq2Mr7I=")
+        sha256: "IUgcf+krjXv4Pd++qVOolCK55to8lrY0sAwOVcyukWc=")
 }

@@ -57,7 +57,7 @@ final class AppLists: Sendable {
                 keep(written, for: key, on: eventLoop)
                 return .now(respond(written))
             }
-            let written = writing.value(of: key, on: eventLoop) { work in
+            let written = writing.value(of: key, for: request.peer.queueName, on: eventLoop) { work in
                 queue.add(for: request.peer, on: eventLoop, work)
             } make: { [self] in
                 let written = list.write(of: entries)
@@ -119,6 +119,11 @@ struct WrittenList: Sendable {
     }
 }
 
+extension Peer {
+    /// Peers with the same name share the turns of `PageQueue`.
+    fileprivate var queueName: String { address?.ipAddress ?? "" }
+}
+
 /// The queue of pages and lists. Every client can request them, and with many apps they are long work.
 ///
 /// The queue has threads of its own, so that scrapes and reloads do not wait for it. The peers take turns, so that many requests from one
@@ -161,7 +166,7 @@ final class PageQueue: Sendable {
     /// Runs `work` on another thread when its turn comes.
     /// - Returns: whether there was room.
     func add(for peer: Peer, on eventLoop: any EventLoop, _ work: @escaping Work) -> Bool {
-        let address = peer.address?.ipAddress ?? ""
+        let address = peer.queueName
         let (isAdmitted, begins) = state.withLock { state -> (Bool, Bool) in
             let ofAddress = state.waiting[address]?.count ?? 0
             guard state.count < Self.maxWaiting, ofAddress < Self.maxWaitingOfOneAddress else { return (false, false) }

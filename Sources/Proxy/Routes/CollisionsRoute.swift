@@ -9,8 +9,10 @@ struct CollisionsRoute: Route {
 
     let checker: MetricsChecker?
 
+    var isOffered: Bool { checker.map { $0.validation != .off } ?? false }
+
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
-        guard let checker, checker.validation != .off else {
+        guard let checker, isOffered else {
             return .now(.text(404, "metrics are not checked (validate = \"off\" in [metrics])", headers: [Response.neverStored]))
         }
         guard let format = AppFormat(of: request, offering: [.text, .json]) else {
@@ -53,8 +55,7 @@ struct CollisionsRoute: Route {
         }
         guard count > 0 else { return ByteBuffer(string: "no series is exposed more than once\n") }
         text.writeString(count == 1 ? "1 series is" : "\(count) series are")
-        text.writeString(" exposed more than once; Prometheus keeps one sample of each. ")
-        text.writeString("To tell apps apart, set app_label in [metrics].\n")
+        text.writeString(" exposed more than once; Prometheus keeps one sample of each.\(collisions.remedy)\n")
         if collisions.listed.count < count { text.writeString("The first \(collisions.listed.count):\n") }
         for series in collisions.listed {
             text.writeString("\n\(PrintableText(series.text).text)\n    \(series.times) times, by: ")
@@ -63,4 +64,9 @@ struct CollisionsRoute: Route {
         }
         return text
     }
+}
+
+extension Collisions {
+    /// The sentence that says what to do, with a blank before it. It is empty when no listed series is from two apps: labels do not help then.
+    var remedy: String { listed.contains { $0.apps.count > 1 } ? " To tell apps apart, set app_label in [metrics]." : "" }
 }

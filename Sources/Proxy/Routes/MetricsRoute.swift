@@ -180,8 +180,10 @@ struct SelfMetricsRoute: Route {
     let clock: @Sendable () -> Moment
     let metrics: SelfMetrics
 
+    var isOffered: Bool { metrics.isExposed }
+
     func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
-        guard metrics.isExposed else { return .now(.text(404, "self_metrics in [exporter] is false")) }
+        guard isOffered else { return .now(.text(404, "self_metrics in [exporter] is false")) }
         let now = clock()
         let isCompressed = ContentNegotiation.prefersGzip(request.acceptEncoding)
         return snapshots.answer(at: now, on: eventLoop) { [self] snapshot in

@@ -87,29 +87,58 @@ final class SnapshotSource: Sendable {
     }
 }
 
-/// Long work whose result many requests need at the same time. The first request starts it, and all share the result.
+/// Long work whose result many requests need at the same time. The first turn that comes does the work, and all share the result.
 final class SharedWork<Key: Hashable & Sendable, Value: Sendable>: Sendable {
+    private struct Waiting {
+        var promises: [EventLoopPromise<Value?>] = []
+        /// The clients that have a turn, or are about to get one.
+        var clients: Set<String> = []
+        var isBeingMade = false
+    }
+
     /// Guards the requests that wait, by the work.
-    private let waiting = Mutex<[Key: [EventLoopPromise<Value?>]]>([:])
+    private let waiting = Mutex<[Key: Waiting]>([:])
 
     /// The value of `key`, from the run in progress or from a new one.
-    /// - Parameter start: runs what it is given on another thread; returns false when there is no room for it.
+    /// - Parameters:
+    ///   - client: each client starts the work once. So none waits for the turn of another one that has much other work to do.
+    ///   - start: runs what it is given on another thread; returns false when there is no room for it.
     /// - Returns: `nil` when there is no room.
     func value(
-        of key: Key, on eventLoop: any EventLoop, start: (@escaping @Sendable () -> Void) -> Bool, make: @escaping @Sendable () -> Value
+        of key: Key, for client: String = "", on eventLoop: any EventLoop, start: (@escaping @Sendable () -> Void) -> Bool,
+        make: @escaping @Sendable () -> Value
     ) -> EventLoopFuture<Value?> {
         let promise = eventLoop.makePromise(of: Value?.self)
         let begins = waiting.withLock { waiting in
-            defer { waiting[key, default: []].append(promise) }
-            return waiting[key] == nil
+            waiting[key, default: Waiting()].promises.append(promise)
+            guard waiting[key]?.isBeingMade == false else { return false }
+            return waiting[key]?.clients.insert(client).inserted == true
         }
         guard begins else { return promise.futureResult }
-        let isStarted = start { [self] in finish(key, with: make()) }
-        if !isStarted { finish(key, with: nil) }
+        let isStarted = start { [self] in run(key, make) }
+        if !isStarted { giveUp(key, for: client) }
         return promise.futureResult
     }
 
+    private func run(_ key: Key, _ make: () -> Value) {
+        let isFirst = waiting.withLock { waiting in
+            guard waiting[key]?.isBeingMade == false else { return false }
+            waiting[key]?.isBeingMade = true
+            return true
+        }
+        if isFirst { finish(key, with: make()) }
+    }
+
+    /// Without a turn of its own the client waits for that of another one.
+    private func giveUp(_ key: Key, for client: String) {
+        let isLast = waiting.withLock { waiting in
+            waiting[key]?.clients.remove(client)
+            return waiting[key]?.isBeingMade == false && waiting[key]?.clients.isEmpty == true
+        }
+        if isLast { finish(key, with: nil) }
+    }
+
     private func finish(_ key: Key, with value: Value?) {
-        for promise in waiting.withLock({ $0.removeValue(forKey: key) ?? [] }) { promise.succeed(value) }
+        for promise in waiting.withLock({ $0.removeValue(forKey: key)?.promises ?? [] }) { promise.succeed(value) }
     }
 }

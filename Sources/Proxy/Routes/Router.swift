@@ -9,6 +9,8 @@ protocol Route: Sendable {
     var summary: String { get }
     /// The methods it takes; others get 405. A route that takes GET takes HEAD and answers it alike: the body is dropped later.
     var methods: [Request.Method] { get }
+    /// Whether it has something to show with the present configuration. If not, the landing page does not link to it.
+    var isOffered: Bool { get }
 
     /// Whether the request's path is this route's, whatever its method.
     func serves(_ request: Request) -> Bool
@@ -18,6 +20,7 @@ protocol Route: Sendable {
 
 extension Route {
     var methods: [Request.Method] { readingMethods }
+    var isOffered: Bool { true }
 
     func serves(_ request: Request) -> Bool { path.rawValue == request.path }
 }

@@ -3,7 +3,7 @@ import CText
 
 /// Text that is safe for a terminal, and the number of columns that it takes.
 public struct PrintableText: Sendable {
-    /// With control characters, line breaks and marks that reorder text written as `\u{1B}`.
+    /// With control characters, line breaks, invisible characters and marks that reorder text written as `\u{1B}`.
     public let text: String
     /// East Asian wide characters and emoji take two, combining marks none.
     public let columns: Int
@@ -41,17 +41,19 @@ public struct PrintableText: Sendable {
 }
 
 extension Unicode.Scalar {
-    /// Whether it is neither a control character or line break, nor a mark that reorders text.
+    /// Whether it is not a control character, a line break, an invisible character or a mark that reorders text. With the last two a name
+    /// could look like another one.
     public var isSafeToPrint: Bool {
         switch value {
         case 0x20..<0x7F: return true
-        // Marks that set the direction of text: with them a name could look like another one.
-        case 0x061C, 0x200E, 0x200F, 0x202A...0x202E, 0x2066...0x2069: return false
+        // The soft hyphen, and the joiners, which Arabic, Indian scripts and emoji need.
+        case 0xAD, 0x200C, 0x200D: return true
         default: break
         }
         switch properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator: return false
-        default: return true
+        // Among the ignorable ones are all marks that set the direction of text.
+        default: return !properties.isDefaultIgnorableCodePoint || properties.isVariationSelector
         }
     }
 

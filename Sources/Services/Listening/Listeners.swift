@@ -392,6 +392,6 @@ struct ShownListener: Sendable {
     var status: DaemonStatus.Listener {
         DaemonStatus.Listener(
             name: listener.name, kind: kind, format: format, tls: tls.word, openConnections: listener.openConnections,
-            certificateEnd: context?.certificate.flatMap { Timestamp(seconds: $0.notAfter) })
+            certificateEnd: context?.certificate.map { Timestamp(seconds: $0.notAfter) })
     }
 }

@@ -87,6 +87,15 @@ struct AppsPageTests {
                 """), "\(page)")
     }
 
+    @Test("the links of the apps . and .. do not lead to another path")
+    func dots() throws {
+        try side.push([".", "..", "...", "../a"].map { ($0, "a 1\n") })
+        let page = try page()
+        for link in ["metrics?app=.", "metrics?app=..", "apps/...", "apps/..%2Fa"] {
+            #expect(page.contains("<th scope=\"row\"><a href=\"\(link)\">"), "\(link)")
+        }
+    }
+
     @Test(
         "names, sources, errors, listeners and searches from outside stay text",
         arguments: [
@@ -109,7 +118,8 @@ struct AppsPageTests {
         #expect(page.contains("<b>listener \(escaped)</b>"))
         #expect(page.contains("<pre>first \(escaped)\nsecond\\u{7}</pre>"))
         let found = try self.page("?q=\(PercentEncoding.encode(hostile))")
-        #expect(found.contains("value=\"\(escaped)\""))
+        // As it was typed, so that the same words are looked for when it is sent again.
+        #expect(found.contains("value=\"\(escaped.contains("\\u{") ? hostile : escaped)\""))
         #expect(rows(found).count == 2)
         for page in [page, found] {
             #expect(page.split(separator: "<script").count == 2 && page.split(separator: "</script").count == 2)
@@ -141,6 +151,22 @@ struct AppsPageTests {
         #expect(page.contains("<th scope=\"col\"><a href=\"?format=html\" data-sort=\"state\">State</a></th>"))
     }
 
+    @Test("ages and their order stay right when the wall clock has been set back or forward since")
+    func ageAfterClockWasSet() throws {
+        // Pushed so many seconds ago, on a clock that was so many seconds ahead of today's.
+        for (name, seconds, ahead) in [("older", 900, -3600), ("old", 600, 3600), ("young", 10, 0)] as [(String, Int64, Int64)] {
+            let push = Push(apps: [(try #require(AppName(name)), Exposition(endingInNewline: ByteBuffer(string: "a 1\n")))])
+            let moment = Moment(time: ago(seconds - ahead), instant: Instant(nanoseconds: ago(seconds).nanoseconds))
+            try side.store.apply(push, from: .push(listener: "l"), at: moment)
+        }
+        let page = try page("?sort=age")
+        #expect(rows(page) == ["young", "old", "older"])
+        for (seconds, ahead, text) in [(600, 3600, "10 min"), (900, -3600, "15 min"), (10, 0, "10 s")] as [(Int64, Int64, String)] {
+            let (time, shown) = (ago(seconds).rfc3339, ago(seconds - ahead).tableText)
+            #expect(page.contains("<time datetime=\"\(time)\" title=\"\(shown)\" data-age=\"\">\(text)</time>"), "\(page)")
+        }
+    }
+
     @Test("states are counted, and a link leads to those of one state; words are looked for in name, source, state and error")
     func filtering() throws {
         try side.push([("Alpha", "1\n"), ("beta", "2\n")])
@@ -158,6 +184,8 @@ struct AppsPageTests {
         #expect(rows(try self.page("?state=waiting")) == ["external_poll: 127.0.0.1:1028"])
         #expect(rows(try self.page("?q=ALPHA+6554")) == ["Alpha"])
         #expect(rows(try self.page("?q=refused")) == ["external_poll: 127.0.0.1:1027"])
+        let pasted = try self.page("?q=alpha%09ok%1B")
+        #expect(rows(pasted) == ["Alpha"] && pasted.contains("value=\"alpha ok \""))
         let none = try self.page("?q=gamma&state=ok")
         #expect(none.contains(">0 of 4 shown</p>") && none.contains("No app matches") && !none.contains("No apps"))
         // The state that is shown leads back to all.
@@ -182,6 +210,8 @@ struct AppsPageTests {
         let page = try page()
         #expect(rows(page).count == AppsPage.maxRows)
         #expect(page.contains(">2000 of 2001 shown</p>"))
+        try side.push([("other", "")])
+        #expect(try self.page("?q=app").contains(">2000 of 2001 that match, of 2002 shown</p>"))
     }
 
     @Test("listeners are shown with their connections, and a certificate that ends soon is pointed out")

@@ -25,6 +25,19 @@ struct CollisionsRouteTests {
         #expect(String(buffer: CollisionsRoute.text(of: nil)) == "series have not been compared yet\n")
     }
 
+    @Test("app_label is not recommended for series that one app exposes twice")
+    func oneApp() {
+        let collisions = Collisions(count: 1, listed: [Collisions.Series(text: "a", apps: ["dead"], times: 2)])
+        #expect(
+            String(buffer: CollisionsRoute.text(of: collisions)) == """
+                1 series is exposed more than once; Prometheus keeps one sample of each.
+
+                a
+                    2 times, by: dead
+
+                """)
+    }
+
     @Test("the names of the apps end in an ellipsis only if some are left out", arguments: [20, 21])
     func manyApps(count: Int) {
         var search = CollisionSearch()

@@ -177,6 +177,41 @@ struct LongWorkTests {
         offload.runAll()
     }
 
+    @Test("a list that another peer waits for, behind its other pages, is written at the first turn of those who share it")
+    func turnsOfSharedLists() throws {
+        try side.push((0..<1000).map { ("app\($0)", "x 1\n") })
+        let pages = HeldOffload()
+        let router = router(HeldOffload(), pages: pages)
+        let loop = EmbeddedEventLoop()
+        let order = Mutex<[String]>([])
+        func send(_ target: String, as name: String, from address: String) throws {
+            try later(router.respond(to: request(target, from: address), on: loop)).whenSuccess { response in
+                order.withLock { $0.append("\(name) \(response.status)") }
+            }
+        }
+        for index in 0..<3 { try send("/apps?format=html&q=\(index)", as: "page", from: "10.0.0.1") }
+        try send("/sd", as: "list", from: "10.0.0.1")
+        try send("/sd", as: "same list", from: "10.0.0.2")
+        pages.runAll()
+        loop.run()
+        #expect(order.withLock { $0 } == ["page 200", "list 200", "same list 200", "page 200", "page 200"])
+    }
+
+    @Test("a peer without room for a list gets the one that another peer waits for")
+    func fullQueueAndSharedList() throws {
+        try side.push((0..<1000).map { ("app\($0)", "x 1\n") })
+        let pages = HeldOffload()
+        let router = router(HeldOffload(), pages: pages)
+        let loop = EmbeddedEventLoop()
+        let other = try later(router.respond(to: request("/sd", from: "10.0.0.2"), on: loop))
+        for index in 0..<PageQueue.maxWaitingOfOneAddress {
+            _ = try later(router.respond(to: request("/apps?format=html&q=\(index)"), on: loop))
+        }
+        let shared = try later(router.respond(to: request("/sd"), on: loop))
+        pages.runAll()
+        #expect(try other.wait().status == 200 && shared.wait().status == 200)
+    }
+
     @Test("a page for which there is no room is answered 503, a list too")
     func busy() throws {
         try side.push((0..<1000).map { ("app\($0)", "x 1\n") })

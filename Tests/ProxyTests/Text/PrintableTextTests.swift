@@ -8,7 +8,7 @@ struct PrintableTextTests {
         "text that a terminal can show stays, and its columns are counted",
         arguments: [
             ("", 0), ("app", 3), ("größe", 5), ("gro\u{308}ße", 5), ("日本", 4), ("한글", 4), ("ｆｕｌｌ", 8), ("😀", 2), ("→", 1), ("שלום", 4),
-            ("a\u{200D}b", 2),
+            ("a\u{200D}b", 2), ("a\u{200C}b", 2), ("a\u{AD}b", 3), ("❤\u{FE0F}", 1),
         ])
     func columns(text: String, columns: Int) {
         #expect(PrintableText(text).text == text)
@@ -20,7 +20,9 @@ struct PrintableTextTests {
         arguments: [
             ("a\u{1B}[31m", "a\\u{1B}[31m"), ("a\nb", "a\\u{A}b"), ("a\u{7F}", "a\\u{7F}"), ("\u{9B}x", "\\u{9B}x"),
             ("\u{202E}x", "\\u{202E}x"),
-            ("a\u{2028}b", "a\\u{2028}b"), ("\r\n", "\\u{D}\\u{A}"),
+            ("a\u{2028}b", "a\\u{2028}b"), ("\r\n", "\\u{D}\\u{A}"), ("\u{200B}zero", "\\u{200B}zero"), ("\u{FEFF}x", "\\u{FEFF}x"),
+            ("a\u{2060}b", "a\\u{2060}b"), ("a\u{E0041}", "a\\u{E0041}"), ("\u{3164}", "\\u{3164}"), ("a\u{61C}", "a\\u{61C}"),
+            ("a\u{200E}\u{200F}", "a\\u{200E}\\u{200F}"), ("\u{2066}x\u{2069}", "\\u{2066}x\\u{2069}"),
         ])
     func escapes(raw: String, shown: String) {
         #expect(PrintableText(raw).text == shown)
