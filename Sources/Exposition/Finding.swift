@@ -167,7 +167,7 @@ struct Fault: Error {
         case .byteOrderMark: "byte order mark: send UTF-8 without one"
         case .carriageReturn: Fault.carriageReturn
         case .tooManyBlankLines:
-            "more than \(BlankLines.most) blank lines in a row: Prometheus before 3.14 crashes if there are very many, so leave them out"
+            "more than \(Validator.maxBlankLines) blank lines in a row: Prometheus before 3.14 crashes if there are very many, so leave them out"
         case .badStart: "unexpected \(found(in: text)): a line begins with a metric name or #"
         case .metaWithoutName(let isHelp): "unexpected \(found(in: text)): expected a metric name after # \(isHelp ? "HELP" : "TYPE")"
         case .unknownType where token.last == UInt8(ascii: "\r"): Fault.carriageReturn

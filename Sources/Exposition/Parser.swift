@@ -72,7 +72,7 @@ struct Parser: ~Copyable {
             switch byte {
             case UInt8(ascii: "\n"):
                 blankLines += 1
-                guard blankLines <= BlankLines.most else { throw tooManyBlankLines() }
+                guard blankLines <= Validator.maxBlankLines else { throw tooManyBlankLines() }
                 index += 1
             case UInt8(ascii: "#"): return try comment(index)
             case UInt8(ascii: "{"): return try sampleWithQuotedName(index)

@@ -3,9 +3,17 @@ import CText
 /// Decides whether Prometheus 3 would read a text.
 ///
 /// A text is valid when a Prometheus 3 that scrapes only this text as text format 0.0.4 succeeds. A text with a NUL byte is not valid
-/// either, because Prometheus would stop there without an error, nor is one with more than `BlankLines.most` blank lines in a row, because
+/// either, because Prometheus would stop there without an error, nor is one with more than `maxBlankLines` blank lines in a row, because
 /// very many of them end the process of Prometheus before 3.14. All functions take linear time.
 public struct Validator: Sendable {
+    /// The most blank lines in a row that a valid text has. Prometheus before 3.14 takes memory of its stack for each one.
+    public static let maxBlankLines = 10_000
+
+    /// Whether the text has nothing but blank lines: lines of spaces and tabs. An empty text has no others either.
+    public static func isBlank(_ text: UnsafeRawBufferPointer) -> Bool {
+        text.allSatisfy { $0 == UInt8(ascii: "\n") || Text.isBlank($0) }
+    }
+
     /// Whether every text is known to be UTF-8 without NUL, as stored metrics are.
     public var isKnownUTF8: Bool
     /// Whether series named `exporter_proxy_…`, which would hide the proxy's own, are errors; otherwise they are warnings.

@@ -35,7 +35,7 @@ final class ClientPolicy: Sendable {
     }
 
     /// The most extensions, and parts of the names of subjects and issuers, that all certificates of a client have together. Ordinary ones
-    /// have about twenty each. OpenSSL keeps 190 bytes for one, of which a certificate of 32 KiB can have thousands.
+    /// have about twenty each. A certificate of 32 KiB can have thousands, and OpenSSL keeps 190 bytes for each of them.
     private static let maxParts = 500
 
     private static func isOfOrdinaryStructure(_ store: OpaquePointer) -> Bool {

@@ -56,10 +56,17 @@ struct ValidatorTests {
         #expect(survey(sample(10_001) + "wrong\n").findings.kept.filter { $0.severity == .error }.map(\.line) == [1, 2])
     }
 
+    @Test(
+        "a text may have nothing but blank lines",
+        arguments: [("", true), ("\n", true), (" \t\n\n", true), ("\n\na\n", false), ("#\n", false)])
+    func blankText(text: String, isBlank: Bool) {
+        #expect(Array(text.utf8).withUnsafeBytes(Validator.isBlank) == isBlank)
+    }
+
     @Test("more than ten thousand blank lines in a row are one error, wherever they stand; after them the check goes on")
     func blankLines() {
-        let most = String(repeating: "\n", count: BlankLines.most)
-        let mixed = String(repeating: "\n \t\n", count: BlankLines.most / 2)
+        let most = String(repeating: "\n", count: Validator.maxBlankLines)
+        let mixed = String(repeating: "\n \t\n", count: Validator.maxBlankLines / 2)
         for text in [most, "a 1\n\(most)", "\(most)a 1\n", "a 1\n\(mixed)b 1\n", "\(most)# c\n\(most)"] {
             #expect(firstError(text) == nil)
         }

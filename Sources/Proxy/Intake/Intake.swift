@@ -254,7 +254,7 @@ public final class IntakeRules: Sendable {
 extension Exposition {
     /// No metrics, if there is nothing but blank lines: otherwise many apps could make a row of them that ends Prometheus before 3.14.
     fileprivate var withoutBlankLinesAlone: Exposition {
-        size > 0 && buffer.withUnsafeReadableBytes(BlankLines.areAll) ? .empty.containing(instances) : self
+        size > 0 && buffer.withUnsafeReadableBytes(Validator.isBlank) ? .empty.containing(instances) : self
     }
 
     /// The same metrics with these labels on each sample; `nil` when they would have more than `most` bytes.

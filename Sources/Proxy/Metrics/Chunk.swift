@@ -105,8 +105,8 @@ struct ChangedRecords {
         records.append(record)
     }
 
-    /// Drops a record that left the store before any snapshot took it. Otherwise this list would grow with every app that comes and goes while
-    /// nobody scrapes.
+    /// Drops a record that left the store before any snapshot took it. Otherwise this list would grow with every app that comes and goes
+    /// between two scrapes.
     mutating func forgetUnlessTaken(_ record: AppRecord) {
         guard !record.wasTaken, let place = record.changedPlace else { return }
         record.changedPlace = nil

@@ -178,7 +178,7 @@ final class PushExchange: HTTPExchange {
         case .collecting(let incomplete): sender = incomplete.sender
         case .discarding(let response, _): return response
         }
-        // Nobody knows whether it was a push: scanners and browsers end connections, too.
+        // The request may have been no push: scanners and browsers end connections within a head, too.
         if error.isTruncated, sender == nil { return PushRoutes.answer(to: .truncated) }
         let rejection: Rejection =
             switch error.status {

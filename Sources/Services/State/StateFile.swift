@@ -48,7 +48,7 @@ final class StateFile: Part {
         let receiver = new.config.receiver
         // `start` does nothing if the thread runs already.
         if receiver.stateFile != nil { thread.start() }
-        guard receiver.stateFile.map({ ExactText(wrappedValue: $0) }) != current.map({ ExactText(wrappedValue: $0.path) }) else {
+        guard receiver.stateFile.map(ExactText.init(wrappedValue:)) != (current?.path).map(ExactText.init(wrappedValue:)) else {
             return PreparedPart { [self] in
                 run(current, every: receiver.stateInterval, isNew: false)
             } abandon: { [self] in

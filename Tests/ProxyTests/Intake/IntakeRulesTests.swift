@@ -128,7 +128,7 @@ struct IntakeRulesTests {
     @Test("blank lines pass unchanged", arguments: [MetricsValidation.off, .report])
     func blankLines(validation: MetricsValidation) throws {
         try setRules(validation)
-        let many = String(repeating: "\n", count: BlankLines.most + 1)
+        let many = String(repeating: "\n", count: Validator.maxBlankLines + 1)
         try push(("a", "a 1\n\(many)"), ("b", many), ("c", "\n"))
         #expect(exposed == "a 1\n\(many)\(many)\n")
     }
@@ -136,7 +136,7 @@ struct IntakeRulesTests {
     @Test("with refuse, too many blank lines in a row are an error, and a text without other lines has no metrics")
     func refusedBlankLines() throws {
         try setRules(.refuse)
-        let most = String(repeating: "\n", count: BlankLines.most)
+        let most = String(repeating: "\n", count: Validator.maxBlankLines)
         try push(("a", "a{b=\"\(most)\n\"} 1\n\(most)"), ("b", "\(most)\n"))
         #expect(exposed == "a{b=\"\(most)\n\"} 1\n\(most)")
         let error = #expect(throws: Rejection.self) { try push(("a", "a 1\n\(most)\n")) }

@@ -211,7 +211,9 @@ extension ConfigPosition {
 /// Adds the key, and a remedy if there is one, to the parser's message about a syntax error.
 private enum SyntaxErrorText {
     static func problem(_ error: TOMLSyntaxError, in text: [UInt8], of file: String) -> ConfigProblem {
-        let key = key(at: error.position.line, in: text) ?? table(at: error.position.line, in: text)
+        let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).prefix(error.position.line)
+        let line = lines.count == error.position.line ? lines.last : nil
+        let key = line.flatMap { Self.key(in: $0, below: lines.dropLast()) ?? table(in: $0) }
         var message = error.message
         if let key {
             message = "\(key): \(message)"
@@ -221,30 +223,26 @@ private enum SyntaxErrorText {
     }
 
     /// The dotted name of the table that a line begins; `nil` for other lines and unknown tables.
-    private static func table(at line: Int, in text: [UInt8]) -> String? {
-        let lines = text.split(separator: UInt8(ascii: "\n"), maxSplits: line, omittingEmptySubsequences: false)
-        guard lines.indices.contains(line - 1),
-            let match = String(decoding: lines[line - 1], as: UTF8.self).prefixMatch(of: #/\s*\[+\s*([A-Za-z0-9_.]+)\s*\]/#)
-        else { return nil }
-        return ConfigSchema.leafKeys.contains { $0.replacing("[]", with: "").hasPrefix("\(match.1).") } ? String(match.1) : nil
+    private static func table(in line: ArraySlice<UInt8>) -> String? {
+        guard let name = header(in: line) else { return nil }
+        return ConfigSchema.leafKeys.contains { $0.replacing("[]", with: "").hasPrefix("\(name).") } ? name : nil
     }
 
     /// The dotted key that a line sets; `nil` for a line that does not begin with a plain key.
-    private static func key(at line: Int, in text: [UInt8]) -> String? {
-        let lines = text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).prefix(line)
-        guard lines.count == line, let last = lines.last.map({ String(decoding: $0, as: UTF8.self) }),
-            let match = last.prefixMatch(of: #/\s*([A-Za-z0-9_.]+)\s*=/#)
-        else { return nil }
-        // A regular expression for each line would take seconds for a large file.
-        let header = lines.dropLast().lazy.reversed().filter {
-            $0.first { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") } == UInt8(ascii: "[")
-        }
-        .map { String(decoding: $0, as: UTF8.self) }
-        .compactMap { $0.prefixMatch(of: #/\s*\[+\s*([A-Za-z0-9_.]+)\s*\]/#)?.1 }.first
-        let key = header.map { "\($0).\(match.1)" } ?? String(match.1)
+    private static func key(in line: ArraySlice<UInt8>, below earlier: ArraySlice<ArraySlice<UInt8>>) -> String? {
+        guard let match = String(decoding: line, as: UTF8.self).prefixMatch(of: #/\s*([A-Za-z0-9_.]+)\s*=/#) else { return nil }
+        let table = earlier.lazy.reversed().compactMap(header).first
+        let key = table.map { "\($0).\(match.1)" } ?? String(match.1)
         // A line within a multi-line string only looks like a key.
         let known = ConfigSchema.leafKeys.contains { $0.replacing("[]", with: "") == key }
         return known ? key : nil
+    }
+
+    /// The dotted name in a line that begins with `[`.
+    private static func header(in line: ArraySlice<UInt8>) -> String? {
+        // A regular expression for each line would take seconds for a large file.
+        guard line.first(where: { $0 != UInt8(ascii: " ") && $0 != UInt8(ascii: "\t") }) == UInt8(ascii: "[") else { return nil }
+        return String(decoding: line, as: UTF8.self).prefixMatch(of: #/\s*\[+\s*([A-Za-z0-9_.]+)\s*\]/#).map { String($0.1) }
     }
 }
 
