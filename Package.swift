@@ -47,7 +47,8 @@ let package = Package(
         .target(
             name: "Services",
             dependencies: [
-                "Proxy", "Exposition", "HTTP", "TLS", "ConfigWatch", "CFiles", "CMalloc", "CSignals", nioCore, nioPosix, nioTLS, logging,
+                "Proxy", "Exposition", "HTTP", "TLS", "ConfigWatch", "CFiles", "CMalloc", "CSignals", "CThreads", nioCore, nioPosix, nioTLS,
+                logging,
             ],
             swiftSettings: swiftSettings),
         .target(
@@ -77,6 +78,7 @@ let package = Package(
 
         .target(name: "CFiles", cSettings: cSettings),
         .target(name: "CSignals", cSettings: cSettings),
+        .target(name: "CThreads", cSettings: cSettings),
 
         // Our own C, for vector instructions that Swift cannot use.
         .target(name: "CText", cSettings: cSettings),

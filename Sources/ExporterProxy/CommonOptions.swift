@@ -54,10 +54,11 @@ struct LogOptions: ParsableArguments {
     }
 
     /// Directs all logs to standard error. Call once.
-    func bootstrap() -> LogWriter {
+    /// - Throws: when the system grants no thread for it.
+    func bootstrap() throws -> LogWriter {
         let level = logLevel ?? LogOptions.environmentLevel.flatMap { Logger.Level(argument: $0) } ?? .info
         let style = style
-        let writer = LogWriter(to: STDERR_FILENO) {
+        let writer = try LogWriter(to: STDERR_FILENO) {
             LineLogHandler.line(style, .warning, "log lines dropped: standard error was not read", ["count": "\($0)"])
         }
         LoggingSystem.bootstrap { _ in LineLogHandler(style: style, level: level, writer: writer) }

@@ -15,14 +15,7 @@ enum Program {
         }
         // Before other threads are made.
         Signals.unblock()
-        // libdispatch asks for a higher priority of its threads than an ordinary user may have, and writes a line to syslog each time.
-        setenv("LIBDISPATCH_LOG", "NO", 0)
-        // The task of an asynchronous `main`, which all others would inherit from, has a high priority.
-        Task.detached(priority: .medium) {
-            await RootCommand.main()
-            exit(EXIT_SUCCESS)
-        }
-        while true { pause() }
+        MainThread.run { await RootCommand.main() }
     }
 }
 
@@ -52,7 +45,7 @@ struct ServeCommand: AsyncParsableCommand {
 
     func run() async throws {
         let file = try config.file()
-        let writer = log.bootstrap()
+        let writer = try log.bootstrap()
         defer { writer.flush() }
         do {
             try await serve(configFile: file, logger: Logger(label: "exporter-proxy"))

@@ -27,12 +27,13 @@ actor Daemon {
     /// The daemon as the routes see it.
     let lifecycle: DaemonLifecycle
     private let cores: Int
-    private let group: MultiThreadedEventLoopGroup
-    private let blockingWork: NIOThreadPool
+    /// They run until the process ends, or until `endEventLoops`.
+    let group: MultiThreadedEventLoopGroup
+    private let blockingWork: ThreadPool
     /// One thread, for pages and lists of many apps: requests for them take no time from scrapes and reloads.
-    private let pageThread: NIOThreadPool
+    private let pageThread: ThreadPool
     /// One thread, only for checking passwords: a flood of wrong ones takes no time from anything else.
-    private let passwordThread: NIOThreadPool
+    private let passwordThread: ThreadPool
     private let store: MetricStore
     private let decoding: PushDecoding
     private let memoryReturn: MemoryReturn
@@ -53,9 +54,9 @@ actor Daemon {
         let cores = AvailableCores.count()
         let threads = config.exporter.workerThreads ?? cores
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
-        let blockingWork = NIOThreadPool(numberOfThreads: max(2, cores))
-        let pageThread = NIOThreadPool(numberOfThreads: 1)
-        let passwordThread = NIOThreadPool(numberOfThreads: 1)
+        let blockingWork = ThreadPool("blocking work", threads: max(2, cores))
+        let pageThread = ThreadPool("pages")
+        let passwordThread = ThreadPool("passwords")
         let lag = EventLoopLag(group)
         let metrics = SelfMetrics(
             version: ProgramVersion.current, start: SystemClock.time(), readLag: { .nanoseconds(lag.longest().nanoseconds) },
@@ -87,7 +88,7 @@ actor Daemon {
             group: group, eventLoops: eventLoops, blockingWork: blockingWork, logger: logger)
         parts = [
             listeners, poller, MetricsChecks(checker, logger: logger),
-            StateFile(intake, metrics: metrics.stateFile, blockingWork: blockingWork, logger: logger),
+            StateFile(intake, metrics: metrics.stateFile, blockingWork: blockingWork, group: group, logger: logger),
             CoreSettings(
                 intake: intake, metrics: metrics, lifecycle: lifecycle, basicAuth: basicAuth, pushers: pushers, browserGuard: browserGuard),
         ]
@@ -115,14 +116,11 @@ actor Daemon {
     @discardableResult
     func start() async throws(ConfigProblems) -> Addresses {
         for warning in loaded.warnings { logger.log(warning) }
-        blockingWork.start()
-        pageThread.start()
-        passwordThread.start()
-        decoding.largeMessages.start()
         do throws(ConfigProblems) {
+            try startThreads()
             commit(try await prepareParts(for: prepare(loaded), ReloadPlan(from: nil, to: loaded), isReload: false))
         } catch {
-            await shutDownThreads()
+            await endThreads()
             throw error
         }
         lifecycle.listenersAreUp()
@@ -165,7 +163,7 @@ actor Daemon {
         return plan
     }
 
-    /// Closes the listeners, lets exchanges in flight finish within `shutdown_timeout`, and ends every thread.
+    /// Closes the listeners, lets exchanges in flight finish within `shutdown_timeout`, and ends every thread but the event loops.
     func stop() async {
         isStopping = true
         lifecycle.stopBegins()
@@ -175,13 +173,13 @@ actor Daemon {
         if cut > 0 {
             logger.warning("connections closed unfinished after shutdown_timeout", metadata: [LogKey.count: "\(cut)"])
         }
-        await shutDownThreads()
+        await endThreads()
     }
 
     /// Runs blocking work on a thread of the pool for it.
     /// - Throws: when the daemon has stopped.
     func runBlocking<Result: Sendable>(_ body: @escaping @Sendable () -> Result) async throws -> Result {
-        try await blockingWork.runIfActive(body)
+        try await blockingWork.run(body)
     }
 
     /// Apps, targets and the last reload, in one line for the service manager.
@@ -251,24 +249,32 @@ actor Daemon {
         loaded.config.exporter.workerThreads = threads
     }
 
-    private func shutDownThreads() async {
+    /// After `stop`, in a process that goes on, such as one that runs tests. NIO needs a new thread for it, and at the end of the program
+    /// the system may grant none.
+    func endEventLoops() async { try? await group.shutdownGracefully() }
+
+    private func startThreads() throws(ConfigProblems) {
+        do throws(ThreadError) {
+            for pool in [blockingWork, pageThread, passwordThread] { try pool.start() }
+            try decoding.largeMessages.start()
+        } catch {
+            throw loaded.problem(error)
+        }
+    }
+
+    private func endThreads() async {
         await decoding.largeMessages.shutDown()
-        await shutDown(passwordThread)
-        await shutDown(pageThread)
-        await shutDown(blockingWork)
-        try? await group.shutdownGracefully()
+        for pool in [passwordThread, pageThread, blockingWork] { await end(pool) }
     }
 
     /// Waits at most a second. A thread may be checking a costly password, or reading a file that does not answer, as on a network. The
     /// process can end without it.
-    private func shutDown(_ pool: NIOThreadPool) async {
-        let (ended, continuation) = AsyncStream.makeStream(of: Void.self)
-        pool.shutdownGracefully { _ in continuation.finish() }
-        let deadline = Task {
-            try? await Task.sleep(for: .seconds(1))
-            continuation.finish()
-        }
-        for await _ in ended {}
+    private func end(_ pool: ThreadPool) async {
+        let eventLoop = group.any()
+        let ended = eventLoop.makePromise(of: Void.self)
+        pool.end { ended.succeed() }
+        let deadline = eventLoop.scheduleTask(in: .seconds(1)) { ended.succeed() }
+        try? await ended.futureResult.get()
         deadline.cancel()
     }
 }

@@ -19,6 +19,7 @@ final class HostResolver: Sendable {
 
     /// Names that are looked up at the same time. More wait for a thread, each until its deadline.
     static let maxLookups = 64
+    private static let stopping = "the program stops"
 
     /// The polls that wait for one name.
     private struct Lookup {
@@ -32,8 +33,8 @@ final class HostResolver: Sendable {
         /// Names that wait for a thread, in the order in which they came.
         var waiting: [String] = []
         /// Threads are made when names need them: most targets are addresses, and most names have one name server that answers.
-        var threads: [NIOThreadPool] = []
-        var idle: [NIOThreadPool] = []
+        var threads: [ThreadPool] = []
+        var idle: [ThreadPool] = []
         var isShutDown = false
     }
 
@@ -56,31 +57,39 @@ final class HostResolver: Sendable {
     /// - Parameter deadline: a lookup that has not begun by then is not made.
     func resolve(_ host: String, on eventLoop: any EventLoop, until deadline: NIODeadline) -> EventLoopFuture<Addresses> {
         let promise = eventLoop.makePromise(of: Addresses.self)
-        enum Step { case wait, begin(NIOThreadPool), refuse }
+        enum Step { case wait, begin(ThreadPool), refuse(reason: String) }
         let step = state.withLock { state -> Step in
-            guard !state.isShutDown else { return .refuse }
+            guard !state.isShutDown else { return .refuse(reason: Self.stopping) }
             if var lookup = state.lookups[host] {
                 lookup.promises.append(promise)
                 lookup.deadline = max(lookup.deadline, deadline)
                 state.lookups[host] = lookup
                 return .wait
             }
-            state.lookups[host] = Lookup(promises: [promise], deadline: deadline)
-            if let idle = state.idle.popLast() { return .begin(idle) }
-            guard state.threads.count < maxLookups else {
-                state.waiting.append(host)
-                return .wait
+            let lookup = Lookup(promises: [promise], deadline: deadline)
+            if let idle = state.idle.popLast() {
+                state.lookups[host] = lookup
+                return .begin(idle)
             }
-            let thread = NIOThreadPool(numberOfThreads: 1)
-            // Under the lock, because a pool that is shut down must not be started.
-            thread.start()
-            state.threads.append(thread)
-            return .begin(thread)
+            if state.threads.count < maxLookups {
+                do throws(ThreadError) {
+                    let thread = ThreadPool("names")
+                    try thread.start()
+                    state.threads.append(thread)
+                    state.lookups[host] = lookup
+                    return .begin(thread)
+                } catch {
+                    if state.threads.isEmpty { return .refuse(reason: "\(error)") }
+                }
+            }
+            state.lookups[host] = lookup
+            state.waiting.append(host)
+            return .wait
         }
         switch step {
         case .wait: break
-        case .begin(let thread): thread.submit { [self] state in run(host, on: thread, isCancelled: state == .cancelled) }
-        case .refuse: promise.fail(LookupError(reason: "the program stops"))
+        case .begin(let thread): thread.submit { [self] isActive in run(host, on: thread, isCancelled: !isActive) }
+        case .refuse(let reason): promise.fail(LookupError(reason: reason))
         }
         return promise.futureResult
     }
@@ -96,12 +105,12 @@ final class HostResolver: Sendable {
             }
             return (state.lookups.values, state.threads)
         }
-        for promise in lookups.flatMap(\.promises) { promise.fail(LookupError(reason: "the program stops")) }
-        for thread in threads { thread.shutdownGracefully { _ in } }
+        for promise in lookups.flatMap(\.promises) { promise.fail(LookupError(reason: Self.stopping)) }
+        for thread in threads { thread.end() }
     }
 
     /// Looks up names on this thread, as long as some wait for one.
-    private func run(_ first: String, on thread: NIOThreadPool, isCancelled: Bool) {
+    private func run(_ first: String, on thread: ThreadPool, isCancelled: Bool) {
         var next: String? = first
         while let host = next {
             let isAwaited = state.withLock { ($0.lookups[host]?.deadline ?? .distantPast) > .now() }

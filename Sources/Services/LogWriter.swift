@@ -1,6 +1,5 @@
 import Dispatch
 import Glibc
-import NIOPosix
 import Synchronization
 
 /// Writes log lines to standard error on a thread of its own, so that a blocked reader of the log blocks no event loop.
@@ -16,8 +15,7 @@ public final class LogWriter: Sendable {
 
     /// Makes the line about dropped lines, in the log's own format.
     private let notice: @Sendable (_ dropped: Int) -> String
-    /// Made at the start. A dispatch queue would make its thread at a line, and block the caller while the system grants none.
-    private let thread = NIOThreadPool(numberOfThreads: 1)
+    private let thread = ThreadPool("log")
     private let waiting = Mutex(Waiting())
 
     private let descriptor: CInt
@@ -25,13 +23,14 @@ public final class LogWriter: Sendable {
     /// - Parameters:
     ///   - descriptor: where lines go.
     ///   - notice: makes the line about dropped lines.
-    public init(to descriptor: CInt, notice: @escaping @Sendable (_ dropped: Int) -> String) {
+    /// - Throws: when the system grants no thread.
+    public init(to descriptor: CInt, notice: @escaping @Sendable (_ dropped: Int) -> String) throws {
         self.descriptor = descriptor
         self.notice = notice
-        thread.start()
+        try thread.start()
     }
 
-    deinit { thread.shutdownGracefully { _ in } }
+    deinit { thread.end() }
 
     /// Adds one line with its newline. Never blocks.
     public func write(_ line: String) {

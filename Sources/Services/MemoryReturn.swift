@@ -21,14 +21,14 @@ final class MemoryReturn: Sendable {
     private static let surveyPeriod = TimeAmount.seconds(8)
 
     private let levels: @Sendable () -> Levels
-    private let pool: NIOThreadPool
+    private let pool: ThreadPool
     /// Guards the levels of the last reading, and the time of the last trim.
     private let bursts = Mutex(Bursts())
     /// Guards the free bytes that were found since the last trim.
     private let heaps = Mutex(FreeHeaps())
 
     /// - Parameter levels: read once a second, on an event loop.
-    init(pool: NIOThreadPool, levels: @escaping @Sendable () -> Levels) {
+    init(pool: ThreadPool, levels: @escaping @Sendable () -> Levels) {
         self.levels = levels
         self.pool = pool
     }
@@ -41,8 +41,8 @@ final class MemoryReturn: Sendable {
 
     /// The levels do not count everything: lists, compressed bytes and the proxy's own metrics are freed too.
     private func survey() {
-        pool.submit { [self] state in
-            guard case .active = state, heaps.withLock({ $0.isWorthwhile(free: Self.freeBytes) }) else { return }
+        pool.submit { [self] isActive in
+            guard isActive, heaps.withLock({ $0.isWorthwhile(free: Self.freeBytes) }) else { return }
             Self.returnNow()
             heaps.withLock { $0.trimmed(free: Self.freeBytes) }
         }
@@ -54,8 +54,8 @@ final class MemoryReturn: Sendable {
     private func look() {
         let levels = levels()
         guard bursts.withLock({ $0.isWorthwhile(levels, at: .now()) }) else { return }
-        pool.submit { [self] state in
-            guard case .active = state else { return }
+        pool.submit { [self] isActive in
+            guard isActive else { return }
             let start = NIODeadline.now()
             Self.returnNow()
             let end = NIODeadline.now()

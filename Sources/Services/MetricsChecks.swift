@@ -1,7 +1,6 @@
 import Dispatch
 import Logging
 import NIOCore
-import NIOPosix
 import Proxy
 import Synchronization
 
@@ -17,12 +16,12 @@ final class MetricsChecks: Part {
     private let checker: MetricsChecker
     private let logger: Logger
     private let limiter = LogLimiter(burst: 100)
-    /// The thread of the checks, while there are any.
+    private let thread = ThreadPool("checks")
+    /// The checks that run, if any.
     private let runner = Mutex<Runner?>(nil)
 
-    /// A thread that sleeps between two rounds of checks.
+    /// Sleeps between two rounds of checks.
     private final class Runner: Sendable {
-        let pool = NIOThreadPool(numberOfThreads: 1)
         private let stopped = Atomic(false)
         private let wakeUp = DispatchSemaphore(value: 0)
 
@@ -44,8 +43,11 @@ final class MetricsChecks: Part {
         self.logger = logger
     }
 
-    func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) -> PreparedPart {
-        PreparedPart { [self] in setValidation(new.config.metrics.validate) }
+    deinit { thread.end() }
+
+    func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) throws(ConfigProblems) -> PreparedPart {
+        do throws(ThreadError) { try thread.start() } catch { throw new.loaded.problem(error) }
+        return PreparedPart { [self] in setValidation(new.config.metrics.validate) }
     }
 
     /// What is checked from now on.
@@ -54,13 +56,11 @@ final class MetricsChecks: Part {
         runner.withLock { runner in
             if validation == .off {
                 runner?.stop()
-                runner?.pool.shutdownGracefully { _ in }
                 runner = nil
             } else if runner == nil {
                 let new = Runner()
-                new.pool.start()
-                new.pool.submit { [self] state in
-                    if state == .active { run(new) }
+                thread.submit { [self] isActive in
+                    if isActive { run(new) }
                 }
                 runner = new
             }
@@ -71,7 +71,7 @@ final class MetricsChecks: Part {
     func stop(within time: Duration) async -> Int {
         let last = runner.withLock { $0.take() }
         last?.stop()
-        try? await last?.pool.shutdownGracefully()
+        await thread.end()
         return 0
     }
 

@@ -14,6 +14,19 @@ extension EventLoop {
     }
 }
 
+extension EventLoopGroup {
+    /// Returns after this time. `Task.sleep` needs a thread of libdispatch, which the system may not grant (`MainThread`).
+    /// - Throws: as soon as the task is cancelled.
+    func sleep(for time: Duration) async throws {
+        let alarm = any().scheduleTask(in: TimeAmount(time)) {}
+        try await withTaskCancellationHandler {
+            try await alarm.futureResult.get()
+        } onCancel: {
+            alarm.cancel()
+        }
+    }
+}
+
 extension NIODeadline {
     /// The next whole multiple of `period` since the clock's zero.
     func next(_ period: TimeAmount) -> NIODeadline {

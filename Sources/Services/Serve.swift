@@ -2,7 +2,6 @@ import CSignals
 import ConfigWatch
 import Glibc
 public import Logging
-import NIOPosix
 import Proxy
 
 /// Runs the daemon in the foreground until SIGTERM or SIGINT, then stops it gracefully.
@@ -13,7 +12,7 @@ public func serve(configFile: String, logger: Logger) async throws {
     // Before anything else opens a descriptor.
     let inherited = InheritedSockets.take()
     for warning in inherited.warnings { logger.warning("\(warning)") }
-    let notifier = ServiceNotifier.take(logger: logger)
+    let notifier = try ServiceNotifier.take(logger: logger)
     // Writing to a closed connection must fail with an error, not end the process.
     signal(SIGPIPE, SIG_IGN)
     // Ignored until the handler is installed. The watcher finds changes from before that.
@@ -42,7 +41,7 @@ public func serve(configFile: String, logger: Logger) async throws {
     }
     await notifier.ready(daemon.status)
     let reports = Task {
-        await notifier.reportUntilCancelled {
+        await notifier.reportUntilCancelled(on: daemon.group) {
             await daemon.eventLoopsAnswer()
         } status: {
             await daemon.status
@@ -136,15 +135,15 @@ public struct Signals: Sendable {
     static let handled = [SIGTERM, SIGINT, SIGHUP]
 
     let received: AsyncStream<CInt>
-    private let thread = NIOThreadPool(numberOfThreads: 1)
+    private let thread = ThreadPool("signals")
 
-    /// - Throws: when the system has no descriptor for it.
+    /// - Throws: when the system grants no descriptor or thread for it.
     init(_ numbers: [CInt]) throws(SignalError) {
         let descriptor = csignals_trap(numbers, CInt(numbers.count))
         guard descriptor >= 0 else { throw SignalError(reason: SystemError.text(errno)) }
         let (stream, continuation) = AsyncStream.makeStream(of: CInt.self)
         received = stream
-        thread.start()
+        do throws(ThreadError) { try thread.start() } catch { throw SignalError(reason: error.description) }
         thread.submit { _ in
             var number: UInt8 = 0
             while true {
@@ -163,7 +162,7 @@ public struct Signals: Sendable {
     /// Ends the thread. Signals still have no effect of their own.
     func stop() async {
         csignals_end()
-        try? await thread.shutdownGracefully()
+        await thread.end()
     }
 }
 

@@ -1,6 +1,6 @@
 import Glibc
 import Logging
-import NIOPosix
+import NIOCore
 import Proxy
 import Synchronization
 
@@ -12,7 +12,7 @@ final class ServiceNotifier: Sendable {
     private let address: UnixAddress?
     private let descriptor: CInt
     /// Sends the messages in order, because sending to a full socket blocks.
-    private let thread = NIOThreadPool(numberOfThreads: 1)
+    private let thread = ThreadPool("notify")
     /// Whether the last message was lost because the socket was full. Used only on the thread.
     private let isFull = Atomic(false)
     /// Whether a stop has begun: from then on only signs of life are sent. Used only on the thread.
@@ -27,7 +27,8 @@ final class ServiceNotifier: Sendable {
     private static let sendTimeout = 2
 
     /// Reads the environment variables and removes them. Called once, before other threads read the environment.
-    static func take(logger: Logger) -> ServiceNotifier {
+    /// - Throws: when the system grants no thread.
+    static func take(logger: Logger) throws(ThreadError) -> ServiceNotifier {
         let names = ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"]
         let values = names.map { getenv($0).map { String(cString: $0) } }
         for name in names { unsetenv(name) }
@@ -38,10 +39,10 @@ final class ServiceNotifier: Sendable {
                 logger.warning("NOTIFY_SOCKET is neither a path nor an abstract socket: no messages are sent to the service manager")
             }
         }
-        return ServiceNotifier(address, watchdog: WatchdogTime(microseconds: values[1], process: values[2]), logger: logger)
+        return try ServiceNotifier(address, watchdog: WatchdogTime(microseconds: values[1], process: values[2]), logger: logger)
     }
 
-    init(_ address: UnixAddress?, watchdog: WatchdogTime?, logger: Logger) {
+    init(_ address: UnixAddress?, watchdog: WatchdogTime?, logger: Logger) throws(ThreadError) {
         descriptor = address == nil ? -1 : socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
         self.address = descriptor < 0 ? nil : address
         // A shorter period would take a core.
@@ -50,7 +51,7 @@ final class ServiceNotifier: Sendable {
         guard self.address != nil else { return }
         var timeout = timeval(tv_sec: Self.sendTimeout, tv_usec: 0)
         setsockopt(descriptor, SOL_SOCKET, SO_SNDTIMEO, &timeout, socklen_t(MemoryLayout<timeval>.size))
-        thread.start()
+        try thread.start()
     }
 
     deinit { if descriptor >= 0 { close(descriptor) } }
@@ -76,15 +77,15 @@ final class ServiceNotifier: Sendable {
 
     private func send(_ message: String, isSignOfLife: Bool = false) async {
         guard address != nil else { return }
-        try? await thread.runIfActive {
+        try? await thread.run {
             if isSignOfLife || !self.isStopping.load(ordering: .relaxed) { self.sendNow(message) }
         }
     }
 
     private func post(_ body: @escaping @Sendable (ServiceNotifier) -> Void) {
         guard address != nil else { return }
-        thread.submit { state in
-            if case .active = state { body(self) }
+        thread.submit { isActive in
+            if isActive { body(self) }
         }
     }
 
@@ -109,26 +110,28 @@ final class ServiceNotifier: Sendable {
 
     /// Sends `WATCHDOG=1` periodically while every event loop responds, and the status when it changes. Runs until it is cancelled.
     /// - Parameters:
+    ///   - group: has the timers.
     ///   - eventLoopsAnswer: returns when each of them has answered; false when they have ended.
     ///   - status: the text now.
-    func reportUntilCancelled(eventLoopsAnswer: @escaping @Sendable () async -> Bool, status: @escaping @Sendable () async -> String) async
-    {
+    func reportUntilCancelled(
+        on group: any EventLoopGroup, eventLoopsAnswer: @escaping @Sendable () async -> Bool, status: @escaping @Sendable () async -> String
+    ) async {
         guard address != nil else { return }
-        await withTaskGroup(of: Void.self) { group in
+        await withTaskGroup(of: Void.self) { reports in
             if let period = watchdogPeriod {
-                group.addTask {
+                reports.addTask {
                     var next = ContinuousClock.now
                     while !Task.isCancelled {
                         guard await eventLoopsAnswer() else { return }
                         await self.send("WATCHDOG=1", isSignOfLife: true)
                         next = max(next + period, .now)
-                        guard (try? await Task.sleep(until: next)) != nil else { return }
+                        guard (try? await group.sleep(for: next - .now)) != nil else { return }
                     }
                 }
             }
-            group.addTask {
+            reports.addTask {
                 var sent = await status()
-                while (try? await Task.sleep(for: Self.statusPeriod)) != nil {
+                while (try? await group.sleep(for: Self.statusPeriod)) != nil {
                     let now = await status()
                     if now != sent { await self.send("STATUS=\(Self.line(now))") }
                     sent = now
@@ -140,8 +143,8 @@ final class ServiceNotifier: Sendable {
     /// Ends the thread, after the messages that wait.
     func stop() async {
         guard address != nil else { return }
-        try? await thread.runIfActive {}
-        try? await thread.shutdownGracefully()
+        try? await thread.run {}
+        await thread.end()
     }
 }
 

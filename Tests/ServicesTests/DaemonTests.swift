@@ -34,6 +34,7 @@ struct DaemonTests {
                 hasStopped.store(true, ordering: .relaxed)
             }
             try await wait(for: "the stop") { hasStopped.load(ordering: .relaxed) }
+            await daemon.endEventLoops()
         }
     }
 
@@ -64,6 +65,7 @@ struct DaemonTests {
                 try sender.send("{\"the_app\": \"\(String(repeating: "x 1\\n", count: lines))\"}")
             }()
             await daemon.stop()
+            await daemon.endEventLoops()
             let state = try Data(contentsOf: URL(fileURLWithPath: folder.path("apps.state")))
             #expect(state.range(of: Data("the_app".utf8)) != nil)
         }

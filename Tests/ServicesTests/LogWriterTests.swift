@@ -12,7 +12,7 @@ struct LogWriterTests {
     func stoppedReader() async throws {
         let pipe = try Pipe()
         defer { pipe.close() }
-        let writer = LogWriter(to: pipe.end) { dropped in "\(dropped) lines dropped\n" }
+        let writer = try LogWriter(to: pipe.end) { dropped in "\(dropped) lines dropped\n" }
         let line = String(repeating: "x", count: 1023) + "\n"
         let fitting = LogWriter.limit / line.utf8.count
 

@@ -1,5 +1,6 @@
 import Glibc
 import Logging
+import NIOPosix
 import Synchronization
 import TestSupport
 import Testing
@@ -29,8 +30,8 @@ struct ServiceNotifierTests {
         }
     }
 
-    private func notifier(_ address: UnixAddress?, watchdog: WatchdogTime? = nil) -> ServiceNotifier {
-        ServiceNotifier(address, watchdog: watchdog, logger: Logger(label: "test"))
+    private func notifier(_ address: UnixAddress?, watchdog: WatchdogTime? = nil) throws -> ServiceNotifier {
+        try ServiceNotifier(address, watchdog: watchdog, logger: Logger(label: "test"))
     }
 
     @Test("addresses are paths and abstract names, and nothing else")
@@ -54,7 +55,7 @@ struct ServiceNotifierTests {
         try await withTemporaryFolder { folder in
             let address = try #require(UnixAddress(notifySocket: isAbstract ? "@\(folder.path)" : folder.path("notify")))
             let manager = try Manager(address)
-            let notifier = notifier(address)
+            let notifier = try notifier(address)
             await notifier.ready("2 apps\nWATCHDOG=trigger")
             let before = SystemClock.monotonic()
             notifier.reloading()
@@ -75,12 +76,12 @@ struct ServiceNotifierTests {
         try await withTemporaryFolder { folder in
             let address = try #require(UnixAddress(notifySocket: folder.path("notify")))
             let manager = try Manager(address)
-            let notifier = notifier(address, watchdog: WatchdogTime(microseconds: "2000", process: nil))
+            let notifier = try notifier(address, watchdog: WatchdogTime(microseconds: "2000", process: nil))
             notifier.stopping()
             notifier.reloading()
             await notifier.ready("too late")
             let task = Task {
-                await notifier.reportUntilCancelled {
+                await notifier.reportUntilCancelled(on: MultiThreadedEventLoopGroup.singleton) {
                     true
                 } status: {
                     ""
@@ -102,7 +103,7 @@ struct ServiceNotifierTests {
             let filler = socket(AF_UNIX, CInt(SOCK_DGRAM.rawValue) | CInt(SOCK_NONBLOCK.rawValue), 0)
             defer { close(filler) }
             while address.withSocketAddress({ sendto(filler, "x", 1, 0, $0, $1) }) == 1 {}
-            let notifier = notifier(address)
+            let notifier = try notifier(address)
             try await body(notifier, manager)
             await notifier.stop()
         }
@@ -139,10 +140,10 @@ struct ServiceNotifierTests {
         try await withTemporaryFolder { folder in
             let address = try #require(UnixAddress(notifySocket: folder.path("notify")))
             let manager = try Manager(address)
-            let notifier = notifier(address, watchdog: WatchdogTime(microseconds: "2000", process: nil))
+            let notifier = try notifier(address, watchdog: WatchdogTime(microseconds: "2000", process: nil))
             let answers = Atomic(3)
             let task = Task {
-                await notifier.reportUntilCancelled {
+                await notifier.reportUntilCancelled(on: MultiThreadedEventLoopGroup.singleton) {
                     guard answers.subtract(1, ordering: .relaxed).newValue < 0 else { return true }
                     // Stuck, until the test ends.
                     while (try? await Task.sleep(for: .milliseconds(1))) != nil {}
@@ -167,9 +168,9 @@ struct ServiceNotifierTests {
             let address = try #require(UnixAddress(notifySocket: folder.path("notify")))
             let manager = try Manager(address)
             let watchdog = try #require(WatchdogTime(microseconds: "4000000", process: nil))
-            let notifier = notifier(address, watchdog: watchdog)
+            let notifier = try notifier(address, watchdog: watchdog)
             let task = Task {
-                await notifier.reportUntilCancelled {
+                await notifier.reportUntilCancelled(on: MultiThreadedEventLoopGroup.singleton) {
                     true
                 } status: {
                     ""
@@ -187,12 +188,12 @@ struct ServiceNotifierTests {
 
     @Test("a socket that is gone does no harm")
     func gone() async throws {
-        let gone = notifier(UnixAddress(notifySocket: "/nonexistent/notify"))
+        let gone = try notifier(UnixAddress(notifySocket: "/nonexistent/notify"))
         await gone.ready("x")
         await gone.stop()
-        let none = notifier(nil)
+        let none = try notifier(nil)
         await none.ready("x")
-        await none.reportUntilCancelled {
+        await none.reportUntilCancelled(on: MultiThreadedEventLoopGroup.singleton) {
             true
         } status: {
             ""

@@ -167,7 +167,7 @@ final class Listener: Sendable {
                 guard connections.accepted == accepted, channel.isActive, !BoundTCPSocket.hasWaitingConnection(descriptor) else { return }
                 channel.close(promise: nil)
             }.get()
-            if channel.isActive { try? await Task.sleep(for: .milliseconds(1)) }
+            if channel.isActive { try? await setup.group.sleep(for: .milliseconds(1)) }
         }
         if channel.isActive {
             try? await channel.eventLoop.submit { channel.pipeline.fireUserInboundEventTriggered(PauseAcceptingEvent()) }.get()

@@ -101,7 +101,7 @@ final class Listeners: Part {
     init(
         inherited: InheritedSockets, server: ScrapeServer, intake: Intake, metrics: SelfMetrics, decoding: PushDecoding,
         http: HTTPReceiver.Shared, lifecycle: DaemonLifecycle, group: MultiThreadedEventLoopGroup, eventLoops: Int,
-        blockingWork: NIOThreadPool, logger: Logger
+        blockingWork: ThreadPool, logger: Logger
     ) {
         state = Mutex(State(inherited: inherited))
         self.server = server
@@ -286,7 +286,7 @@ final class Listeners: Part {
             return await drains.reduce(0, +)
         }
         for draining in draining { await draining.drain.value }
-        return await cut + decoding.unfinished.wait(until: deadline)
+        return await cut + decoding.unfinished.wait(until: deadline, on: group)
     }
 
     private func log(_ running: Running, _ config: Config) {

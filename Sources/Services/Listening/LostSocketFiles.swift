@@ -1,6 +1,5 @@
 import Logging
 import NIOCore
-import NIOPosix
 import Proxy
 import Synchronization
 
@@ -17,13 +16,13 @@ final class LostSocketFiles: Sendable {
     /// How often the files are looked for.
     private static let period = TimeAmount.seconds(2)
 
-    private let blockingWork: NIOThreadPool
+    private let blockingWork: ThreadPool
     private let logger: Logger
     /// Guards what has been reported, and that only one task restores files.
     private let state = Mutex(State())
 
     /// - Parameter blockingWork: runs system calls on the files.
-    init(blockingWork: NIOThreadPool, logger: Logger) {
+    init(blockingWork: ThreadPool, logger: Logger) {
         self.blockingWork = blockingWork
         self.logger = logger
     }
@@ -38,8 +37,8 @@ final class LostSocketFiles: Sendable {
                 return !state.isLooking
             }
             guard isFirst else { return }
-            blockingWork.submit { [self] thread in
-                guard case .active = thread else { return }
+            blockingWork.submit { [self] isActive in
+                guard isActive else { return }
                 let isGone = listeners().contains { $0.socketFile?.isGone == true }
                 state.withLock { $0.isLooking = false }
                 if isGone { Task { await restore(listeners()) } }
@@ -60,7 +59,7 @@ final class LostSocketFiles: Sendable {
         for listener in listeners {
             let metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]
             do {
-                let bound = try await blockingWork.runIfActive { Result { try listener.bindLostFile() } }
+                let bound = try await blockingWork.run { Result { try listener.bindLostFile() } }
                 guard let pending = try bound.get() else { continue }
                 try await listener.replaceSocket(by: pending)
                 state.withLock { _ = $0.reported.remove(listener.name) }

@@ -92,8 +92,9 @@ final class Poller: Part {
         self.pool = PollingPool(budget: metrics.held[.polling])
     }
 
-    func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) -> PreparedPart {
-        PreparedPart { [self] in
+    func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) throws(ConfigProblems) -> PreparedPart {
+        do throws(ThreadError) { try startThreads() } catch { throw new.loaded.problem(error) }
+        return PreparedPart { [self] in
             setRefusesOtherFormats(new.config.metrics.validate != .off)
             // The plan compares configurations: it does not know of changed authorities of the system.
             let starting = Set(plan.starts.map(\.url)).union(urls(withNewContextsIn: new.targets))
@@ -109,6 +110,9 @@ final class Poller: Part {
         try? await shutdown().get()
         return 0
     }
+
+    /// Makes the threads for large bodies. Another call changes nothing.
+    func startThreads() throws(ThreadError) { try pool.start() }
 
     /// Whether a poll fails if its body is clearly HTML or JSON.
     func setRefusesOtherFormats(_ refuses: Bool) { pool.setRefusesOtherFormats(refuses) }

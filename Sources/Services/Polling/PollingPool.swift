@@ -1,5 +1,4 @@
 import NIOCore
-import NIOPosix
 import Proxy
 import Synchronization
 
@@ -18,17 +17,19 @@ final class PollingPool: Sendable {
 
     /// Counts the bodies of all polls.
     let budget: ByteBudget
-    private let pool: NIOThreadPool
+    private let pool: ThreadPool
     private let refusesOtherFormats = Atomic(true)
-    private let isStarted = Mutex(false)
 
     /// - Parameter threads: the number of bodies that are decoded at the same time.
     init(budget: ByteBudget, threads: Int = 2) {
         self.budget = budget
-        self.pool = NIOThreadPool(numberOfThreads: threads)
+        self.pool = ThreadPool("poll", threads: threads)
     }
 
-    deinit { pool.shutdownGracefully { _ in } }
+    deinit { pool.end() }
+
+    /// Makes the threads. Another call changes nothing.
+    func start() throws(ThreadError) { try pool.start() }
 
     /// Whether a body that is clearly HTML or JSON is a failure.
     func setRefusesOtherFormats(_ refuses: Bool) { refusesOtherFormats.store(refuses, ordering: .relaxed) }
@@ -55,9 +56,8 @@ final class PollingPool: Sendable {
         let job = Job()
         let promise = eventLoop.makePromise(of: PollOutcome.self)
         promise.futureResult.assumeIsolated().whenSuccess(ended)
-        start()
-        pool.submit { state in
-            guard job.isWanted, state == .active else { return promise.succeed(PollOutcome(.stopped)) }
+        pool.submit { isActive in
+            guard job.isWanted, isActive else { return promise.succeed(PollOutcome(.stopped)) }
             let outcome: PollOutcome
             do throws(PollFailure) {
                 outcome = .success(try body.exposition(refusingOtherFormats: refuses))
@@ -71,25 +71,14 @@ final class PollingPool: Sendable {
 
     /// Runs other work that an event loop must not do.
     func run<Result: Sendable>(on eventLoop: any EventLoop, _ work: @escaping @Sendable () -> Result) -> EventLoopFuture<Result> {
-        start()
-        return pool.runIfActive(eventLoop: eventLoop, work)
-    }
-
-    /// Starts the threads with the first work: many configurations never have any.
-    private func start() {
-        isStarted.withLock { isStarted in
-            if !isStarted { pool.start() }
-            isStarted = true
-        }
+        pool.run(on: eventLoop, work)
     }
 
     /// Begins no more work.
     /// - Returns: when its threads have ended.
     func shutdown(on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
         let promise = eventLoop.makePromise(of: Void.self)
-        // A pool that was never started must not be started any more.
-        isStarted.withLock { $0 = true }
-        pool.shutdownGracefully { _ in promise.succeed() }
+        pool.end { promise.succeed() }
         return promise.futureResult
     }
 }

@@ -29,15 +29,14 @@ public func push(_ job: PushJob) async throws(PushFailure) {
             findings: Lint(metrics, name: job.file ?? "stdin").lines)
     }
 
-    let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
-    let eventLoop = group.next()
+    // It runs until the process ends. To end one of its own, NIO would need another thread.
+    let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
     let ended = eventLoop.makePromise(of: Result<Void, PushFailure>.self)
     eventLoop.execute {
         PushClient(encoder, to: job.address, tls: tls, timeout: job.timeout, retryTime: job.retryTime, on: eventLoop) { ended.succeed($0) }
             .start()
     }
     let result = (try? await ended.futureResult.get()) ?? .failure(PushFailure("\(job.address): stopped"))
-    try? await group.shutdownGracefully()
     try result.get()
 }
 

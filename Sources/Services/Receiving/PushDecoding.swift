@@ -1,5 +1,4 @@
 import NIOCore
-import NIOPosix
 import Proxy
 import Synchronization
 
@@ -23,8 +22,9 @@ final class UnfinishedPushes: Sendable {
 
     /// Returns when there are none, at the latest at the deadline.
     /// - Returns: how many are left.
-    func wait(until deadline: ContinuousClock.Instant) async -> Int {
-        while connections.load(ordering: .relaxed) > 0, .now < deadline { try? await Task.sleep(for: Self.period) }
+    /// - Parameter group: has the timer.
+    func wait(until deadline: ContinuousClock.Instant, on group: any EventLoopGroup) async -> Int {
+        while connections.load(ordering: .relaxed) > 0, .now < deadline { try? await group.sleep(for: Self.period) }
         return connections.load(ordering: .relaxed)
     }
 }
@@ -57,7 +57,7 @@ final class LargeMessages: Sendable {
     private static let threads = 2
 
     private let budget: ByteBudget
-    private let pool = NIOThreadPool(numberOfThreads: threads)
+    private let pool = ThreadPool("large messages", threads: threads)
     /// Guards the number of messages that are being decoded, and those that wait.
     private let state = Mutex(State())
 
@@ -68,7 +68,7 @@ final class LargeMessages: Sendable {
     }
 
     /// Starts the threads.
-    func start() { pool.start() }
+    func start() throws(ThreadError) { try pool.start() }
 
     /// Ends the threads. Messages that still wait are not decoded.
     func shutDown() async {
@@ -76,7 +76,7 @@ final class LargeMessages: Sendable {
             $0.isShutDown = true
             $0.waiting.removeAll()
         }
-        try? await pool.shutdownGracefully()
+        await pool.end()
     }
 
     /// Runs `work` on one of the threads when its turn comes. After `shutDown` it does nothing.
@@ -96,8 +96,8 @@ final class LargeMessages: Sendable {
 
     private func startNext() {
         while let (job, reserved) = state.withLock({ takeNext(&$0) }) {
-            pool.submit { [self] state in
-                if case .active = state { job.run() }
+            pool.submit { [self] isActive in
+                if isActive { job.run() }
                 budget.release(reserved)
                 self.state.withLock { $0.running -= 1 }
                 startNext()

@@ -1,6 +1,6 @@
 import Glibc
 import Logging
-import NIOPosix
+import NIOCore
 import Proxy
 import Synchronization
 
@@ -26,15 +26,18 @@ final class StateFile: Part {
     private let intake: Intake
     private let metrics: StateFileMetrics
     private let logger: Logger
-    private let thread = NIOThreadPool(numberOfThreads: 1)
-    private let blockingWork: NIOThreadPool
+    private let thread = ThreadPool("state file")
+    private let blockingWork: ThreadPool
+    private let group: any EventLoopGroup
     /// Guards the file and the task that writes it.
     private let state = Mutex(State())
 
     /// - Parameters:
     ///   - intake: takes the apps that are read. The apps of its store are written.
     ///   - blockingWork: writes the file at the stop. Its owner ends it after this part.
-    init(_ intake: Intake, metrics: StateFileMetrics, blockingWork: NIOThreadPool, logger: Logger) {
+    ///   - group: has the timer of the interval.
+    init(_ intake: Intake, metrics: StateFileMetrics, blockingWork: ThreadPool, group: any EventLoopGroup, logger: Logger) {
+        self.group = group
         self.blockingWork = blockingWork
         self.intake = intake
         self.metrics = metrics
@@ -46,8 +49,8 @@ final class StateFile: Part {
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
         let (hasStarted, current) = state.withLock { ($0.hasStarted, $0.file) }
         let receiver = new.config.receiver
-        // `start` does nothing if the thread runs already.
-        if receiver.stateFile != nil { thread.start() }
+        // Also without a state file: a reload can set one, and the system may grant no thread then.
+        do throws(ThreadError) { try thread.start() } catch { throw new.loaded.problem(error) }
         guard receiver.stateFile.map(ExactText.init(wrappedValue:)) != (current?.path).map(ExactText.init(wrappedValue:)) else {
             return PreparedPart { [self] in
                 run(current, every: receiver.stateInterval, isNew: false)
@@ -55,7 +58,7 @@ final class StateFile: Part {
                 if !hasStarted { await end() }
             }
         }
-        let opened: Result<SavedFile?, SavedFileError>? = try? await thread.runIfActive { [self] in
+        let opened: Result<SavedFile?, SavedFileError>? = try? await thread.run { [self] in
             Result { () throws(SavedFileError) in
                 try receiver.stateFile.map { path throws(SavedFileError) in
                     try hasStarted ? open(path, sharing: current) : read(path, new.config.metrics.validate)
@@ -155,7 +158,7 @@ final class StateFile: Part {
             state.writing = file.map { file in
                 Task { [self] in
                     if isNew { await onThread { self.write(file, always: true) } }
-                    while (try? await Task.sleep(for: interval)) != nil { await onThread { self.write(file, always: false) } }
+                    while (try? await group.sleep(for: interval)) != nil { await onThread { self.write(file, always: false) } }
                 }
             }
         }
@@ -164,7 +167,7 @@ final class StateFile: Part {
     // MARK: - Writing
 
     private func onThread(_ body: @escaping @Sendable () -> Void) async {
-        try? await thread.runIfActive {
+        try? await thread.run {
             ThreadPriority.lower()
             body()
         }
@@ -209,12 +212,12 @@ final class StateFile: Part {
         await writing?.value
         await end()
         guard let file else { return 0 }
-        // All other parts have stopped, so the last write has the normal priority. The system may grant no new thread for it.
-        try? await blockingWork.runIfActive { [self] in write(file, always: true) }
+        // All other parts have stopped, so the last write has the normal priority.
+        try? await blockingWork.run { [self] in write(file, always: true) }
         return 0
     }
 
-    private func end() async { try? await thread.shutdownGracefully() }
+    private func end() async { await thread.end() }
 
     // MARK: - Metadata
 

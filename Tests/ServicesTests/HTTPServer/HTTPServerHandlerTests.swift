@@ -81,7 +81,7 @@ struct HTTPServerHandlerTests {
         metrics.isExposed = false
         let router = Router(
             store: store, lifecycle: DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads) { true }, metrics: metrics,
-            offload: ThreadPoolOffload(.singleton), clock: SystemClock.now)
+            offload: ThreadPoolOffload(.ofTests), clock: SystemClock.now)
         let settings = ScrapeSettings.patient.with(change)
         let log = ConnectionLog(logger: lines.logger)
         let exchange = ScrapeExchange(responder: router, requests: metrics.requests, log: log, peer: .unknown, isTLS: false)

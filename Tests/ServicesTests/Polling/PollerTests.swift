@@ -15,10 +15,11 @@ struct PollerTests {
     private let lines = LogLines()
     private let poller: Poller
 
-    init() {
+    init() throws {
         poller = Poller(
             group: MultiThreadedEventLoopGroup.singleton, intake: Intake(store: store, clock: SystemClock.now), metrics: metrics,
             logger: lines.logger)
+        try poller.startThreads()
     }
 
     private func polled(_ target: Target) throws -> PolledTarget { try PolledTarget(target: target, tls: nil, version: "test") }
@@ -175,15 +176,15 @@ struct PollerTests {
             config.poll.targets = [try target(server)]
             let loaded = LoadedConfig(config: config, origin: ConfigOrigin(file: "config.toml"))
             let first = try PreparedConfig(loaded)
-            poller.prepare(first, ReloadPlan(from: nil, to: loaded)).commit()
+            try poller.prepare(first, ReloadPlan(from: nil, to: loaded)).commit()
             try await eventually { server.requests.count >= 2 }
             let unchanged = ReloadPlan(from: loaded, to: loaded)
-            poller.prepare(try PreparedConfig(loaded, replacing: first.contexts), unchanged).commit()
+            try poller.prepare(PreparedConfig(loaded, replacing: first.contexts), unchanged).commit()
             let count = server.requests.count
             try await eventually { server.requests.count > count }
             #expect(server.connections == 1)
             // As after a change of the system's authorities.
-            poller.prepare(try PreparedConfig(loaded), unchanged).commit()
+            try poller.prepare(PreparedConfig(loaded), unchanged).commit()
             try await eventually { server.connections == 2 }
             #expect(try text() == "a 1\n")
         }

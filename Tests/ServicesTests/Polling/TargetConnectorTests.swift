@@ -13,9 +13,10 @@ struct TargetConnectorTests {
     private func connector(
         to target: Target, tls: TargetTLS? = nil, on eventLoop: any EventLoop, resolver: HostResolver = HostResolver()
     ) throws -> TargetConnector {
-        TargetConnector(
-            polled: try PolledTarget(target: target, tls: tls, version: "test"), eventLoop: eventLoop, resolver: resolver,
-            pool: PollingPool(budget: ByteBudget()))
+        let pool = PollingPool(budget: ByteBudget())
+        try pool.start()
+        return TargetConnector(
+            polled: try PolledTarget(target: target, tls: tls, version: "test"), eventLoop: eventLoop, resolver: resolver, pool: pool)
     }
 
     /// Opens a connection to where a redirect leads, after servers whose addresses reach as far as `way`.

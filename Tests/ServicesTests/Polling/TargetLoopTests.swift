@@ -15,6 +15,7 @@ struct TargetLoopTests {
         let shared = try await SharedContext()
         let eventLoop = shared.eventLoop
         let pool = PollingPool(budget: ByteBudget(), threads: 1)
+        try pool.start()
         let ends = Mutex<[ContinuousClock.Instant]>([])
         try await HTTPTarget.with(answer: { _ in [] }) { server in
             let target = try Target(port: server.port, timeout: .milliseconds(400)).with { $0.interval = .milliseconds(400) }
@@ -47,6 +48,7 @@ struct TargetLoopTests {
         let eventLoop = shared.eventLoop
         // Its only thread is busy until the loop has stopped.
         let pool = PollingPool(budget: ByteBudget(), threads: 1)
+        try pool.start()
         let gate = DispatchSemaphore(value: 0)
         let busy = pool.run(on: eventLoop) { gate.wait() }
         let recorded = Atomic(0)

@@ -28,6 +28,7 @@ final class TestClient: Sendable {
         self.timeout = TimeAmount(polled.target.timeout)
         self.budget = budget
         let pool = PollingPool(budget: budget)
+        try pool.start()
         let state = NIOLoopBoundBox.makeEmptyBox(valueType: State.self, eventLoop: eventLoop)
         self.state = state
         try await eventLoop.submit {

@@ -28,7 +28,7 @@ struct LargeMessagesTests {
     func costs() async throws {
         let budget = ByteBudget(limit: ByteCount(1000))
         let messages = LargeMessages(budget: budget)
-        messages.start()
+        try messages.start()
         let gates = (0..<4).map { _ in Gate() }
         for (gate, cost) in zip(gates, [500, 150, 5000, 10]) { messages.run(cost: cost) { gate.pass() } }
         try await wait(for: "the first two to begin") { gates[0].begun && gates[1].begun }
@@ -51,7 +51,7 @@ struct LargeMessagesTests {
     /// Both threads wait for their gates.
     private static func busy() async throws -> (LargeMessages, Gate, Gate) {
         let messages = LargeMessages(budget: ByteBudget(limit: ByteCount(1_000_000)))
-        messages.start()
+        try messages.start()
         let (busy, first) = (Gate(), Gate())
         messages.run(cost: 1) { busy.pass() }
         messages.run(cost: 1) { first.pass() }
@@ -103,7 +103,7 @@ struct LargeMessagesTests {
     func shutDown() async throws {
         let budget = ByteBudget()
         let messages = LargeMessages(budget: budget)
-        messages.start()
+        try messages.start()
         await messages.shutDown()
         let gate = Gate()
         messages.run(cost: 10) { gate.pass() }

@@ -67,7 +67,7 @@ func withReceiver(
         let path = folder.path("r.sock")
         let decoding = PushDecoding(
             turns: EventLoopTurns.OfGroup(MultiThreadedEventLoopGroup.singleton), largeMessages: LargeMessages(budget: budget))
-        decoding.largeMessages.start()
+        try decoding.largeMessages.start()
         let receiver = try Receiver(
             binding: onUnixSocket ? .unix(UnixSocketConfig(path: path)) : .tcp(ListenAddress(host: "127.0.0.1", port: 0)),
             settings: settings,

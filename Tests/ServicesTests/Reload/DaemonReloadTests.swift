@@ -33,9 +33,11 @@ private func withDaemon(
             try await body(LoopbackDaemon(daemon: daemon, folder: folder), addresses)
         } catch {
             await daemon.stop()
+            await daemon.endEventLoops()
             throw error
         }
         await daemon.stop()
+        await daemon.endEventLoops()
     }
 }
 

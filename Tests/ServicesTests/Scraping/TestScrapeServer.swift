@@ -59,8 +59,7 @@ func withScrapeServer(
     metrics.isExposed = false
     let readiness = DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads) { true }
     readiness.listenersAreUp()
-    let pool = NIOThreadPool.singleton
-    let router = Router(store: store, lifecycle: readiness, metrics: metrics, offload: ThreadPoolOffload(pool), clock: SystemClock.now)
+    let router = Router(store: store, lifecycle: readiness, metrics: metrics, offload: ThreadPoolOffload(.ofTests), clock: SystemClock.now)
     let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
     let server = ScrapeServer(
         responder: router, metrics: metrics, clock: SystemClock.time, maxConnections: maxConnections, group: group, logger: logger)

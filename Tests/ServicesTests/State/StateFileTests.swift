@@ -27,7 +27,8 @@ struct StateFileTests {
             let store = MetricStore(limits: StoreLimits(maxTotalSize: ByteCount(100)))
             let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
             let file = StateFile(
-                Intake(store: store) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .singleton,
+                Intake(store: store) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .ofTests,
+                group: MultiThreadedEventLoopGroup.singleton,
                 logger: Logger(label: "test"))
             let prepared = try await file.prepare(new, ReloadPlan(from: nil, to: new.loaded))
             #expect(store.snapshot(at: Self.now.moment).entries.map(\.name.description) == ["new"])
@@ -38,7 +39,8 @@ struct StateFileTests {
     private func stateFile() -> StateFile {
         let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
         return StateFile(
-            Intake(store: MetricStore()) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .singleton,
+            Intake(store: MetricStore()) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .ofTests,
+            group: MultiThreadedEventLoopGroup.singleton,
             logger: Logger(label: "test"))
     }
 
@@ -158,7 +160,8 @@ struct StateFileTests {
             let store = MetricStore()
             let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
             let file = StateFile(
-                Intake(store: store) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .singleton,
+                Intake(store: store) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .ofTests,
+                group: MultiThreadedEventLoopGroup.singleton,
                 logger: Logger(label: "test"))
             try await file.prepare(new, ReloadPlan(from: nil, to: new.loaded)).commit()
             // No file can take the place of a folder.
