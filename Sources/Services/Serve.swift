@@ -29,15 +29,38 @@ public func serve(configFile: String, logger: Logger) async throws {
         ReloadableDaemon(daemon: daemon, loader: loader, changes: changes, notifier: notifier), metrics: daemon.metrics.reloads,
         logger: logger)
     daemon.lifecycle.setReloader(reloader)
-    // From here on signals are queued until the loop below takes them.
-    let signals = try Signals(Signals.handled)
+    let (stream, continuation) = AsyncStream.makeStream(of: Event.self)
+    let signals = try Signals(Signals.handled) { continuation.yield(.signal($0)) }
     logger.info("starting", metadata: [LogKey.version: "\(ProgramVersion.current)", LogKey.file: "\(loaded.origin.file)"])
-    do throws(ConfigProblems) {
-        try await daemon.start()
-    } catch {
-        await notifier.stop()
-        await signals.stop()
-        throw error
+    let starting = Task { continuation.yield(.started(await daemon.tryToStart())) }
+    var events = stream.makeAsyncIterator()
+    var isReloadDue = false
+    starting: while let event = await events.next() {
+        switch event {
+        case .started(.success): break starting
+        case .started(.failure(let problems)):
+            await notifier.stop()
+            await signals.stop()
+            throw problems
+        case .signal(SIGHUP): isReloadDue = true
+        case .signal:
+            logger.info("stopping")
+            notifier.stopping()
+            starting.cancel()
+            // The state file is read no further. Something else, such as a look-up of an account, may not answer.
+            Task {
+                try? await daemon.group.sleep(for: .seconds(1))
+                continuation.yield(.started(.failure(Daemon.stopping(loaded.origin.file))))
+            }
+            while let event = await events.next() {
+                guard case .started(let result) = event else { continue }
+                if case .success = result { await daemon.stop() }
+                break
+            }
+            await notifier.stop()
+            await signals.stop()
+            return logger.info("stopped")
+        }
     }
     await notifier.ready(daemon.status)
     let reports = Task {
@@ -53,10 +76,8 @@ public func serve(configFile: String, logger: Logger) async throws {
     let watching = Task {
         for await paths in changes.changes { Task { await reloader.reload(because: .change(of: paths)) } }
     }
-    for await signal in signals.received {
-        guard signal == SIGHUP else { break }
-        Task { await reloader.reload(because: .signal) }
-    }
+    if isReloadDue { Task { await reloader.reload(because: .signal) } }
+    while case .signal(SIGHUP) = await events.next() { Task { await reloader.reload(because: .signal) } }
     watching.cancel()
     logger.info("stopping")
     notifier.stopping()
@@ -67,6 +88,18 @@ public func serve(configFile: String, logger: Logger) async throws {
     await notifier.stop()
     await signals.stop()
     logger.info("stopped")
+}
+
+/// What `serve` waits for.
+private enum Event: Sendable {
+    case started(Result<Void, ConfigProblems>)
+    case signal(CInt)
+}
+
+extension Daemon {
+    fileprivate func tryToStart() async -> Result<Void, ConfigProblems> {
+        do throws(ConfigProblems) { return .success(_ = try await start()) } catch { return .failure(error) }
+    }
 }
 
 /// Reads with the loader, on a thread of the daemon, and applies the configuration to the daemon.
@@ -134,15 +167,13 @@ public struct Signals: Sendable {
     /// Those that the program handles.
     static let handled = [SIGTERM, SIGINT, SIGHUP]
 
-    let received: AsyncStream<CInt>
     private let thread = ThreadPool("signals")
 
+    /// - Parameter received: called for each one, on a thread of its own.
     /// - Throws: when the system grants no descriptor or thread for it.
-    init(_ numbers: [CInt]) throws(SignalError) {
+    init(_ numbers: [CInt], received: @escaping @Sendable (CInt) -> Void) throws(SignalError) {
         let descriptor = csignals_trap(numbers, CInt(numbers.count))
         guard descriptor >= 0 else { throw SignalError(reason: SystemError.text(errno)) }
-        let (stream, continuation) = AsyncStream.makeStream(of: CInt.self)
-        received = stream
         do throws(ThreadError) { try thread.start() } catch { throw SignalError(reason: error.description) }
         thread.submit { _ in
             var number: UInt8 = 0
@@ -150,9 +181,8 @@ public struct Signals: Sendable {
                 let count = read(descriptor, &number, 1)
                 if count < 0, errno == EINTR { continue }
                 guard count == 1, number != 0 else { break }
-                continuation.yield(CInt(number))
+                received(CInt(number))
             }
-            continuation.finish()
         }
     }
 

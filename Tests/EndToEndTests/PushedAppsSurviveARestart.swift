@@ -47,6 +47,35 @@ private func withRestarting(_ body: (Restarting) async throws -> Void) async thr
     try await withTemporaryFolder { try await body(Restarting(folder: $0)) }
 }
 
+@Test("SIGTERM ends a start that reads a large state file, and leaves the file as it is")
+func aStartCanBeStopped() async throws {
+    try await withRestarting { (it: Restarting) async throws -> Void in
+        let config = it.config.replacing("state_interval = \"200ms\"", with: "state_interval = \"1h\"")
+        try await it.run(config: config + "[metrics]\nvalidate = \"off\"\n") { (program, _) async throws -> Void in
+            // Checking them takes seconds.
+            let text = String(repeating: "some_metric_with_a_long_name_of_its_own 1\\n", count: 300_000)
+            for app in 0..<3 { #expect(try await it.push("{\"app\(app)\": \"\(text)\"}") == "") }
+            #expect(try await it.stop(program).status == .exited(0))
+        }
+        let before = FileManager.default.contents(atPath: it.folder.path("apps.state"))
+        try it.folder.write("config.toml", config + "[metrics]\nvalidate = \"refuse\"\n")
+        let program = try RunningProgram(ProxyProcess.executable, ["--config", it.folder.path("config.toml")], folder: it.folder)
+        do {
+            try await wait(for: "the start") { program.errors.contains("info starting") }
+            let result = try await it.stop(program)
+            #expect(result.status == .exited(0))
+            #expect(!result.errors.contains("listening"))
+            #expect(result.errors.hasSuffix("info stopped\n"))
+        } catch {
+            await program.end()
+            throw error
+        }
+        #expect(FileManager.default.contents(atPath: it.folder.path("apps.state")) == before)
+        #expect(try it.files == ["apps.state"])
+        #expect(!it.folder.contains("receiver.sock"))
+    }
+}
+
 @Test("a stop keeps what was pushed: name, source, time, metrics; the next start serves it, and removes leftovers")
 func aStopKeepsPushedApps() async throws {
     try await withRestarting { (it: Restarting) async throws -> Void in

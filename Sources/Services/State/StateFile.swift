@@ -31,6 +31,8 @@ final class StateFile: Part {
     private let group: any EventLoopGroup
     /// Guards the file and the task that writes it.
     private let state = Mutex(State())
+    /// Whether the start that reads the file is to end.
+    private let isCancelled = Atomic(false)
 
     /// - Parameters:
     ///   - intake: takes the apps that are read. The apps of its store are written.
@@ -44,8 +46,11 @@ final class StateFile: Part {
         self.logger = logger
     }
 
+    private static let stopping = SavedFileError.system("exporter-proxy is stopping")
+
     // MARK: - A start and a reload
 
+    /// A start that is cancelled leaves the file as it was.
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
         let (hasStarted, current) = state.withLock { ($0.hasStarted, $0.file) }
         let receiver = new.config.receiver
@@ -58,15 +63,19 @@ final class StateFile: Part {
                 if !hasStarted { await end() }
             }
         }
-        let opened: Result<SavedFile?, SavedFileError>? = try? await thread.run { [self] in
-            Result { () throws(SavedFileError) in
-                try receiver.stateFile.map { path throws(SavedFileError) in
-                    try hasStarted ? open(path, sharing: current) : read(path, new.config.metrics.validate)
+        let opened: Result<SavedFile?, SavedFileError>? = await withTaskCancellationHandler {
+            try? await thread.run { [self] in
+                Result { () throws(SavedFileError) in
+                    try receiver.stateFile.map { path throws(SavedFileError) in
+                        try hasStarted ? open(path, sharing: current) : read(path, new.config.metrics.validate)
+                    }
                 }
             }
+        } onCancel: {
+            isCancelled.store(true, ordering: .relaxed)
         }
         do throws(SavedFileError) {
-            guard let opened else { throw .system("exporter-proxy is stopping") }
+            guard let opened else { throw Self.stopping }
             let file = try opened.get()
             return PreparedPart { [self] in
                 run(file, every: receiver.stateInterval, isNew: hasStarted)
@@ -98,6 +107,7 @@ final class StateFile: Part {
         } catch {
             fault = error
         }
+        guard !isCancelled.load(ordering: .relaxed) else { throw Self.stopping }
         if let fault { try moveAside(file, because: fault) }
         // Create the file now, because its lock excludes other processes.
         if !isThere || fault != nil {
@@ -121,6 +131,7 @@ final class StateFile: Part {
     private func restore(from file: SavedFile, _ validation: MetricsValidation) throws(SavedFileError) {
         var (restored, withheld, leftOut) = (0, 0, 0)
         let writing = try file.read(at: Self.writing()) { app in
+            guard !isCancelled.load(ordering: .relaxed) else { return }
             // The apps come in the order of their last updates, newest first. After one that does not fit, the older ones are left out too.
             guard leftOut == 0 else { return leftOut += 1 }
             switch intake.restore(app, validation) {
@@ -129,6 +140,7 @@ final class StateFile: Part {
             case .leftOut: leftOut = 1
             }
         }
+        guard !isCancelled.load(ordering: .relaxed) else { return }
         if let writing { metrics.found(writtenAt: writing.moment.time) }
         let isWhole = leftOut == 0 && withheld == 0
         state.withLock { $0.written = isWhole ? intake.store.pushedGeneration : nil }

@@ -44,6 +44,26 @@ struct StateFileTests {
             logger: Logger(label: "test"))
     }
 
+    @Test("a start that is cancelled reads no app, and leaves the file as it is")
+    func cancelled() async throws {
+        try await withTemporaryFolder { folder in
+            _ = try SavedFile(folder.path("s")).write([app("a", size: 10)], at: Self.now)
+            let before = FileManager.default.contents(atPath: folder.path("s"))
+            try folder.write("config.toml", "[receiver]\nstate_file = \"s\"\n")
+            let new = try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
+            let file = stateFile()
+            let starting = Task {
+                while !Task.isCancelled { await Task.yield() }
+                return try await file.prepare(new, ReloadPlan(from: nil, to: new.loaded))
+            }
+            starting.cancel()
+            let result = await starting.result
+            #expect(throws: ConfigProblems.self) { try result.get() }
+            #expect(FileManager.default.contents(atPath: folder.path("s")) == before)
+            #expect(!folder.contains("s.broken"))
+        }
+    }
+
     @Test("a damaged file that cannot be moved aside ends the start, and stays as it is")
     func notMovedAside() async throws {
         try await withTemporaryFolder { folder in
