@@ -34,6 +34,10 @@ public struct AddedLabels: Equatable, Sendable {
     /// Whether there is none.
     public var isEmpty: Bool { labels.isEmpty }
 
+    /// The most bytes of a text of `size` bytes when each of its samples has these labels. A sample has four bytes or more, as `a 1` and a
+    /// newline.
+    public func mostBytes(in size: Int) -> Int { size + (size / 4 + 1) * (text.count + "{},".utf8.count) }
+
     /// A label's value as it is written between quotes. `FamilyText` in Pushgateway, which imports no other module, does the same.
     public static func escaped(_ value: String) -> String {
         guard value.utf8.contains(where: { $0 == UInt8(ascii: "\\") || $0 == UInt8(ascii: "\"") || $0 == UInt8(ascii: "\n") }) else {

@@ -14,6 +14,8 @@ public final class Intake: Sendable {
     /// Guards the rules, which are replaced whole.
     private let owners = Mutex(Owners.none)
     private let currentRules = Mutex(IntakeRules())
+    /// Held from the making of a large labelled text to its storing: the store counts it only then.
+    private let largeText = Mutex(())
 
     /// - Parameter clock: gives the moment of update that an app gets.
     public init(store: MetricStore, clock: @escaping @Sendable () -> Moment) {
@@ -50,7 +52,12 @@ public final class Intake: Sendable {
             }
         }
         let rules = rules
-        try store.apply(rules.passesPushes ? push : admitted(push, rules), from: source, sender: sender, at: clock())
+        guard !rules.passesPushes else { return try store.apply(push, from: source, sender: sender, at: clock()) }
+        let size = push.apps.reduce(0) { $0 + $1.exposition.size }
+        let longest = push.apps.map(\.name).max { $0.description.utf8.count < $1.description.utf8.count }
+        try oneAtATime(size, longest.map(rules.labels(of:)) ?? []) { () throws(Rejection) in
+            try store.apply(admitted(push, rules), from: source, sender: sender, at: clock())
+        }
     }
 
     /// Stores the metrics of a group of the Pushgateway's API, as `apply` does with those of an app.
@@ -60,18 +67,22 @@ public final class Intake: Sendable {
         _ earlier: StoredApp?, named name: AppName, with exposition: Exposition, from sender: Sender, through source: Source
     ) throws(Rejection) -> Bool {
         try checkOwner(of: name, sender)
-        let (admitted, group) = try admitted(name, exposition)
-        let moment = clock()
-        var entry = AppEntry(name: name, source: source, sender: sender, lastUpdate: moment, exposition: admitted, state: .ok)
-        entry.group = group
-        return try store.replace(earlier, with: entry, at: moment)
+        return try oneAtATime(exposition.size, rules.labels(of: name)) { () throws(Rejection) in
+            let (admitted, group) = try admitted(name, exposition)
+            let moment = clock()
+            var entry = AppEntry(name: name, source: source, sender: sender, lastUpdate: moment, exposition: admitted, state: .ok)
+            entry.group = group
+            return try store.replace(earlier, with: entry, at: moment)
+        }
     }
 
     /// Exchanges the metrics of a group, which is still `app`, for others that differ in the time of a failure alone.
     func amend(_ app: StoredApp, with exposition: Exposition) {
-        // What was acceptable with another number still is.
-        guard let (admitted, group) = try? admitted(app.name, exposition) else { return }
-        store.amend(app, with: admitted, group: group)
+        oneAtATime(exposition.size, rules.labels(of: app.name)) {
+            // What was acceptable with another number still is.
+            guard let (admitted, group) = try? admitted(app.name, exposition) else { return }
+            store.amend(app, with: admitted, group: group)
+        }
     }
 
     private func admitted(_ name: AppName, _ exposition: Exposition) throws(Rejection) -> (Exposition, PushedGroup) {
@@ -100,16 +111,19 @@ public final class Intake: Sendable {
         guard rules.validation != .off, case .success(let exposition) = outcome else {
             return store.record(outcome, for: target, at: clock())
         }
-        let admitted: PollOutcome
-        do throws(IntakeRules.Refusal) {
-            admitted = .success(try rules.admit(exposition, with: rules.labels(of: target), most: mostBytes))
-        } catch {
-            switch error {
-            case .invalid(let finding): admitted = .failure(reason: finding.sentence)
-            case .tooLarge: admitted = .failure(reason: Rejection.storeFull(limit: store.limits.maxTotalSize).line)
+        let labels = rules.labels(of: target)
+        return oneAtATime(exposition.size, labels) {
+            let admitted: PollOutcome
+            do throws(IntakeRules.Refusal) {
+                admitted = .success(try rules.admit(exposition, with: labels, most: mostBytes))
+            } catch {
+                switch error {
+                case .invalid(let finding): admitted = .failure(reason: finding.sentence)
+                case .tooLarge: admitted = .failure(reason: Rejection.storeFull(limit: store.limits.maxTotalSize).line)
+                }
             }
+            return store.record(admitted, for: target, at: clock())
         }
-        return store.record(admitted, for: target, at: clock())
     }
 
     /// What became of an app of an earlier run.
@@ -152,6 +166,20 @@ public final class Intake: Sendable {
 
     /// Labels are set on each line, so that short lines become many times as large. What the store would never take is not made.
     private var mostBytes: Int { min(max(store.limits.maxTotalSize.bytes, Self.smallText), Self.largestText) }
+
+    /// Makes and stores one text at a time that its labels may make large. So texts that the store has not counted yet are together hardly
+    /// larger than `mostBytes`. An event loop has only small messages, and never waits here.
+    /// - Parameters:
+    ///   - size: of the text without labels.
+    ///   - labels: those that take the most bytes.
+    private func oneAtATime<Result: Sendable, Failure>(
+        _ size: Int, _ labels: [AddedLabels.Label], _ body: () throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        guard size > UndecodedPush.inlineLimit, !labels.isEmpty, AddedLabels(labels).mostBytes(in: size) > Self.smallText else {
+            return try body()
+        }
+        return try largeText.withLock { _ throws(Failure) in try body() }
+    }
 
     private func admitted(_ push: Push, _ rules: IntakeRules) throws(Rejection) -> Push {
         var push = push

@@ -1,5 +1,7 @@
 import Exposition
+import Glibc
 import NIOCore
+import Synchronization
 import Testing
 
 @testable import Proxy
@@ -46,6 +48,42 @@ struct IntakeRulesTests {
         try push(("a", "wrong\n"), ("b", "b{app=\"x\"} 1\n"))
         _ = poll("t wrong\n")
         #expect(exposed == "wrong\nb{app=\"x\"} 1\nt wrong\n")
+    }
+
+    @Test("texts that are large with their labels are made and stored one at a time")
+    func oneLargeTextAtATime() async throws {
+        let (inside, most) = (Counter(), Counter())
+        let store = store
+        // The clock is read when a text has been made and is not stored yet.
+        let intake = Intake(store: store) {
+            most.raise(to: inside.add(1))
+            // Another one that can come here does so soon.
+            for _ in 0..<300 where inside.value < 2 { usleep(1000) }
+            inside.add(-1)
+            return Self.now
+        }
+        var config = Config()
+        config.metrics.validate = .refuse
+        config.metrics.appLabel = "app"
+        intake.rules = IntakeRules(config)
+        let text = String(repeating: "a 1\n", count: 1_000_000)
+        try await withThrowingTaskGroup(of: Void.self) { pushes in
+            for name in ["a", "b"] {
+                let app = (try #require(AppName(name)), Exposition(addingNewlineTo: ByteBuffer(string: text)))
+                pushes.addTask { try intake.apply(Push(apps: [app]), from: Sender(peer: .unknown), through: .push(listener: "l")) }
+            }
+            try await pushes.waitForAll()
+        }
+        #expect(most.value == 1)
+        #expect(store.count == 2)
+    }
+
+    private final class Counter: Sendable {
+        private let count = Atomic(0)
+        var value: Int { count.load(ordering: .relaxed) }
+        @discardableResult
+        func add(_ more: Int) -> Int { count.add(more, ordering: .relaxed).newValue }
+        func raise(to value: Int) { count.max(value, ordering: .relaxed) }
     }
 
     @Test("with refuse, an invalid app refuses the whole push with its line and column; a poll fails with the same words")
