@@ -66,7 +66,7 @@ struct IntakeRulesTests {
         config.metrics.validate = .refuse
         config.metrics.appLabel = "app"
         intake.rules = IntakeRules(config)
-        let text = String(repeating: "a 1\n", count: 1_000_000)
+        let text = String(repeating: "a 1\n", count: 2_000_000)
         try await withThrowingTaskGroup(of: Void.self) { pushes in
             for name in ["a", "b"] {
                 let app = (try #require(AppName(name)), Exposition(addingNewlineTo: ByteBuffer(string: text)))
