@@ -58,7 +58,9 @@ class Browser:
         ]
         self.process = subprocess.Popen(
             [program] + arguments, preexec_fn=use_descriptors, close_fds=False, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            # Otherwise Chromium writes crash reports into the home folder of the user.
+            env=dict(os.environ, HOME=folder, XDG_CONFIG_HOME=folder, XDG_CACHE_HOME=folder))
         os.close(commands)
         os.close(answers)
         self.number = 0

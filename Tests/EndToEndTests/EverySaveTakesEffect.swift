@@ -62,7 +62,9 @@ func configMapSwap() async throws {
     }
 }
 
-@Test("a single file that is bind-mounted takes effect when it is written in place", .enabled { await PrivateMachine.isThere() })
+@Test(
+    "a single file that is bind-mounted takes effect when it is written in place",
+    .enabled("a network of its own") { await PrivateMachine.isThere() })
 func bindMount() async throws {
     try await withTemporaryFolder { folder in
         try folder.write("outside/config.toml", "[exporter]\nworker_threads = 0\n[receiver]\n")

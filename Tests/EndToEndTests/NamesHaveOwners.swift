@@ -168,24 +168,24 @@ func ownersAreChecked() async throws {
     try await withTemporaryFolder { folder in
         try folder.write(
             "config.toml",
-            """
-            [receiver]
-            receive_on_unix_socket = true
-            receiver_unix_socket = "r.sock"
-            [[receiver.owners]]
-            apps = ["a"]
-            users = ["root", "no-such-user"]
-            groups = ["no-such-group"]
-            [[receiver.owners]]
-            apps = ["b"]
-            client_sans = ["b.example"]
-            """)
+            Configurations.scrape + """
+                [receiver]
+                receive_on_unix_socket = true
+                receiver_unix_socket = "r.sock"
+                [[receiver.owners]]
+                apps = ["a"]
+                users = ["root", "no-such-user"]
+                groups = ["no-such-group"]
+                [[receiver.owners]]
+                apps = ["b"]
+                client_sans = ["b.example"]
+                """)
         let checked = try await run(ProxyProcess.executable, ["check", "--config", "config.toml"], workingFolder: folder.path)
         #expect(checked.status == .exited(1))
         #expect(
-            checked.errors.contains("config.toml:6:18: error: receiver.owners[0].users[1]: unknown user no-such-user\n"),
+            checked.errors.contains("config.toml:9:18: error: receiver.owners[0].users[1]: unknown user no-such-user\n"),
             "\(checked.errors)")
-        #expect(checked.errors.contains("config.toml:7:11: error: receiver.owners[0].groups[0]: unknown group no-such-group\n"))
+        #expect(checked.errors.contains("config.toml:10:11: error: receiver.owners[0].groups[0]: unknown group no-such-group\n"))
         let warning = "warning: receiver.owners[1]: no configured receiver can identify these peers"
         #expect(checked.errors.contains(warning), "\(checked.errors)")
     }

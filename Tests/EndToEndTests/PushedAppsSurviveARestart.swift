@@ -15,10 +15,14 @@ private struct Restarting {
         let command = wrapper + [ProxyProcess.executable, "--config", folder.path("config.toml")]
         let program = try RunningProgram(command[0], Array(command.dropFirst()), folder: folder)
         do {
-            let scrape = try await wait(for: "the listeners") {
+            let scrape = try await wait(for: "the listeners") { () async throws -> String? in
+                // Asked first: what it logged before its end is complete then.
+                let ended = program.exitStatus
                 let line = program.errors.split(separator: "\n").first { $0.contains("kind=scrape") }
-                let all = program.errors.contains("kind=unix")
-                return all ? line?.split(separator: " ").first { $0.hasPrefix("listener=") }.map { String($0.dropFirst(9)) } : nil
+                let address = line?.split(separator: " ").first { $0.hasPrefix("listener=") }
+                if let address, program.errors.contains("kind=unix") { return String(address.dropFirst(9)) }
+                if let ended { throw CurlFailed(description: "the program ended with \(ended)") }
+                return nil
             }
             try await body(program, scrape)
             await program.end()
@@ -267,14 +271,17 @@ func reloadToAnotherFile() async throws {
     }
 }
 
-@Test("a full disk is told and counted, and everything else goes on", .enabled { await PrivateMachine.isThere() })
+@Test(
+    "a full disk is told and counted, and everything else goes on",
+    .enabled("a file system of its own") { await PrivateMachine.isThere() })
 func aFullDisk() async throws {
     try await withRestarting { (it: Restarting) async throws -> Void in
         let config = it.config.replacing("apps.state", with: "disk/apps.state")
         try it.folder.write("disk/here", "")
         let disk = it.folder.path("disk")
         let mount = "mount -t tmpfs -o size=64k none \(disk) && exec \"$@\""
-        try await it.run(config: config, wrapper: ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh"]) { program, scrape in
+        let unshare = ["unshare", "--mount"] + PrivateMachine.asRoot
+        try await it.run(config: config, wrapper: unshare + ["sh", "-c", mount, "sh"]) { program, scrape in
             let text = String(repeating: "x 1\\n", count: 40_000)
             #expect(try await it.push("{\"large\": \"\(text)\"}") == "")
             try await wait(for: "the failure") {

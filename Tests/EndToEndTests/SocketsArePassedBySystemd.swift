@@ -12,7 +12,7 @@ func socketsArePassed() async throws {
     }
 }
 
-@Test("it runs below systemd-socket-activate", .enabled(if: Tools.socketActivate != nil))
+@Test("it runs below systemd-socket-activate", .enabled(if: Tools.socketActivate != nil, "needs systemd-socket-activate"))
 func socketActivateStartsIt() async throws {
     try await withTemporaryFolder { folder in
         let port = try reservePort()

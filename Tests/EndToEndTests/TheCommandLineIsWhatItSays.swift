@@ -42,7 +42,8 @@ func configOfTheWorkingFolder() async throws {
 
 @Test(
     "without any configuration file an error says where it looked",
-    .disabled(if: access("/etc/exporter-proxy/config.toml", F_OK) == 0, "this machine has one"))
+    // Where the package is installed, an ordinary user may not look into its folder: EACCES.
+    .enabled(if: access("/etc/exporter-proxy/config.toml", F_OK) != 0 && errno == ENOENT, "a machine without one"))
 func withoutAnyConfiguration() async throws {
     try await withTemporaryFolder { folder in
         let result = try await run(ProxyProcess.executable, workingFolder: folder.path)

@@ -92,11 +92,13 @@ struct StartCheckTests {
         }
     }
 
-    @Test("a folder in which this user may not make the socket is an error", .enabled(if: geteuid() != 0))
+    @Test("a folder in which this user may not make the socket is an error", .enabled(if: geteuid() != 0, "root may make it everywhere"))
     func folder() async throws {
         try await withTemporaryFolder { folder in
             try folder.write("closed/file", "")
             #expect(chmod(folder.path("closed"), 0o500) == 0)
+            // Without the right to write, the file in it could not be removed.
+            defer { chmod(folder.path("closed"), 0o700) }
             let problems = try check(
                 "[exporter]\nscrape_expose_endpoint = \"127.0.0.1:0\"\n[receiver]\nreceive_on_unix_socket = true\nreceiver_unix_socket = \"closed/r.sock\"\n",
                 in: folder)

@@ -5,7 +5,7 @@ import Testing
 /// All attacks, one after another: what one takes of the machine is not measured with another.
 ///
 /// The sanitizers multiply memory and time, so that bounds say nothing there.
-@Suite("Attacks", .serialized, .enabled(if: isAsked && !isSanitized))
+@Suite("Attacks", .serialized, .enabled(if: isAsked && !isSanitized, "EXPORTER_PROXY_ATTACKS=1 runs them, without a sanitizer"))
 enum Attacks {}
 
 /// They take several minutes, in which no other test should run: `EXPORTER_PROXY_ATTACKS=1 script/test --filter AttackTests`.

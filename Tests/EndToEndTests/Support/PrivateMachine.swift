@@ -34,6 +34,9 @@ enum PrivateMachine {
     }
 
     /// With a `/proc` of its own: the Swift runtime reads there what its threads do, and stops when it finds another's.
-    private static let options =
-        (getuid() == 0 ? [] : ["--map-root-user"]) + ["--net", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child"]
+    private static let options = asRoot + ["--net", "--mount", "--pid", "--mount-proc", "--fork", "--kill-child"]
+
+    /// The option of `unshare` that gives this user root's rights in the new namespaces. Root has them, also where the kernel allows no
+    /// namespace of users, as in a chroot.
+    static let asRoot: [String] = getuid() == 0 ? [] : ["--map-root-user"]
 }

@@ -58,6 +58,20 @@ struct ConfigSettingsTests {
             ])
     }
 
+    @Test("a new table of TLS has a line for each key that is written in it, and none for the others")
+    func newTLS() throws {
+        let new =
+            "[exporter.tls_server_config]\ncert_file = \"a.pem\"\nkey_file = \"k.pem\"\nprefer_server_cipher_suites = false\n"
+            + "[receiver]\nreceive_on_tcp_socket = true\n[receiver.tls_server_config]\ncert_file = \"a.pem\"\nkey_file = \"k.pem\""
+        #expect(
+            try changes("[receiver]\nreceive_on_tcp_socket = true", new) == [
+                "exporter.tls_server_config.cert_file: not set -> a.pem", "exporter.tls_server_config.key_file: not set -> k.pem",
+                "exporter.tls_server_config.prefer_server_cipher_suites: not set -> false",
+                "receiver.tls_server_config.cert_file: not set -> a.pem", "receiver.tls_server_config.key_file: not set -> k.pem",
+                "exporter.tls: off -> required", "receiver.tls: off -> required",
+            ])
+    }
+
     @Test("a general setting is told once, a target's own with the target")
     func targets() throws {
         func config(_ general: Int, _ own: Int) -> String {

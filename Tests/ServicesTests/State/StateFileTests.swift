@@ -123,6 +123,8 @@ struct StateFileTests {
             try folder.write(
                 "config.toml",
                 """
+                [exporter]
+                scrape_expose_endpoint = "127.0.0.1:0"
                 [exporter.tls_server_config]
                 cert_file = "cert.pem"
                 key_file = "key.pem"
@@ -157,7 +159,14 @@ struct StateFileTests {
     func unused(setting: String, key: String) async throws {
         try await withTemporaryFolder { folder in
             let table = key.prefix { $0 != "." }
-            try folder.write("config.toml", "receiver.state_file = \"other\"\n\(table).\(setting)\n\(key) = \"other\"\n")
+            try folder.write(
+                "config.toml",
+                """
+                exporter.scrape_expose_endpoint = "127.0.0.1:0"
+                receiver.state_file = "other"
+                \(table).\(setting)
+                \(key) = "other"
+                """)
             let problems = ConfigLoader(file: folder.path("config.toml")).check().map(\.message)
             let expected = "receiver.state_file \(folder.path("other")): it is also the path of \(key): the state needs a file of its own"
             #expect(problems.contains(expected), "\(problems)")
@@ -167,7 +176,8 @@ struct StateFileTests {
     @Test("a new file beside them is none of them")
     func ownUse() async throws {
         try await withTemporaryFolder { folder in
-            try folder.write("config.toml", "[receiver]\nstate_file = \"apps.state\"\n")
+            try folder.write(
+                "config.toml", "[exporter]\nscrape_expose_endpoint = \"127.0.0.1:0\"\n[receiver]\nstate_file = \"apps.state\"\n")
             #expect(ConfigLoader(file: folder.path("config.toml")).check() == [])
         }
     }

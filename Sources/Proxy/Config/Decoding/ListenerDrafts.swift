@@ -39,12 +39,12 @@ struct TLSServerDraft: Sendable {
     var clientAuthType: ClientAuthType?
     var clientCAFile: String?
     var clientCRLFile: String?
-    var clientAllowedSANs: [String] = []
+    var clientAllowedSANs: [String]?
     var minVersion: TLSVersion?
     var maxVersion: TLSVersion?
-    var cipherSuites: [String] = []
-    var prefersServerCipherSuites = true
-    var curvePreferences: [String] = []
+    var cipherSuites: [String]?
+    var prefersServerCipherSuites: Bool?
+    var curvePreferences: [String]?
 
     init(key: String) { self.key = key }
 
@@ -68,10 +68,10 @@ struct TLSServerDraft: Sendable {
         config.clients.authType = clientAuthType ?? .noClientCert
         config.clients.caFile = clientCAFile.map { reader.file("\(key).client_ca_file", $0) }
         config.clients.crlFile = clientCRLFile.map { reader.file("\(key).client_crl_file", $0) }
-        config.clients.allowedSANs = clientAllowedSANs
-        config.cipherSuites = cipherSuites
-        config.prefersServerCipherSuites = prefersServerCipherSuites
-        config.curvePreferences = curvePreferences
+        config.clients.allowedSANs = clientAllowedSANs ?? []
+        config.cipherSuites = cipherSuites ?? []
+        config.prefersServerCipherSuites = prefersServerCipherSuites ?? true
+        config.curvePreferences = curvePreferences ?? []
         return config
     }
 
