@@ -175,7 +175,7 @@ struct StateFileTests {
         }
     }
 
-    @Test("writes that fail for one reason are warned about once, and the next success is logged; the failure of a stop is warned about again")
+    @Test("writes that fail for one reason are warned about once, the next success is logged, and so is the failure of a stop")
     func warnings() async throws {
         try await withTemporaryFolder { folder in
             try folder.write("config.toml", "[receiver]\nstate_file = \"s\"\nstate_interval = \"100ms\"\n")
