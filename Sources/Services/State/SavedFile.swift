@@ -251,7 +251,7 @@ final class SavedFile: @unchecked Sendable {
         return .failed("read it")
     }
 
-    /// Why no write can replace what is at the path, after `lock` has found no file; `nil` if one can. A link is replaced, wherever it leads.
+    /// Why no write can replace what is at the path, after `lock` has found no file; `nil` if one can. Links are replaced.
     var cannotBeReplaced: SavedFileError? {
         var status = stat()
         guard fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT != S_IFLNK, let cannotBeOpened else {
