@@ -22,7 +22,10 @@ struct CheckCommand: ParsableCommand {
 
     func run() throws {
         let file = try config.file()
+        var holders: SocketHolders?
         if let user {
+            // Other users may not see what holds a port.
+            holders = SocketHolders()
             do throws(UserError) {
                 try become(user)
             } catch {
@@ -30,7 +33,7 @@ struct CheckCommand: ParsableCommand {
                 throw ExitCode(1)
             }
         }
-        let problems = ConfigLoader(file: file).check()
+        let problems = ConfigLoader(file: file).check(holders)
         for problem in problems { printError("\(problem)") }
         guard !problems.holdError else { throw ExitCode(1) }
         try printOutput("\(file): OK\n")

@@ -8,6 +8,7 @@ import Services
 @main
 enum Program {
     static func main() {
+        openStandardDescriptors()
         // Swift reads the arguments from /proc. Without them, every command would be `serve`.
         guard CommandLine.argc > 0, !CommandLine.arguments.isEmpty else {
             printError("error: the arguments cannot be read: is /proc mounted?")
@@ -16,6 +17,17 @@ enum Program {
         // Before other threads are made.
         Signals.unblock()
         MainThread.run { await RootCommand.main() }
+    }
+
+    /// Opens /dev/null for standard input, output and error if the program was started without them. Otherwise a file or a connection would
+    /// get such a number, and log lines would be written to it.
+    private static func openStandardDescriptors() {
+        // Reading the first and writing to the second must still fail: a command must not take or lose its metrics silently.
+        for (descriptor, access) in [(STDIN_FILENO, O_WRONLY), (STDOUT_FILENO, O_RDONLY), (STDERR_FILENO, O_WRONLY)]
+        where fcntl(descriptor, F_GETFD) < 0 {
+            // It gets the lowest free number, which is this one.
+            _ = open("/dev/null", access)
+        }
     }
 }
 
@@ -44,23 +56,26 @@ struct ServeCommand: AsyncParsableCommand {
     @OptionGroup var log: LogOptions
 
     func run() async throws {
-        let file = try config.file()
         let writer = try log.bootstrap()
         defer { writer.flush() }
         do {
-            try await serve(configFile: file, logger: Logger(label: "exporter-proxy"))
+            try await serve(configFile: config.file(), logger: Logger(label: "exporter-proxy"))
         } catch let problems as ConfigProblems {
-            switch log.logFormat {
-            // In the format of compilers, so that editors can jump to the position.
-            case .text:
-                for problem in problems.problems { writer.write("\(log.style.prefix(of: problem.logLevel))\(problem)\n") }
-            // Printed at every level, as in text, because they explain why the program does not run.
-            case .json:
-                for problem in problems.problems {
-                    writer.write(LineLogHandler.line(log.style, problem.logLevel, "\(problem)", problem.logMetadata))
-                }
-            }
+            for problem in problems.problems { write(problem.logLevel, "\(problem)", problem.logMetadata, to: writer) }
             throw ExitCode(1)
+        } catch {
+            // There is no configuration file, or the system lacks something.
+            write(.error, "error: \(error)", [:], to: writer)
+            throw ExitCode(1)
+        }
+    }
+
+    /// Writes at every level, because the message explains why the program does not run.
+    private func write(_ level: Logger.Level, _ message: String, _ metadata: Logger.Metadata, to writer: LogWriter) {
+        switch log.logFormat {
+        // In the format of compilers, so that editors can jump to the position.
+        case .text: writer.write("\(log.style.prefix(of: level))\(message)\n")
+        case .json: writer.write(LineLogHandler.line(log.style, level, message, metadata))
         }
     }
 }

@@ -47,7 +47,10 @@ final class MetricsChecks: Part {
 
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) throws(ConfigProblems) -> PreparedPart {
         do throws(ThreadError) { try thread.start() } catch { throw new.loaded.problem(error) }
-        return PreparedPart { [self] in setValidation(new.config.metrics.validate) }
+        return PreparedPart { [self] in
+            checker.hasAppLabel = new.config.metrics.appLabel != nil
+            setValidation(new.config.metrics.validate)
+        }
     }
 
     /// What is checked from now on.
@@ -123,9 +126,10 @@ final class MetricsChecks: Part {
             metadata[LogKey.count] = "\(count)"
             metadata[LogKey.series] = "\(example)"
             metadata[LogKey.app] = "\(apps.joined(separator: ", "))"
+            // The label does not help against series that one app exposes twice. /collisions says what helps where it is set already.
+            let remedy = apps.count > 1 && !checker.hasAppLabel ? "set app_label in [metrics], and see /collisions" : "see /collisions"
             logger.warning(
-                "series are exposed more than once, and Prometheus keeps one sample of each: set app_label in [metrics], and see /collisions",
-                metadata: metadata)
+                "series are exposed more than once, and Prometheus keeps one sample of each: \(remedy)", metadata: metadata)
         case .collisionsEnded: logger.notice("no series is exposed more than once any more", metadata: metadata)
         }
     }

@@ -41,6 +41,8 @@ actor Reloader {
     private let metrics: ReloadMetrics
     private let clock: @Sendable () -> Timestamp
     private let logger: Logger
+    /// For reloads that change nothing: programs can cause thousands a second.
+    private let unchanged: LogLimiter
     private var running: Task<ReloadResult, Never>?
     /// The reload that was requested while another runs, and has not begun.
     private var next: Task<ReloadResult, Never>?
@@ -52,14 +54,18 @@ actor Reloader {
 
     private static let stopping = ReloadResult.failure(reason: "exporter-proxy is stopping")
 
-    /// - Parameter metrics: count each reload and keep its result, for `/metrics` and `/apps`.
+    /// - Parameters:
+    ///   - metrics: count each reload and keep its result, for `/metrics` and `/apps`.
+    ///   - logger: gets the result too, also that a reload has changed nothing, unless `unchanged` forbids it.
     init(
-        _ program: any Reloadable, metrics: ReloadMetrics, clock: @escaping @Sendable () -> Timestamp = SystemClock.time, logger: Logger
+        _ program: any Reloadable, metrics: ReloadMetrics, clock: @escaping @Sendable () -> Timestamp = SystemClock.time, logger: Logger,
+        unchanged: LogLimiter = LogLimiter(burst: 100)
     ) {
         self.program = program
         self.metrics = metrics
         self.clock = clock
         self.logger = logger
+        self.unchanged = unchanged
     }
 
     /// Reloads, from a reading that begins after this call.
@@ -132,17 +138,22 @@ actor Reloader {
     }
 
     private func log(_ plan: ReloadPlan, warnings: [ConfigProblem], trigger: String, took: Duration) {
+        var metadata: Logger.Metadata = [LogKey.trigger: "\(trigger)"]
+        let hasChanges = !plan.isEmpty || !plan.changes.isEmpty
+        if !hasChanges {
+            guard let suppressed = unchanged.admit() else { return }
+            if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
+        }
         for warning in warnings { logger.log(warning) }
         for change in plan.changes { logger.info("\(change)") }
         for key in plan.needsRestart {
             logger.warning("\(key) is not what runs: it takes effect with the next start", metadata: [LogKey.key: "\(key)"])
         }
-        var metadata: Logger.Metadata = [LogKey.trigger: "\(trigger)"]
-        if plan.isEmpty, plan.changes.isEmpty {
-            logger.info("configuration read again: no changes", metadata: metadata)
-        } else {
+        if hasChanges {
             metadata[LogKey.duration] = "\(took.components.seconds * 1000 + took.components.attoseconds / 1_000_000_000_000_000)ms"
             logger.info("configuration reloaded", metadata: metadata)
+        } else {
+            logger.info("configuration read again: no changes", metadata: metadata)
         }
     }
 }

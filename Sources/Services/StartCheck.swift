@@ -6,12 +6,15 @@ import Proxy
 /// address is bound for a moment without listening, and no file is made.
 enum StartCheck {
     /// Blocks.
-    static func problems(with loaded: LoadedConfig) -> [ConfigProblem] {
-        loaded.config.listeners.flatMap { addressProblems(of: $0, loaded) } + socketProblems(with: loaded)
+    /// - Parameter holders: the processes that hold sockets; `nil` if this user is to look for them.
+    static func problems(with loaded: LoadedConfig, _ holders: SocketHolders?) -> [ConfigProblem] {
+        loaded.config.listeners.flatMap { addressProblems(of: $0, loaded, holders) } + socketProblems(with: loaded)
             + stateFileProblems(with: loaded)
     }
 
-    private static func addressProblems(of listener: ListenerIdentity, _ loaded: LoadedConfig) -> [ConfigProblem] {
+    private static func addressProblems(
+        of listener: ListenerIdentity, _ loaded: LoadedConfig, _ holders: SocketHolders?
+    ) -> [ConfigProblem] {
         guard let address = listener.address else { return [] }
         var leavesIPv4 = false
         if case .scrape(_, true) = listener { leavesIPv4 = true }
@@ -20,7 +23,7 @@ enum StartCheck {
             return []
         } catch {
             guard error.isAddressInUse else { return [loaded.problem(of: listener, error)] }
-            switch PortHolder.find(address, leavesIPv4: leavesIPv4) {
+            switch PortHolder.find(address, leavesIPv4: leavesIPv4, among: holders) {
             // Most likely the running daemon of this configuration.
             case .exporterProxy: return []
             // Most likely the socket unit of this configuration. Only a start can find out.
@@ -67,23 +70,13 @@ enum PortHolder: Equatable {
     case process(name: String, id: Int)
 
     /// `nil` when nothing listens there, or when this user may not see what does.
-    /// - Parameter leavesIPv4: whether `[::]` leaves IPv4 to a listener beside it.
-    static func find(_ address: ListenAddress, leavesIPv4: Bool = false) -> PortHolder? {
+    /// - Parameters:
+    ///   - leavesIPv4: whether `[::]` leaves IPv4 to a listener beside it.
+    ///   - holders: the processes that hold sockets, if they were looked for already.
+    static func find(_ address: ListenAddress, leavesIPv4: Bool = false, among holders: SocketHolders? = nil) -> PortHolder? {
         let inodes = listeningInodes(inTheWayOf: address, leavesIPv4: leavesIPv4)
         guard !inodes.isEmpty else { return nil }
-        let own = link("/proc/self/exe").map(fileName)
-        for entry in entries(of: "/proc") {
-            guard let id = Int(entry) else { continue }
-            let holds = entries(of: "/proc/\(id)/fd").contains { descriptor in
-                link("/proc/\(id)/fd/\(descriptor)").map { inodes.contains($0) } ?? false
-            }
-            guard holds else { continue }
-            // While a program is replaced, its old file is marked as deleted.
-            let program = link("/proc/\(id)/exe").map { fileName($0.replacing(" (deleted)", with: "")) }
-            if let program, program == own { return .exporterProxy }
-            return .process(name: program ?? "another program", id: id)
-        }
-        return nil
+        return (holders ?? SocketHolders()).first(of: inodes)
     }
 
     /// `socket:[12345]` of each socket that listens on the address, or on one that overlaps it (proc(5)).
@@ -123,6 +116,32 @@ enum PortHolder: Equatable {
         }
         guard let host = (try? SocketAddress(packedIPAddress: bytes, port: Int(port)))?.ipAddress else { return nil }
         return ListenAddress(host: host, port: port)
+    }
+}
+
+/// The processes of this machine that hold sockets, as far as this user may see them.
+public struct SocketHolders: Sendable {
+    /// The process with the lowest number that holds a socket, by `socket:[12345]`.
+    private var holders: [String: (process: Int, holder: PortHolder)] = [:]
+
+    /// Looks at all processes now. Blocks.
+    public init() {
+        let own = Self.link("/proc/self/exe").map(Self.fileName)
+        for process in Self.entries(of: "/proc").compactMap({ Int($0) }).sorted() {
+            let sockets = Self.entries(of: "/proc/\(process)/fd").compactMap { Self.link("/proc/\(process)/fd/\($0)") }
+                .filter { $0.hasPrefix("socket:[") && holders[$0] == nil }
+            guard !sockets.isEmpty else { continue }
+            // While a program is replaced, its old file is marked as deleted.
+            let program = Self.link("/proc/\(process)/exe").map { Self.fileName($0.replacing(" (deleted)", with: "")) }
+            let isOwn = program != nil && program == own
+            let holder = isOwn ? PortHolder.exporterProxy : .process(name: program ?? "another program", id: process)
+            for socket in sockets { holders[socket] = (process, holder) }
+        }
+    }
+
+    /// The process with the lowest number that holds one of these sockets.
+    fileprivate func first(of sockets: Set<String>) -> PortHolder? {
+        sockets.compactMap { holders[$0] }.min { $0.process < $1.process }?.holder
     }
 
     private static func entries(of folder: String) -> [String] {

@@ -240,6 +240,30 @@ func checkWarnsOfMissingRights() async throws {
 }
 
 @Test(
+    "check --user reports a port that a program of another user holds as an error that names it",
+    .enabled(if: geteuid() == 0, "only root can take the rights of another user"))
+func checkNamesTheHolderOfAPortForAUser() async throws {
+    let listen = """
+        import signal, socket
+        s = socket.create_server(("127.0.0.1", 0))
+        print(s.getsockname()[1], flush=True)
+        signal.pause()
+        """
+    try await withTemporaryFolder { folder in
+        #expect(chmod(folder.path, 0o755) == 0)
+        try await withProgram("python3", ["-c", listen]) { python in
+            try await wait(for: "python to listen") { python.outputBytes.last == UInt8(ascii: "\n") }
+            let port = String(decoding: python.outputBytes.dropLast(), as: UTF8.self)
+            try folder.write("config.toml", "[exporter]\nscrape_expose_endpoint = \"127.0.0.1:\(port)\"\n")
+            let result = try await run(
+                ProxyProcess.executable, ["check", "--user", "nobody", "-c", "config.toml"], workingFolder: folder.path)
+            #expect(result.status == .exited(1))
+            #expect(result.errors.hasPrefix("config.toml:2:26: error: ") && result.errors.contains("in use by python3"), "\(result.errors)")
+        }
+    }
+}
+
+@Test(
     "a wrong value has one error, and none about its default, which cannot be used either",
     .enabled("the program can run without root's rights") { await Unprivileged.canRunTheProxy() })
 func aWrongValueHasOneError() async throws {

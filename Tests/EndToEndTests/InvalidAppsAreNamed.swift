@@ -78,6 +78,15 @@ import Testing
                 try await curl("http://\(proxy.scrape)/collisions").body == "no series is exposed more than once\n"
             }
         }
+        // Invalid metrics get no label. To set it does not help then.
+        try await withProxy(labelled) { proxy in
+            #expect(try await pushOverUnixSocket(#"{"a": "same 1\nwrong", "b": "same 2\nwrong"}"#, to: proxy) == "")
+            try await wait(for: "the search") {
+                try await curl("http://\(proxy.scrape)/collisions").body.contains(" Series of several apps have no app_label: ")
+            }
+            #expect(try await curl("http://\(proxy.scrape)/apps?format=html").body.contains(" Series of several apps have no app_label: "))
+            try await wait(for: "the log") { proxy.log.contains("keeps one sample of each: see /collisions ") }
+        }
     }
 
     @Test("checks can be switched off and on again while it runs")

@@ -42,6 +42,58 @@ func aLiveSocketIsAnError() async throws {
     }
 }
 
+@Test(
+    "without /proc a socket on which another program may listen is left alone",
+    .enabled("a network and a /proc of its own") { await PrivateMachine.isThere() })
+func aSocketIsLeftAloneWithoutProc() async throws {
+    let script = """
+        \(Tools.python) -c 'import signal, socket
+        s = socket.socket(socket.AF_UNIX)
+        s.bind("receiver.sock")
+        s.listen()
+        signal.pause()' &
+        until [ -S receiver.sock ]; do sleep 0.05; done
+        start config.toml
+        mount -t tmpfs tmpfs /proc
+        mv new.toml config.toml
+        kill -HUP $proxy
+        until grep 'configuration not reloaded' proxy.log; do sleep 0.05; done
+        umount /proc
+        grep 'because /proc is missing' proxy.log
+        [ -S receiver.sock ]
+        """
+    try await withTemporaryFolder { folder in
+        let scrape = Configurations.scrape.replacing("127.0.0.1:0", with: "127.0.0.1:6555")
+        try folder.write("config.toml", scrape)
+        try folder.write("new.toml", scrape + Configurations.receivers())
+        let result = try await PrivateMachine.run(script, folder: folder)
+        let log = try String(contentsOfFile: folder.path("proxy.log"), encoding: .utf8)
+        #expect(result.succeeded, "\(result.errors)\(log)")
+    }
+}
+
+@Test("with too few descriptors the reason is reported, and nothing that is there is taken for changed or damaged")
+func tooFewDescriptors() async throws {
+    let config = Configurations.scrape + Configurations.receivers("state_file = \"apps.state\"")
+    try await withTemporaryFolder { folder in
+        try folder.write("config.toml", config)
+        // At some of these limits the last descriptor is taken just before the socket's file, or the state file, is opened.
+        for limit in [1000] + Array(12...32) {
+            // A crash of SwiftNIO, which has no answer to a missing descriptor of its own, needs no backtrace.
+            try await withProgram(
+                "prlimit", ["--nofile=\(limit):\(limit)", ProxyProcess.executable, "-c", "config.toml"],
+                environment: ["SWIFT_BACKTRACE": "enable=no"], workingFolder: folder.path
+            ) { proxy in
+                try await wait(for: "it to listen, or to end") { proxy.exitStatus != nil || proxy.errors.contains("listening kind=unix") }
+                proxy.send(signal: SIGTERM)
+                let ended = try await proxy.exit()
+                #expect(!ended.errors.contains("was changed"), "\(limit): \(ended.errors)")
+                #expect(folder.contains("apps.state") && !folder.contains("apps.state.broken"), "\(limit): \(ended.errors)")
+            }
+        }
+    }
+}
+
 @Test("a regular file at the socket's path is an error, and stays as it is")
 func aRegularFileIsAnError() async throws {
     try await withTemporaryFolder { other in

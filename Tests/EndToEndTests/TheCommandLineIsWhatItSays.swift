@@ -49,6 +49,12 @@ func withoutAnyConfiguration() async throws {
         let result = try await run(ProxyProcess.executable, workingFolder: folder.path)
         #expect(result.status == .exited(1))
         #expect(result.errors.contains("./config.toml") && result.errors.contains("/etc/exporter-proxy/config.toml"), "\(result.errors)")
+        // In the format of the log, at every level.
+        let json = try await run(
+            ProxyProcess.executable, ["--log-format", "json", "--log-level", "critical"], workingFolder: folder.path)
+        #expect(json.status == .exited(1))
+        let line = try JSONSerialization.jsonObject(with: Data(json.errors.utf8)) as? [String: String]
+        #expect(line?["level"] == "error" && line?["message"]?.contains("no configuration file: ") == true, "\(json.errors)")
     }
 }
 
@@ -70,6 +76,34 @@ func aFullDisk(command: String) async throws {
         let result = try await run("sh", ["-c", script, ProxyProcess.executable, command], workingFolder: folder.path)
         #expect(result.status == .exited(1))
         #expect(result.errors == "error: cannot write to standard output: no space left on device\n")
+    }
+}
+
+@Test("without standard error nothing else gets its number, so that no log line goes there")
+func withoutStandardError() async throws {
+    let script = """
+        "$0" -c config.toml 2>&- &
+        until [ -S receiver.sock ]; do kill -0 $! || exit 1; sleep 0.05; done
+        readlink /proc/$!/fd/2
+        kill $!
+        wait $!
+        """
+    try await withTemporaryFolder { folder in
+        try folder.write("config.toml", Configurations.scrape + Configurations.receivers())
+        let result = try await run("sh", ["-c", script, ProxyProcess.executable], workingFolder: folder.path)
+        #expect(result.succeeded && result.output == "/dev/null\n", "\(result.output)\(result.errors)")
+    }
+}
+
+@Test("without standard input and output, what needs them fails")
+func withoutInputAndOutput() async throws {
+    try await withTemporaryFolder { folder in
+        try folder.write("config.toml", Configurations.scrape)
+        for command in ["prometheus-config -c config.toml >&-", "push --app a --to tcp://127.0.0.1:1 <&-"] {
+            let result = try await run("sh", ["-c", "exec \"$0\" \(command)", ProxyProcess.executable], workingFolder: folder.path)
+            #expect(result.status == .exited(1))
+            #expect(result.errors.contains("bad file descriptor"), "\(result.errors)")
+        }
     }
 }
 

@@ -41,6 +41,7 @@ public final class MetricsChecker: Sendable {
     private let store: MetricStore
     private let metrics: SelfMetrics
     private let state = Mutex(State())
+    private let isLabelled = Atomic(false)
 
     fileprivate struct State {
         var validation = MetricsValidation.off
@@ -92,6 +93,12 @@ public final class MetricsChecker: Sendable {
 
     /// What happens to invalid metrics.
     public var validation: MetricsValidation { state.withLock { $0.validation } }
+
+    /// Whether `app_label` is set: what helps against collisions depends on it.
+    public var hasAppLabel: Bool {
+        get { isLabelled.load(ordering: .relaxed) }
+        set { isLabelled.store(newValue, ordering: .relaxed) }
+    }
 
     /// The series that collide, as the last search found them; `nil` before the first search has ended.
     public var collisions: Collisions? { state.withLock { $0.collisions } }

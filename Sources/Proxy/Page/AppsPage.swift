@@ -16,6 +16,8 @@ struct AppsPage {
     let isReady: Bool
     /// Series that are exposed more than once; `nil` before the first search has ended.
     var collisions: Collisions?
+    /// Whether `app_label` is set.
+    let hasAppLabel: Bool
     let view: AppsView
     let now: Moment
 
@@ -83,7 +85,7 @@ struct AppsPage {
             html.raw("<p class=\"warn\"><a href=\"collisions\">")
             html.text(count == 1 ? "1 series is" : "\(count) series are")
             html.raw(" exposed more than once</a>: Prometheus keeps one sample of each.")
-            html.text(collisions.remedy)
+            html.text(collisions.remedy(hasAppLabel: hasAppLabel))
             html.raw("</p>")
         }
         for listener in status.listeners {

@@ -68,7 +68,8 @@ struct AppsRoute: Route {
                 return .now(.text(400, AppsView.tooLong, headers: [Response.neverStored]))
             }
             let page = AppsPage(
-                status: status, isReady: isReady, collisions: checker?.collisions, view: view, now: now)
+                status: status, isReady: isReady, collisions: checker?.collisions, hasAppLabel: checker?.hasAppLabel ?? false, view: view,
+                now: now)
             return lists.answer(request, at: now, on: eventLoop) { entries in
                 Response(status: 200, headers: format.headers + [AppsPage.policy], body: SharedPieces(page.html(of: entries)))
             }

@@ -18,7 +18,8 @@ struct CollisionsRoute: Route {
         guard let format = AppFormat(of: request, offering: [.text, .json]) else {
             return .now(.text(400, "unknown format: it is text or json", headers: [Response.neverStored]))
         }
-        let body = format == .json ? Self.json(of: checker.collisions) : Self.text(of: checker.collisions)
+        let collisions = checker.collisions
+        let body = format == .json ? Self.json(of: collisions) : Self.text(of: collisions, hasAppLabel: checker.hasAppLabel)
         return .now(Response(status: 200, headers: format.headers, body: [body], contentLength: body.readableBytes))
     }
 
@@ -46,8 +47,10 @@ struct CollisionsRoute: Route {
         return json.buffer
     }
 
-    /// - Parameter collisions: `nil` before the first search has ended.
-    static func text(of collisions: Collisions?) -> ByteBuffer {
+    /// - Parameters:
+    ///   - collisions: `nil` before the first search has ended.
+    ///   - hasAppLabel: whether `app_label` is set.
+    static func text(of collisions: Collisions?, hasAppLabel: Bool = false) -> ByteBuffer {
         var text = ByteBuffer()
         guard let collisions else { return ByteBuffer(string: "series have not been compared yet\n") }
         guard let count = collisions.count else {
@@ -55,7 +58,7 @@ struct CollisionsRoute: Route {
         }
         guard count > 0 else { return ByteBuffer(string: "no series is exposed more than once\n") }
         text.writeString(count == 1 ? "1 series is" : "\(count) series are")
-        text.writeString(" exposed more than once; Prometheus keeps one sample of each.\(collisions.remedy)\n")
+        text.writeString(" exposed more than once; Prometheus keeps one sample of each.\(collisions.remedy(hasAppLabel: hasAppLabel))\n")
         if collisions.listed.count < count { text.writeString("The first \(collisions.listed.count):\n") }
         for series in collisions.listed {
             text.writeString("\n\(PrintableText(series.text).text)\n    \(series.times) times, by: ")
@@ -67,6 +70,12 @@ struct CollisionsRoute: Route {
 }
 
 extension Collisions {
-    /// The sentence that says what to do, with a blank before it. It is empty when no listed series is from two apps: labels do not help then.
-    var remedy: String { listed.contains { $0.apps.count > 1 } ? " To tell apps apart, set app_label in [metrics]." : "" }
+    /// The sentences that say what to do, with a blank before them. Empty when no listed series is from two apps: labels do not help then.
+    func remedy(hasAppLabel: Bool) -> String {
+        guard listed.contains(where: { $0.apps.count > 1 }) else { return "" }
+        guard hasAppLabel else { return " To tell apps apart, set app_label in [metrics]." }
+        // With the label, series of two apps cannot be the same.
+        return " Series of several apps have no app_label: their metrics are invalid, or came before it was set. "
+            + "They get it with the next valid push or poll of each app."
+    }
 }

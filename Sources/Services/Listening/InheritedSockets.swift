@@ -139,8 +139,8 @@ extension InheritedSockets.Socket {
 
     /// Why a listener cannot bind an address that overlaps this one.
     var reasonOfOverlap: String {
-        "it overlaps \(self), a socket of systemd's unit \(name): change ListenStream= there, stop this service, restart that unit, "
-            + "and start the service"
+        "it overlaps \(self), a socket of systemd's unit \(name): change ListenStream= there, stop that unit and this service with one "
+            + "systemctl command, and start both with another"
     }
 }
 

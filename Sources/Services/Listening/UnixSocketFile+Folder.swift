@@ -45,6 +45,14 @@ extension UnixSocketFile {
         /// - Returns: `nil`, and sets `errno`, if it cannot be opened.
         func entry(_ name: String) -> Entry? { Entry(cfiles_open_entry(descriptor, name)) }
 
+        /// - Parameters:
+        ///   - file: the configured path, for the error.
+        ///   - absence: the reason if there is no such entry. If it cannot be opened, the system's reason is reported.
+        func entry(_ name: String, of file: String, orElse absence: String) throws(ListenError) -> Entry {
+            guard let entry = self.entry(name) else { throw ListenError(file, errno == ENOENT ? absence : SystemError.text(errno)) }
+            return entry
+        }
+
         /// A path to an entry of this very folder, of a length that always fits a socket's address.
         func path(to name: String) -> String { "/proc/self/fd/\(descriptor)/\(name)" }
 
@@ -52,7 +60,8 @@ extension UnixSocketFile {
         /// - Returns: whether it was removed. If not, `errno` is set.
         @discardableResult
         func remove(_ name: String, ifItIs identity: FileIdentity) -> Bool {
-            guard entry(name)?.identity == identity else {
+            guard let standing = entry(name) else { return false }
+            guard standing.identity == identity else {
                 errno = ENOENT
                 return false
             }

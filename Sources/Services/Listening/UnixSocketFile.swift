@@ -112,7 +112,8 @@ struct UnixSocketFile: Sendable {
         /// Moves the file to the configured path. It replaces the old file in one step.
         func publish() throws(ListenError) -> UnixSocketFile {
             let file = UnixSocketFile(path: path, folder: folder, name: name, identity: identity)
-            guard folder.entry(boundName)?.identity == identity else { throw ListenError(path, "the socket file has vanished") }
+            let standing = try folder.entry(boundName, of: path, orElse: "the socket file has vanished")
+            guard standing.identity == identity else { throw ListenError(path, "the socket file has vanished") }
             guard boundName != name else { return file }
             guard cfiles_exchange(folder.descriptor, boundName, name) == 0 else {
                 // The old file has vanished: there is nothing to replace.
@@ -141,9 +142,9 @@ struct UnixSocketFile: Sendable {
         guard UnixAddress(path: address).withSocketAddress({ Glibc.bind(descriptor, $0, $1) }) == 0 else {
             throw ListenError(path, bindFailure(errno, path: path))
         }
-        guard let file = folder.entry(name), file.isSocket, file.user == geteuid(), !isMarked || file.isMarked else {
-            throw ListenError(path, "the folder \(folder.path) was changed while the socket was made")
-        }
+        let changed = "the folder \(folder.path) was changed while the socket was made"
+        let file = try folder.entry(name, of: path, orElse: changed)
+        guard file.isSocket, file.user == geteuid(), !isMarked || file.isMarked else { throw ListenError(path, changed) }
         return file
     }
 
@@ -162,7 +163,11 @@ struct UnixSocketFile: Sendable {
     /// Removes the socket file of a process that was killed.
     private static func removeStale(_ entry: Entry, _ name: String, in folder: Folder, _ path: String) throws(ListenError) {
         switch probe(entry) {
-        case ECONNREFUSED, ENOENT: break
+        case ECONNREFUSED: break
+        // `entry` is open, so only /proc can be missing.
+        case ENOENT:
+            throw ListenError(
+                path, "cannot tell whether another process is listening on it, because /proc is missing: mount it, or remove the socket")
         case 0, EAGAIN: throw ListenError(path, "another process is listening on it", isAddressInUse: true)
         case EPROTOTYPE: throw ListenError(path, "it is a socket of another type; it is left alone")
         case EACCES: throw ListenError(path, notAllowedToConnect)

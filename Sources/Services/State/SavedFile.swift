@@ -37,6 +37,8 @@ final class SavedFile: @unchecked Sendable {
 
     private static let blockSize = 1 << 20
     private static let mode: mode_t = 0o600
+    /// The longest name, in bytes: that of a temporary file has 19 more, `.NAME.new-` with 13 digits.
+    private static let maxNameLength = Int(NAME_MAX) - 19
 
     /// Opens the folder.
     init(_ path: String) throws(SavedFileError) {
@@ -63,6 +65,9 @@ final class SavedFile: @unchecked Sendable {
     static func fault(in path: String) -> String? {
         let folder = FilePath(path).folder
         guard path.last != "/" else { return "\(path) names a folder, not a file" }
+        guard FilePath(path).name.utf8.count <= maxNameLength else {
+            return "the name of the file is too long: at most \(maxNameLength) bytes, because it is written under a longer name first"
+        }
         var status = stat()
         guard stat(folder, &status) == 0 else {
             return errno == ENOENT ? "the folder \(folder) does not exist" : "cannot open the folder \(folder): \(SystemError.text(errno))"
@@ -130,14 +135,18 @@ final class SavedFile: @unchecked Sendable {
     /// - Parameter current: what this process uses until now. If the same file is at both paths, its lock is shared: a link, or a folder
     ///   that was renamed, may give it another path.
     /// - Returns: whether there is a file that can be read. One that cannot be opened counts as none.
-    /// - Throws: `.inUse`, and `.system` when there is something else than a file.
+    /// - Throws: `.inUse`, and `.system` when there is something else than a file, or when the system lacks what it takes to open one.
     func lock(sharing current: SavedFile? = nil) throws(SavedFileError) -> Bool {
         try followFolder()
         if let locked, isInPlace(locked) { return true }
         // Between `openat` and `flock` the process that had the lock may replace the file.
         for _ in 0..<100 {
             var file = openat(folder, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-            guard file >= 0 else { return false }
+            guard file >= 0 else {
+                // Then the file itself is all right, and must not be moved aside.
+                guard errno != EMFILE, errno != ENFILE, errno != ENOMEM else { throw .failed("open it") }
+                return false
+            }
             var status = stat()
             guard fstat(file, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
                 close(file)
@@ -242,6 +251,15 @@ final class SavedFile: @unchecked Sendable {
         return .failed("read it")
     }
 
+    /// Why no write can replace what is at the path, after `lock` has found no file; `nil` if one can. Links are replaced.
+    var cannotBeReplaced: SavedFileError? {
+        var status = stat()
+        guard fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT != S_IFLNK, let cannotBeOpened else {
+            return nil
+        }
+        return .system("\(cannotBeOpened): give what is there to the user of this program, or remove it")
+    }
+
     /// Moves what is at the path to `FILE.broken`, over an older one.
     func moveAside() throws(SavedFileError) {
         guard renameat(folder, name, folder, Self.broken(name)) == 0 else {
@@ -295,8 +313,8 @@ final class SavedFile: @unchecked Sendable {
         // A link that leads nowhere counts as no file.
         var status = stat()
         guard fstatat(folder, name, &status, AT_SYMLINK_NOFOLLOW) == 0, status.st_mode & S_IFMT == S_IFLNK else {
-            let isThere = try lock()
-            throw .system("cannot put it in place: \(isThere ? "another file came there" : SystemError.text(code))")
+            if try lock() { throw .system("cannot put it in place: another file came there") }
+            throw cannotBeReplaced ?? .system("cannot put it in place: \(SystemError.text(code))")
         }
         guard renameat(folder, temporary, folder, name) == 0 else { throw .failed("replace it") }
     }

@@ -21,6 +21,8 @@ final class StateFile: Part {
         var writing: Task<Void, Never>?
         /// The state of the store that the file holds, by `MetricStore.pushedGeneration`; `nil` before the first write.
         var written: UInt64?
+        /// The error of the last write, if that failed. The log has it once.
+        var failure: String?
     }
 
     private let intake: Intake
@@ -91,7 +93,7 @@ final class StateFile: Part {
     /// Opens a path that a reload has set. A file there is not read, and the next write replaces it.
     private func open(_ path: String, sharing current: SavedFile?) throws(SavedFileError) -> SavedFile {
         let file = try SavedFile(path)
-        _ = try file.lock(sharing: current)
+        if try !file.lock(sharing: current), let fault = file.cannotBeReplaced { throw fault }
         return file
     }
 
@@ -165,7 +167,10 @@ final class StateFile: Part {
             guard !isSame else { return }
             state.file = file
             state.interval = interval
-            if isNew { state.written = nil }
+            if isNew {
+                state.written = nil
+                state.failure = nil
+            }
             state.writing?.cancel()
             state.writing = file.map { file in
                 Task { [self] in
@@ -185,10 +190,12 @@ final class StateFile: Part {
         }
     }
 
-    /// - Parameter always: also when nothing has changed.
-    private func write(_ file: SavedFile, always: Bool) {
+    /// - Parameters:
+    ///   - always: also when nothing has changed.
+    ///   - isLast: whether the program stops: what is not written now is lost.
+    private func write(_ file: SavedFile, always: Bool, isLast: Bool = false) {
         guard always || state.withLock({ $0.written }) != intake.store.pushedGeneration else { return }
-        do throws(SavedFileError) { try save(file) } catch { warnOfLoss(file, error) }
+        do throws(SavedFileError) { try save(file) } catch { warnOfLoss(file, error, isLast: isLast) }
     }
 
     private func save(_ file: SavedFile) throws(SavedFileError) {
@@ -200,18 +207,32 @@ final class StateFile: Part {
         do throws(SavedFileError) {
             let size = try file.write(apps, at: writing)
             metrics.ended(successfully: true, at: SystemClock.time())
-            state.withLock { state in if state.file === file || state.file == nil { state.written = generation } }
+            let hadFailed = state.withLock { state in
+                if state.file === file || state.file == nil { state.written = generation }
+                defer { state.failure = nil }
+                return state.failure != nil
+            }
             var metadata = about(file, count: apps.count)
             metadata[LogKey.size] = "\(size)"
             metadata[LogKey.duration] = "\(start.duration(to: .now))"
-            logger.debug("state file written", metadata: metadata)
+            if hadFailed {
+                logger.notice("the state file is written again", metadata: metadata)
+            } else {
+                logger.debug("state file written", metadata: metadata)
+            }
         } catch {
             metrics.ended(successfully: false, at: SystemClock.time())
             throw error
         }
     }
 
-    private func warnOfLoss(_ file: SavedFile, _ error: SavedFileError) {
+    /// Warns once of failures with the same error, until a write succeeds, and again of the last one.
+    private func warnOfLoss(_ file: SavedFile, _ error: SavedFileError, isLast: Bool = false) {
+        let isNew = state.withLock { state in
+            defer { state.failure = error.description }
+            return state.failure != error.description
+        }
+        guard isNew || isLast else { return }
         logger.warning("cannot write the state file: a restart would lose the pushes since the last write", metadata: about(file, error))
     }
 
@@ -225,7 +246,7 @@ final class StateFile: Part {
         await end()
         guard let file else { return 0 }
         // All other parts have stopped, so the last write has the normal priority.
-        try? await blockingWork.run { [self] in write(file, always: true) }
+        try? await blockingWork.run { [self] in write(file, always: true, isLast: true) }
         return 0
     }
 

@@ -38,6 +38,15 @@ struct CollisionsRouteTests {
                 """)
     }
 
+    @Test("where app_label is set, it is not recommended: what has no label yet is named")
+    func labelled() {
+        let text = String(buffer: CollisionsRoute.text(of: some, hasAppLabel: true))
+        #expect(!text.contains("set app_label"))
+        #expect(text.contains(" one sample of each. Series of several apps have no app_label: their metrics are invalid, or came before"))
+        let collisions = Collisions(count: 1, listed: [Collisions.Series(text: "a", apps: ["dead"], times: 2)])
+        #expect(!String(buffer: CollisionsRoute.text(of: collisions, hasAppLabel: true)).contains("app_label"))
+    }
+
     @Test("the names of the apps end in an ellipsis only if some are left out", arguments: [20, 21])
     func manyApps(count: Int) {
         var search = CollisionSearch()

@@ -85,10 +85,11 @@ struct InheritedSocketsTests {
                     == "cannot listen on \(unused): systemd's unit b holds it; its socket was closed at the start, because no configured address used it: restart the service"
             )
             let overlapping = ListenerIdentity.tcp(ListenAddress(host: "0.0.0.0", port: unused.port))
-            // While the service runs, systemd does not restart the unit of its socket.
+            // While the service runs, systemd does not restart the unit of its socket. While that unit listens, the next connection starts
+            // the service again.
             #expect(
                 inherited.explained(inUse, of: overlapping).reason
-                    == "it overlaps \(unused), a socket of systemd's unit b: change ListenStream= there, stop this service, restart that unit, and start the service"
+                    == "it overlaps \(unused), a socket of systemd's unit b: change ListenStream= there, stop that unit and this service with one systemctl command, and start both with another"
             )
             #expect(inherited.explained(inUse, of: used) == inUse)
             let denied = ListenError("\(unused)", errno: EACCES, port: unused.port)

@@ -1,5 +1,6 @@
 import ConfigWatch
 import Logging
+import NIOCore
 import Proxy
 import Synchronization
 import TestSupport
@@ -25,6 +26,8 @@ struct ReloaderTests {
             /// As `isHeld`, after the reading.
             var isPreparationHeld = false
             var preparations = 0
+            /// What runs: a reload that reads the same again changes nothing.
+            var current: LoadedConfig?
         }
 
         let state = Mutex(State())
@@ -58,8 +61,11 @@ struct ReloaderTests {
         }
 
         func apply(_ prepared: PreparedConfig) -> ReloadPlan {
-            state.withLock { $0.applied += 1 }
-            return ReloadPlan(from: nil, to: prepared.loaded)
+            let current = state.withLock { state in
+                state.applied += 1
+                return state.current
+            }
+            return ReloadPlan(from: current, to: prepared.loaded)
         }
 
         func watch(_ files: [String: FileWatcher.Reading]) { state.withLock { $0.watched.append(files) } }
@@ -105,6 +111,21 @@ struct ReloaderTests {
         stage.state.withLock { $0.result = good }
         await reloader.reload(because: .signal)
         #expect(stage.metrics.reloads.now.last?.error == nil)
+    }
+
+    @Test("reloads that change nothing are logged as often as their limit admits, and all others always")
+    func unchanged() async {
+        let log = LogLines()
+        let reloader = Reloader(
+            stage, metrics: stage.metrics.reloads, logger: log.logger, unchanged: LogLimiter(burst: 2, each: .hours(1)))
+        await reloader.reload(because: .signal)
+        stage.state.withLock { $0.current = LoadedConfig(config: Config(), origin: ConfigOrigin(file: "config.toml")) }
+        for _ in 1...5 { await reloader.reload(because: .request) }
+        stage.state.withLock { $0.current = nil }
+        await reloader.reload(because: .signal)
+        let unchanged = "info configuration read again: no changes trigger=POST /-/reload"
+        #expect(log.all.filter { $0 == unchanged }.count == 2, "\(log.all)")
+        #expect(log.all.filter { $0.hasPrefix("info configuration reloaded ") }.count == 2, "\(log.all)")
     }
 
     @Test("calls during a reload share the next one")

@@ -149,6 +149,41 @@ struct SavedFileTests {
         }
     }
 
+    @Test("what cannot be opened is not replaced, and the error says so; a link is replaced")
+    func unreadable() async throws {
+        try await withTemporaryFolder { folder in
+            // Also root cannot open a socket.
+            #expect(mknod(folder.path("s"), S_IFSOCK | 0o600, 0) == 0)
+            let file = try SavedFile(folder.path("s"))
+            #expect(try !file.lock())
+            #expect(file.cannotBeReplaced?.description.hasPrefix("cannot read it: no such device or address: ") == true)
+            let apps = [try app("a")]
+            do throws(SavedFileError) {
+                _ = try file.write(apps, at: Self.now)
+                Issue.record("it was replaced")
+            } catch {
+                #expect("\(error)".hasPrefix("cannot read it: no such device or address: "), "\(error)")
+            }
+            #expect(symlink("s", folder.path("link")) == 0)
+            let link = try SavedFile(folder.path("link"))
+            #expect(try !link.lock())
+            #expect(link.cannotBeReplaced == nil)
+            _ = try link.write(apps, at: Self.now)
+            #expect(try FileList.names(in: folder) == ["link", "s"])
+        }
+    }
+
+    @Test("a name may have 236 bytes, so that its temporary name fits; longer ones are a fault")
+    func longNames() async throws {
+        try await withTemporaryFolder { folder in
+            let longest = folder.path(String(repeating: "s", count: 236))
+            #expect(SavedFile.fault(in: longest) == nil)
+            // The random part of the temporary name has 13 digits nearly always.
+            for _ in 0..<10 { _ = try SavedFile(longest).write([app("a")], at: Self.now) }
+            #expect(SavedFile.fault(in: longest + "s")?.hasPrefix("the name of the file is too long: at most 236 bytes") == true)
+        }
+    }
+
     @Test("what killed writings left behind goes, and no other file")
     func leftovers() async throws {
         try await withTemporaryFolder { folder in

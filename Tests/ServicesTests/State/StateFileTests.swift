@@ -182,6 +182,61 @@ struct StateFileTests {
         }
     }
 
+    @Test("a reload to a file that cannot be opened is refused: no write could replace it")
+    func reloadToUnreadableFile() async throws {
+        try await withTemporaryFolder { folder in
+            let load = { (name: String) throws -> PreparedConfig in
+                try folder.write("config.toml", "[receiver]\nstate_file = \"\(name)\"\n")
+                return try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
+            }
+            let (old, new) = (try load("s"), try load("t"))
+            let file = stateFile()
+            try await file.prepare(old, ReloadPlan(from: nil, to: old.loaded)).commit()
+            // Also root cannot open a socket. It comes after the configuration was checked.
+            #expect(mknod(folder.path("t"), S_IFSOCK | 0o600, 0) == 0)
+            do throws(ConfigProblems) {
+                let prepared = try await file.prepare(new, ReloadPlan(from: old.loaded, to: new.loaded))
+                await prepared.abandon()
+                Issue.record("the reload went on")
+            } catch {
+                #expect("\(error)".contains("receiver.state_file \(folder.path("t")): cannot read it: "), "\(error)")
+            }
+            _ = await file.stop(within: .zero)
+        }
+    }
+
+    @Test("writes that fail for one reason are warned about once, the next success is logged, and so is the failure of a stop")
+    func warnings() async throws {
+        try await withTemporaryFolder { folder in
+            try folder.write("config.toml", "[receiver]\nstate_file = \"s\"\nstate_interval = \"100ms\"\n")
+            let new = try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
+            let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
+            let log = LogLines()
+            let store = MetricStore()
+            let file = StateFile(
+                Intake(store: store) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .ofTests,
+                group: MultiThreadedEventLoopGroup.singleton, logger: log.logger)
+            let lines = { (message: String) in log.all.filter { $0.contains(message) } }
+            try await file.prepare(new, ReloadPlan(from: nil, to: new.loaded)).commit()
+            for round in 1...2 {
+                // No file can take the place of a folder.
+                try FileManager.default.removeItem(atPath: folder.path("s"))
+                try FileManager.default.createDirectory(atPath: folder.path("s"), withIntermediateDirectories: false)
+                let app = (try #require(AppName("a")), Exposition(addingNewlineTo: ByteBuffer(string: "a \(round)")))
+                try store.apply(Push(apps: [app]), from: .push(listener: "l"), at: Self.now.moment)
+                let before = metrics.stateFile.now?.failures ?? 0
+                try await wait(for: "three writes to fail") { (metrics.stateFile.now?.failures ?? 0) >= before + 3 }
+                #expect(lines("warning cannot write the state file").count == round)
+                #expect(lines("notice the state file is written again").count == round - 1)
+                guard round == 1 else { continue }
+                try FileManager.default.removeItem(atPath: folder.path("s"))
+                try await wait(for: "the next write") { lines("notice the state file is written again").count == 1 }
+            }
+            _ = await file.stop(within: .zero)
+            #expect(lines("warning cannot write the state file").count == 3)
+        }
+    }
+
     @Test("what could not be written is written the next time, although nothing has changed since")
     func again() async throws {
         try await withTemporaryFolder { folder in
