@@ -19,6 +19,8 @@ final class HostResolver: Sendable {
 
     /// Names that are looked up at the same time. More wait for a thread, each until its deadline.
     static let maxLookups = 64
+    /// A name server that does not answer takes some seconds, one that does a fraction of one.
+    static let slowAfter = TimeAmount.seconds(1)
     private static let stopping = "the program stops"
 
     /// The polls that wait for one name.
@@ -36,18 +38,60 @@ final class HostResolver: Sendable {
         var threads: [ThreadPool] = []
         var idle: [ThreadPool] = []
         var isShutDown = false
+        /// Names whose last lookup took long.
+        var slow: Set<String> = []
+        /// Those of them that are being looked up.
+        var slowLookups: Set<String> = []
+        /// How many of them may be looked up at the same time: other names do not wait for them.
+        let maxSlowLookups: Int
+
+        /// Whether a thread may look up this name now.
+        func mayBegin(_ host: String) -> Bool { !slow.contains(host) || slowLookups.count < maxSlowLookups }
+
+        mutating func begin(_ host: String) {
+            if slow.contains(host) { slowLookups.insert(host) }
+        }
+
+        /// The next name for a thread.
+        mutating func beginNext() -> String? {
+            guard let index = waiting.firstIndex(where: { mayBegin($0) }) else { return nil }
+            let host = waiting.remove(at: index)
+            begin(host)
+            return host
+        }
+
+        /// A thread has done with a name.
+        /// - Parameter wasSlow: whether its lookup took long; `nil` if it was not made.
+        /// - Returns: the polls that wait for it.
+        mutating func end(_ host: String, wasSlow: Bool?) -> [EventLoopPromise<Addresses>] {
+            slowLookups.remove(host)
+            switch wasSlow {
+            case true?:
+                // Redirects may lead to any number of names.
+                if slow.count >= 10_000 { slow = [] }
+                slow.insert(host)
+            case false?: slow.remove(host)
+            case nil: break
+            }
+            return lookups.removeValue(forKey: host)?.promises ?? []
+        }
     }
 
-    private let state = Mutex(State())
+    private let state: Mutex<State>
     private let maxLookups: Int
+    private let slowAfter: TimeAmount
     private let lookup: @Sendable (String) -> Result<Addresses, LookupError>
 
-    /// - Parameter lookup: the blocking call. Tests replace it.
+    /// - Parameters:
+    ///   - slowAfter: the names whose last lookup took longer have three quarters of the threads at most.
+    ///   - lookup: the blocking call. Tests replace it.
     init(
-        maxLookups: Int = HostResolver.maxLookups,
+        maxLookups: Int = HostResolver.maxLookups, slowAfter: TimeAmount = HostResolver.slowAfter,
         lookup: @escaping @Sendable (String) -> Result<Addresses, LookupError> = HostResolver.getAddresses
     ) {
+        state = Mutex(State(maxSlowLookups: max(1, maxLookups * 3 / 4)))
         self.maxLookups = maxLookups
+        self.slowAfter = slowAfter
         self.lookup = lookup
     }
 
@@ -67,16 +111,19 @@ final class HostResolver: Sendable {
                 return .wait
             }
             let lookup = Lookup(promises: [promise], deadline: deadline)
-            if let idle = state.idle.popLast() {
+            let mayBegin = state.mayBegin(host)
+            if mayBegin, let idle = state.idle.popLast() {
                 state.lookups[host] = lookup
+                state.begin(host)
                 return .begin(idle)
             }
-            if state.threads.count < maxLookups {
+            if mayBegin, state.threads.count < maxLookups {
                 do throws(ThreadError) {
                     let thread = ThreadPool("names")
                     try thread.start()
                     state.threads.append(thread)
                     state.lookups[host] = lookup
+                    state.begin(host)
                     return .begin(thread)
                 } catch {
                     if state.threads.isEmpty { return .refuse(reason: "\(error)") }
@@ -114,16 +161,16 @@ final class HostResolver: Sendable {
         var next: String? = first
         while let host = next {
             let isAwaited = state.withLock { ($0.lookups[host]?.deadline ?? .distantPast) > .now() }
+            let isMade = isAwaited && !isCancelled
+            let began = NIODeadline.now()
             let result: Result<Addresses, LookupError> =
-                isAwaited && !isCancelled ? lookup(host) : .failure(LookupError(reason: "too many names are being looked up"))
+                isMade ? lookup(host) : .failure(LookupError(reason: "too many names are being looked up"))
+            let wasSlow: Bool? = isMade ? NIODeadline.now() - began > slowAfter : nil
             let promises = state.withLock { state in
-                if state.waiting.isEmpty {
-                    next = nil
-                    state.idle.append(thread)
-                } else {
-                    next = state.waiting.removeFirst()
-                }
-                return state.lookups.removeValue(forKey: host)?.promises ?? []
+                let promises = state.end(host, wasSlow: wasSlow)
+                next = state.beginNext()
+                if next == nil { state.idle.append(thread) }
+                return promises
             }
             for promise in promises { promise.completeWith(result.mapError { $0 as any Error }) }
         }

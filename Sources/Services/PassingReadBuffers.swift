@@ -11,7 +11,8 @@ struct PassingReadBuffers: RecvByteBufferAllocator {
     /// The reads from one connection before others have their turn. With more than one the channel would keep more than its first buffer.
     static let readsAtOnce: UInt = 1
 
-    private let ordinary: Int
+    /// Bytes of an ordinary buffer.
+    let ordinary: Int
     private let afterFull: Int
     private var size: Int
 

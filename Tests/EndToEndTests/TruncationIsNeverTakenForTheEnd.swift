@@ -12,7 +12,7 @@ func aCutPollIsNoMetrics() async throws {
                 let output = String(decoding: targets.outputBytes, as: UTF8.self)
                 return output.hasSuffix("\n") ? output.split(whereSeparator: \.isWhitespace).last.map(String.init) : nil
             }
-            let paths = ["until-close/close_notify", "until-close/cut", "length/cut", "chunked/cut"]
+            let paths = ["until-close/close_notify", "until-close/cut", "length/cut", "chunked/cut", "nothing/cut"]
             let urls = paths.map { "\"https://localhost:\(port)/\($0)\"" }.joined(separator: ", ")
             let config =
                 Configurations.scrape + Configurations.polledOnce + """
@@ -31,12 +31,13 @@ func aCutPollIsNoMetrics() async throws {
                     let answer = try await metrics(path)
                     #expect(answer.status == 200 && answer.body == "b 1\nc 2\n", "\(path): \(answer)\(proxy.log)")
                 }
-                for path in ["until-close/cut", "chunked/cut"] {
+                for path in ["until-close/cut", "chunked/cut", "nothing/cut"] {
                     let answer = try await metrics(path)
                     #expect(answer.status == 503, "\(path): \(answer)")
                 }
                 let apps = try await curl("http://\(proxy.scrape)/apps?format=json").body
                 #expect(apps.contains("without close_notify"), "\(apps)")
+                #expect(apps.contains("connection closed by the target while waiting for the response head"), "\(apps)")
             }
         }
     }

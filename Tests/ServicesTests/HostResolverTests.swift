@@ -92,6 +92,33 @@ struct HostResolverTests {
         #expect(resolver.threads == 2)
     }
 
+    @Test("names whose last lookup was slow leave a quarter of the threads to other names")
+    func slowNames() async throws {
+        let lookups = Lookups()
+        let slowAfter = TimeAmount.milliseconds(1)
+        let resolver = HostResolver(maxLookups: 4, slowAfter: slowAfter, lookup: lookups.look)
+        func resolve(_ names: [String]) -> [EventLoopFuture<HostResolver.Addresses>] {
+            names.map { resolver.resolve($0, on: eventLoop, until: later()) }
+        }
+        let slow = ["a", "b", "c", "d"]
+        // A new name may be fast, so these have all the threads once.
+        let first = resolve(slow)
+        try await eventually { lookups.begun.count == 4 }
+        let begun = NIODeadline.now()
+        try await eventually { NIODeadline.now() - begun > slowAfter }
+        lookups.end(4)
+        for (future, name) in zip(first, slow) { #expect(await reason(future) == "unknown \(name)") }
+        let second = resolve(slow)
+        let other = resolve(["other"])
+        try await eventually { lookups.begun.count == 8 }
+        #expect(Set(lookups.begun[4...]) == ["a", "b", "c", "other"])
+        // The fourth slow name follows when one of the three has ended.
+        lookups.end(5)
+        for (future, name) in zip(second + other, slow + ["other"]) { #expect(await reason(future) == "unknown \(name)") }
+        #expect(lookups.begun.last == "d")
+        #expect(resolver.threads == 4)
+    }
+
     @Test("a lookup that has not begun by its deadline is not made, unless another poll still waits for it")
     func deadline() async throws {
         let lookups = Lookups()

@@ -120,11 +120,14 @@ public struct BudgetShare: ~Copyable, Sendable {
     public var limit: ByteCount { budget.limit }
 
     /// Reserves more, or releases some, until `bytes` are reserved.
+    /// - Parameter always: so many are counted, whatever the limit says.
     /// - Returns: whether the budget has room for it, as it always has for less. If not, nothing changes.
-    public mutating func hold(_ bytes: Int) -> Bool {
+    public mutating func hold(_ bytes: Int, always: Int = 0) -> Bool {
         guard bytes != held else { return true }
         if bytes > held {
-            guard budget.reserve(bytes - held) else { return false }
+            let free = max(0, min(bytes, always) - held)
+            guard budget.reserve(bytes - held - free) else { return false }
+            budget.add(free)
         } else {
             budget.release(held - bytes)
         }

@@ -152,9 +152,11 @@ final class Poller: Part {
             defer { state.running = [:] }
             return Array(state.running.values)
         }
+        // First, so that no loop takes the end of its lookup for a failure of its target.
+        let stopped = running.map { $0.stop() }
         resolver.shutdown()
         let eventLoop = group.any()
-        return EventLoopFuture.andAllComplete(running.map { $0.stop() } + [pool.shutdown(on: eventLoop)], on: eventLoop)
+        return EventLoopFuture.andAllComplete(stopped + [pool.shutdown(on: eventLoop)], on: eventLoop)
     }
 
     /// The targets that are polled already, with other TLS contexts than those of `targets`.
@@ -181,7 +183,8 @@ final class Poller: Part {
         guard let new else { return }
         before?.stop()
         let polls = metrics.addTarget(polled.target)
-        polls.setCertificate(notAfter: polled.tls?.certificateNotAfter)
+        // Of the target's own connections: a redirect elsewhere is never followed with the certificate.
+        polls.setCertificate(notAfter: url.origin.isHTTPS ? polled.tls?.certificateNotAfter : nil)
         let (resolver, pool, logger, intake) = (resolver, pool, logger, intake)
         let place = new.place
         place.eventLoop.execute { [weak self] in

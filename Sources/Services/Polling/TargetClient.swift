@@ -13,12 +13,12 @@ final class TargetClient {
     private let origin: PollingContext.OriginConnection
     private var poll: Poll?
     private var deadline = NIODeadline.distantPast
+    /// The connection that is being opened. One that opens too late belongs to another attempt.
+    private var attempt: ConnectionAttempt?
     /// The connection of the exchange under way.
     private var connection: TargetConnection?
     /// Whether the target's own origin counts this poll.
     private var usesOrigin = false
-    /// Counts requests and polls, so that a connection that opens too late is recognized.
-    private var attempt = 0
 
     /// - Parameter ended: called once for each `start` that is not cut off by `stop`, on the event loop.
     init(
@@ -47,6 +47,7 @@ final class TargetClient {
         guard let poll else { return }
         let phase = connection?.phase
         let knownFailure = connection?.close()
+        _ = cancelAttempt()
         release(nil)
         finish(.failure(knownFailure ?? poll.timedOut(after: polled.target.timeout, phase)))
     }
@@ -54,14 +55,23 @@ final class TargetClient {
     /// Closes every connection. A poll under way ends and reports nothing. Do not call any method afterwards.
     /// - Returns: when the connections are closed.
     func stop() -> EventLoopFuture<Void> {
-        attempt += 1
+        let opening = cancelAttempt()
         poll = nil
         let used = connection
         release(nil)
         let connections = [used, context.leave(polled.target.url.origin)].compactMap { $0 }
         let closed = connections.compactMap(\.closeFuture)
         for connection in connections { connection.close() }
-        return EventLoopFuture.andAllComplete(closed, on: context.eventLoop)
+        return EventLoopFuture.andAllComplete(opening + closed, on: context.eventLoop)
+    }
+
+    /// Closes the connection that is being opened, if any. Its result does not count any more.
+    /// - Returns: for each of its channels, when it is closed.
+    private func cancelAttempt() -> [EventLoopFuture<Void>] {
+        // Closing reports a failure at once, which must find no attempt.
+        let attempt = attempt
+        self.attempt = nil
+        return attempt?.cancel() ?? []
     }
 
     private func perform(_ action: Poll.Action) {
@@ -92,16 +102,17 @@ final class TargetClient {
     }
 
     private func open(_ hop: RedirectPolicy.Hop) {
-        attempt += 1
-        let attempt = attempt
+        let attempt = ConnectionAttempt(until: deadline)
+        self.attempt = attempt
         poll?.entered(.connecting)
-        connector.open(hop, until: deadline) { [weak self] phase in
-            if self?.attempt == attempt { self?.poll?.entered(phase) }
+        connector.open(hop, as: attempt) { [weak self] phase in
+            if self?.attempt === attempt { self?.poll?.entered(phase) }
         } opened: { [weak self] result in
-            guard let self, self.attempt == attempt, self.poll != nil else {
+            guard let self, self.attempt === attempt else {
                 if case .success(let connection) = result { connection.close() }
                 return
             }
+            self.attempt = nil
             switch result {
             case .success(let connection):
                 self.exchange(hop, on: connection, isKept: false)
@@ -140,7 +151,6 @@ final class TargetClient {
     }
 
     private func finish(_ result: Result<PolledBody, PollFailure>) {
-        attempt += 1
         poll = nil
         ended(result)
     }

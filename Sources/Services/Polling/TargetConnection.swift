@@ -101,7 +101,10 @@ final class TargetConnection: ChannelInboundHandler {
         while true {
             switch machine.next() {
             case .wait:
-                if !share.hold(machine.held) { end(.failure(.tooMuchInFlight(limit: share.limit))) }
+                // One read is counted and never refused, so that a small answer is taken, in however many packets it comes.
+                guard share.hold(machine.held, always: PassingReadBuffers.ofPolls.ordinary) else {
+                    return end(.failure(.tooMuchInFlight(limit: share.limit)))
+                }
                 return
             case .head(let head):
                 switch exchange?.answer.takeHead(head) {
@@ -112,7 +115,7 @@ final class TargetConnection: ChannelInboundHandler {
             case .body(let piece):
                 if exchange?.answer.takeBody(piece) != true { return end(exchange?.answer.complete()) }
             case .complete:
-                _ = share.hold(machine.held)
+                _ = share.hold(machine.held, always: PassingReadBuffers.ofPolls.ordinary)
                 return machine.phase == .closed ? end(exchange?.answer.complete()) : finish(exchange?.answer.complete())
             case .failed(let error):
                 return end(.failure(PollFailure(error)))
@@ -170,6 +173,8 @@ extension PollFailure {
     /// Translates an error on an open connection; `nil` if the connection ended without a known reason.
     init?(connectionError error: any Error, phase: Phase) {
         switch error {
+        // Only a body can be cut short.
+        case TLSError.truncated where phase != .readingBody: return nil
         case let error as TLSError: self.init(error)
         case let error as IOError: self = .connectionEnded(phase, reason: SystemError.text(error.errnoCode))
         case let error as ChannelError where error == .eof || error == .alreadyClosed || error == .ioOnClosedChannel: return nil

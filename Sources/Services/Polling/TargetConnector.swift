@@ -14,27 +14,38 @@ struct TargetConnector: Sendable {
     let eventLoop: any EventLoop
     let resolver: HostResolver
     let pool: PollingPool
+    /// How often none of the tried addresses of a host could be connected to. Only hosts with more addresses than one attempt tries count.
+    private let failures: NIOLoopBoundBox<[String: Int]>
 
     /// A TLS context, and the name that is sent and verified.
     private typealias TLS = (context: TLSContext, name: String)
 
+    init(polled: PolledTarget, eventLoop: any EventLoop, resolver: HostResolver, pool: PollingPool) {
+        self.polled = polled
+        self.eventLoop = eventLoop
+        self.resolver = resolver
+        self.pool = pool
+        failures = .makeBoxSendingValue([:], as: [String: Int].self, eventLoop: eventLoop)
+    }
+
     /// Opens a connection for `hop`.
     /// - Parameters:
-    ///   - deadline: of the poll.
+    ///   - attempt: new; its cancellation closes what is being opened.
     ///   - entered: called with each new phase.
     ///   - opened: called once, unless the deadline passes. A TLS handshake may still be under way then.
     func open(
-        _ hop: RedirectPolicy.Hop, until deadline: NIODeadline, entered: @escaping (PollFailure.Phase) -> Void, opened: @escaping Opened
+        _ hop: RedirectPolicy.Hop, as attempt: ConnectionAttempt, entered: @escaping (PollFailure.Phase) -> Void,
+        opened: @escaping Opened
     ) {
         switch hop.url.origin {
         case .unix(let path):
-            take(bootstrap { try add(to: $0, nil, reach: .host) }.connect(unixDomainSocketPath: path), opened)
+            take(bootstrap(attempt) { try add(to: $0, nil, reach: .host) }.connect(unixDomainSocketPath: path), opened)
         case .http(let host, let port):
-            open(hop, host, port, nil, until: deadline, entered, opened)
+            open(hop, host, port, nil, as: attempt, entered, opened)
         case .https(let host, let port):
             prepareTLS(for: hop, host: host) { result in
                 switch result {
-                case .success(let tls): open(hop, host, port, tls, until: deadline, entered, opened)
+                case .success(let tls): open(hop, host, port, tls, as: attempt, entered, opened)
                 case .failure(let failure): opened(.failure(failure))
                 }
             }
@@ -42,16 +53,16 @@ struct TargetConnector: Sendable {
     }
 
     private func open(
-        _ hop: RedirectPolicy.Hop, _ host: String, _ port: UInt16, _ tls: TLS?, until deadline: NIODeadline,
+        _ hop: RedirectPolicy.Hop, _ host: String, _ port: UInt16, _ tls: TLS?, as attempt: ConnectionAttempt,
         _ entered: @escaping (PollFailure.Phase) -> Void, _ opened: @escaping Opened
     ) {
         if let proxy = polled.target.proxyURL {
-            return open(hop, host: host, tls, through: proxy, until: deadline, entered, opened)
+            return open(hop, host: host, tls, through: proxy, as: attempt, entered, opened)
         }
-        resolve(host, until: deadline, entered) { result in
+        resolve(host, until: attempt.deadline, entered) { result in
             do throws(PollFailure) {
                 let addresses = try result.get().allowed(by: hop, host: host)
-                take(connect(to: addresses, host, port, bootstrap { try add(to: $0, tls, reach: nil) }), opened)
+                take(connect(to: addresses, host, port, bootstrap(attempt) { try add(to: $0, tls, reach: nil) }), opened)
             } catch {
                 opened(.failure(error))
             }
@@ -61,26 +72,27 @@ struct TargetConnector: Sendable {
     // MARK: - Through a proxy
 
     private func open(
-        _ hop: RedirectPolicy.Hop, host: String, _ tls: TLS?, through proxy: HTTPProxy, until deadline: NIODeadline,
+        _ hop: RedirectPolicy.Hop, host: String, _ tls: TLS?, through proxy: HTTPProxy, as attempt: ConnectionAttempt,
         _ entered: @escaping (PollFailure.Phase) -> Void, _ opened: @escaping Opened
     ) {
         // The proxy looks up names, so only an address that is written in the URL is known here.
         let reach = AddressReach(host: host)
         do throws(PollFailure) { try hop.check(reach, host: host) } catch { return opened(.failure(error)) }
         let opened: Opened = { opened($0.mapError { .proxy("\(proxy): \($0)") }) }
-        resolve(proxy.host, until: deadline, entered) { result in
+        resolve(proxy.host, until: attempt.deadline, entered) { result in
             let addresses: HostResolver.Addresses
             do throws(PollFailure) { addresses = try result.get() } catch { return opened(.failure(error)) }
             guard let tls else {
-                return take(connect(to: addresses, proxy.host, proxy.port, bootstrap { try add(to: $0, nil, reach: reach) }), opened)
+                let plain = bootstrap(attempt) { try add(to: $0, nil, reach: reach) }
+                return take(connect(to: addresses, proxy.host, proxy.port, plain), opened)
             }
-            let channel = connect(to: addresses, proxy.host, proxy.port, bootstrap { _ in })
+            let channel = connect(to: addresses, proxy.host, proxy.port, bootstrap(attempt) { _ in })
             channel.assumeIsolated().whenComplete { result in
                 do {
                     entered(.tunnel)
                     let channel = try result.get()
                     let request = polled.request.tunnelRequest(to: hop.url.origin)
-                    let handler = TunnelHandler(request, on: channel.eventLoop, until: deadline) { failure in
+                    let handler = TunnelHandler(request) { failure in
                         if let failure { return opened(.failure(failure)) }
                         do {
                             try add(to: channel, tls, reach: reach)
@@ -137,26 +149,44 @@ struct TargetConnector: Sendable {
         }
     }
 
-    private func bootstrap(_ prepare: @escaping @Sendable (any Channel) throws -> Void) -> ClientBootstrap {
-        ClientBootstrap(group: eventLoop)
-            .connectTimeout(TimeAmount(polled.target.timeout))
+    private func bootstrap(
+        _ attempt: ConnectionAttempt, _ prepare: @escaping @Sendable (any Channel) throws -> Void
+    ) -> ClientBootstrap {
+        let opening = NIOLoopBound(attempt, eventLoop: eventLoop)
+        return ClientBootstrap(group: eventLoop)
+            .connectTimeout(attempt.deadline - NIODeadline.now())
             .channelOption(.recvAllocator, value: PassingReadBuffers.ofPolls)
             .channelOption(.maxMessagesPerRead, value: PassingReadBuffers.readsAtOnce)
-            .channelInitializer { channel in channel.eventLoop.makeCompletedFuture { try prepare(channel) } }
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try opening.value.add(channel)
+                    try prepare(channel)
+                }
+            }
     }
 
-    /// The most addresses of a name that are tried, of each family.
+    /// The most addresses of a name that are tried at once, of each family.
     static let maxAddresses = 2
 
     private func connect(
         to addresses: HostResolver.Addresses, _ host: String, _ port: UInt16, _ bootstrap: ClientBootstrap
     ) -> EventLoopFuture<any Channel> {
-        // A quarter of a second after each attempt the next address is tried, and a silent one keeps its descriptor until the timeout.
-        let addresses = HostResolver.Addresses(
-            v4: Array(addresses.v4.prefix(Self.maxAddresses)), v6: Array(addresses.v6.prefix(Self.maxAddresses)))
-        let all = addresses.v4 + addresses.v6
-        if all.count == 1 { return bootstrap.connect(to: all[0].withPort(Int(port))) }
-        return bootstrap.resolver(ResolvedAddresses(addresses: addresses, eventLoop: eventLoop)).connect(host: host, port: Int(port))
+        // A quarter of a second after each address the next one is tried, and a silent one keeps its descriptor until the timeout. So only
+        // some are tried. If none of them works, the next poll tries the next ones; if one does, the next poll tries the same ones.
+        let tried = addresses.selected(Self.maxAddresses, after: failures.value[host] ?? 0)
+        let all = tried.v4 + tried.v6
+        let channel: EventLoopFuture<any Channel> =
+            all.count == 1
+            ? bootstrap.connect(to: all[0].withPort(Int(port)))
+            : bootstrap.resolver(ResolvedAddresses(addresses: tried, eventLoop: eventLoop)).connect(host: host, port: Int(port))
+        if tried != addresses {
+            channel.assumeIsolated().whenFailure { [failures] _ in
+                // Redirects may lead to any number of hosts.
+                if failures.value.count > RedirectPolicy.limit { failures.value = [:] }
+                failures.value[host, default: 0] += 1
+            }
+        }
+        return channel
     }
 
     /// Makes a channel a target's connection.
@@ -179,6 +209,34 @@ struct TargetConnector: Sendable {
     }
 }
 
+/// A connection that is being opened. Belongs to its event loop.
+final class ConnectionAttempt {
+    private struct Cancelled: Error {}
+
+    /// Of the poll.
+    let deadline: NIODeadline
+    /// One for each address that was tried.
+    private var channels: [any Channel] = []
+    private var isCancelled = false
+
+    init(until deadline: NIODeadline) { self.deadline = deadline }
+
+    /// A channel is about to connect.
+    /// - Throws: after `cancel`, so that it does not.
+    fileprivate func add(_ channel: any Channel) throws {
+        if isCancelled { throw Cancelled() }
+        channels.append(channel)
+    }
+
+    /// Closes what is being opened, and lets nothing more be opened. Its result, a failure or nothing, may follow at once.
+    /// - Returns: for each channel, when it is closed.
+    func cancel() -> [EventLoopFuture<Void>] {
+        isCancelled = true
+        for channel in channels { channel.close(promise: nil) }
+        return channels.map(\.closeFuture)
+    }
+}
+
 /// Asks an HTTP proxy for a tunnel, and then leaves the pipeline to the handlers that use it. It carries out the actions of `ClientTunnel`.
 private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
@@ -186,26 +244,18 @@ private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandle
 
     private var tunnel = ClientTunnel()
     private let request: ByteBuffer
-    private let deadline: NIODeadline
-    private lazy var timer = DeadlineTimer(eventLoop: eventLoop) { [weak self] in self?.expire() }
-    private let eventLoop: any EventLoop
     private var context: ChannelHandlerContext?
     private var opened: ((PollFailure?) -> Void)?
 
-    /// - Parameters:
-    ///   - deadline: if the tunnel is not open by then, the channel is closed.
-    ///   - opened: called once, with the reason if there is no tunnel, unless the deadline passes.
-    init(_ request: ByteBuffer, on eventLoop: any EventLoop, until deadline: NIODeadline, opened: @escaping (PollFailure?) -> Void) {
+    /// - Parameter opened: called once, with the reason if there is no tunnel.
+    init(_ request: ByteBuffer, opened: @escaping (PollFailure?) -> Void) {
         self.request = request
-        self.deadline = deadline
         self.opened = opened
-        self.eventLoop = eventLoop
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
         guard context.channel.isActive else { return fail(nil) }
-        timer.set(deadline)
         context.writeAndFlush(wrapOutboundOut(request), promise: nil)
     }
 
@@ -232,12 +282,6 @@ private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandle
         context.fireChannelInactive()
     }
 
-    /// The poll has the same deadline, and its client reports the timeout.
-    private func expire() {
-        opened = nil
-        context?.close(promise: nil)
-    }
-
     private func fail(_ failure: PollFailure?) {
         guard opened != nil, let context else { return }
         // Closing calls `channelInactive` at once, which must not end it with another reason. So the handler ends first, and then its
@@ -250,7 +294,6 @@ private final class TunnelHandler: ChannelInboundHandler, RemovableChannelHandle
     private func end(_ failure: PollFailure?) {
         guard let opened else { return }
         self.opened = nil
-        timer.stop()
         opened(failure)
         context?.pipeline.syncOperations.removeHandler(self, promise: nil)
     }
@@ -288,6 +331,14 @@ extension RedirectPolicy.Hop {
 }
 
 extension HostResolver.Addresses {
+    /// At most `count` of each family: after each failure the next ones, in order, and after the last one the first.
+    fileprivate func selected(_ count: Int, after failures: Int) -> HostResolver.Addresses {
+        func selected(_ all: [SocketAddress]) -> [SocketAddress] {
+            (0..<min(count, all.count)).map { all[(failures * count + $0) % all.count] }
+        }
+        return HostResolver.Addresses(v4: selected(v4), v6: selected(v6))
+    }
+
     /// Those to which a connection may be made.
     fileprivate func allowed(by hop: RedirectPolicy.Hop, host: String) throws(PollFailure) -> HostResolver.Addresses {
         if hop.isTrusted { return self }

@@ -1,7 +1,8 @@
 """Targets over HTTPS that end as they like: python truncating_targets.py CERTIFICATES_FOLDER
 
 Prints the port. A path names how the answer tells its length, and how the connection ends: `/until-close/close_notify`,
-`/until-close/cut`, `/length/cut` (all bytes are there, close_notify is not), `/chunked/cut` (the last chunk is missing).
+`/until-close/cut`, `/length/cut` (all bytes are there, close_notify is not), `/chunked/cut` (the last chunk is missing),
+`/nothing/cut` (no byte of an answer).
 """
 
 import socket
@@ -26,14 +27,19 @@ def serve(connection):
             return
         request += piece
     _, kind, end = request.split(b" ")[1].decode().split("/")
-    body = "b 1\nc 2" if kind != "chunked" else "7\r\nb 1\nc 2\r\n"
-    tls.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{HEADS[kind]}\r\n{body}".encode())
+    if kind != "nothing":
+        answer(tls, kind)
     if end == "close_notify":
         tls.unwrap()
         return
     raw = socket.socket(fileno=tls.detach())
     raw.shutdown(socket.SHUT_WR)
     raw.close()
+
+
+def answer(tls, kind):
+    body = "b 1\nc 2" if kind != "chunked" else "7\r\nb 1\nc 2\r\n"
+    tls.sendall(f"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n{HEADS[kind]}\r\n{body}".encode())
 
 
 while True:

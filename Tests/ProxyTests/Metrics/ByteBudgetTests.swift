@@ -41,6 +41,22 @@ struct ByteBudgetTests {
         #expect(budget.used == 0)
     }
 
+    @Test("a share counts its first bytes although there is no room for them, and no more")
+    func always() {
+        let budget = ByteBudget(limit: ByteCount(10))
+        budget.add(10)
+        do {
+            var share = BudgetShare(of: budget)
+            #expect(share.hold(3, always: 4) && budget.used == 13)
+            #expect(share.hold(4, always: 4) && budget.used == 14)
+            #expect(!share.hold(5, always: 4) && share.held == 4 && budget.used == 14)
+            budget.limit = ByteCount(20)
+            #expect(share.hold(6, always: 4) && budget.used == 16)
+            #expect(share.hold(2, always: 4) && budget.used == 12)
+        }
+        #expect(budget.used == 10)
+    }
+
     @Test("many threads never reserve more than the limit together")
     func threads() async {
         let budget = ByteBudget(limit: ByteCount(100))

@@ -1,11 +1,13 @@
+import Dispatch
 import Logging
 import NIOCore
 import NIOPosix
-import Proxy
+import Synchronization
 import TLS
 import TestSupport
 import Testing
 
+@testable import Proxy
 @testable import Services
 
 @Suite("Poller")
@@ -167,6 +169,65 @@ struct PollerTests {
             try start(target(server, "/other", name: "other"))
             #expect(server.requests.allSatisfy { $0.path == "/metrics" })
         }
+    }
+
+    @Test("a target that is stopped while it waits for its proxy is disconnected from that at once")
+    func stopInATunnel() async throws {
+        try await with(answer: { _ in [] }) { proxy in
+            let context = ClientContext(TLSClientSettings(trustRoots: .system(SystemAuthorities())))
+            let target = try Target(port: 1, timeout: .seconds(60)).with {
+                $0.url.origin = .https(host: "target.test", port: 443)
+                $0.proxyURL = HTTPProxy(host: "127.0.0.1", port: proxy.port)
+            }
+            let tls = TargetTLS(own: context, foreign: context, serverName: nil)
+            poller.change(stopping: [], renaming: [], starting: [try PolledTarget(target: target, tls: tls, version: "test")])
+            try await eventually { proxy.requests.count == 1 }
+            poller.change(stopping: [target.url], renaming: [], starting: [])
+            try await eventually { proxy.openConnections == 0 }
+        }
+    }
+
+    @Test("a stop while a host name is looked up is no failure of the target")
+    func shutdownWhileResolving() async throws {
+        let hasBegun = Atomic(false)
+        let mayEnd = DispatchSemaphore(value: 0)
+        defer { mayEnd.signal() }
+        let resolver = HostResolver { _ in
+            hasBegun.store(true, ordering: .relaxed)
+            mayEnd.wait()
+            return .failure(.init(reason: "late"))
+        }
+        let poller = Poller(
+            group: MultiThreadedEventLoopGroup.singleton, intake: Intake(store: store, clock: SystemClock.now), metrics: metrics,
+            logger: lines.logger, resolver: resolver)
+        try poller.startThreads()
+        let target = try Target(port: 1).with { $0.url.origin = .http(host: "slow.test", port: 80) }
+        poller.change(stopping: [], renaming: [], starting: [try polled(target)])
+        try await eventually { hasBegun.load(ordering: .relaxed) }
+        try await poller.shutdown().get()
+        #expect(!lines.all.contains { $0.contains("failing") }, "\(lines.all)")
+    }
+
+    @Test("the end of a client certificate is told of https targets alone: no other target is shown it")
+    func certificateEnd() async throws {
+        let ca = try ThrowawayCA()
+        let certificate = try ca.clientCertificate()
+        let context = ClientContext(
+            TLSClientSettings(
+                trustRoots: .certificates(Array(ca.certificatePEM.utf8)), certificateChain: Array(certificate.chainPEM.utf8),
+                privateKey: Array(certificate.privateKeyPEM.utf8)))
+        let made = try context.get()
+        let notAfter = try #require(made.certificate?.notAfter)
+        let tls = TargetTLS(own: context, foreign: context, serverName: nil)
+        let port = try reservePort()
+        let plain = try Target(port: port, name: "plain")
+        let encrypted = try Target(port: port, name: "encrypted").with { $0.url.origin = .https(host: "127.0.0.1", port: port) }
+        poller.change(
+            stopping: [], renaming: [],
+            starting: try [plain, encrypted].map { try PolledTarget(target: $0, tls: tls, version: "test") })
+        try await poller.shutdown().get()
+        #expect(metrics.addTarget(encrypted).sample().certificateNotAfter == notAfter)
+        #expect(metrics.addTarget(plain).sample().certificateNotAfter == nil)
     }
 
     @Test("a target whose TLS contexts are other ones is polled anew with them, also if its configuration is the same")

@@ -24,7 +24,7 @@ struct TargetClientTests {
         return result.map { String(buffer: $0.buffer) }
     }
 
-    @Test("a connection that is made after the target has gone is closed")
+    @Test("a name that is found after the target has gone opens no connection")
     func stoppedWhileConnecting() async throws {
         final class Lookup: Sendable {
             let hasBegun = Atomic(false)
@@ -42,13 +42,18 @@ struct TargetClientTests {
         try await HTTPTarget.with(answer: { _ in [.respond("a 1\n")] }) { server in
             let url = TargetURL(origin: .http(host: "target.test", port: server.port), pathAndQuery: "/")
             let target = Target(url: url, name: try AppName.named("a"), interval: .seconds(60), timeout: .seconds(60))
-            let client = try await TestClient(PolledTarget(target: target, tls: nil, version: "test"), resolver: resolver)
+            let shared = try await SharedContext()
+            let client = try await TestClient(PolledTarget(target: target, tls: nil, version: "test"), in: shared, resolver: resolver)
             let poll = Task { try await client.fetch() }
             try await wait(for: "the lookup to begin") { lookup.hasBegun.load(ordering: .relaxed) }
             try await client.stop()
+            // It shares the lookup, and gets the answer after the client.
+            let answer = resolver.resolve("target.test", on: shared.eventLoop, until: .now() + .minutes(5))
             lookup.mayEnd.signal()
-            try await wait(for: "the connection") { server.connections == 1 }
-            try await wait(for: "its end") { server.openConnections == 0 }
+            _ = try await answer.get()
+            // An earlier connection would be accepted before this one.
+            try await withClient(Target(port: server.port)) { try await $0.expect(text: "a 1\n") }
+            #expect(server.connections == 1)
             await #expect(throws: CancellationError.self) { try await poll.value }
         }
     }
@@ -346,6 +351,33 @@ struct TargetClientTests {
         }
     }
 
+    @Test("of many addresses, each poll tries the next two, and those that work are tried again")
+    func manyAddresses() async throws {
+        try await HTTPTarget.with(answer: { _ in [.respond("a 1\n")] }) { server in
+            func addresses(_ last: Int...) throws -> HostResolver.Addresses {
+                HostResolver.Addresses(v4: try last.map { try SocketAddress(ipAddress: "127.0.0.\($0)", port: 0) })
+            }
+            // The server is at the first address of this host only.
+            let current = Mutex(try addresses(2, 3, 4, 5, 1))
+            let resolver = HostResolver { _ in .success(current.withLock { $0 }) }
+            let target = try Target(port: server.port).with {
+                $0.url.origin = .http(host: "many.test", port: server.port)
+                $0.keepAlive = false
+            }
+            try await withClient(target, resolver: resolver) { client in
+                try await client.expect(failure: "connection refused")
+                try await client.expect(failure: "connection refused")
+                for _ in 0..<3 { try await client.expect(text: "a 1\n") }
+                // After the last one comes the first again.
+                let others = try addresses(2, 1, 3, 4, 5)
+                current.withLock { $0 = others }
+                try await client.expect(failure: "connection refused")
+                try await client.expect(text: "a 1\n")
+            }
+            #expect(server.connections == 4)
+        }
+    }
+
     @Test("an unknown host name is named as such")
     func unknownHost() async throws {
         let resolver = HostResolver { _ in .failure(.init(reason: "name or service not known")) }
@@ -404,6 +436,21 @@ struct TargetClientTests {
                 #expect(client.held == 0)
             }
         }
+    }
+
+    @Test(
+        "an answer in several packets is taken although large bodies have used up max_inflight_size",
+        arguments: [
+            ["HTTP/1.1 200 OK\r\nContent-", "Length: 4\r\n\r\na 1\n"],
+            ["HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4", "\r\na 1\n\r\n0\r\n\r\n"],
+        ])
+    func smallInflight(packets: [String]) async throws {
+        let budget = ByteBudget(limit: .kibibytes(64))
+        #expect(budget.reserve(64 << 10))
+        try await HTTPTarget.with(answer: { _ in [.send(packets[0]), .wait(.milliseconds(50)), .send(packets[1])] }) { server in
+            try await withClient(Target(port: server.port), budget: budget) { try await $0.expect(text: "a 1\n") }
+        }
+        try await wait(for: "the bytes to be given back") { budget.used == 64 << 10 }
     }
 
     @Test(

@@ -32,7 +32,7 @@ struct TargetConnectorTests {
         let connector = try connector(to: target, on: eventLoop, resolver: resolver)
         let promise = eventLoop.makePromise(of: PollFailure?.self)
         eventLoop.execute {
-            connector.open(hop, until: .now() + .seconds(20)) { _ in
+            connector.open(hop, as: ConnectionAttempt(until: .now() + .seconds(20))) { _ in
             } opened: { result in
                 switch result {
                 case .success(let connection):
@@ -117,8 +117,8 @@ struct TargetConnectorTests {
         }
     }
 
-    @Test("at the deadline a tunnel is closed, and the connector leaves the reason to its client")
-    func tunnelAtTheDeadline() async throws {
+    @Test("an attempt that is cancelled closes its tunnel")
+    func cancelledTunnel() async throws {
         try await HTTPTarget.with(answer: { _ in [] }) { proxy in
             let context = ClientContext(TLSClientSettings(trustRoots: .system(SystemAuthorities())))
             let target = try Target(port: 1).with {
@@ -128,17 +128,16 @@ struct TargetConnectorTests {
             let eventLoop = try await SharedContext().eventLoop
             let tls = TargetTLS(own: context, foreign: context, serverName: nil)
             let connector = try connector(to: target, tls: tls, on: eventLoop)
-            let hasReported = Atomic(false)
-            eventLoop.execute {
-                connector.open(RedirectPolicy.Hop(url: target.url, isTrusted: true), until: .now() + .milliseconds(500)) { _ in
+            let attempt = try await eventLoop.submit {
+                let attempt = ConnectionAttempt(until: .now() + .minutes(5))
+                connector.open(RedirectPolicy.Hop(url: target.url, isTrusted: true), as: attempt) { _ in
                 } opened: { _ in
-                    hasReported.store(true, ordering: .relaxed)
                 }
-            }
+                return NIOLoopBound(attempt, eventLoop: eventLoop)
+            }.get()
             try await wait(for: "the request for a tunnel") { proxy.requests.count == 1 }
+            try await eventLoop.flatSubmit { EventLoopFuture.andAllComplete(attempt.value.cancel(), on: eventLoop) }.get()
             try await wait(for: "the end of the connection") { proxy.openConnections == 0 }
-            let reported = hasReported.load(ordering: .relaxed)
-            #expect(!reported)
         }
     }
 
@@ -157,7 +156,7 @@ struct TargetConnectorTests {
             let phases = Mutex<[PollFailure.Phase]>([])
             let deadline = NIODeadline.now() + .milliseconds(20)
             try await eventLoop.submit {
-                connector.open(RedirectPolicy.Hop(url: target.url, isTrusted: true), until: deadline) { phase in
+                connector.open(RedirectPolicy.Hop(url: target.url, isTrusted: true), as: ConnectionAttempt(until: deadline)) { phase in
                     phases.withLock { $0.append(phase) }
                 } opened: { _ in
                 }
