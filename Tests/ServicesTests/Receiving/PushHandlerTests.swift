@@ -202,10 +202,63 @@ struct PushHandlerTests {
         }
     }
 
+    @Test("at the limit, what waits is accepted while the listener closes, however long the open messages take", arguments: [false, true])
+    func closesAtTheLimit(onUnixSocket: Bool) async throws {
+        // It ends after the second for which a listener accepts where new connections may come all the time.
+        let settings = ReceiverSettings.patient.with { $0.messageTimeout = .milliseconds(1500) }
+        try await withReceiver(settings, onUnixSocket: onUnixSocket, maxConnections: 1) { receiver in
+            let (open, waiting) = try await fill(receiver)
+            async let cut = receiver.receiver.drain(within: .seconds(60))
+            #expect(try await open.untilEnd() == "error: \(Rejection.timedOut(.message).line)\n")
+            await open.close()
+            #expect(try await waiting.untilEnd() == "")
+            #expect(receiver.text == "1\n")
+            #expect(await cut == 0)
+            await waiting.close()
+        }
+    }
+
+    @Test("a drain that still accepts can be hastened by another")
+    func hastenedAtTheLimit() async throws {
+        try await withReceiver(maxConnections: 1) { receiver in
+            let (open, waiting) = try await fill(receiver)
+            async let first = receiver.receiver.drain(within: .seconds(3600))
+            #expect(await receiver.receiver.drain(within: .milliseconds(10)) == 1)
+            #expect(await first == 0)
+            #expect(try await open.untilEnd() == "error: \(Rejection.timedOut(.closing).line)\n")
+            for connection in [open, waiting] { await connection.close() }
+        }
+    }
+
+    /// - Returns: a connection within a message, which takes the only place, and one with a complete message that waits.
+    private func fill(_ receiver: TestReceiver) async throws -> (open: PeerConnection, waiting: PeerConnection) {
+        let open = try await receiver.connect()
+        try await open.send(#"{"open": "#)
+        try await wait(for: "the beginning to be read") { receiver.inflight.used > 0 }
+        let waiting = try await receiver.connect()
+        try await waiting.send(#"{"waiting": "1"}"#)
+        try await waiting.endSending()
+        return (open, waiting)
+    }
+
+    @Test("connections that send nothing make room for those that wait while the listener closes")
+    func idleAtTheLimit() async throws {
+        try await withReceiver(maxConnections: 1) { receiver in
+            var connections: [PeerConnection] = []
+            for _ in 0..<4 { connections.append(try await receiver.connect()) }
+            try await connections[3].send(#"{"last": "1"}"#)
+            try await connections[3].endSending()
+            #expect(await receiver.receiver.drain(within: .seconds(60)) == 0)
+            #expect(try await connections[3].untilEnd() == "")
+            #expect(receiver.text == "1\n")
+            for connection in connections { await connection.close() }
+        }
+    }
+
     @Test(
-        "after a change of access the message in flight is the last one, also when others come in the same bytes",
-        arguments: [3, 300 << 10])
-    func accessChanged(size: Int) async throws {
+        "after a change of access the message in flight is the last one, also when others come in the same bytes; white space is none",
+        arguments: [3, 300 << 10], [#"{"after": "2"}{"again": "3"}"#, "\n"])
+    func accessChanged(size: Int, rest: String) async throws {
         try await withReceiver(inflight: 64 << 20) { receiver in
             let connection = try await receiver.connect()
             try await connection.send(#"{"begun": "#)

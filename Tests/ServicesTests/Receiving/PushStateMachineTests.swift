@@ -193,6 +193,17 @@ struct PushStateMachineTests {
         #expect(machine.readCompleted(at: Self.at(6)) == .abort)
     }
 
+    @Test("a drain waits less for the first message while others wait for room")
+    func drainWhileOthersWait() {
+        var machine = Self.fresh()
+        machine.drain(.listenerCloses, at: Self.at(5))
+        machine.drain(.othersWait, at: Self.at(5))
+        #expect(machine.deadline == Self.at(5) + .milliseconds(200))
+        var within = Self.withinMessage()
+        within.drain(.othersWait, at: Self.at(2))
+        #expect(within.deadline == Self.at(61))
+    }
+
     @Test("a drain lets a message in flight finish, then closes")
     func drainWithinMessage() {
         var machine = Self.withinMessage()
