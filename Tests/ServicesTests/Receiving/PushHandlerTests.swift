@@ -137,6 +137,18 @@ struct PushHandlerTests {
         }
     }
 
+    @Test("a reset within a message is logged and counted as its end is")
+    func reset() async throws {
+        try await withReceiver { receiver in
+            let sender = try RawConnection(to: receiver.receiver.listener.name)
+            try sender.send(#"{"a": "x"#)
+            try await wait(for: "the beginning to be held") { receiver.inflight.used > 0 }
+            sender.reset()
+            try await wait(for: "a line in the log") { receiver.log.all.contains { $0.contains("reason=truncated") } }
+            try await wait(for: "nothing to be held") { receiver.inflight.used == 0 }
+        }
+    }
+
     @Test("at concurrent_requests further connections wait until one ends, and lose nothing")
     func backPressure() async throws {
         try await withReceiver(maxConnections: 2) { receiver in

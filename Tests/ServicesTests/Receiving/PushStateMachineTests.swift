@@ -151,13 +151,22 @@ struct PushStateMachineTests {
         var machine = Self.fresh()
         _ = machine.received(5, at: Self.at(1))
         _ = machine.decodingStopped(whileWorking ? .turnIsOver : Self.waits, applied: true, at: Self.at(1))
-        #expect(machine.failed() == (whileWorking ? .none : .close))
+        #expect(machine.failed() == (whileWorking ? .none : .finish))
         if whileWorking {
             #expect(machine.connectionLost() == .none)
             #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(2)) == .finish)
-            #expect(machine.finished(nil, at: Self.at(2)) == .close)
         }
+        #expect(machine.finished(nil, at: Self.at(2)) == .close)
         #expect(machine.failed() == .none)
+    }
+
+    @Test("a failure within a message is reported as its end is")
+    func failedWithinMessage() {
+        var machine = Self.withinMessage()
+        #expect(machine.failed() == .finish)
+        #expect(machine.finished(.truncated, at: Self.at(2)) == .report(.truncated))
+        #expect(machine.deadline == nil)
+        #expect(machine.connectionLost() == .none)
     }
 
     @Test("after a refusal much is thrown away, but not everything")
