@@ -23,9 +23,7 @@ public struct ServerConnection: Sendable {
     }
 
     private static let lingerTime = TimeAmount.seconds(2)
-    /// The limit of bytes that wait while an answer is made or sent. The largest read of a receiver fits, behind what waited before it. The
-    /// kernel delivers more only after the client has ended its side.
-    private static let maxWaiting = 768 << 10
+    private static let noMemory = RequestError(503, "too much is being read; try again")
     /// The most pieces of bodies in one turn. One read can contain tens of thousands of chunks.
     private static let maxPieces = 256
 
@@ -35,6 +33,8 @@ public struct ServerConnection: Sendable {
     private var state = State.reading(Reading())
     private var decoder: RequestDecoder
     private var waiting = PendingBytes()
+    /// Whether the budget had no room for `waiting` while an answer was made or sent. The client is told after that answer.
+    private var isWaitingDropped = false
     private var timerChange: Action?
     /// Whether a read was requested while reading is paused.
     private var isReadHeld = false
@@ -97,7 +97,8 @@ public struct ServerConnection: Sendable {
                 timerChange = .timer(min(stall, deadline - now))
             }
             waiting.append(bytes)
-        case .refusing, .answering, .writing: waiting.append(bytes)
+        // After the client has ended its side, all that the kernel has is read at once, whatever `readRequested` says.
+        case .refusing, .answering, .writing: if !isWaitingDropped { waiting.append(bytes) }
         }
     }
 
@@ -164,7 +165,7 @@ public struct ServerConnection: Sendable {
         // The request was refused, or the connection ended, while the answer was being made.
         case .refusing, .writing, .lingering, .closing, .closed, .changing: return
         }
-        let isLast = !exchange.keepsAlive || drain != nil || (!isInputOpen && waiting.isEmpty)
+        let isLast = !exchange.keepsAlive || drain != nil || (!isInputOpen && waiting.isEmpty && !isWaitingDropped)
         state = .writing(
             OutgoingResponse(
                 response, answering: exchange.method, isHTTP10: exchange.isHTTP10,
@@ -204,12 +205,12 @@ public struct ServerConnection: Sendable {
         }
     }
 
-    /// The budget has no room for the bytes that were read.
+    /// The budget has no room for the bytes that were read. They are dropped, and the client is told, after the answer under way.
     public mutating func refuseReading() {
         waiting = PendingBytes()
         switch state {
-        case .reading: state = .refusing(RequestError(503, "too much is being read; try again"))
-        case .answering, .writing: state = .closing(.close)
+        case .reading: state = .refusing(Self.noMemory)
+        case .answering, .writing: isWaitingDropped = true
         case .refusing, .lingering, .closing, .closed, .changing: break
         }
     }
@@ -248,16 +249,14 @@ public struct ServerConnection: Sendable {
             ended()
             return action
         case .closed: return nil
-        case .writing where turn != .running: return limitWaiting() ?? turn.yield()
         case _ where turn != .running: return turn.yield()
         case .reading(let reading): return reading.isHeld ? nil : next(in: reading)
         case .refusing(let error): return refuse(error, Exchange())
         case .answering(let exchange, let isRefused, let isTimerDue):
-            if let action = limitWaiting() { return action }
             guard isTimerDue else { return nil }
             state = .answering(exchange, isRefused: isRefused, isTimerDue: false)
             return .timer(nil)
-        case .writing: return limitWaiting() ?? nextWhileWriting(isWritable)
+        case .writing: return nextWhileWriting(isWritable)
         case .lingering(let discardable, let isOutputOpen):
             if isOutputOpen {
                 state = .lingering(discardable: discardable, isOutputOpen: false)
@@ -344,11 +343,6 @@ public struct ServerConnection: Sendable {
         return .close
     }
 
-    /// Closes the connection when too many bytes wait: a client may send any number of requests before it ends its side.
-    private mutating func limitWaiting() -> Action? {
-        waiting.held > Self.maxWaiting ? close() : nil
-    }
-
     private mutating func nextWhileWriting(_ isWritable: () -> Bool) -> Action? {
         guard case .writing(var outgoing, var unflushed) = state else { return nil }
         if outgoing.isTaken { return finish(outgoing.end) }
@@ -383,6 +377,9 @@ public struct ServerConnection: Sendable {
     /// What follows a response. When a final drain came too late for the answer to say so, the client may have sent its next request.
     private mutating func finish(_ end: OutgoingResponse.End) -> Action? {
         switch end {
+        case .keepAlive where isWaitingDropped:
+            state = .refusing(Self.noMemory)
+            return .timer(nil)
         case .keepAlive where drain?.isFinal != true:
             hasAnswered = true
             state = .reading(Reading())

@@ -1,8 +1,8 @@
 import TestSupport
 import Testing
 
-/// The figure of docs/security.md, "How much memory it takes": in MiB, of the settings in MiB. The part for joined bodies is left out, because
-/// the hostile targets send gzip.
+/// The figure of docs/security.md, "How much memory it takes": in MiB, of the settings in MiB. The parts for joined bodies and for waiting
+/// requests are left out, because the hostile targets send gzip, and no attacker ends its side behind many requests.
 private struct MemoryFigure {
     var maxTotalSize, maxHeldSize, pushInflight, pollInflight: Double
     var maxApps, connections: Double

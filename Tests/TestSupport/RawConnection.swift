@@ -43,6 +43,13 @@ public final class RawConnection {
     /// Ends our side.
     public func endOutput() { shutdown(descriptor, Int32(SHUT_WR)) }
 
+    /// Breaks the connection: the other side gets a reset (connect(2), `AF_UNSPEC`).
+    public func reset() {
+        var address = sockaddr()
+        address.sa_family = sa_family_t(AF_UNSPEC)
+        _ = Foundation.connect(descriptor, &address, socklen_t(MemoryLayout<sockaddr>.size))
+    }
+
     /// Whether the other side has ended; throws when it has reset the connection.
     public var isEnded: Bool {
         get throws {

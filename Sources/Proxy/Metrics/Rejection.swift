@@ -102,7 +102,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case .foreignRequest(let status, _), .malformedRequest(let status, _): status
         case .unknownPath: 404
         case .methodNotAllowed: 405
-        case .tooManyPasswords: 503
+        case .tooManyPasswords, .timedOut(.closing), .timedOut(.closingUndecoded): 503
         default:
             switch reason {
             case .malformed, .wrongFormat, .tlsRequired, .truncated, .invalidName, .invalidUTF8, .nulByte, .invalidMetrics: 400

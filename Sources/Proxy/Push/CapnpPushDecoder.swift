@@ -89,7 +89,7 @@ public struct CapnpPushDecoder: PushDecoder {
         let segments = last + 1
         guard segments <= Self.maxSegments else {
             // A few more bytes may show the format. They are refused in any case, for too many segments.
-            let isEnough = bytes.readableBytes >= UnexpectedBeginning.longest
+            let isEnough = isAll || bytes.readableBytes >= UnexpectedBeginning.longest
             guard let rejection = rejectionOfForeign(bytes, isAll: isEnough) else { return .incomplete(bytes.readableBytes + 1) }
             throw rejection
         }

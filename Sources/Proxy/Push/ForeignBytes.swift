@@ -144,7 +144,7 @@ enum UnexpectedBeginning: Hashable {
 }
 
 /// Finds the fault in an object that the parser refused, because the parser does not report its position: the first byte that violates
-/// RFC 8259, and the app whose metrics contain it.
+/// RFC 8259 or begins a number, and the app whose metrics contain it.
 struct JSONFault {
     /// The parser's limit.
     private static let maxDepth = 16
@@ -188,7 +188,7 @@ struct JSONFault {
     }
 
     private mutating func readObject(depth: Int) throws(Found) {
-        guard depth <= Self.maxDepth else { throw misplaced("values are nested more than \(Self.maxDepth) deep") }
+        guard depth <= Self.maxDepth else { throw nestedTooDeep }
         index += 1
         skipSpace()
         if take(UInt8(ascii: "}")) { return }
@@ -214,7 +214,7 @@ struct JSONFault {
     }
 
     private mutating func readArray(depth: Int) throws(Found) {
-        guard depth <= Self.maxDepth else { throw misplaced("values are nested more than \(Self.maxDepth) deep") }
+        guard depth <= Self.maxDepth else { throw nestedTooDeep }
         index += 1
         skipSpace()
         if take(UInt8(ascii: "]")) { return }
@@ -247,11 +247,17 @@ struct JSONFault {
         index += 1
         switch current {
         case UInt8(ascii: "u"):
-            for _ in 0..<4 {
-                index += 1
-                guard let byte = current, UnicodeScalar(byte).properties.isASCIIHexDigit else {
-                    throw misplaced(wanting: "one of four hexadecimal digits after '\\u'")
-                }
+            let start = index
+            let first = try readDigits()
+            guard (0xD800...0xDFFF).contains(first) else { break }
+            var isPair = first < 0xDC00 && bytes[(index + 1)...].starts(with: "\\u".utf8)
+            if isPair {
+                index += 2
+                let second = try readDigits()
+                isPair = (0xDC00...0xDFFF).contains(second)
+            }
+            guard isPair else {
+                throw misplaced("half of a surrogate pair at byte \(start)\(place): write the whole pair, or \\ufffd in its place")
             }
         case UInt8(ascii: "n"): lines += 1
         case let byte? where "\"\\/bfrt".utf8.contains(byte): break
@@ -260,15 +266,25 @@ struct JSONFault {
         index += 1
     }
 
-    /// A number or a name. It need not be valid, because neither is accepted here.
+    /// The four digits after `\u`. Ends at the last one.
+    private mutating func readDigits() throws(Found) -> UInt32 {
+        var number: UInt32 = 0
+        for _ in 0..<4 {
+            index += 1
+            guard let byte = current, let digit = Character(UnicodeScalar(byte)).hexDigitValue else {
+                throw misplaced(wanting: "one of four hexadecimal digits after '\\u'")
+            }
+            number = number << 4 | UInt32(digit)
+        }
+        return number
+    }
+
+    /// A name without quotes. A number is never accepted, and the parser may have refused it for its size.
     private mutating func readWord() throws(Found) {
         let start = index
-        while let byte = current, UnicodeScalar(byte).properties.isAlphabetic || "0123456789+-.".utf8.contains(byte), byte < 0x80 {
-            index += 1
-        }
+        while let byte = current, UnicodeScalar(byte).properties.isAlphabetic, byte < 0x80 { index += 1 }
         let word = String(decoding: bytes[start..<index], as: UTF8.self)
-        let isNumber = word.utf8.first.map { $0 == UInt8(ascii: "-") || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) } ?? false
-        guard isNumber || ["true", "false", "null"].contains(word) else {
+        guard ["true", "false", "null"].contains(word) else {
             index = start
             throw misplaced(wanting: "a string or an array of strings")
         }
@@ -300,6 +316,8 @@ struct JSONFault {
     }
 
     private func misplaced(_ words: String) -> Found { Found(words: words) }
+
+    private var nestedTooDeep: Found { misplaced("values are nested more than \(Self.maxDepth) deep at byte \(index + 1)\(place)") }
 
     private func rawControl(_ byte: UInt8) -> Found {
         let escape =

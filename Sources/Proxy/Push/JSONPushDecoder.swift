@@ -25,7 +25,9 @@ public struct JSONPushDecoder: PushDecoder {
     public var heldBytes: Int { buffer.heldBytes }
 
     /// As `PushDecoder` says.
-    public var isWithinMessage: Bool { isInMessage || buffer.count > 0 }
+    public var isWithinMessage: Bool {
+        isInMessage || buffer.input.withUnsafeReadableBytes { bytes in bytes.contains { !JSONPushDecoder.isSpace($0) } }
+    }
 
     /// As `PushDecoder` says.
     public mutating func feed(_ input: ByteBuffer) { buffer.feed(input) }

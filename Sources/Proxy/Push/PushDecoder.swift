@@ -25,7 +25,7 @@ public protocol PushDecoder: Sendable {
     /// Bytes of memory that are held for messages that are not complete yet, and for what has not been looked at.
     var heldBytes: Int { get }
 
-    /// Whether bytes are held: of a message that is not complete, or not looked at yet.
+    /// Whether bytes are held: of a message that is not complete, or not looked at yet. White space between messages does not count.
     var isWithinMessage: Bool { get }
 }
 

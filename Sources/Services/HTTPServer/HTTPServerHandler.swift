@@ -91,6 +91,12 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         switch event {
         case ChannelEvent.inputClosed: connection.inputEnded()
         case let event as ConnectionDrainEvent: connection.drain(event.wish)
+        case is ConnectionCutEvent:
+            if let answer = exchange.cut() {
+                // The next turn would come too late.
+                connection.resumed(at: context.eventLoop.now)
+                respond(answer, context)
+            }
         case TLSUserEvent.handshakeCompleted: connection.handshakeCompleted()
         default: return context.fireUserInboundEventTriggered(event)
         }
@@ -300,6 +306,9 @@ protocol HTTPExchange: AnyObject {
     func end(on eventLoop: any EventLoop) -> Answer
     /// The answer to a request that cannot be read any further.
     func refuse(_ error: RequestError) -> Response
+    /// The connection is about to be aborted by this side.
+    /// - Returns: the answer to the current request, if it has none yet and its client is told.
+    func cut() -> Response?
     /// This answer is about to be sent.
     func willSend(_ response: Response)
     /// The connection has ended, perhaps during an exchange.
@@ -307,6 +316,7 @@ protocol HTTPExchange: AnyObject {
 }
 
 extension HTTPExchange {
+    func cut() -> Response? { nil }
     func ended() {}
 }
 

@@ -50,8 +50,13 @@ struct BoundTCPSocket: Sendable {
     ///
     /// The socket is bound to a network interface that does not exist (socket(7), `SO_BINDTODEVICE`), which an ordinary user may do once for
     /// each socket. Before Linux 5.7 it has no effect without CAP_NET_RAW.
-    static func endArrivals(at descriptor: CInt) {
+    /// - Returns: whether arrivals have ended, now or by an earlier call.
+    @discardableResult
+    static func endArrivals(at descriptor: CInt) -> Bool {
         set(SO_BINDTOIFINDEX, of: descriptor, CInt.max)
+        var interface: CInt = 0
+        var length = socklen_t(MemoryLayout<CInt>.size)
+        return getsockopt(descriptor, SOL_SOCKET, SO_BINDTOIFINDEX, &interface, &length) == 0 && interface == CInt.max
     }
 
     private static func set(_ option: CInt, of descriptor: CInt, level: CInt = SOL_SOCKET, _ on: Bool) {

@@ -34,6 +34,9 @@ final class ConnectionLimit: Sendable {
     /// The limit in force.
     var limit: Int { state.withLock { $0.limit } }
 
+    /// Whether there is no room for one more connection now.
+    var isReached: Bool { state.withLock { $0.open >= $0.limit } }
+
     /// Applies from now on; connections beyond a lowered limit stay open.
     func set(_ limit: Int) {
         let wakes = state.withLock { state in

@@ -33,7 +33,11 @@ final class Listener: Sendable {
     private struct State {
         var socket: Socket
         var file: File
+        /// Sockets that no new client finds, and that are closed when the connections that wait in them are accepted.
+        var emptying: [Emptying] = []
     }
+
+    private typealias Emptying = (channel: any Channel, descriptor: CInt)
 
     /// Guards the steps. Held for system calls that do not wait.
     private let state: Mutex<State>
@@ -85,10 +89,11 @@ final class Listener: Sendable {
     /// - Returns: how many connections were aborted.
     @discardableResult
     func drain(within time: Duration) async -> Int {
-        await stopListening(within: time)
+        let end = NIODeadline.now() + TimeAmount(time)
+        await stopListening(until: end)
         let eventLoop = setup.group.any()
         let emptied = connections.drainForGood(drainEvent, on: eventLoop)
-        let deadline = eventLoop.scheduleTask(in: TimeAmount(time)) { [connections] in connections.closeAll() }
+        let deadline = eventLoop.scheduleTask(deadline: end) { [connections] in connections.closeAll() }
         try? await emptied.get()
         deadline.cancel()
         // Throws if the deadline was cancelled. Then no connection was aborted.
@@ -130,45 +135,56 @@ final class Listener: Sendable {
 
     private var drainEvent: ConnectionDrainEvent { isInherited ? .socketGoesOn : .listenerCloses }
 
-    /// Stops listening, and accepts the connections that wait. Afterwards others may bind the address.
-    func stopListening(within time: Duration) async {
+    /// Stops listening, and accepts the connections that wait. Afterwards others may bind the address. May be called again with another
+    /// deadline.
+    /// - Parameter end: connections that still wait then are reset.
+    func stopListening(until end: NIODeadline) async {
         removeFile()
         // At the limit of connections, those that wait in the socket are accepted as soon as open ones have ended.
         _ = connections.drainForGood(drainEvent, on: setup.group.any())
-        let socket = state.withLock { state in
+        let (socket, emptying) = state.withLock { state in
             defer { state.socket = .closed }
-            return state.socket
+            if case .listening(let channel, let descriptor, true) = state.socket, !isInherited {
+                state.emptying.append((channel, descriptor))
+            }
+            return (state.socket, state.emptying)
         }
         switch socket {
         case .bound(let descriptor): close(descriptor)
         case .listening(let channel, _, false): try? await channel.close()
         // Connections that wait in it are for the next listener, or the next program.
-        case .listening(let channel, _, true) where isInherited: await closeChannel(channel, emptying: nil, within: .zero)
-        case .listening(let channel, let descriptor, true):
-            await closeChannel(channel, emptying: descriptor, within: min(time, Self.longestAccepting))
-        case .closed: break
+        case .listening(let channel, _, true) where isInherited: await closeChannel(channel)
+        case .listening, .closed: break
         }
+        for socket in emptying { await empty(socket, until: end) }
+    }
+
+    /// Accepts the connections that wait in a socket, because the kernel resets them when it is closed. Then closes the listening channel.
+    private func empty(_ socket: Emptying, until end: NIODeadline) async {
+        let (channel, descriptor) = socket
+        // Only an open channel still owns the descriptor.
+        let ended = try? await channel.eventLoop.submit { channel.isActive && BoundTCPSocket.endArrivals(at: descriptor) }.get()
+        // To a Unix socket without its file no new connection comes.
+        let isFinite = port == nil || ended == true
+        let deadline = isFinite ? end : min(end, NIODeadline.now() + TimeAmount(Self.longestAccepting))
+        while channel.isActive, .now() < deadline {
+            let accepted = try? await channel.eventLoop.submit { [connections] in connections.accepted }.get()
+            await makePipelines()
+            let waits = try? await channel.eventLoop.submit { [connections] in
+                guard channel.isActive else { return false }
+                let isWaiting = BoundTCPSocket.hasWaitingConnection(descriptor)
+                if !isWaiting, connections.accepted == accepted { channel.close(promise: nil) }
+                return isWaiting
+            }.get()
+            if waits == true, setup.policy == .wait, setup.limit.isReached { connections.makeRoom() }
+            if channel.isActive { try? await setup.group.sleep(for: .milliseconds(waits == true ? 10 : 1)) }
+        }
+        await closeChannel(channel)
+        state.withLock { $0.emptying.removeAll { $0.channel === channel } }
     }
 
     /// Closes a listening channel, and none of the connections that it has accepted.
-    /// - Parameters:
-    ///   - descriptor: of a socket whose waiting connections are accepted first, because the kernel resets them when it is closed.
-    ///   - time: the longest that this may take.
-    private func closeChannel(_ channel: any Channel, emptying descriptor: CInt?, within time: Duration) async {
-        let deadline = NIODeadline.now() + TimeAmount(time)
-        if let descriptor {
-            // Only an open channel still owns the descriptor.
-            try? await channel.eventLoop.submit { if channel.isActive { BoundTCPSocket.endArrivals(at: descriptor) } }.get()
-        }
-        while let descriptor, channel.isActive, .now() < deadline {
-            let accepted = try? await channel.eventLoop.submit { [connections] in connections.accepted }.get()
-            await makePipelines()
-            _ = try? await channel.eventLoop.submit { [connections] in
-                guard connections.accepted == accepted, channel.isActive, !BoundTCPSocket.hasWaitingConnection(descriptor) else { return }
-                channel.close(promise: nil)
-            }.get()
-            if channel.isActive { try? await setup.group.sleep(for: .milliseconds(1)) }
-        }
+    private func closeChannel(_ channel: any Channel) async {
         if channel.isActive {
             try? await channel.eventLoop.submit { channel.pipeline.fireUserInboundEventTriggered(PauseAcceptingEvent()) }.get()
             await makePipelines()
@@ -214,7 +230,7 @@ extension Listener {
 
     /// The length of the accept queue: Linux's default for its upper limit, `net.core.somaxconn`.
     private static let backlog: Int32 = 4096
-    /// How long a closing listener accepts waiting connections if new ones come all the time.
+    /// How long a closing listener accepts waiting connections where new ones may come all the time.
     private static let longestAccepting = Duration.seconds(1)
     /// The longest exchange after a change of access. Without this limit a slow peer would keep its old rights.
     static let longestLastExchange = Duration.seconds(60)
@@ -290,10 +306,11 @@ extension Listener {
             try? await channel.close()
             throw error
         }
-        let old: (channel: any Channel, descriptor: CInt)? = state.withLock { state in
+        let old: Emptying? = state.withLock { state in
             guard case .listening(let old, let descriptor, true) = state.socket else { return nil }
             state.file = .published(published)
             state.socket = .listening(channel, descriptor: pending.descriptor, isStarted: true)
+            state.emptying.append((old, descriptor))
             return (old, descriptor)
         }
         guard let old else {
@@ -303,7 +320,8 @@ extension Listener {
             return
         }
         channel.pipeline.fireUserInboundEventTriggered(StartAcceptingEvent())
-        await closeChannel(old.channel, emptying: old.descriptor, within: Self.longestAccepting)
+        // At the limit of connections this takes until open ones have ended.
+        Task { await empty(old, until: .distantFuture) }
     }
 
     /// The kernel completes connections from now on, and keeps them waiting.

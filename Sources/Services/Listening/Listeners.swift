@@ -62,8 +62,6 @@ final class Listeners: Part {
 
     private struct Draining {
         let running: Running
-        /// Ends when the listener has left its address.
-        let stopping: Task<Void, Never>
         /// Ends when its last connection has ended.
         let drain: Task<Void, Never>
     }
@@ -77,6 +75,9 @@ final class Listeners: Part {
         /// Whether unused inherited sockets have been closed.
         var hasStarted = false
     }
+
+    /// How long a reload waits for an address that an earlier one has closed.
+    private static let longestWait = TimeAmount.seconds(1)
 
     private let server: ScrapeServer
     private let intake: Intake
@@ -136,7 +137,10 @@ final class Listeners: Part {
     /// First all sockets are bound, then all listen, then socket files are replaced. So no connection comes to a listener that is then
     /// abandoned.
     func prepare(_ new: PreparedConfig, _ plan: ReloadPlan) async throws(ConfigProblems) -> PreparedPart {
-        for stopping in state.withLock({ $0.draining.values.map(\.stopping) }) { await stopping.value }
+        // A listener that an earlier reload has closed may still accept the connections that wait. An address that is wanted again is left soon.
+        for draining in state.withLock({ Array($0.draining.values) }) where draining.running.mayOverlap(plan.opens) {
+            await draining.running.listener.stopListening(until: NIODeadline.now() + Self.longestWait)
+        }
         let (running, inherited, closed) = state.withLock { state in
             // A socket that no listener uses could keep another listener from binding its address.
             let closed = state.hasStarted ? [] : state.inherited.close(exceptFor: new.config.listeners)
@@ -251,11 +255,9 @@ final class Listeners: Part {
         let listener = running.listener
         let id = ObjectIdentifier(listener)
         listener.removeFile()
-        let stopping = Task { await listener.stopListening(within: time) }
         // Under the lock: the task removes the entry.
         state.withLock { state in
             let drain = Task {
-                await stopping.value
                 let cut = await listener.drain(within: time)
                 self.state.withLock { $0.draining[id] = nil }
                 var metadata: Logger.Metadata = [LogKey.listener: "\(listener.name)"]
@@ -263,7 +265,7 @@ final class Listeners: Part {
                 logger.info(
                     cut > 0 ? "listener closed, connections cut unfinished after shutdown_timeout" : "listener closed", metadata: metadata)
             }
-            state.draining[id] = Draining(running: running, stopping: stopping, drain: drain)
+            state.draining[id] = Draining(running: running, drain: drain)
         }
     }
 
@@ -275,14 +277,7 @@ final class Listeners: Part {
             return (state.running.map(\.listener), Array(state.draining.values))
         }
         let cut = await withTaskGroup(of: Int.self) { drains in
-            for listener in running { drains.addTask { await listener.drain(within: time) } }
-            for draining in draining {
-                drains.addTask {
-                    // It still accepts the connections that wait.
-                    await draining.stopping.value
-                    return await draining.running.listener.drain(within: time)
-                }
-            }
+            for listener in running + draining.map(\.running.listener) { drains.addTask { await listener.drain(within: time) } }
             return await drains.reduce(0, +)
         }
         for draining in draining { await draining.drain.value }

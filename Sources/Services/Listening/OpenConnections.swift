@@ -111,6 +111,16 @@ final class OpenConnections: Sendable {
         return promise.futureResult
     }
 
+    /// Connections wait for room while this listener closes: from now on, those that have sent nothing make room sooner.
+    func makeRoom() {
+        let channels = state.withLock { state -> [any Channel] in
+            guard state.draining == .listenerCloses else { return [] }
+            state.draining = .othersWait
+            return state.connections.values.map(\.channel)
+        }
+        for channel in channels { channel.pipeline.fireUserInboundEventTriggered(ConnectionDrainEvent.othersWait) }
+    }
+
     /// Aborts connections, whatever they do.
     /// - Parameter generation: only those whose settings were read before this one; `nil` means all.
     /// - Returns: how many they were.
@@ -138,6 +148,8 @@ struct ConnectionCutEvent: Sendable {}
 enum ConnectionDrainEvent: Sendable {
     /// The listener closes. A connection waits a short time for a request: one may be on its way, or a new client may be about to send it.
     case listenerCloses
+    /// The listener closes, the limit of connections is reached, and others wait to be accepted: they may have sent their requests already.
+    case othersWait
     /// The listener closes, and the next program uses its socket, so that clients can connect all the time. A connection that has sent
     /// nothing yet counts as an exchange in flight: otherwise clients that connect a moment too early would be cut off.
     case socketGoesOn
@@ -157,6 +169,8 @@ enum ConnectionDrainEvent: Sendable {
         // Enough time to read the bytes that the kernel has already.
         case .accessChanged: .milliseconds(1)
         case .listenerCloses: isNew ? .seconds(1) : .milliseconds(50)
+        // Enough for the round trip of a TLS handshake.
+        case .othersWait: isNew ? .milliseconds(200) : .milliseconds(50)
         case .socketGoesOn: isNew ? Self.untilDeadline : .milliseconds(50)
         }
     }

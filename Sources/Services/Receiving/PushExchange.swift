@@ -50,7 +50,7 @@ final class PushExchange: HTTPExchange {
     private let peer: Peer
     private var state = State.idle
     /// The answer to a push that another thread applies.
-    private var waiting: PendingAnswer?
+    private var waiting: (answer: PendingAnswer, sender: Sender)?
     /// The sender of the last request, and its user name.
     private var known: (user: String?, sender: Sender)?
 
@@ -154,7 +154,7 @@ final class PushExchange: HTTPExchange {
     private func later(_ push: PushRequest, _ body: BodyBytes, _ sender: Sender, on eventLoop: any EventLoop) -> Answer {
         let promise = eventLoop.makePromise(of: (Response, Rejection?).self)
         let pending = PendingAnswer(promise)
-        waiting = pending
+        waiting = (pending, sender)
         let cost = destination.routes.cost(of: push, body)
         destination.largeMessages.run(cost: cost, app: push.app) { [destination] in
             guard pending.isWanted else { return }
@@ -191,10 +191,20 @@ final class PushExchange: HTTPExchange {
         return PushRoutes.answer(to: report(rejection, sender))
     }
 
+    func cut() -> Response? {
+        let before = state
+        state = .idle
+        return switch before {
+        case .discarding(let response, _): response
+        case .collecting(let incomplete): PushRoutes.answer(to: report(.timedOut(.closing), incomplete.sender))
+        case .idle: waiting.map { PushRoutes.answer(to: report(.timedOut(.closingUndecoded), $0.sender)) }
+        }
+    }
+
     func willSend(_ response: Response) {}
 
     func ended() {
-        waiting?.cancel()
+        waiting?.answer.cancel()
         waiting = nil
         if case .collecting(let incomplete) = state { _ = report(.truncated, incomplete.sender) }
         state = .idle

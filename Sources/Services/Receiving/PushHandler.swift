@@ -158,6 +158,7 @@ final class PushHandler: ChannelDuplexHandler {
         case .report(let rejection):
             report(rejection)
             stream = nil
+            context?.close(mode: .all, promise: nil)
         case .close:
             stream = nil
             context?.close(mode: .all, promise: nil)

@@ -36,7 +36,7 @@ struct PushStateMachine {
     private var hasReceived = false
     /// Whether the peer has ended its side.
     private var inputEnded = false
-    /// Whether the connection is gone, so that no answer can be written.
+    /// Whether the connection is gone or has failed, so that no answer can be written.
     private var isGone = false
     /// Whether a message was applied since the decoder last asked for more.
     private var hasApplied = false
@@ -117,7 +117,7 @@ struct PushStateMachine {
         case finish
         /// Tell the sender, the log and the metrics. The connection ends once the sender has ended its side, or at once.
         case refuse(Rejection, closes: Bool)
-        /// Tell the log and the metrics: the connection is gone.
+        /// Tell the log and the metrics, and close: no answer can be written.
         case report(Rejection)
         case close
         /// Close without the sign of TLS that all was received: the peer may have sent more.
@@ -258,7 +258,15 @@ struct PushStateMachine {
     mutating func answered() -> Action { close() }
 
     /// The connection has failed. Messages that wait for their turn are applied before the connection ends.
-    mutating func failed() -> Action { state == .working ? .none : close() }
+    mutating func failed() -> Action {
+        switch state {
+        case .receiving:
+            isGone = true
+            return .finish
+        case .working: return .none
+        case .refused, .closed: return close()
+        }
+    }
 
     private mutating func close() -> Action {
         guard state != .closed else { return .none }

@@ -363,7 +363,7 @@ def pipelined_pushes(target, parameters, _):
                     break
                 if writable:
                     rest = rest or block
-                    # Not more at once than a connection may have waiting.
+                    # In pieces, so that answers are read in between.
                     rest = rest[connection.send(rest[: 32 << 10]) :]
         except OSError:
             pass

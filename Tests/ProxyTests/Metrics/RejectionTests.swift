@@ -44,6 +44,7 @@ struct RejectionTests {
         #expect(Rejection.unsupportedEncoding("br").httpStatus == 415)
         #expect(Rejection.storeFull(limit: ByteCount(1)).httpStatus == 507)
         #expect(Rejection.timedOut(.message).httpStatus == 408)
+        #expect(Rejection.timedOut(.closing).httpStatus == 503 && Rejection.timedOut(.closingUndecoded).httpStatus == 503)
         for timeout in [Rejection.Timeout.head, .idle, .message] { #expect(Rejection.timedOut(timeout).reason == .timedOut) }
         #expect(Rejection.malformedRequest(status: 431, "").httpStatus == 431)
         #expect(Rejection.unknownPath.httpStatus == 404)

@@ -78,6 +78,11 @@ struct CapnpPushDecoderTests {
         #expect(decode(message(513)).rejection?.line.contains("513 segments") == true)
     }
 
+    @Test("too many segments are told at the end too, however few bytes have come", arguments: ["1005500201010122", "2020202020"])
+    func manySegmentsAtTheEnd(bytes: String) {
+        #expect(decode(CapnpMessages.hex(bytes)).rejection?.line.contains("its segment table announces") == true)
+    }
+
     @Test("a message that is cut short is refused at the end", arguments: [1, 3, 4, 7, 8, 16, 47])
     func truncated(length: Int) {
         #expect(decode(Array(CapnpMessages.oneSegment.prefix(length))).rejection == .truncated)

@@ -28,6 +28,17 @@ struct JSONFaultTests {
             ("{\"a\": \"x\",}", "found '}' at byte 11 where an app name in double quotes should be"),
             ("{\"a\": \"x\" \"b\": \"y\"}", "found '\"' at byte 11 where ',' or '}' should be"),
             ("{\"a\": [\"x\",]}", "found ']' at byte 12 where a string or an array of strings should be, in the metrics of app \"a\""),
+            (
+                #"{"a": "x\udcff"}"#,
+                #"half of a surrogate pair at byte 9, in the metrics of app "a": write the whole pair, or \ufffd in its place"#
+            ),
+            (
+                #"{"a": "\ud83d\ude00\ud83dx"}"#,
+                #"half of a surrogate pair at byte 20, in the metrics of app "a": write the whole pair, or \ufffd in its place"#
+            ),
+            (#"{"\ud800\u0041": ""}"#, #"half of a surrogate pair at byte 3: write the whole pair, or \ufffd in its place"#),
+            (#"{"a": 1e400}"#, #"found '1' at byte 7 where a string or an array of strings should be, in the metrics of app "a""#),
+            (#"{"a": ["x", -]}"#, #"found '-' at byte 13 where a string or an array of strings should be, in the metrics of app "a""#),
             ("{\"a\": 'x'}", "found ''' at byte 7 where a string or an array of strings should be, in the metrics of app \"a\""),
             ("{\"a\": \"\\x\"}", "'\\' begins no escape with 'x' at byte 9, in the metrics of app \"a\": write '\\\\' for a backslash"),
             (
@@ -59,6 +70,7 @@ struct JSONFaultTests {
     @Test("an object nested without end is refused without recursion to match")
     func nested() {
         let json = "{\"a\": " + String(repeating: "[", count: 10_000) + String(repeating: "]", count: 10_000) + "}"
-        #expect(DecodedStream(json).rejection?.line.contains("nested more than 16 deep") == true)
+        let words = #"values are nested more than 16 deep at byte 22, in the metrics of app "a""#
+        #expect(DecodedStream(json).rejection == .malformedJSON(words))
     }
 }

@@ -184,6 +184,17 @@ struct JSONPushDecoderTests {
         }
     }
 
+    @Test("white space behind the last object is no message, looked at or not")
+    func spaceBehind() throws {
+        var decoder = JSONPushDecoder(maxMessageSize: ByteCount(10))
+        decoder.feed(ByteBuffer(string: "{}{} \n"))
+        for isWithinMessage in [true, false] {
+            #expect(try decoder.nextPush() != nil)
+            #expect(decoder.isWithinMessage == isWithinMessage)
+        }
+        try decoder.finish()
+    }
+
     @Test("bytes held are those of the incomplete object")
     func buffered() throws {
         var decoder = JSONPushDecoder(maxMessageSize: .mebibytes(1))

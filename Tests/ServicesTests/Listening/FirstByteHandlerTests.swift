@@ -78,7 +78,7 @@ struct FirstByteHandlerTests {
     @Test("a drain that comes before the first bytes is passed on before them", arguments: [UInt8(0x16), 0x47])
     func drain(first: UInt8) throws {
         let channel = try channel(tlsBegins: [0x16])
-        for event in [ConnectionDrainEvent.listenerCloses, .accessChanged, .socketGoesOn] {
+        for event in [ConnectionDrainEvent.listenerCloses, .othersWait, .accessChanged, .socketGoesOn] {
             channel.pipeline.fireUserInboundEventTriggered(event)
         }
         #expect(built.drain == nil)

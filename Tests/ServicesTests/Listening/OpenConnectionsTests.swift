@@ -24,6 +24,19 @@ struct OpenConnectionsTests {
         #expect(setUp() == (changes ? .accessChanged : nil))
     }
 
+    @Test("room is made while the listener closes, and not while it goes on, or its socket does")
+    func makeRoom() {
+        connections.makeRoom()
+        connections.insert(channel)
+        #expect(setUp() == nil)
+        for (event, expected) in [(ConnectionDrainEvent.listenerCloses, ConnectionDrainEvent.othersWait), (.socketGoesOn, .socketGoesOn)] {
+            _ = connections.drainForGood(event, on: channel.eventLoop)
+            connections.makeRoom()
+            #expect(setUp() == expected)
+        }
+        connections.remove(channel)
+    }
+
     @Test("a connection that was only accepted before a change of access has the new settings")
     func changeAfterAccept() {
         connections.insert(channel)

@@ -137,6 +137,18 @@ struct PushHandlerTests {
         }
     }
 
+    @Test("a reset within a message is logged and counted as its end is")
+    func reset() async throws {
+        try await withReceiver { receiver in
+            let sender = try RawConnection(to: receiver.receiver.listener.name)
+            try sender.send(#"{"a": "x"#)
+            try await wait(for: "the beginning to be held") { receiver.inflight.used > 0 }
+            sender.reset()
+            try await wait(for: "a line in the log") { receiver.log.all.contains { $0.contains("reason=truncated") } }
+            try await wait(for: "nothing to be held") { receiver.inflight.used == 0 }
+        }
+    }
+
     @Test("at concurrent_requests further connections wait until one ends, and lose nothing")
     func backPressure() async throws {
         try await withReceiver(maxConnections: 2) { receiver in
@@ -202,10 +214,63 @@ struct PushHandlerTests {
         }
     }
 
+    @Test("at the limit, what waits is accepted while the listener closes, however long the open messages take", arguments: [false, true])
+    func closesAtTheLimit(onUnixSocket: Bool) async throws {
+        // It ends after the second for which a listener accepts where new connections may come all the time.
+        let settings = ReceiverSettings.patient.with { $0.messageTimeout = .milliseconds(1500) }
+        try await withReceiver(settings, onUnixSocket: onUnixSocket, maxConnections: 1) { receiver in
+            let (open, waiting) = try await fill(receiver)
+            async let cut = receiver.receiver.drain(within: .seconds(60))
+            #expect(try await open.untilEnd() == "error: \(Rejection.timedOut(.message).line)\n")
+            await open.close()
+            #expect(try await waiting.untilEnd() == "")
+            #expect(receiver.text == "1\n")
+            #expect(await cut == 0)
+            await waiting.close()
+        }
+    }
+
+    @Test("a drain that still accepts can be hastened by another")
+    func hastenedAtTheLimit() async throws {
+        try await withReceiver(maxConnections: 1) { receiver in
+            let (open, waiting) = try await fill(receiver)
+            async let first = receiver.receiver.drain(within: .seconds(3600))
+            #expect(await receiver.receiver.drain(within: .milliseconds(10)) == 1)
+            #expect(await first == 0)
+            #expect(try await open.untilEnd() == "error: \(Rejection.timedOut(.closing).line)\n")
+            for connection in [open, waiting] { await connection.close() }
+        }
+    }
+
+    /// - Returns: a connection within a message, which takes the only place, and one with a complete message that waits.
+    private func fill(_ receiver: TestReceiver) async throws -> (open: PeerConnection, waiting: PeerConnection) {
+        let open = try await receiver.connect()
+        try await open.send(#"{"open": "#)
+        try await wait(for: "the beginning to be read") { receiver.inflight.used > 0 }
+        let waiting = try await receiver.connect()
+        try await waiting.send(#"{"waiting": "1"}"#)
+        try await waiting.endSending()
+        return (open, waiting)
+    }
+
+    @Test("connections that send nothing make room for those that wait while the listener closes")
+    func idleAtTheLimit() async throws {
+        try await withReceiver(maxConnections: 1) { receiver in
+            var connections: [PeerConnection] = []
+            for _ in 0..<4 { connections.append(try await receiver.connect()) }
+            try await connections[3].send(#"{"last": "1"}"#)
+            try await connections[3].endSending()
+            #expect(await receiver.receiver.drain(within: .seconds(60)) == 0)
+            #expect(try await connections[3].untilEnd() == "")
+            #expect(receiver.text == "1\n")
+            for connection in connections { await connection.close() }
+        }
+    }
+
     @Test(
-        "after a change of access the message in flight is the last one, also when others come in the same bytes",
-        arguments: [3, 300 << 10])
-    func accessChanged(size: Int) async throws {
+        "after a change of access the message in flight is the last one, also when others come in the same bytes; white space is none",
+        arguments: [3, 300 << 10], [#"{"after": "2"}{"again": "3"}"#, "\n"])
+    func accessChanged(size: Int, rest: String) async throws {
         try await withReceiver(inflight: 64 << 20) { receiver in
             let connection = try await receiver.connect()
             try await connection.send(#"{"begun": "#)
@@ -214,8 +279,8 @@ struct PushHandlerTests {
             // The connection has heard of it by the end of what its event loop had to do.
             for eventLoop in MultiThreadedEventLoopGroup.singleton.makeIterator() { try await eventLoop.submit {}.get() }
             let text = String(repeating: "1", count: size)
-            try await connection.send("\"\(text)\"}{\"after\": \"2\"}{\"again\": \"3\"}")
-            #expect(try await connection.untilEnd() == "error: \(Rejection.accessChanged.line)\n")
+            try await connection.send("\"\(text)\"}\(rest)")
+            #expect(try await connection.untilEnd() == (rest == "\n" ? "" : "error: \(Rejection.accessChanged.line)\n"))
             #expect(receiver.text == "\(text)\n")
             await connection.close()
         }

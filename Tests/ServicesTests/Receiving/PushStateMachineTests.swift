@@ -151,13 +151,22 @@ struct PushStateMachineTests {
         var machine = Self.fresh()
         _ = machine.received(5, at: Self.at(1))
         _ = machine.decodingStopped(whileWorking ? .turnIsOver : Self.waits, applied: true, at: Self.at(1))
-        #expect(machine.failed() == (whileWorking ? .none : .close))
+        #expect(machine.failed() == (whileWorking ? .none : .finish))
         if whileWorking {
             #expect(machine.connectionLost() == .none)
             #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(2)) == .finish)
-            #expect(machine.finished(nil, at: Self.at(2)) == .close)
         }
+        #expect(machine.finished(nil, at: Self.at(2)) == .close)
         #expect(machine.failed() == .none)
+    }
+
+    @Test("a failure within a message is reported as its end is")
+    func failedWithinMessage() {
+        var machine = Self.withinMessage()
+        #expect(machine.failed() == .finish)
+        #expect(machine.finished(.truncated, at: Self.at(2)) == .report(.truncated))
+        #expect(machine.deadline == nil)
+        #expect(machine.connectionLost() == .none)
     }
 
     @Test("after a refusal much is thrown away, but not everything")
@@ -191,6 +200,17 @@ struct PushStateMachineTests {
         _ = machine.received(5, at: Self.at(6))
         #expect(machine.decodingStopped(Self.waits, applied: true, at: Self.at(6)) == .none)
         #expect(machine.readCompleted(at: Self.at(6)) == .abort)
+    }
+
+    @Test("a drain waits less for the first message while others wait for room")
+    func drainWhileOthersWait() {
+        var machine = Self.fresh()
+        machine.drain(.listenerCloses, at: Self.at(5))
+        machine.drain(.othersWait, at: Self.at(5))
+        #expect(machine.deadline == Self.at(5) + .milliseconds(200))
+        var within = Self.withinMessage()
+        within.drain(.othersWait, at: Self.at(2))
+        #expect(within.deadline == Self.at(61))
     }
 
     @Test("a drain lets a message in flight finish, then closes")
