@@ -84,7 +84,7 @@ func tooFewDescriptors() async throws {
                 "prlimit", ["--nofile=\(limit):\(limit)", ProxyProcess.executable, "-c", "config.toml"],
                 environment: ["SWIFT_BACKTRACE": "enable=no"], workingFolder: folder.path
             ) { proxy in
-                try await wait(for: "it to listen, or to end") { proxy.exitStatus != nil || proxy.errors.contains("listening kind=unix") }
+                try await wait(for: "it to listen, or to end") { proxy.exitStatus != nil || proxy.errors.contains("kind=unix") }
                 proxy.send(signal: SIGTERM)
                 let ended = try await proxy.exit()
                 #expect(!ended.errors.contains("was changed"), "\(limit): \(ended.errors)")

@@ -45,9 +45,11 @@ public final class RawConnection {
 
     /// Breaks the connection: the other side gets a reset (connect(2), `AF_UNSPEC`).
     public func reset() {
-        var address = sockaddr()
-        address.sa_family = sa_family_t(AF_UNSPEC)
-        _ = Foundation.connect(descriptor, &address, socklen_t(MemoryLayout<sockaddr>.size))
+        // AF_UNSPEC is 0.
+        let address = [UInt8](repeating: 0, count: 16)
+        address.withUnsafeBytes { bytes in
+            _ = Foundation.connect(descriptor, bytes.assumingMemoryBound(to: sockaddr.self).baseAddress, socklen_t(bytes.count))
+        }
     }
 
     /// Whether the other side has ended; throws when it has reset the connection.

@@ -56,7 +56,7 @@ public struct JSONPushDecoder: PushDecoder {
     /// As `PushDecoder` says.
     public mutating func finish() throws(Rejection) {
         guard !isInMessage else { throw .truncated }
-        guard buffer.count > 0 else { return }
+        guard isWithinMessage else { return }
         throw rejectionOfInput(isAll: true) ?? .truncated
     }
 

@@ -68,9 +68,11 @@ extension UnixSocketFile {
             // Another process may replace the entry at any moment. Under a new name it can be checked and then removed.
             let aside = Self.temporaryName()
             guard cfiles_move(descriptor, name, aside) == 0 else { return false }
-            guard entry(aside)?.identity == identity else {
+            let moved = entry(aside)
+            let reason = moved == nil ? errno : EEXIST
+            guard moved?.identity == identity else {
                 _ = cfiles_move(descriptor, aside, name)
-                errno = EEXIST
+                errno = reason
                 return false
             }
             return unlinkat(descriptor, aside, 0) == 0
