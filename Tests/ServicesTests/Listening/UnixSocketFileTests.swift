@@ -45,6 +45,12 @@ struct UnixSocketFileTests {
         return result == 0 ? 0 : errno
     }
 
+    /// Closes a listening socket, and waits until it is gone: a program that another test starts may hold it for a moment longer.
+    private func end(_ descriptor: CInt, at path: String) async throws {
+        close(descriptor)
+        try await wait(for: "the socket to end") { connects(to: path) == ECONNREFUSED }
+    }
+
     /// The names of Unix sockets that the kernel shows, as `ss` does.
     private func namesInKernel() throws -> String {
         let descriptor = open("/proc/net/unix", O_RDONLY)
@@ -111,7 +117,7 @@ struct UnixSocketFileTests {
             }
             #expect(folder.contains("a.sock"))
             // As after a kill: the file stays, no process listens.
-            close(descriptor)
+            try await end(descriptor, at: config.path)
             let (again, file) = try make(config)
             #expect(reason(config) != nil)
             file.remove()
@@ -128,9 +134,8 @@ struct UnixSocketFileTests {
             let (old, oldFile) = try make(config)
             let pending = try UnixSocketFile.bind(UnixSocketConfig(path: config.path, mode: 0o600), replacing: [oldFile])
             try #require(listen(pending.descriptor, 8) == 0)
-            close(old)
             // Still the old one.
-            #expect(connects(to: config.path) == ECONNREFUSED)
+            try await end(old, at: config.path)
             let file = try pending.publish()
             #expect(connects(to: config.path) == 0)
             #expect(try #require(found(config.path)).st_mode & 0o7777 == 0o600)
