@@ -47,24 +47,27 @@ public struct PushRoutes: Sendable {
     /// Decides what to do with a request.
     /// - Parameters:
     ///   - sender: the sender for a user.
-    ///   - refused: called with the reason when a push is refused, and with its sender if that is known.
+    ///   - refused: called with the reason when a push or a password is refused, and with the sender if that is known.
     public func begin(
         _ head: RequestHead, _ request: Request, user: User, on eventLoop: any EventLoop, sender: (String?) -> Sender,
         refused: (Rejection, Sender?) -> Void
     ) -> Beginning {
+        // Browsers, scanners and probes send other methods: those push nothing.
+        let isPush = [.put, .post, .delete].contains(request.method)
         if let refusal = browserGuard.refusal(of: request) {
-            return self.refusal(.foreignRequest(status: refusal.status, refusal.reason), refused)
+            return self.refusal(.foreignRequest(status: refusal.status, refusal.reason), isReported: isPush, refused)
         }
         var name: String?
         if !BasicAuth.isOpen(request.path) {
             // Not judged again: that would begin another check.
-            if case .checked(isAdmitted: false) = user { return refusal(.unauthorized, refused) }
+            if case .checked(isAdmitted: false) = user { return refusal(.unauthorized, isReported: true, refused) }
             switch users.judge(request.authorization, on: eventLoop) {
             case .admitted(let user): name = user
             // If the password was checked already, the users have changed since then, and it is checked again.
             case .later(let verdict): return .wait(verdict)
-            case .refused: return refusal(.unauthorized, refused)
-            case .busy: return refusal(.tooManyPasswords, refused)
+            // Many clients send credentials only after a 401. Guesses are reported, whatever their method is.
+            case .refused: return refusal(.unauthorized, isReported: request.authorization != nil, refused)
+            case .busy: return refusal(.tooManyPasswords, isReported: true, refused)
             }
         }
         var known: Sender?
@@ -76,14 +79,14 @@ public struct PushRoutes: Sendable {
             if let app = push.app { try intake.checkOwner(of: app, sender) }
             return .body(push, sender)
         } catch {
-            // Browsers and scanners ask for other paths: that is no push.
-            guard [.put, .post, .delete].contains(request.method) else { return .answer(Self.answer(to: error)) }
-            return refusal(error, of: known, refused)
+            return refusal(error, of: known, isReported: isPush, refused)
         }
     }
 
-    private func refusal(_ rejection: Rejection, of sender: Sender? = nil, _ refused: (Rejection, Sender?) -> Void) -> Beginning {
-        refused(rejection, sender)
+    private func refusal(
+        _ rejection: Rejection, of sender: Sender? = nil, isReported: Bool, _ refused: (Rejection, Sender?) -> Void
+    ) -> Beginning {
+        if isReported { refused(rejection, sender) }
         return .answer(Self.answer(to: rejection))
     }
 

@@ -9,6 +9,7 @@ import Testing
 struct PushRoutesTests {
     private let checks = HeldChecks()
     private let users: BasicAuthUsers
+    private let browserGuard = BrowserGuard(routes: NoRoutes())
     private let eventLoop = EmbeddedEventLoop()
     private let routes: PushRoutes
 
@@ -16,8 +17,7 @@ struct PushRoutesTests {
         users = BasicAuthUsers(HeldChecks.users, checker: checks)
         let intake = Intake(store: MetricStore()) { Timestamp(nanoseconds: 0).moment }
         routes = PushRoutes(
-            intake: intake, groups: PushGroups(intake), users: users, browserGuard: BrowserGuard(routes: NoRoutes()),
-            lifecycle: SwitchedLifecycle())
+            intake: intake, groups: PushGroups(intake), users: users, browserGuard: browserGuard, lifecycle: SwitchedLifecycle())
     }
 
     private struct NoRoutes: Responder {
@@ -28,14 +28,15 @@ struct PushRoutesTests {
         try begin(.put, "/apps/a", password: password, user).beginning
     }
 
+    /// - Parameter password: `nil` for a request without credentials.
     /// - Returns: also the refusals that were reported.
     private func begin(
-        _ method: Request.Method, _ target: String, encoding: String? = nil, password: String, _ user: PushRoutes.User = .unchecked
+        _ method: Request.Method, _ target: String, encoding: String? = nil, password: String?, _ user: PushRoutes.User = .unchecked
     ) throws -> (beginning: PushRoutes.Beginning, refused: [Rejection]) {
         var head = RequestHead(method: method, target: target)
         head.host = "localhost"
         head.contentEncoding = encoding
-        head.authorization = HeldChecks.basic("prom", password)
+        head.authorization = password.map { HeldChecks.basic("prom", $0) }
         let request = try Request(head, isTLS: false, peer: .unknown)
         var refused: [Rejection] = []
         let beginning = routes.begin(head, request, user: user, on: eventLoop) {
@@ -91,6 +92,37 @@ struct PushRoutesTests {
                 }
                 #expect(response.status == rejection.httpStatus && refused == reported, "\(asked) \(target)")
             }
+        }
+    }
+
+    @Test("a request without credentials is told to send some, and is not reported; a wrong password is, whatever the method is")
+    func withoutCredentials() throws {
+        for method in [Request.Method.put, .post, .delete, .get, .head] {
+            let (beginning, refused) = try begin(method, "/apps/a", password: nil)
+            guard case .answer(let response) = beginning else {
+                Issue.record("\(method): \(beginning)")
+                continue
+            }
+            #expect(response.status == 401 && refused.isEmpty, "\(method): \(refused)")
+            let (_, guessed) = try begin(method, "/apps/a", password: "wrong", .checked(isAdmitted: false))
+            #expect(guessed == [.unauthorized], "\(method)")
+        }
+    }
+
+    @Test("a push for a host that is not allowed is reported; a question is not, and neither is a probe")
+    func hosts() throws {
+        browserGuard.setAllowedHosts(["metrics.example"])
+        for (method, target, isReported) in [
+            (Request.Method.put, "/apps/a", true), (.post, "/apps", true), (.delete, "/apps/a", true), (.get, "/", false),
+            (.head, "/favicon.ico", false), (.get, "/-/healthy", false),
+        ] {
+            let (beginning, refused) = try begin(method, target, password: "openesame")
+            guard case .answer(let response) = beginning else {
+                Issue.record("\(method) \(target): \(beginning)")
+                continue
+            }
+            #expect(response.status == 421, "\(method) \(target)")
+            #expect(refused.map(\.httpStatus) == (isReported ? [421] : []), "\(method) \(target)")
         }
     }
 
