@@ -172,7 +172,8 @@ struct SearchWords: Sendable {
         }
     }
 
-    /// The small letter of a capital one between U+0080 and U+07FF, where it is one of these, too; any other character itself.
+    /// The small letter of a capital one between U+0080 and U+07FF, where it is one of these, too; any other character itself, except the
+    /// final sigma.
     private static func small(_ scalar: UInt16) -> UInt16 {
         switch scalar {
         // Latin-1, without ×; Greek; Cyrillic.
@@ -181,6 +182,10 @@ struct SearchWords: Sendable {
         // Latin Extended-A and the rest of Cyrillic: in pairs, the capital one first.
         case 0x100...0x12F, 0x132...0x137, 0x14A...0x177, 0x460...0x481, 0x48A...0x4BF, 0x4D0...0x52F: scalar | 1
         case 0x139...0x148, 0x179...0x17E, 0x4C1...0x4CE: scalar % 2 == 1 ? scalar + 1 : scalar
+        case 0x178: 0xFF
+        case 0x4C0: 0x4CF
+        // The sigma at the end of a word has the same capital letter as the other one.
+        case 0x3C2: 0x3C3
         // Greek with an accent.
         case 0x386: 0x3AC
         case 0x388...0x38A: scalar + 37
