@@ -113,7 +113,7 @@ struct AppRoute: Route {
     }
 
     /// The rest of the path with its slashes; it is already decoded.
-    private static func name(in path: String) -> AppName? {
+    static func name(in path: String) -> AppName? {
         path.after(RoutePath.appPrefix).flatMap { AppName(String($0)) }
     }
 

@@ -52,7 +52,7 @@ public enum RoutePath: String, CaseIterable, Sendable {
             self = .other
             return
         }
-        self = RoutePath(rawValue: path) ?? (path.after(Self.appPrefix) == nil ? .other : .app)
+        self = RoutePath(rawValue: path) ?? (AppRoute.name(in: path) == nil ? .other : .app)
     }
 }
 

@@ -13,10 +13,20 @@ struct RequestPathsTests {
         #expect(Set(router.routes.map(\.path)) == Set(RoutePath.allCases).subtracting([.other]))
     }
 
+    @Test("a path below /apps/ that can name no app counts as unknown")
+    func appPaths() {
+        for path in ["/apps/", "/apps/\u{1}", "/apps/" + String(repeating: "a", count: 257)] {
+            #expect(RoutePath(serving: path) == .other, "\(path)")
+        }
+        for path in ["/apps/a", "/apps/a/b", "/apps/" + String(repeating: "a", count: 256)] {
+            #expect(RoutePath(serving: path) == .app, "\(path)")
+        }
+    }
+
     @Test("any path and any code is counted, successful scrapes from the start")
     func counted() {
         let requests = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }.requests
-        let paths = ["/apps/a", "/metrics", "/apps/", "/nothing", "/metrics", "/-/ready"]
+        let paths = ["/apps/a", "/metrics", "/apps/b/c", "/nothing", "/metrics", "/-/ready"]
         for path in paths { requests.count(path: path, code: path == "/nothing" ? 404 : 200) }
         requests.count(path: nil, code: 499)
         requests.count(path: "/metrics", code: 200)
