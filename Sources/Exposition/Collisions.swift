@@ -2,7 +2,7 @@
 public struct Collisions: Equatable, Sendable {
     /// One of these series.
     public struct Series: Equatable, Sendable {
-        /// Name and labels as the first app writes them; the end of a very long one is left out.
+        /// Name and labels as the first app writes them; longer ones than `Collisions.maxTextLength` are cut, and end in `…`.
         public var text: String
         /// The apps that expose it, in the order in which they were looked at, each once; at most `Collisions.maxApps`.
         public var apps: [String]
@@ -31,6 +31,8 @@ public struct Collisions: Equatable, Sendable {
     public static let maxListed = 100
     /// How many apps are listed for one series.
     public static let maxApps = 20
+    /// How many bytes of a series are listed.
+    static let maxTextLength = 1024
 
     /// The number of these series, each counted once; `nil` when there are too many series to count them.
     public var count: Int?
@@ -97,8 +99,7 @@ public struct CollisionSearch: Sendable {
                 listed[place].add(app)
             } else if listed.count < Collisions.maxListed {
                 places[hash] = listed.count
-                let bytes = parser.text[parser.series].prefix(1024)
-                listed.append(Collisions.Series(text: String(decoding: bytes, as: UTF8.self), apps: [app], times: 1))
+                listed.append(Collisions.Series(text: Self.excerpt(of: parser.text[parser.series]), apps: [app], times: 1))
             }
             return true
         }
@@ -107,6 +108,14 @@ public struct CollisionSearch: Sendable {
     /// The result. Series that a text lost between the passes are not listed.
     public var result: Collisions {
         isOverfull ? .uncounted : Collisions(count: repeated.count, listed: listed.filter { $0.times > 1 })
+    }
+
+    private static func excerpt(of series: UnsafeRawBufferPointer) -> String {
+        guard series.count > Collisions.maxTextLength else { return String(decoding: series, as: UTF8.self) }
+        var end = Collisions.maxTextLength
+        // Not within a character.
+        while end > 0, series[end] & 0xC0 == 0x80 { end -= 1 }
+        return String(decoding: series[..<end], as: UTF8.self) + "…"
     }
 
     /// Calls `body` after each sample, as long as it returns true.

@@ -301,7 +301,7 @@ struct Warning {
         case .noBlankAfterHash: "no space after #: Prometheus takes this line for a comment, and other readers for HELP or TYPE"
         case .unknownHelpEscape: "unknown escape sequence in a HELP text: write \\\\ for a backslash"
         case .interleaved: "samples of \(name) are not in one group: samples of other metrics are between them"
-        case .secondSample: "series of \(name) occurs twice: Prometheus keeps the first sample"
+        case .secondSample: "series of \(name) occurs twice: without timestamps of their own, Prometheus keeps the first sample"
         case .bucketWithoutLe: "\(name) is a bucket of a histogram, but has no label le"
         case .histogramSampleWithoutSuffix: "\(name) is a histogram: the names of its samples end in _bucket, _sum or _count"
         case .summaryWithoutQuantile: "\(name) is a summary, but this sample has no label quantile"

@@ -7,8 +7,8 @@ import Synchronization
 ///
 /// By default libdispatch runs them. It makes threads when there is work, and ends them soon after. While the system grants no thread
 /// (`TasksMax=` of a unit, the process limit of a container), whoever continues a task waits for one, also an event loop: nothing would
-/// work any more, and a stop would not end. So no task may block, and `Task.sleep`, which needs libdispatch, is not used
-/// (`EventLoopGroup.sleep`).
+/// work any more, and a stop would not end. `Task.sleep` needs libdispatch, so `EventLoopGroup.sleep` takes its place. A task that blocks
+/// holds up all others: what may wait for a file, an account or another machine runs on a `ThreadPool`.
 public enum MainThread {
     /// A part of a task. Swift's runtime hands it over to be run once, on any thread.
     private struct Part: @unchecked Sendable {

@@ -24,7 +24,7 @@ private func lint(_ arguments: [String] = [], input: String? = nil, in folder: T
             #expect(odd.succeeded)
             #expect(
                 odd.errors == """
-                    odd.prom:2:1: warning: series of "a" occurs twice: Prometheus keeps the first sample
+                    odd.prom:2:1: warning: series of "a" occurs twice: without timestamps of their own, Prometheus keeps the first sample
                     odd.prom:2:4: warning: missing newline at the end of the text
 
                     """)

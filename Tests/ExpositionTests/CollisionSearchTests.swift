@@ -55,6 +55,18 @@ struct CollisionSearchTests {
         #expect(search(["a": "x 1 1\n", "b": "x 2 2\n"]).count == 1)
     }
 
+    @Test("a series of more than 1024 bytes is cut between two characters, and ends in an ellipsis")
+    func longSeries() {
+        func listed(_ start: String, characters: Int) -> [String] {
+            let text = start + String(repeating: "é", count: characters) + "\"} 1\n"
+            return search(["a": text, "b": text]).listed.map(\.text)
+        }
+        // 6, 2 × 508 and 2 bytes.
+        #expect(listed("x{ab=\"", characters: 508) == ["x{ab=\"" + String(repeating: "é", count: 508) + "\"}"])
+        // The last é has the bytes 1023 and 1024, from 0.
+        #expect(listed("x{a=\"", characters: 510) == ["x{a=\"" + String(repeating: "é", count: 509) + "…"])
+    }
+
     @Test("a hundred are listed, all are counted, and at most twenty apps of each are named")
     func limits() {
         let many = (0..<150).map { "s\($0) 1\n" }.joined()

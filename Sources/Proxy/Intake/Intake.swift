@@ -168,14 +168,14 @@ public final class Intake: Sendable {
     private var mostBytes: Int { min(max(store.limits.maxTotalSize.bytes, Self.smallText), Self.largestText) }
 
     /// Makes and stores one text at a time that its labels may make large. So texts that the store has not counted yet are together hardly
-    /// larger than `mostBytes`. An event loop has only small messages, and never waits here.
+    /// larger than `mostBytes`. An event loop never waits here: what it stores is smaller.
     /// - Parameters:
     ///   - size: of the text without labels.
     ///   - labels: those that take the most bytes.
     private func oneAtATime<Result: Sendable, Failure>(
         _ size: Int, _ labels: [AddedLabels.Label], _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        guard size > UndecodedPush.inlineLimit, !labels.isEmpty, AddedLabels(labels).mostBytes(in: size) > Self.smallText else {
+        guard size > PushGroups.smallSize, !labels.isEmpty, AddedLabels(labels).mostBytes(in: size) > Self.smallText else {
             return try body()
         }
         return try largeText.withLock { _ throws(Failure) in try body() }

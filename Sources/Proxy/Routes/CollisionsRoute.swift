@@ -41,7 +41,7 @@ struct CollisionsRoute: Route {
                 if index > 0 { json.raw(", ") }
                 json.string(app)
             }
-            json.raw("]}")
+            json.raw(series.hasMoreApps ? "], \"more_apps\": true}" : "], \"more_apps\": false}")
         }
         json.raw(collisions?.listed.isEmpty == false ? "\n]}\n" : "]}\n")
         return json.buffer

@@ -65,8 +65,8 @@ public struct PushRoutes: Sendable {
             case .admitted(let user): name = user
             // If the password was checked already, the users have changed since then, and it is checked again.
             case .later(let verdict): return .wait(verdict)
-            // Many clients send credentials only after a 401. Guesses are reported, whatever their method is.
-            case .refused: return refusal(.unauthorized, isReported: request.authorization != nil, refused)
+            // Guesses are reported, whatever their method is.
+            case .refused: return refusal(.unauthorized, isReported: isPush || request.authorization != nil, refused)
             case .busy: return refusal(.tooManyPasswords, isReported: true, refused)
             }
         }

@@ -167,6 +167,7 @@ final class Listener: Sendable {
         // To a Unix socket without its file no new connection comes.
         let isFinite = port == nil || ended == true
         let deadline = isFinite ? end : min(end, NIODeadline.now() + TimeAmount(Self.longestAccepting))
+        var pause = Duration.milliseconds(1)
         while channel.isActive, .now() < deadline {
             let accepted = try? await channel.eventLoop.submit { [connections] in connections.accepted }.get()
             await makePipelines()
@@ -177,7 +178,9 @@ final class Listener: Sendable {
                 return isWaiting
             }.get()
             if waits == true, setup.policy == .wait, setup.limit.isReached { connections.makeRoom() }
-            if channel.isActive { try? await setup.group.sleep(for: .milliseconds(waits == true ? 10 : 1)) }
+            // Without a deadline it may take as long as open connections last.
+            pause = waits == true ? min(pause * 2, .milliseconds(end == .distantFuture ? 1000 : 10)) : .milliseconds(1)
+            if channel.isActive { try? await setup.group.sleep(for: pause) }
         }
         await closeChannel(channel)
         state.withLock { $0.emptying.removeAll { $0.channel === channel } }

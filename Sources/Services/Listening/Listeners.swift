@@ -87,6 +87,7 @@ final class Listeners: Part {
     private let lifecycle: DaemonLifecycle
     private let group: MultiThreadedEventLoopGroup
     private let eventLoops: Int
+    private let blockingWork: ThreadPool
     private let lostFiles: LostSocketFiles
     private let logger: Logger
     /// Guards the lists of listeners and inherited sockets.
@@ -98,7 +99,7 @@ final class Listeners: Part {
     ///   - http: the parts that HTTP receivers share.
     ///   - lifecycle: shows the listeners.
     ///   - eventLoops: how many `group` has.
-    ///   - blockingWork: runs system calls on the files of Unix sockets.
+    ///   - blockingWork: binds sockets, and runs system calls on the files of Unix sockets.
     init(
         inherited: InheritedSockets, server: ScrapeServer, intake: Intake, metrics: SelfMetrics, decoding: PushDecoding,
         http: HTTPReceiver.Shared, lifecycle: DaemonLifecycle, group: MultiThreadedEventLoopGroup, eventLoops: Int,
@@ -113,6 +114,7 @@ final class Listeners: Part {
         self.lifecycle = lifecycle
         self.group = group
         self.eventLoops = eventLoops
+        self.blockingWork = blockingWork
         lostFiles = LostSocketFiles(blockingWork: blockingWork, logger: logger)
         self.logger = logger
     }
@@ -158,9 +160,16 @@ final class Listeners: Part {
         var problems: [ConfigProblem] = []
         for identity in plan.opens {
             do throws(ListenError) {
-                let served = try bind(
-                    identity, new, inherited, maxConnections: budget.perReceiver, sharesPort: !sharing.isEmpty, replacing: files)
-                opened.append(Running(identity: identity, served: served))
+                // The owner of a socket's file is an account, and the look-up of one may not answer.
+                let sharesPort = !sharing.isEmpty
+                let bound = try? await blockingWork.run { [self] in
+                    Result { () throws(ListenError) in
+                        try bind(
+                            identity, new, inherited, maxConnections: budget.perReceiver, sharesPort: sharesPort, replacing: files)
+                    }
+                }
+                guard let bound else { throw ListenError("\(identity)", "exporter-proxy is stopping") }
+                opened.append(Running(identity: identity, served: try bound.get()))
             } catch {
                 problems.append(new.loaded.problem(of: identity, inherited.explained(error, of: identity)))
             }

@@ -29,8 +29,7 @@ public func push(_ job: PushJob) async throws(PushFailure) {
             findings: Lint(metrics, name: job.file ?? "stdin").lines)
     }
 
-    // It runs until the process ends. To end one of its own, NIO would need another thread.
-    let eventLoop = MultiThreadedEventLoopGroup.singleton.next()
+    let eventLoop = pushing.next()
     let ended = eventLoop.makePromise(of: Result<Void, PushFailure>.self)
     eventLoop.execute {
         PushClient(encoder, to: job.address, tls: tls, timeout: job.timeout, retryTime: job.retryTime, on: eventLoop) { ended.succeed($0) }
@@ -39,6 +38,9 @@ public func push(_ job: PushJob) async throws(PushFailure) {
     let result = (try? await ended.futureResult.get()) ?? .failure(PushFailure("\(job.address): stopped"))
     try result.get()
 }
+
+/// The thread of all pushes of the process. It runs until the process ends: to end it, NIO would need another thread.
+private let pushing = MultiThreadedEventLoopGroup(numberOfThreads: 1)
 
 /// One use of the `push` command: what goes where.
 public struct PushJob: Sendable {

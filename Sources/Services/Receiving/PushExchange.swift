@@ -78,7 +78,12 @@ final class PushExchange: HTTPExchange {
         let beginning = destination.routes.begin(head, request, user: user, on: eventLoop) { user in
             sender(user)
         } refused: { rejection, sender in
-            _ = report(rejection, sender)
+            // Do not log a push without credentials: many clients send them only after a 401.
+            if rejection == .unauthorized, request.authorization == nil {
+                destination.metrics.countRejected(rejection)
+            } else {
+                _ = report(rejection, sender)
+            }
         }
         switch beginning {
         case .answer(let response): return answered(response, head)

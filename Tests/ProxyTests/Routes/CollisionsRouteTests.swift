@@ -47,7 +47,7 @@ struct CollisionsRouteTests {
         #expect(!String(buffer: CollisionsRoute.text(of: collisions, hasAppLabel: true)).contains("app_label"))
     }
 
-    @Test("the names of the apps end in an ellipsis only if some are left out", arguments: [20, 21])
+    @Test("the names of the apps end in an ellipsis, and the JSON says more_apps, only if some are left out", arguments: [20, 21])
     func manyApps(count: Int) {
         var search = CollisionSearch()
         let text = Array("same 1\n".utf8)
@@ -55,6 +55,7 @@ struct CollisionsRouteTests {
         let isRepeated = search.endCount()
         #expect(isRepeated)
         for index in 1...count { text.withUnsafeBytes { search.list($0, of: "c\(index)") } }
+        #expect(String(buffer: CollisionsRoute.json(of: search.result)).contains("\"c20\"], \"more_apps\": \(count > 20)}"))
         let lines = String(buffer: CollisionsRoute.text(of: search.result)).split(separator: "\n")
         #expect(lines.last?.hasPrefix("    \(count) times, by: c1, ") == true)
         #expect(lines.last?.hasSuffix(count == 20 ? ", c20" : ", c20, …") == true)
@@ -66,7 +67,7 @@ struct CollisionsRouteTests {
             String(buffer: CollisionsRoute.json(of: some))
                 == """
                 {"count": 150, "state": "ok", "collisions": [
-                {"series": "go_goroutines", "times": 2, "apps": ["a", "b\\"c"]}
+                {"series": "go_goroutines", "times": 2, "apps": ["a", "b\\"c"], "more_apps": false}
                 ]}
 
                 """)
