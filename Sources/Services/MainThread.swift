@@ -6,11 +6,12 @@ import Synchronization
 /// Runs all tasks of the program, one at a time, on the thread that calls `run`.
 ///
 /// By default libdispatch runs them. It makes threads when there is work, and ends them soon after. While the system grants no thread
-/// (`TasksMax=` of a unit, the process limit of a container), whoever continues a task waits for one, also an event loop: nothing would
-/// work any more, and a stop would not end. `Task.sleep` needs libdispatch, so `EventLoopGroup.sleep` takes its place. A task that blocks
+/// (`TasksMax=` of a unit, the process limit of a container), each thread that resumes a task is blocked, event loops included. The program
+/// stands still then, and a stop does not end. `Task.sleep` needs libdispatch, so `EventLoopGroup.sleep` takes its place. A task that blocks
 /// holds up all others: what may wait for a file, an account or another machine runs on a `ThreadPool`.
 public enum MainThread {
-    /// A part of a task. Swift's runtime hands it over to be run once, on any thread.
+    /// A part of a task. Unchecked, because only one thread uses the pointer at a time: the runtime hands it over once, `run` takes it out of
+    /// the queue, and the lock of the queue orders the two.
     private struct Part: @unchecked Sendable {
         let address: UnsafeMutableRawPointer
     }

@@ -32,61 +32,38 @@ public func serve(configFile: String, logger: Logger) async throws {
     let (stream, continuation) = AsyncStream.makeStream(of: Event.self)
     let signals = try Signals(Signals.handled) { continuation.yield(.signal($0)) }
     logger.info("starting", metadata: [LogKey.version: "\(ProgramVersion.current)", LogKey.file: "\(loaded.origin.file)"])
-    let starting = Task { continuation.yield(.started(await daemon.tryToStart())) }
-    var events = stream.makeAsyncIterator()
-    var isReloadDue = false
-    starting: while let event = await events.next() {
-        switch event {
-        case .started(.success): break starting
-        case .started(.failure(let problems)):
-            await notifier.stop()
-            await signals.stop()
-            throw problems
-        case .signal(SIGHUP): isReloadDue = true
-        case .signal:
-            logger.info("stopping")
-            notifier.stopping()
-            starting.cancel()
-            // The state file is read no further. Something else, such as a look-up of an account, may not answer.
-            Task {
-                try? await daemon.group.sleep(for: .seconds(1))
-                continuation.yield(.started(.failure(Daemon.stopping(loaded.origin.file))))
+    let start = await start(daemon, stream, continuation, notifier: notifier, logger: logger)
+    if case .started(let isReloadDue) = start {
+        await notifier.ready(daemon.status)
+        let reports = Task {
+            await notifier.reportUntilCancelled(on: daemon.group) {
+                await daemon.eventLoopsAnswer()
+            } status: {
+                await daemon.status
             }
-            while let event = await events.next() {
-                guard case .started(let result) = event else { continue }
-                if case .success = result { await daemon.stop() }
-                break
-            }
-            await notifier.stop()
-            await signals.stop()
-            return logger.info("stopped")
         }
-    }
-    await notifier.ready(daemon.status)
-    let reports = Task {
-        await notifier.reportUntilCancelled(on: daemon.group) {
-            await daemon.eventLoopsAnswer()
-        } status: {
-            await daemon.status
+        // Reports changes since the files were read.
+        changes.watch(reading.files)
+        // A stop does not wait for a reload: each has a task of its own.
+        let watching = Task {
+            for await paths in changes.changes { Task { await reloader.reload(because: .change(of: paths)) } }
         }
+        if isReloadDue { Task { await reloader.reload(because: .signal) } }
+        for await event in stream {
+            guard case .signal(SIGHUP) = event else { break }
+            Task { await reloader.reload(because: .signal) }
+        }
+        watching.cancel()
+        logger.info("stopping")
+        notifier.stopping()
+        await reloader.stop()
+        await daemon.stop()
+        reports.cancel()
+        await reports.value
     }
-    // Reports changes since the files were read.
-    changes.watch(reading.files)
-    // A stop does not wait for a reload: each has a task of its own.
-    let watching = Task {
-        for await paths in changes.changes { Task { await reloader.reload(because: .change(of: paths)) } }
-    }
-    if isReloadDue { Task { await reloader.reload(because: .signal) } }
-    while case .signal(SIGHUP) = await events.next() { Task { await reloader.reload(because: .signal) } }
-    watching.cancel()
-    logger.info("stopping")
-    notifier.stopping()
-    await reloader.stop()
-    await daemon.stop()
-    reports.cancel()
-    await reports.value
     await notifier.stop()
     await signals.stop()
+    if case .failed(let problems) = start { throw problems }
     logger.info("stopped")
 }
 
@@ -96,10 +73,51 @@ private enum Event: Sendable {
     case signal(CInt)
 }
 
-extension Daemon {
-    fileprivate func tryToStart() async -> Result<Void, ConfigProblems> {
-        do throws(ConfigProblems) { return .success(_ = try await start()) } catch { return .failure(error) }
+/// How a start ends.
+private enum Start {
+    /// - Parameter isReloadDue: whether SIGHUP has come meanwhile.
+    case started(isReloadDue: Bool)
+    case failed(ConfigProblems)
+    /// By SIGTERM or SIGINT.
+    case stopped
+}
+
+/// Starts the daemon, and handles the signals that come meanwhile.
+private func start(
+    _ daemon: Daemon, _ events: AsyncStream<Event>, _ continuation: AsyncStream<Event>.Continuation, notifier: ServiceNotifier,
+    logger: Logger
+) async -> Start {
+    let starting = Task {
+        do throws(ConfigProblems) {
+            try await daemon.start()
+            continuation.yield(.started(.success(())))
+        } catch {
+            continuation.yield(.started(.failure(error)))
+        }
     }
+    var (isReloadDue, isStopping) = (false, false)
+    for await event in events {
+        switch event {
+        case .started(.success) where isStopping:
+            await daemon.stop()
+            return .stopped
+        case .started(.success): return .started(isReloadDue: isReloadDue)
+        case .started(.failure(let problems)): return isStopping ? .stopped : .failed(problems)
+        case .signal(SIGHUP): isReloadDue = true
+        case .signal where isStopping: break
+        case .signal:
+            isStopping = true
+            logger.info("stopping")
+            notifier.stopping()
+            starting.cancel()
+            // The state file is read no further. Something else, such as the look-up of an account, may not answer.
+            Task {
+                try? await daemon.group.sleep(for: .seconds(1))
+                continuation.yield(.started(.failure(ConfigProblems([]))))
+            }
+        }
+    }
+    return .stopped
 }
 
 /// Reads with the loader, on a thread of the daemon, and applies the configuration to the daemon.

@@ -85,7 +85,9 @@ final class ThreadPool: Sendable {
         }
         let ended = state.withLock { state -> [@Sendable () -> Void] in
             state.threads -= 1
-            return state.threads == 0 ? state.ended : []
+            guard state.threads == 0 else { return [] }
+            defer { state.ended = [] }
+            return state.ended
         }
         for callback in ended { callback() }
     }

@@ -213,7 +213,7 @@ func checkWarnsOfMissingRights() async throws {
         try folder.write("open/file", "")
         try folder.write("closed/apps.state", "damaged")
         #expect(chmod(folder.path, 0o755) == 0 && chmod(folder.path("open"), 0o777) == 0 && chmod(folder.path("closed"), 0o555) == 0)
-        // Without the right to write, nobody but root could remove the file in it.
+        // Only root can remove a file from a folder without write permission.
         defer { chmod(folder.path("closed"), 0o755) }
         let makeSocket = "import socket, sys; socket.socket(socket.AF_UNIX).bind(sys.argv[1])"
         #expect(try await run("python3", ["-c", makeSocket, folder.path("open/r.sock")]).succeeded)

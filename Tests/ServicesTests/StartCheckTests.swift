@@ -97,7 +97,7 @@ struct StartCheckTests {
         try await withTemporaryFolder { folder in
             try folder.write("closed/file", "")
             #expect(chmod(folder.path("closed"), 0o500) == 0)
-            // Without the right to write, the file in it could not be removed.
+            // A file cannot be removed from a folder without write permission.
             defer { chmod(folder.path("closed"), 0o700) }
             let problems = try check(
                 "[exporter]\nscrape_expose_endpoint = \"127.0.0.1:0\"\n[receiver]\nreceive_on_unix_socket = true\nreceiver_unix_socket = \"closed/r.sock\"\n",

@@ -54,8 +54,7 @@ public final class Intake: Sendable {
         let rules = rules
         guard !rules.passesPushes else { return try store.apply(push, from: source, sender: sender, at: clock()) }
         let size = push.apps.reduce(0) { $0 + $1.exposition.size }
-        let longest = push.apps.map(\.name).max { $0.description.utf8.count < $1.description.utf8.count }
-        try oneAtATime(size, longest.map(rules.labels(of:)) ?? []) { () throws(Rejection) in
+        try oneAtATime(size, rules.longestLabels(of: push)) { () throws(Rejection) in
             try store.apply(admitted(push, rules), from: source, sender: sender, at: clock())
         }
     }
@@ -173,11 +172,11 @@ public final class Intake: Sendable {
     ///   - size: of the text without labels.
     ///   - labels: those that take the most bytes.
     private func oneAtATime<Result: Sendable, Failure>(
-        _ size: Int, _ labels: [AddedLabels.Label], _ body: () throws(Failure) -> Result
+        _ size: Int, _ labels: @autoclosure () -> [AddedLabels.Label], _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        guard size > PushGroups.smallSize, !labels.isEmpty, AddedLabels(labels).mostBytes(in: size) > Self.smallText else {
-            return try body()
-        }
+        guard size > PushGroups.smallSize else { return try body() }
+        let labels = labels()
+        guard !labels.isEmpty, AddedLabels(labels).mostBytes(in: size) > Self.smallText else { return try body() }
         return try largeText.withLock { _ throws(Failure) in try body() }
     }
 
@@ -239,6 +238,11 @@ public final class IntakeRules: Sendable {
     /// The labels that a pushed app's samples get.
     func labels(of app: AppName) -> [AddedLabels.Label] {
         appLabel.map { [AddedLabels.Label(name: $0, value: app.description)] } ?? []
+    }
+
+    /// The labels of the app of a push whose labels take the most bytes.
+    func longestLabels(of push: Push) -> [AddedLabels.Label] {
+        push.apps.map(\.name).max { $0.description.utf8.count < $1.description.utf8.count }.map(labels(of:)) ?? []
     }
 
     /// The labels that a target's samples get.

@@ -161,8 +161,7 @@ final class Listeners: Part {
         for identity in plan.opens {
             do throws(ListenError) {
                 // The owner of a socket's file is an account, and the look-up of one may not answer.
-                let sharesPort = !sharing.isEmpty
-                let bound = try? await blockingWork.run { [self] in
+                let bound = try? await blockingWork.run { [self, sharesPort = !sharing.isEmpty] in
                     Result { () throws(ListenError) in
                         try bind(
                             identity, new, inherited, maxConnections: budget.perReceiver, sharesPort: sharesPort, replacing: files)

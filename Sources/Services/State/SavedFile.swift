@@ -203,40 +203,47 @@ final class SavedFile: @unchecked Sendable {
     // MARK: - Reading
 
     /// Reads the file that is locked.
-    /// - Parameter body: gets each app.
+    /// - Parameters:
+    ///   - isWanted: asked before each megabyte. The reading ends at the first no.
+    ///   - body: gets each app.
     /// - Returns: when the file was written.
     /// - Throws: `.unusable` before any app is given, unless the file changes meanwhile.
-    func read(at now: SavedApps.Writing, _ body: (AppEntry) -> Void) throws(SavedFileError) -> SavedApps.Writing? {
+    func read(
+        at now: SavedApps.Writing, while isWanted: () -> Bool = { true }, _ body: (AppEntry) -> Void
+    ) throws(SavedFileError) -> SavedApps.Writing? {
         guard let locked else { return nil }
         var status = stat()
         guard fstat(locked, &status) == 0 else { throw .failed("read it") }
         let size = Int(status.st_size)
         var check = SavedApps.Check(size: size)
-        try readBlocks(locked) { bytes throws(SavedApps.Fault) in check.take(bytes) }
+        guard try readBlocks(locked, while: isWanted, { bytes throws(SavedApps.Fault) in check.take(bytes) }) else { return nil }
         do throws(SavedApps.Fault) { try check.finish() } catch { throw .unusable(error) }
         var reader = SavedApps.Reader(size: size, at: now)
-        try readBlocks(locked) { bytes throws(SavedApps.Fault) in
+        let isWhole = try readBlocks(locked, while: isWanted) { bytes throws(SavedApps.Fault) in
             reader.take(bytes)
             while let app = try reader.next() { body(app) }
         }
+        guard isWhole else { return nil }
         do throws(SavedApps.Fault) { try reader.finish() } catch { throw .unusable(error) }
         return reader.writing
     }
 
+    /// - Returns: whether it was read to its end.
     private func readBlocks(
-        _ file: CInt, _ take: (UnsafeRawBufferPointer) throws(SavedApps.Fault) -> Void
-    ) throws(SavedFileError) {
+        _ file: CInt, while isWanted: () -> Bool, _ take: (UnsafeRawBufferPointer) throws(SavedApps.Fault) -> Void
+    ) throws(SavedFileError) -> Bool {
         let block = UnsafeMutableRawBufferPointer.allocate(byteCount: Self.blockSize, alignment: 16)
         defer { block.deallocate() }
         var offset = 0
-        while true {
+        while isWanted() {
             let count = pread(file, block.baseAddress, block.count, off_t(offset))
             if count < 0, errno == EINTR { continue }
             guard count >= 0 else { throw .failed("read it") }
-            guard count > 0 else { return }
+            guard count > 0 else { return true }
             offset += count
             do throws(SavedApps.Fault) { try take(UnsafeRawBufferPointer(rebasing: block[..<count])) } catch { throw .unusable(error) }
         }
+        return false
     }
 
     /// Why the file cannot be opened, after `lock` has found none; `nil` if nothing is at the path.

@@ -132,8 +132,9 @@ final class StateFile: Part {
 
     private func restore(from file: SavedFile, _ validation: MetricsValidation) throws(SavedFileError) {
         var (restored, withheld, leftOut) = (0, 0, 0)
-        let writing = try file.read(at: Self.writing()) { app in
-            guard !isCancelled.load(ordering: .relaxed) else { return }
+        let writing = try file.read(at: Self.writing()) {
+            !isCancelled.load(ordering: .relaxed)
+        } _: { app in
             // The apps come in the order of their last updates, newest first. After one that does not fit, the older ones are left out too.
             guard leftOut == 0 else { return leftOut += 1 }
             switch intake.restore(app, validation) {

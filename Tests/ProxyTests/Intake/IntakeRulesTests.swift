@@ -1,5 +1,5 @@
+import Dispatch
 import Exposition
-import Glibc
 import NIOCore
 import Synchronization
 import Testing
@@ -54,11 +54,13 @@ struct IntakeRulesTests {
     func oneLargeTextAtATime() async throws {
         let (inside, most) = (Counter(), Counter())
         let store = store
+        let second = DispatchSemaphore(value: 0)
         // The clock is read when a text has been made and is not stored yet.
         let intake = Intake(store: store) {
-            most.raise(to: inside.add(1))
-            // Another one that can come here does so soon.
-            for _ in 0..<300 where inside.value < 2 { usleep(1000) }
+            let texts = inside.add(1)
+            most.raise(to: texts)
+            // A second text must not come while the first is here. Without the lock it comes at once.
+            if texts == 2 { second.signal() } else { _ = second.wait(timeout: .now() + .milliseconds(300)) }
             inside.add(-1)
             return Self.now
         }

@@ -53,6 +53,13 @@ struct LongWorkTests {
             store: side.store, lifecycle: side.lifecycle, metrics: side.metrics, offload: offload, pageOffload: pages, clock: { now })
     }
 
+    /// So many apps that lists are written elsewhere, by work that waits in `pages`.
+    private func routerOfManyApps() throws -> (Router, pages: HeldOffload, EmbeddedEventLoop) {
+        try side.push((0..<1000).map { ("app\($0)", "x 1\n") })
+        let pages = HeldOffload()
+        return (router(HeldOffload(), pages: pages), pages, EmbeddedEventLoop())
+    }
+
     private func request(_ target: String, method: Request.Method = .get, from address: String = "10.0.0.1")
         throws -> Request
     {
@@ -179,10 +186,7 @@ struct LongWorkTests {
 
     @Test("a list that another peer waits for, behind its other pages, is written at the first turn of those who share it")
     func turnsOfSharedLists() throws {
-        try side.push((0..<1000).map { ("app\($0)", "x 1\n") })
-        let pages = HeldOffload()
-        let router = router(HeldOffload(), pages: pages)
-        let loop = EmbeddedEventLoop()
+        let (router, pages, loop) = try routerOfManyApps()
         let order = Mutex<[String]>([])
         func send(_ target: String, as name: String, from address: String) throws {
             try later(router.respond(to: request(target, from: address), on: loop)).whenSuccess { response in
@@ -199,10 +203,7 @@ struct LongWorkTests {
 
     @Test("a peer without room for a list gets the one that another peer waits for")
     func fullQueueAndSharedList() throws {
-        try side.push((0..<1000).map { ("app\($0)", "x 1\n") })
-        let pages = HeldOffload()
-        let router = router(HeldOffload(), pages: pages)
-        let loop = EmbeddedEventLoop()
+        let (router, pages, loop) = try routerOfManyApps()
         let other = try later(router.respond(to: request("/sd", from: "10.0.0.2"), on: loop))
         for index in 0..<PageQueue.maxWaitingOfOneAddress {
             _ = try later(router.respond(to: request("/apps?format=html&q=\(index)"), on: loop))
@@ -214,10 +215,7 @@ struct LongWorkTests {
 
     @Test("a page for which there is no room is answered 503, a list too")
     func busy() throws {
-        try side.push((0..<1000).map { ("app\($0)", "x 1\n") })
-        let pages = HeldOffload()
-        let router = router(HeldOffload(), pages: pages)
-        let loop = EmbeddedEventLoop()
+        let (router, pages, loop) = try routerOfManyApps()
         var waiting: [EventLoopFuture<Response>] = []
         for index in 0..<PageQueue.maxWaitingOfOneAddress {
             waiting.append(try later(router.respond(to: request("/apps?format=html&q=\(index)"), on: loop)))
