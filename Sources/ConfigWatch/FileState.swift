@@ -14,14 +14,6 @@ struct FileState: Sendable {
     /// How long a status may hide a second write.
     static let settlingTime = Duration.seconds(2)
 
-    /// The file as it is on disk now.
-    init(onDisk location: String, limit: Int, at now: ContinuousClock.Instant) {
-        self.location = location
-        status = FileStatus(following: location)
-        contents = FileFingerprint(of: location, limit: limit)
-        settlesAt = now + Self.settlingTime
-    }
-
     /// The file as it was read before.
     init(_ reading: FileWatcher.Reading, from location: String, limit: Int, at now: ContinuousClock.Instant) {
         self.location = location

@@ -57,26 +57,17 @@ public final class FileWatcher: Sendable {
         stop()
     }
 
-    /// Watches these files and no others from now on.
-    ///
-    /// A path that was watched before keeps its history: a change that has not been reported yet will be. For a new one, what counts as
-    /// unchanged is its content now, at the time of the call. Relative paths start at the working directory of this moment.
-    public func watch(paths: Set<String>) {
-        let now = ContinuousClock.now
-        let files = paths.map { ($0, FileState(onDisk: Self.absolute($0), limit: thread.sizeLimit, at: now)) }
-        thread.send(.watch(id, Dictionary(files) { first, _ in first }, replacing: false))
-    }
-
     /// Watches these files and no others, and reports at once (after the quiet time) whose bytes are not those given here.
     ///
     /// For callers that have already read the files: a change between that reading and this call is not lost. Pass what was read last,
-    /// even if it was not accepted. Anything else is reported again after each call.
+    /// even if it was not accepted. Anything else is reported again after each call. Relative paths start at the working directory of
+    /// this moment.
     public func watch(read files: [String: Reading]) {
         let now = ContinuousClock.now
         let states = files.map { path, reading in
             (path, FileState(reading, from: Self.absolute(path), limit: thread.sizeLimit, at: now))
         }
-        thread.send(.watch(id, Dictionary(states) { first, _ in first }, replacing: true))
+        thread.send(.watch(id, Dictionary(states) { first, _ in first }))
     }
 
     /// Stops finally. When it returns, no callback runs and none will run, except when a callback has called it. So the caller must not

@@ -95,8 +95,8 @@ final class WatchLoop {
             case .subscribe(let id, let listener, let timing):
                 subscriptions[id] = Subscription(listener: listener, timing: timing, at: clock.now)
                 if let outage { listener.onNotice(outage.notice) }
-            case .watch(let id, let files, let replacing):
-                subscriptions[id]?.watch(files, replacing: replacing)
+            case .watch(let id, let files):
+                subscriptions[id]?.files = files
                 // A look finds changes from before the watches existed.
                 subscriptions[id]?.touch(at: clock.now)
                 watchesChanged = true
@@ -208,7 +208,7 @@ final class WatchLoop {
 /// The loop's state of one `FileWatcher`.
 struct Subscription {
     let listener: WatchOrder.Listener
-    private(set) var files: [String: FileState] = [:]
+    var files: [String: FileState] = [:]
     private var quiet: QuietPeriod
     private let tickInterval: Duration
     private var nextTick: ContinuousClock.Instant
@@ -220,10 +220,6 @@ struct Subscription {
         tickInterval = timing.tick
         nextTick = now + timing.tick
         quiet = QuietPeriod(quiet: timing.quiet, limit: timing.quietLimit)
-    }
-
-    mutating func watch(_ wanted: [String: FileState], replacing: Bool) {
-        files = replacing ? wanted : wanted.merging(files.filter { wanted[$0.key] != nil }) { _, known in known }
     }
 
     /// The latest time for the next look; `nil` when there is nothing to watch.

@@ -111,8 +111,8 @@ final class Mailbox: Sendable {
 /// An order for the loop.
 enum WatchOrder: Sendable {
     case subscribe(Int, Listener, WatchTiming)
-    /// Watch only these files. Files that are already watched keep their state unless `replacing`.
-    case watch(Int, [String: FileState], replacing: Bool)
+    /// Watch these files and no others.
+    case watch(Int, [String: FileState])
     /// Opens the gate when no callback runs any more.
     case unsubscribe(Int, Gate)
     case quit

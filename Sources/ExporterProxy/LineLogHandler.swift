@@ -50,7 +50,7 @@ struct LineLogHandler: LogHandler {
     private static func time() -> String {
         var now = timespec()
         clock_gettime(CLOCK_REALTIME, &now)
-        let seconds = Timestamp(nanoseconds: Int64(now.tv_sec) * 1_000_000_000).rfc3339.dropLast()
+        let seconds = Timestamp(seconds: Int64(now.tv_sec)).rfc3339.dropLast()
         return "\(seconds).\(String(1000 + now.tv_nsec / 1_000_000).dropFirst())Z"
     }
 

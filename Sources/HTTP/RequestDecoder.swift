@@ -15,7 +15,7 @@ public struct RequestHead: Equatable, Sendable {
     public var expectsContinue = false
     /// Where the body ends; never `.untilEnd`.
     public var framing = BodyFraming.none
-    /// The value of `Host`; `nil` without one. Likewise the next ones, where a repeated field is joined by `, `.
+    /// The value of `Host`; `nil` without one. Of the fields below that are lists, repeated ones are joined by `, `.
     public var host: String?
     /// The value of `Accept`.
     public var accept: String?

@@ -34,9 +34,6 @@ public struct Response: Sendable {
             body: [body], contentLength: body.readableBytes)
     }
 
-    /// The header field in which an exporter-proxy lists the instances that its answer contains, in lower case.
-    public static let instancesField = "x-exporter-proxy-instances"
-
     /// For answers that change with time and must not be cached.
     public static let neverStored = (name: "Cache-Control", value: "no-store")
 

@@ -18,7 +18,7 @@ public struct ResponseHead: Equatable, Sendable {
     public var contentEncoding: String?
     /// The value of `Transfer-Encoding`.
     public var transferEncoding: String?
-    /// The value of `Response.instancesField`.
+    /// The value of `X-Exporter-Proxy-Instances`.
     public var instances: String?
     /// The first `Location`.
     public var location: String?

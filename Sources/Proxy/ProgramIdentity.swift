@@ -17,7 +17,7 @@ public enum ProgramInstance {
         return union.sorted()
     }
 
-    /// The instances that the value of `Response.instancesField` names.
+    /// The instances that the value of `X-Exporter-Proxy-Instances` names.
     static func list(_ value: String?) -> [String] {
         guard let value else { return [] }
         let items = value.utf8.split { $0 == UInt8(ascii: ",") || $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }

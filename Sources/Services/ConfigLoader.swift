@@ -47,9 +47,6 @@ public struct ConfigLoader: Sendable {
         return try ConfigDecoder(file: file, folder: folder).decode(text(&readings))
     }
 
-    /// `check` warns of certificates that expire within this time.
-    private static let renewalNotice = Duration.seconds(14 * 86_400)
-
     /// Finds what a start would refuse or warn about, without starting anything. Blocks.
     /// - Parameter holders: the processes that hold sockets, if this user may not see them.
     /// - Returns: errors and warnings in order of position.
@@ -57,7 +54,7 @@ public struct ConfigLoader: Sendable {
         do throws(ConfigProblems) {
             var files: [String: FileWatcher.Reading] = [:]
             let (loaded, problems, _) = try read(&files)
-            let found = withPreparation(of: loaded, problems, renewalNotice: ConfigLoader.renewalNotice)
+            let found = withPreparation(of: loaded, problems, renewalNotice: .certificateNotice)
             // Of a key with an error, `loaded` has the default, which the file does not ask for.
             let refused = Set(found.filter { $0.severity == .error }.map(\.keyWithoutIndex))
             return (found + StartCheck.problems(with: loaded, holders).filter { !refused.contains($0.keyWithoutIndex) }).inOrderOfPosition

@@ -55,8 +55,8 @@ actor Daemon {
         let threads = config.exporter.workerThreads ?? cores
         let group = MultiThreadedEventLoopGroup(numberOfThreads: threads)
         let blockingWork = ThreadPool("blocking work", threads: max(2, cores))
-        let pageThread = ThreadPool("pages")
-        let passwordThread = ThreadPool("passwords")
+        let pageThread = ThreadPool("pages", isLowPriority: true)
+        let passwordThread = ThreadPool("passwords", isLowPriority: true)
         let lag = EventLoopLag(group)
         let metrics = SelfMetrics(
             version: ProgramVersion.current, start: SystemClock.time(), readLag: { .nanoseconds(lag.longest().nanoseconds) },
@@ -69,14 +69,13 @@ actor Daemon {
         let lifecycle = DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads, logger: logger) { poller.hasPolledAll }
         let router = Router(
             store: store, lifecycle: lifecycle, metrics: metrics, offload: ThreadPoolOffload(blockingWork),
-            pageOffload: ThreadPoolOffload(pageThread, isLowPriority: true), checker: checker, clock: SystemClock.now)
+            pageOffload: ThreadPoolOffload(pageThread), checker: checker, clock: SystemClock.now)
         let basicAuth = BasicAuth(
             users: config.exporter.basicAuthUsers, checker: PasswordThread(passwordThread), routes: router)
         let browserGuard = BrowserGuard(allowedHosts: config.exporter.allowedHosts, routes: basicAuth)
-        let eventLoops = max(threads, 1)
         let server = ScrapeServer(
             responder: browserGuard, metrics: metrics, clock: SystemClock.time,
-            maxConnections: DescriptorBudget(config, eventLoops: eventLoops).scrape, group: group, logger: logger)
+            maxConnections: DescriptorBudget(config, eventLoops: threads).scrape, group: group, logger: logger)
         decoding = PushDecoding(turns: server.parts.turns, largeMessages: LargeMessages(budget: metrics.held[.pushing]))
         let pushers = BasicAuthUsers(config.receiver.basicAuthUsers, checker: PasswordThread(passwordThread))
         let routes = PushRoutes(
@@ -85,7 +84,7 @@ actor Daemon {
             routes: routes, parts: server.parts, metrics: metrics, largeMessages: decoding.largeMessages, group: group, logger: logger)
         listeners = Listeners(
             inherited: inherited, server: server, intake: intake, metrics: metrics, decoding: decoding, http: http, lifecycle: lifecycle,
-            group: group, eventLoops: eventLoops, blockingWork: blockingWork, logger: logger)
+            group: group, eventLoops: threads, blockingWork: blockingWork, logger: logger)
         parts = [
             listeners, poller, MetricsChecks(checker, logger: logger),
             StateFile(intake, metrics: metrics.stateFile, blockingWork: blockingWork, group: group, logger: logger),
@@ -263,7 +262,7 @@ actor Daemon {
     }
 
     private func endThreads() async {
-        await decoding.largeMessages.shutDown()
+        await decoding.largeMessages.end()
         for pool in [passwordThread, pageThread, blockingWork] { await end(pool) }
     }
 

@@ -37,7 +37,7 @@ final class HostResolver: Sendable {
         /// Threads are made when names need them: most targets are addresses, and most names have one name server that answers.
         var threads: [ThreadPool] = []
         var idle: [ThreadPool] = []
-        var isShutDown = false
+        var isEnded = false
         /// Names whose last lookup took long.
         var slow: Set<String> = []
         /// Those of them that are being looked up.
@@ -95,7 +95,7 @@ final class HostResolver: Sendable {
         self.lookup = lookup
     }
 
-    deinit { shutdown() }
+    deinit { end() }
 
     /// The addresses of `host`; a lookup that already runs is shared.
     /// - Parameter deadline: a lookup that has not begun by then is not made.
@@ -103,7 +103,7 @@ final class HostResolver: Sendable {
         let promise = eventLoop.makePromise(of: Addresses.self)
         enum Step { case wait, begin(ThreadPool), refuse(reason: String) }
         let step = state.withLock { state -> Step in
-            guard !state.isShutDown else { return .refuse(reason: Self.stopping) }
+            guard !state.isEnded else { return .refuse(reason: Self.stopping) }
             if var lookup = state.lookups[host] {
                 lookup.promises.append(promise)
                 lookup.deadline = max(lookup.deadline, deadline)
@@ -142,9 +142,9 @@ final class HostResolver: Sendable {
     }
 
     /// Fails all waiting polls. Lookups that run are not waited for.
-    func shutdown() {
+    func end() {
         let (lookups, threads) = state.withLock { state in
-            state.isShutDown = true
+            state.isEnded = true
             defer {
                 state.lookups = [:]
                 state.waiting = []

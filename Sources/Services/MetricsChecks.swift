@@ -16,7 +16,7 @@ final class MetricsChecks: Part {
     private let checker: MetricsChecker
     private let logger: Logger
     private let limiter = LogLimiter(burst: 100)
-    private let thread = ThreadPool("checks")
+    private let thread = ThreadPool("checks", isLowPriority: true)
     /// The checks that run, if any.
     private let runner = Mutex<Runner?>(nil)
 
@@ -34,7 +34,7 @@ final class MetricsChecks: Part {
 
         /// Returns at once after `stop`.
         func sleep(for duration: Duration) {
-            _ = wakeUp.wait(timeout: .now() + .nanoseconds(Int(duration / .nanoseconds(1))))
+            _ = wakeUp.wait(timeout: .now() + .nanoseconds(Int(duration.wholeNanoseconds)))
         }
     }
 
@@ -79,13 +79,12 @@ final class MetricsChecks: Part {
     }
 
     private func run(_ runner: Runner) {
-        ThreadPriority.lower()
         var credit = Self.maxCredit
         var last = ContinuousClock.now
         while !runner.isStopped {
             let spent = round(atMost: credit, runner)
             let now = ContinuousClock.now
-            credit = min(Self.maxCredit, credit + nanoseconds(now - last) / Self.share) - spent
+            credit = min(Self.maxCredit, credit + Int((now - last).wholeNanoseconds) / Self.share) - spent
             last = now
             // The check of one large text may take more than the credit. Then the next round waits until the debt is paid.
             runner.sleep(for: max(Self.period, .nanoseconds(-credit * Self.share)))
@@ -104,11 +103,6 @@ final class MetricsChecks: Part {
             if SystemClock.threadTime() - start >= credit { break }
         }
         return SystemClock.threadTime() - start
-    }
-
-    private func nanoseconds(_ duration: Duration) -> Int {
-        let (seconds, attoseconds) = duration.components
-        return Int(seconds) * 1_000_000_000 + Int(attoseconds / 1_000_000_000)
     }
 
     private func log(_ event: MetricsChecker.Event) {

@@ -71,6 +71,8 @@ public func serve(configFile: String, logger: Logger) async throws {
 private enum Event: Sendable {
     case started(Result<Void, ConfigProblems>)
     case signal(CInt)
+    /// A start that was cancelled has not ended within a second.
+    case startIsLate
 }
 
 /// How a start ends.
@@ -103,6 +105,7 @@ private func start(
             return .stopped
         case .started(.success): return .started(isReloadDue: isReloadDue)
         case .started(.failure(let problems)): return isStopping ? .stopped : .failed(problems)
+        case .startIsLate: return .stopped
         case .signal(SIGHUP): isReloadDue = true
         case .signal where isStopping: break
         case .signal:
@@ -113,7 +116,7 @@ private func start(
             // The state file is read no further. Something else, such as the look-up of an account, may not answer.
             Task {
                 try? await daemon.group.sleep(for: .seconds(1))
-                continuation.yield(.started(.failure(ConfigProblems([]))))
+                continuation.yield(.startIsLate)
             }
         }
     }

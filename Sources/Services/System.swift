@@ -167,3 +167,14 @@ extension Owners {
         }
     }
 }
+
+/// Identifies a file, whatever its name.
+struct FileIdentity: Equatable, Sendable {
+    let device: UInt64
+    let inode: UInt64
+
+    init(_ status: stat) {
+        device = UInt64(status.st_dev)
+        inode = UInt64(status.st_ino)
+    }
+}

@@ -3,11 +3,11 @@ import TLS
 
 /// Every TLS context of one configuration. Only this type makes contexts from TLS settings and file contents.
 struct TLSContexts: Sendable {
-    /// Of the scrape listeners; `nil` when they speak plain HTTP only.
+    /// The context of the scrape listeners; `nil` when they speak plain HTTP only.
     let scrape: TLSContext?
-    /// Of the receivers on TCP.
+    /// The context of the TCP and HTTP receivers.
     let receiver: TLSContext?
-    /// Of each target, in the order of the configuration's targets.
+    /// The context of each target, in the order of the configuration's targets.
     let targets: [TargetTLS?]
     /// Problems that do not prevent a start, such as a certificate that has expired.
     let warnings: [ConfigProblem]
@@ -244,14 +244,3 @@ extension TLSContext {
 
 /// `2026-11-24T21:00:00Z`, limited to the range of a `Timestamp`.
 func dateText(_ epochSeconds: Int64) -> String { Timestamp(seconds: epochSeconds).rfc3339 }
-
-extension Timestamp {
-    /// Limited to the years 1677 to 2262. Certificates without an end have the year 9999.
-    init(seconds: Int64) {
-        let limit = Int64.max / 1_000_000_000
-        self.init(nanoseconds: min(max(seconds, -limit), limit) * 1_000_000_000)
-    }
-
-    /// Whole seconds since 1970-01-01 UTC.
-    var seconds: Int64 { nanoseconds / 1_000_000_000 }
-}

@@ -25,14 +25,18 @@ final class ThreadPool: Sendable {
 
     private let name: String
     private let count: Int
+    private let isLowPriority: Bool
     private let state = Mutex(State())
     /// One for each piece of work, and at the end one for each thread.
     private let signals = DispatchSemaphore(value: 0)
 
-    /// - Parameter name: of its threads, at most 15 bytes.
-    init(_ name: String, threads: Int = 1) {
+    /// - Parameters:
+    ///   - name: of its threads, at most 15 bytes.
+    ///   - isLowPriority: whether its work may wait for all other work.
+    init(_ name: String, threads: Int = 1, isLowPriority: Bool = false) {
         self.name = name
         count = threads
+        self.isLowPriority = isLowPriority
     }
 
     /// Makes the threads. Work may have come before. Another call changes nothing.
@@ -78,6 +82,7 @@ final class ThreadPool: Sendable {
     }
 
     private func work() {
+        if isLowPriority { ThreadPriority.lower() }
         while true {
             signals.wait()
             let (next, isEnded) = state.withLock { ($0.waiting.popFirst(), $0.isEnded) }
@@ -164,15 +169,9 @@ struct ThreadsEnded: Error {}
 /// Runs the core's long work on a thread pool, away from the event loops.
 struct ThreadPoolOffload: Offload {
     private let pool: ThreadPool
-    private let isLowPriority: Bool
 
-    /// - Parameters:
-    ///   - pool: started, and ended after the last connection, by its owner.
-    ///   - isLowPriority: whether its threads get a low priority. Then nothing else may run on them.
-    init(_ pool: ThreadPool, isLowPriority: Bool = false) {
-        self.pool = pool
-        self.isLowPriority = isLowPriority
-    }
+    /// - Parameter pool: started, and ended after the last connection, by its owner.
+    init(_ pool: ThreadPool) { self.pool = pool }
 
     /// As `Offload` says.
     func run<Result: Sendable>(
@@ -180,10 +179,7 @@ struct ThreadPoolOffload: Offload {
     ) -> EventLoopFuture<Result> {
         let promise = eventLoop.makePromise(of: Result.self)
         // A pool that has ended calls this closure on the event loop. The request must be answered nevertheless.
-        pool.submit { [isLowPriority] isActive in
-            if isLowPriority, isActive { ThreadPriority.lower() }
-            promise.succeed(work())
-        }
+        pool.submit { _ in promise.succeed(work()) }
         return promise.futureResult
     }
 }
@@ -199,9 +195,7 @@ struct PasswordThread: PasswordChecker {
     func check(_ password: [UInt8], against hash: BcryptHash, on eventLoop: any EventLoop) -> EventLoopFuture<Bool> {
         let promise = eventLoop.makePromise(of: Bool.self)
         pool.submit { isActive in
-            guard isActive else { return promise.succeed(false) }
-            ThreadPriority.lower()
-            promise.succeed(hash.matches(password))
+            promise.succeed(isActive && hash.matches(password))
         }
         return promise.futureResult
     }

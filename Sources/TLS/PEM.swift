@@ -148,7 +148,7 @@ final class PrivateKey {
         guard let input = PEM.reader(of: pem) else { throw .openSSLFailed(OpenSSLErrorQueue.takeReason()) }
         defer { BIO_free(input) }
         OpenSSLErrorQueue.clear()
-        var request = PasswordRequest(password: password.map(Self.firstLine))
+        var request = PasswordRequest(password: password.map(Self.withoutFinalLineBreak))
         let key = withUnsafeMutablePointer(to: &request) { request in
             // Without a callback OpenSSL would stop and ask for the password on the terminal.
             PEM_read_bio_PrivateKey(
@@ -194,7 +194,7 @@ final class PrivateKey {
     }
 
     /// The text without the line break that text editors add.
-    private static func firstLine(_ text: [UInt8]) -> [UInt8] {
+    private static func withoutFinalLineBreak(_ text: [UInt8]) -> [UInt8] {
         var end = text.endIndex
         if end > 0, text[end - 1] == UInt8(ascii: "\n") { end -= 1 }
         if end > 0, text[end - 1] == UInt8(ascii: "\r") { end -= 1 }

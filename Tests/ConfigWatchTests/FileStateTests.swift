@@ -28,7 +28,8 @@ struct FileStateTests {
     @Test("needs no look once it has settled, until the status changes")
     func settles() throws {
         try folder.write("one", to: "file")
-        let state = Known(FileState(onDisk: folder("file"), limit: 100, at: start))
+        let state = Known(FileState(.unknown, from: folder("file"), limit: 100, at: start))
+        #expect(!state.look(limit: 100, at: start))
         #expect(state.needsLook())
         #expect(!state.look(limit: 100, at: start + .milliseconds(1999)))
         #expect(state.needsLook())
@@ -51,7 +52,7 @@ struct FileStateTests {
 
     @Test("counts missing as a content")
     func missing() throws {
-        let state = Known(FileState(onDisk: folder("file"), limit: 100, at: start))
+        let state = Known(FileState(.unknown, from: folder("file"), limit: 100, at: start))
         #expect(!state.look(limit: 100, at: start))
         try folder.write("", to: "file")
         #expect(state.look(limit: 100, at: start))
@@ -88,7 +89,7 @@ struct FileStateTests {
     func large() throws {
         try folder.write("123456", to: "file")
         setTime(of: "file", to: 1)
-        let state = Known(FileState(onDisk: folder("file"), limit: 5, at: start))
+        let state = Known(FileState(.unknown, from: folder("file"), limit: 5, at: start))
         #expect(chmod(folder("file"), 0o600) == 0)
         #expect(!state.look(limit: 5, at: start))
         setTime(of: "file", to: 2)

@@ -140,7 +140,7 @@ struct HostResolverTests {
         let resolver = HostResolver(maxLookups: 1, lookup: lookups.look)
         let futures = ["a", "b"].map { resolver.resolve($0, on: eventLoop, until: later()) }
         try await eventually { lookups.begun == ["a"] }
-        resolver.shutdown()
+        resolver.end()
         for future in futures { #expect(await reason(future) == "the program stops") }
         #expect(await reason(resolver.resolve("c", on: eventLoop, until: later())) == "the program stops")
         lookups.end(2)

@@ -68,9 +68,8 @@ public struct BodyBytes: Sendable {
     /// The largest size uncompressed, as far as the received bytes say.
     var mostUncompressed: Int { min(coding == .gzip ? received * Self.maxRatio : received, limit) }
 
-    /// The largest text, in bytes, of a group of the Pushgateway's API: reading and writing it takes much more memory, which the budget has
-    /// to hold too.
-    public var groupLimit: Int { reservation.limit / 16 }
+    /// The limit of the budget, in bytes.
+    var budgetLimit: Int { reservation.limit }
 
     /// Adds the next piece.
     /// - Throws: `.tooLarge`, `.tooMuchInFlight`; the body cannot be used then.

@@ -41,10 +41,18 @@ public struct SecretFile: Hashable, Sendable, CustomStringConvertible, CustomDeb
     public var debugDescription: String { path }
 }
 
+extension [UInt8] {
+    /// Without the line break that text editors add: LF, CR LF or CR.
+    public var withoutFinalLineBreak: [UInt8] {
+        let text = last == UInt8(ascii: "\n") ? dropLast() : self[...]
+        return Array(text.last == UInt8(ascii: "\r") ? text.dropLast() : text)
+    }
+}
+
 /// A password or token: never printed.
 public enum Secret: Hashable, Sendable, CustomStringConvertible, CustomDebugStringConvertible, CustomReflectable {
     case literal(String)
-    /// A final newline of the file does not count.
+    /// A final line break of the file does not count.
     case file(SecretFile)
 
     /// Whether both are the same bytes from the same place.

@@ -25,6 +25,11 @@ public enum ListenerTLS: Equatable, Sendable {
     }
 }
 
+extension Duration {
+    /// A certificate that ends within this time causes a warning: 14 days.
+    public static let certificateNotice = Duration.seconds(14 * 86_400)
+}
+
 /// A `tls_server_config` table, with the keys of the Prometheus exporter-toolkit web configuration.
 public struct TLSServerConfig: Equatable, Sendable {
     /// PEM: the certificate, then its intermediates.

@@ -11,8 +11,9 @@ public final class Intake: Sendable {
     /// Where the metrics go.
     public let store: MetricStore
     private let clock: @Sendable () -> Moment
-    /// Guards the rules, which are replaced whole.
+    /// Which senders may push which apps; replaced whole.
     private let owners = Mutex(Owners.none)
+    /// The rules in force; replaced whole.
     private let currentRules = Mutex(IntakeRules())
     /// Held from the making of a large labelled text to its storing: the store counts it only then.
     private let largeText = Mutex(())
@@ -99,7 +100,6 @@ public final class Intake: Sendable {
         }
     }
 
-    /// The moment of now.
     var now: Moment { clock() }
 
     /// Records the end of a poll: a success replaces the app's metrics, a failure only marks the app.

@@ -200,11 +200,11 @@ final class StoredApp: Sendable {
     /// Safe to share: only `keep` changes it, before the version is in the store and another thread can see it.
     nonisolated(unsafe) private(set) var entry: AppEntry
     /// The number in the store of the target that this version came from; `nil` for a pushed app.
-    let target: Int?
+    let targetNumber: Int?
 
-    init(_ entry: AppEntry, target: Int?) {
+    init(_ entry: AppEntry, targetNumber: Int?) {
         self.entry = entry
-        self.target = target
+        self.targetNumber = targetNumber
     }
 
     var name: AppName { entry.name }
@@ -214,7 +214,7 @@ final class StoredApp: Sendable {
     var cost: Int { size + (entry.group?.size ?? 0) }
 
     /// Whether it takes one of `max_apps`: a target that never answered, or has expired, does not.
-    var counts: Bool { entry.lastUpdate != nil && !(isExpired && target != nil) }
+    var counts: Bool { entry.lastUpdate != nil && !(isExpired && targetNumber != nil) }
 
     var isExpired: Bool {
         if case .expired = entry.state { true } else { false }
@@ -230,7 +230,7 @@ final class StoredApp: Sendable {
     func with(_ change: (inout AppEntry) -> Void) -> StoredApp {
         var entry = entry
         change(&entry)
-        return StoredApp(entry, target: target)
+        return StoredApp(entry, targetNumber: targetNumber)
     }
 }
 

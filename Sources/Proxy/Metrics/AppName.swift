@@ -58,7 +58,7 @@ extension AppName: Hashable, Comparable {
     /// By bytes, the shorter one first where one begins the other.
     public static func < (a: AppName, b: AppName) -> Bool { order(a, b) < 0 }
 
-    /// Of the bytes.
+    /// Hashes the bytes.
     public func hash(into hasher: inout Hasher) {
         withBytes { hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
     }

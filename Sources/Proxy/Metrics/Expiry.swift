@@ -135,13 +135,13 @@ extension StoreState {
     /// When the app expires if nothing updates it; `nil` when it never does, or has done so.
     func expiry(of app: StoredApp) -> Instant? {
         guard let lastUpdate = app.entry.lastUpdate, !app.isExpired else { return nil }
-        let expireAfter = app.target.map { expireAfterByTarget[$0] } ?? limits.expireAfter
+        let expireAfter = app.targetNumber.map { expireAfterByTarget[$0] } ?? limits.expireAfter
         return expireAfter.map(lastUpdate.instant.advanced(by:))
     }
 
     /// Looks at every pushed app anew, because their `expire_after` has changed.
     mutating func requeuePushed() {
-        for record in records.values where record.app?.target == nil { requeue(record) }
+        for record in records.values where record.app?.targetNumber == nil { requeue(record) }
     }
 
     /// Looks at this app anew, because its `expire_after` has changed.

@@ -76,7 +76,7 @@ public struct Exposition: Sendable {
     }
 
     /// The same metrics, which contain those of other proxies.
-    /// - Parameter instances: as the field `Response.instancesField` of their answer listed them.
+    /// - Parameter instances: as the field `X-Exporter-Proxy-Instances` of their answer listed them.
     public func containing(_ instances: [String]) -> Exposition {
         Exposition(content: Content(buffer: buffer, segment: finishedSegment, instances: instances))
     }
@@ -89,7 +89,7 @@ public struct Exposition: Sendable {
 
     private init(content: Content) { self.content = content }
 
-    /// The proxies whose metrics these contain, for `Response.instancesField`; nearly always none.
+    /// The proxies whose metrics these contain, for `X-Exporter-Proxy-Instances`; nearly always none.
     public var instances: [String] { content.instances }
 
     /// The bytes, from reader to writer index.

@@ -116,7 +116,7 @@ public struct BudgetShare: ~Copyable, Sendable {
 
     deinit { budget.release(held) }
 
-    /// Of the whole budget.
+    /// The limit of the whole budget.
     public var limit: ByteCount { budget.limit }
 
     /// Reserves more, or releases some, until `bytes` are reserved.

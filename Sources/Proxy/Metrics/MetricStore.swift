@@ -47,7 +47,7 @@ public final class MetricStore: Sendable {
         var apps = push.apps.map { app in
             let entry = AppEntry(
                 name: app.name, source: source, sender: sender, lastUpdate: moment, exposition: app.exposition, state: .ok)
-            return StoredApp(entry, target: nil)
+            return StoredApp(entry, targetNumber: nil)
         }
         guard apps.count <= Self.mostAtOnce else { return try applyInBatches(&apps) }
         // What was replaced comes back in `apps`.
@@ -88,7 +88,7 @@ public final class MetricStore: Sendable {
     /// Puts back a pushed app of an earlier run of the program, as it was then.
     /// - Returns: whether it fits; otherwise nothing has changed.
     func restore(_ app: AppEntry) -> Bool {
-        var apps = [StoredApp(app, target: nil)]
+        var apps = [StoredApp(app, targetNumber: nil)]
         let fits = change { state in
             guard state.hasRoom(forRestored: apps[0]) else { return (false, replaced: ()) }
             state.put(&apps)
@@ -138,7 +138,7 @@ public final class MetricStore: Sendable {
     /// - Throws: `.tooManyApps` or `.storeFull`; what was stored stays.
     func replace(_ earlier: StoredApp?, with group: AppEntry, at moment: Moment) throws(Rejection) -> Bool {
         expire(at: moment, atMost: Self.expiryBatch + 1)
-        var apps = [StoredApp(group, target: nil)]
+        var apps = [StoredApp(group, targetNumber: nil)]
         let result = change { state -> (Result<Bool, Rejection>, replaced: Void) in
             if let earlier, state.current(earlier) == nil { return (.success(false), ()) }
             if let rejection = state.rejection(of: apps) { return (.failure(rejection), ()) }
@@ -158,7 +158,7 @@ public final class MetricStore: Sendable {
     /// - Returns: whether there was such an app.
     public func remove(_ name: AppName, onlyIfPushed pushed: Bool = false) -> Bool {
         change { state -> (Bool, replaced: StoredApp?) in
-            if pushed, state.app(named: name)?.target != nil { return (false, nil) }
+            if pushed, state.app(named: name)?.targetNumber != nil { return (false, nil) }
             let removed = state.remove(name: name)
             return (removed != nil, removed)
         }
@@ -314,7 +314,9 @@ public struct StoreLimits: Equatable, Sendable {
     public var expireAfter: Duration?
 
     /// Limits; the defaults are those of the configuration.
-    public init(maxApps: Int = 100_000, maxTotalSize: ByteCount = .gibibytes(1), expireAfter: Duration? = nil) {
+    public init(
+        maxApps: Int = ReceiverConfig().maxApps, maxTotalSize: ByteCount = ReceiverConfig().maxTotalSize, expireAfter: Duration? = nil
+    ) {
         self.maxApps = maxApps
         self.maxTotalSize = maxTotalSize
         self.expireAfter = expireAfter

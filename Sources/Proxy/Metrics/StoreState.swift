@@ -127,7 +127,7 @@ struct StoreState {
     mutating func put(_ app: StoredApp) -> StoredApp? {
         totalSize += app.cost
         if app.counts { appCount += 1 }
-        if app.target == nil { pushedGeneration += 1 }
+        if app.targetNumber == nil { pushedGeneration += 1 }
         guard let record = records[app.name] else {
             let record = AppRecord(name: app.name, app: app)
             records[app.name] = record
@@ -137,7 +137,7 @@ struct StoreState {
             return nil
         }
         let old = record.app
-        if app.target != nil, let old, old.target == nil { pushedGeneration += 1 }
+        if app.targetNumber != nil, let old, old.targetNumber == nil { pushedGeneration += 1 }
         if validation != .off, let old { keepCheck(of: old, for: app, record) }
         record.app = app
         uncount(old)
@@ -147,7 +147,7 @@ struct StoreState {
     }
 
     private mutating func noteExpiry(of record: AppRecord, _ app: StoredApp) {
-        if app.isExpired, app.target == nil, let lastUpdate = app.entry.lastUpdate {
+        if app.isExpired, app.targetNumber == nil, let lastUpdate = app.entry.lastUpdate {
             expired.insert(record, lastUpdate: lastUpdate.instant)
         } else {
             expired.remove(record)
@@ -160,7 +160,7 @@ struct StoreState {
         guard let record = records.removeValue(forKey: name) else { return nil }
         let old = record.app
         record.app = nil
-        if let old, old.target == nil { pushedGeneration += 1 }
+        if let old, old.targetNumber == nil { pushedGeneration += 1 }
         expired.remove(record)
         expiries.remove(record)
         uncount(old)
@@ -187,7 +187,7 @@ struct StoreState {
         if let known = targets[target.url] {
             expireAfterByTarget[known.number] = target.expireAfter
             rename(known, target)
-            if let record = records[target.name], record.app?.target == known.number { requeue(record) }
+            if let record = records[target.name], record.app?.targetNumber == known.number { requeue(record) }
             return
         }
         lastTargetNumber += 1
@@ -199,7 +199,7 @@ struct StoreState {
 
     private mutating func rename(_ known: RegisteredTarget, _ target: Target) {
         var metrics = known.displaced
-        if let held = app(named: known.name), held.target == known.number {
+        if let held = app(named: known.name), held.targetNumber == known.number {
             guard known.name != target.name else { return }
             metrics = held
             remove(known.name)
@@ -211,7 +211,7 @@ struct StoreState {
 
     /// The app of a target whose metrics are not there: it is failing, or has not answered yet.
     private func placeholder(for target: RegisteredTarget, at url: TargetURL) -> StoredApp {
-        let app = StoredApp(AppEntry(name: target.name, polling: url, lastUpdate: nil), target: target.number)
+        let app = StoredApp(AppEntry(name: target.name, polling: url, lastUpdate: nil), targetNumber: target.number)
         guard let reason = target.failure else { return app }
         return app.with { $0.state = .failing(reason: reason) }
     }
@@ -219,8 +219,8 @@ struct StoreState {
     /// Shows a target's app under its name, unless a push holds that. Another target that holds it is about to be renamed or unregistered.
     private mutating func list(_ app: StoredApp) {
         if let holder = self.app(named: app.name) {
-            guard let other = holder.target else { return }
-            if other != app.target, let url = targets.first(where: { $0.value.number == other })?.key {
+            guard let other = holder.targetNumber else { return }
+            if other != app.targetNumber, let url = targets.first(where: { $0.value.number == other })?.key {
                 targets[url]?.displaced = holder
             }
         }
@@ -234,7 +234,7 @@ struct StoreState {
         switch outcome {
         case .success(let exposition):
             let entry = AppEntry(name: target.name, polling: url, lastUpdate: moment)
-            let app = StoredApp(entry, target: target.number).with { $0.exposition = exposition }
+            let app = StoredApp(entry, targetNumber: target.number).with { $0.exposition = exposition }
             if let rejection = rejection(of: [app]) {
                 return record(.failure(reason: rejection.line), for: url, at: moment, replaced: &replaced)
             }
@@ -249,7 +249,7 @@ struct StoreState {
                 return outcome
             }
             let state = held.isExpired ? AppEntry.State.expired(error: reason) : .failing(reason: reason)
-            guard held.target == target.number, held.entry.state != state else { return outcome }
+            guard held.targetNumber == target.number, held.entry.state != state else { return outcome }
             replaced = put(held.with { $0.state = state })
         }
         return outcome
@@ -259,7 +259,7 @@ struct StoreState {
     mutating func unregister(_ url: TargetURL) -> StoredApp? {
         guard let target = targets.removeValue(forKey: url) else { return nil }
         expireAfterByTarget[target.number] = nil
-        guard let held = app(named: target.name), held.target == target.number else { return target.displaced }
+        guard let held = app(named: target.name), held.targetNumber == target.number else { return target.displaced }
         return remove(target.name)
     }
 
@@ -354,7 +354,7 @@ struct StoreState {
         }
         totalSize += new.cost
         if new.counts { appCount += 1 }
-        if isWithheld, new.target == nil { pushedGeneration += 1 }
+        if isWithheld, new.targetNumber == nil { pushedGeneration += 1 }
         record.app = new
         uncount(app)
         noteChange(of: record)

@@ -7,8 +7,6 @@ import NIOCore
 struct AppsPage {
     /// The limit of rows in the table. More would be slow to show; the search finds the others.
     static let maxRows = 2000
-    /// A certificate that ends within this many seconds causes a banner.
-    static let certificateWarning: Int64 = 14 * 86_400
 
     static let policy = PageAsset.policy(style: PageStyle.asset, script: AppsPageScript.asset)
 
@@ -104,7 +102,7 @@ struct AppsPage {
     /// The class of the banner for a certificate that ends at `end`; `nil` for none.
     private func grade(of end: Timestamp) -> StaticString? {
         let seconds = end.seconds - now.time.seconds
-        return seconds <= 0 ? "bad" : seconds < Self.certificateWarning ? "warn" : nil
+        return seconds <= 0 ? "bad" : seconds < Duration.certificateNotice.components.seconds ? "warn" : nil
     }
 
     private func remaining(until end: Timestamp) -> String {
@@ -279,19 +277,14 @@ struct AppsPage {
 }
 
 extension Moment {
-    /// Its time on the wall clock as this is set at `now`. The clock may have been set since, and ages must not change then. The
-    /// difference is rounded to seconds, so that small ones do not change the row in each new page.
+    /// The wall-clock time of this moment, by the clock as it is set at `now`. If the clock was set after this moment, the time that was
+    /// noted would give a wrong age. The difference is rounded to seconds, so that small ones do not change the row in each new page.
     fileprivate func time(at now: Moment) -> Timestamp {
         let elapsed = now.time.nanoseconds &- time.nanoseconds
         let age = now.instant.nanoseconds &- instant.nanoseconds
         let seconds = (Double(elapsed &- age) / 1e9).rounded()
         return Timestamp(nanoseconds: time.nanoseconds &+ Int64(seconds) &* 1_000_000_000)
     }
-}
-
-extension Timestamp {
-    /// Whole ones since 1970.
-    fileprivate var seconds: Int64 { nanoseconds / 1_000_000_000 }
 }
 
 extension DaemonStatus.Listener.Kind {

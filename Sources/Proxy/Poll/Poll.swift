@@ -276,7 +276,7 @@ public enum PollFailure: Error, Equatable, Sendable {
 }
 
 extension PollFailure: CustomStringConvertible {
-    /// The longest reason, in bytes; it may contain text of the peer.
+    /// The most characters that are shown of a reason, which may contain text of the peer.
     static let maxLength = 400
 
     /// The reason in one line without control characters, at most `maxLength` characters.

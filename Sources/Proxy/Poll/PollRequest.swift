@@ -127,12 +127,7 @@ public struct PollRequest: Sendable {
         case .literal(let text): return text
         case .file(let file):
             let path = file.path
-            var bytes = file.bytes
-            if bytes.last == UInt8(ascii: "\n") {
-                bytes.removeLast()
-                if bytes.last == UInt8(ascii: "\r") { bytes.removeLast() }
-            }
-            guard let text = String(validating: bytes, as: UTF8.self) else {
+            guard let text = String(validating: file.bytes.withoutFinalLineBreak, as: UTF8.self) else {
                 throw InvalidRequest("\(path) is not valid UTF-8", file: path)
             }
             guard text.isHTTPFieldValue else { throw InvalidRequest("\(path) has control characters or more than one line", file: path) }

@@ -1,13 +1,13 @@
 import CCapnp
-public import NIOCore
+import NIOCore
 
 /// A stream of Cap'n Proto messages in standard framing, unpacked, each a struct `InboundMetrics { appName @0 :Text; data @1 :Text; }`.
 ///
 /// Framing (capnproto.org/encoding.html, "Serialization Over a Stream"): the number of segments less one, the size of each in
 /// words, padding to a word, the segments.
-public struct CapnpPushDecoder: PushDecoder {
+struct CapnpPushDecoder: PushDecoder {
     /// The limit of segments, as in libcapnp.
-    public static let maxSegments = 512
+    static let maxSegments = 512
 
     private let limit: Int
     private var buffer = MessageBuffer()
@@ -17,22 +17,18 @@ public struct CapnpPushDecoder: PushDecoder {
     private var isAtStart = true
 
     /// - Parameter maxMessageSize: the limit of a message with its segment table; a larger one is refused before it is buffered.
-    public init(maxMessageSize: ByteCount) {
+    init(maxMessageSize: ByteCount) {
         // ByteBuffer counts in 32 bits.
         self.limit = min(maxMessageSize.bytes, Int(Int32.max))
     }
 
-    /// As `PushDecoder` says.
-    public var heldBytes: Int { buffer.heldBytes }
+    var heldBytes: Int { buffer.heldBytes }
 
-    /// As `PushDecoder` says.
-    public var isWithinMessage: Bool { buffer.count > 0 }
+    var isWithinMessage: Bool { buffer.count > 0 }
 
-    /// As `PushDecoder` says.
-    public mutating func feed(_ input: ByteBuffer) { buffer.feed(input) }
+    mutating func feed(_ input: ByteBuffer) { buffer.feed(input) }
 
-    /// As `PushDecoder` says.
-    public mutating func next() throws(Rejection) -> PushMessage? {
+    mutating func next() throws(Rejection) -> PushMessage? {
         if messageSize == nil { messageSize = try readSegmentTable() }
         guard let size = messageSize else { return nil }
         guard buffer.count >= size else {
@@ -46,8 +42,7 @@ public struct CapnpPushDecoder: PushDecoder {
         return .push(try message.decode())
     }
 
-    /// As `PushDecoder` says.
-    public mutating func finish() throws(Rejection) {
+    mutating func finish() throws(Rejection) {
         guard buffer.count > 0 else { return }
         if messageSize == nil {
             if let rejection = rejectionOfForeign(beginning, isAll: true, onlyCertain: true) { throw rejection }

@@ -1,10 +1,10 @@
 import CSimdjson
-public import NIOCore
+import NIOCore
 
 /// A stream of JSON objects. Each maps app names to metrics: a string, or an array of strings that are joined by newlines.
 ///
 /// An empty string or array, and an array of one empty string, are no metrics at all; a final newline is added where it is missing.
-public struct JSONPushDecoder: PushDecoder {
+struct JSONPushDecoder: PushDecoder {
     private let limit: Int
     private var buffer = MessageBuffer()
     /// Where `buffer.input` continues an object that `buffer.beginning` begins.
@@ -16,24 +16,20 @@ public struct JSONPushDecoder: PushDecoder {
     private var endsWithObject = true
 
     /// - Parameter maxMessageSize: bytes of an object from brace to brace; a larger one is refused as soon as that is certain.
-    public init(maxMessageSize: ByteCount) {
+    init(maxMessageSize: ByteCount) {
         // ByteBuffer counts in 32 bits.
         self.limit = min(maxMessageSize.bytes, Int(Int32.max))
     }
 
-    /// As `PushDecoder` says.
-    public var heldBytes: Int { buffer.heldBytes }
+    var heldBytes: Int { buffer.heldBytes }
 
-    /// As `PushDecoder` says.
-    public var isWithinMessage: Bool {
+    var isWithinMessage: Bool {
         isInMessage || buffer.input.withUnsafeReadableBytes { bytes in bytes.contains { !JSONPushDecoder.isSpace($0) } }
     }
 
-    /// As `PushDecoder` says.
-    public mutating func feed(_ input: ByteBuffer) { buffer.feed(input) }
+    mutating func feed(_ input: ByteBuffer) { buffer.feed(input) }
 
-    /// As `PushDecoder` says.
-    public mutating func next() throws(Rejection) -> PushMessage? {
+    mutating func next() throws(Rejection) -> PushMessage? {
         if !isInMessage {
             guard try beginMessage() else { return nil }
             if let message = try takeWholeInput() { return message }
@@ -53,8 +49,7 @@ public struct JSONPushDecoder: PushDecoder {
         return .push(try message.decode(maxApps: .max))
     }
 
-    /// As `PushDecoder` says.
-    public mutating func finish() throws(Rejection) {
+    mutating func finish() throws(Rejection) {
         guard !isInMessage else { throw .truncated }
         guard isWithinMessage else { return }
         throw rejectionOfInput(isAll: true) ?? .truncated

@@ -64,7 +64,7 @@ public struct PushRequest: Sendable {
         let size = body.mostUncompressed
         return switch action {
         // A sample that counts as 27 bytes may have two in protobuf.
-        case .pushGroup: 2 * size + FamilyCost.memory * min(16 * size, body.groupLimit)
+        case .pushGroup: 2 * size + FamilyCost.memory * min(16 * size, PushGroups.limit(within: body))
         // A value may have two bytes, and takes 16 in the parser's index and 16 as it is parsed.
         case .apply: 16 * size
         case .put: 2 * size

@@ -126,7 +126,7 @@ extension Peer {
 
 /// The queue of pages and lists. Every client can request them, and with many apps they are long work.
 ///
-/// The queue has threads of its own, so that scrapes and reloads do not wait for it. The peers take turns, so that many requests from one
+/// The queue has a thread of its own, so that scrapes and reloads do not wait for it. The peers take turns, so that many requests from one
 /// address do not delay the others. Requests that do not fit are refused at once.
 final class PageQueue: Sendable {
     /// Requests that may wait, of all peers together.
@@ -146,22 +146,16 @@ final class PageQueue: Sendable {
         /// The addresses whose work waits, in the order of their turns.
         var turns = CircularBuffer<String>()
         var count = 0
-        /// Threads at work.
-        var busyThreads = 0
+        /// Whether the thread works through the queue.
+        var isBusy = false
     }
 
     private let offload: any Offload
-    private let threads: Int
     /// Guards what waits.
     private let state = Mutex(State())
 
-    /// - Parameters:
-    ///   - offload: threads on which nothing else runs.
-    ///   - threads: how many of them there are.
-    init(offload: any Offload, threads: Int) {
-        self.offload = offload
-        self.threads = threads
-    }
+    /// - Parameter offload: runs the work, one after another.
+    init(offload: any Offload) { self.offload = offload }
 
     /// Runs `work` on another thread when its turn comes.
     /// - Returns: whether there was room.
@@ -173,9 +167,8 @@ final class PageQueue: Sendable {
             if ofAddress == 0 { state.turns.append(address) }
             state.waiting[address, default: []].append(work)
             state.count += 1
-            guard state.busyThreads < threads else { return (true, false) }
-            state.busyThreads += 1
-            return (true, true)
+            defer { state.isBusy = true }
+            return (true, !state.isBusy)
         }
         if begins { _ = offload.run(on: eventLoop) { self.run() } }
         return isAdmitted
@@ -199,7 +192,7 @@ final class PageQueue: Sendable {
             guard let address = state.turns.popFirst(), var ofAddress = state.waiting.removeValue(forKey: address),
                 let work = ofAddress.popFirst()
             else {
-                state.busyThreads -= 1
+                state.isBusy = false
                 return nil
             }
             if !ofAddress.isEmpty {

@@ -41,7 +41,7 @@ enum ContentNegotiation {
         var weight: Int
         /// 2 for `type/subtype`, 1 for `type/*`, 0 for `*/*`.
         var specificity: Int
-        /// Of the range in the header.
+        /// The place of the range in the header.
         var position: Int
 
         static func < (a: Rank, b: Rank) -> Bool {

@@ -62,7 +62,12 @@ struct MetricsRoute: Route {
         } make: { [self] in
             prepare(snapshot, form, at: now)
         }
-        return .later(prepared.map { [self] in response($0 ?? prepare(snapshot, form, at: now), of: snapshot, form, at: now) })
+        return .later(
+            prepared.map { [self] prepared in
+                // `nil` only if there was no room for the work; here there always is.
+                guard let prepared else { return .text(500, "internal server error") }
+                return response(prepared, of: snapshot, form, at: now)
+            })
     }
 
     /// `nil` when it takes more than a millisecond or two, or another thread does it. Never waits.

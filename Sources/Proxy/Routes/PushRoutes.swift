@@ -130,7 +130,7 @@ public struct PushRoutes: Sendable {
             }
             guard
                 let bytes,
-                let response = try apply(push, bytes, from: sender, through: source, groupLimit: body.groupLimit, waits: most == .max)
+                let response = try apply(push, bytes, from: sender, through: source, groupLimit: PushGroups.limit(within: body), waits: most == .max)
             else {
                 return .takesLonger
             }

@@ -64,17 +64,16 @@ public struct Router: Responder {
     /// - Parameters:
     ///   - metrics: what `/metrics` shows of the proxy itself.
     ///   - offload: where the long work of scrapes goes.
-    ///   - pageOffload: where pages and lists of many apps are written; threads of their own, so that scrapes never wait behind them.
-    ///     Without them `offload` takes that work too.
-    ///   - pageThreads: how many threads `pageOffload` has.
+    ///   - pageOffload: where pages and lists of many apps are written; a thread of its own, so that scrapes never wait behind them.
+    ///     Without it `offload` takes that work too.
     ///   - checker: what checks of metrics have found; `nil` where nothing is checked.
     ///   - clock: the moment at which the store is looked at, and that `/apps` shows.
     public init(
         store: MetricStore, lifecycle: any Lifecycle, metrics: SelfMetrics, offload: any Offload, pageOffload: (any Offload)? = nil,
-        pageThreads: Int = 1, checker: MetricsChecker? = nil, clock: @escaping @Sendable () -> Moment
+        checker: MetricsChecker? = nil, clock: @escaping @Sendable () -> Moment
     ) {
         let snapshots = SnapshotSource(store: store, offload: offload)
-        let lists = AppLists(snapshots: snapshots, queue: PageQueue(offload: pageOffload ?? offload, threads: pageThreads))
+        let lists = AppLists(snapshots: snapshots, queue: PageQueue(offload: pageOffload ?? offload))
         // The most frequent first. A new route needs its type and a line here.
         let listed: [any Route] = [
             MetricsRoute(store: store, snapshots: snapshots, offload: offload, clock: clock, metrics: metrics),

@@ -206,7 +206,7 @@ public final class SelfMetrics: Sendable {
         if let state = stateFile.now { writer.write(state) }
         if let lag = readLag() {
             writer.begin(.eventLoopLag)
-            writer.sample(.eventLoopLag, nanoseconds: Int64(lag / .nanoseconds(1)))
+            writer.sample(.eventLoopLag, nanoseconds: lag.wholeNanoseconds)
         }
         if let figures = process.withLock({ $0?.figures }) { writer.write(figures) }
         return writer.buffer

@@ -9,6 +9,16 @@ public struct Timestamp: Hashable, Comparable, Sendable {
     /// Makes a time, in nanoseconds since 1970-01-01 00:00:00 UTC.
     public init(nanoseconds: Int64) { self.nanoseconds = nanoseconds }
 
+    /// Makes a time, in seconds since 1970-01-01 00:00:00 UTC, limited to the years 1677 to 2262. Certificates without an end have the
+    /// year 9999.
+    public init(seconds: Int64) {
+        let limit = Int64.max / 1_000_000_000
+        nanoseconds = min(max(seconds, -limit), limit) * 1_000_000_000
+    }
+
+    /// Whole seconds since 1970-01-01 00:00:00 UTC.
+    public var seconds: Int64 { nanoseconds / 1_000_000_000 }
+
     /// Whether `a` is earlier.
     public static func < (a: Timestamp, b: Timestamp) -> Bool { a.nanoseconds < b.nanoseconds }
 }
@@ -48,7 +58,7 @@ public struct Moment: Hashable, Sendable {
 
 extension Duration {
     /// In nanoseconds, rounded towards zero; on overflow the largest number.
-    var wholeNanoseconds: Int64 {
+    public var wholeNanoseconds: Int64 {
         let (seconds, attoseconds) = components
         let (whole, isTooLong) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
         let (sum, overflows) = whole.addingReportingOverflow(attoseconds / 1_000_000_000)

@@ -362,9 +362,8 @@ final class DateText: Sendable {
 
     var now: String {
         let time = clock()
-        let second = time.nanoseconds / 1_000_000_000
         return cached.withLock { cached in
-            if cached.second != second { cached = (second, time.httpDate) }
+            if cached.second != time.seconds { cached = (time.seconds, time.httpDate) }
             return cached.text
         }
     }

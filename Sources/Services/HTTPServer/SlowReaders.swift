@@ -74,7 +74,7 @@ final class SlowReaders: Sendable {
 
     /// Readers that hold less are cut only when cutting the others is not enough: each of them frees little.
     private static let smallSize = 64 << 10
-    /// For so long a reader counts as the fastest.
+    /// How long a new reader counts as the fastest.
     static let trial = TimeAmount.seconds(1)
 
     private let budget: ByteBudget

@@ -20,7 +20,7 @@ final class ConnectionLimit: Sendable {
         }
     }
 
-    /// Guards the count, the limit and the waiting listener.
+    /// Guards the count, the limit and the waiting listeners.
     private let state: Mutex<State>
 
     /// - Parameter limit: at least one.

@@ -10,7 +10,7 @@ struct InheritedSockets: Sendable {
             case tcp(ListenAddress, isDualStack: Bool)
             /// A path without symbolic links.
             case unix(String)
-            /// Of a kind that no listener has; in words.
+            /// A kind of socket that no listener uses, in words for messages.
             case other(String)
         }
 

@@ -196,7 +196,8 @@ final class Listener: Sendable {
         try? await channel.closeFuture.get()
     }
 
-    /// Returns when all connections that were accepted before have their pipelines, except for what the channel's event loop has to do then.
+    /// Returns when the event loop of each connection that was accepted before has made its pipeline. The event loop of the listening
+    /// channel may still have to pass the connection on.
     ///
     /// SwiftNIO closes an accepted connection if the listening channel has closed before the connection has its pipeline: it is made on the
     /// connection's event loop and passed on the channel's.

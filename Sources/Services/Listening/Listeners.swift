@@ -376,7 +376,7 @@ struct ShownListener: Sendable {
     /// `nil` for a scrape listener.
     private let format: PushFormat?
     private let tls: ListenerTLS
-    /// Of TLS, when it is not off.
+    /// `nil` when TLS is off.
     private let context: TLSContext?
 
     init(_ listener: Listener, _ identity: ListenerIdentity, _ new: PreparedConfig) {

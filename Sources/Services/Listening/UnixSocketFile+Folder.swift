@@ -2,17 +2,6 @@ import CFiles
 import Glibc
 import Proxy
 
-/// Identifies a file, whatever its name.
-struct FileIdentity: Equatable, Sendable {
-    let device: UInt64
-    let inode: UInt64
-
-    init(_ status: stat) {
-        device = UInt64(status.st_dev)
-        inode = UInt64(status.st_ino)
-    }
-}
-
 extension UnixSocketFile {
     /// An open folder. It stays the same one if its path changes.
     final class Folder: Sendable {

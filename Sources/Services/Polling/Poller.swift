@@ -42,7 +42,7 @@ final class Poller: Part {
         var awaitingFirstPoll: Set<TargetURL> = []
         /// Whether all first polls had ended at one moment.
         var hasPolledAll = false
-        var isShutDown = false
+        var isEnded = false
 
         /// The place for a new target of this origin.
         mutating func place(for origin: TargetURL.Origin, in group: any EventLoopGroup) -> Place {
@@ -107,7 +107,7 @@ final class Poller: Part {
     }
 
     func stop(within time: Duration) async -> Int {
-        try? await shutdown().get()
+        try? await end().get()
         return 0
     }
 
@@ -133,10 +133,13 @@ final class Poller: Part {
             running?.stop()
             metrics.removeTarget(url)
         }
-        guard state.withLock({ !$0.isShutDown }) else { return }
+        guard state.withLock({ !$0.isEnded }) else { return }
         intake.store.change(unregistering: gone, registering: renamed + new.map(\.target))
-        for target in renamed { _ = metrics.addTarget(target) }
-        for target in renamed { state.withLock { $0.running[target.url] }?.rename(to: target.name) }
+        for target in renamed {
+            // Its counters continue under the new name.
+            _ = metrics.addTarget(target)
+            state.withLock { $0.running[target.url] }?.rename(to: target.name)
+        }
         state.withLock { state in
             for polled in new where state.running[polled.target.url] == nil { state.awaitingFirstPoll.insert(polled.target.url) }
             state.noteFirstPolls()
@@ -146,17 +149,17 @@ final class Poller: Part {
 
     /// Ends every poll finally. The stored metrics stay.
     /// - Returns: when every connection is closed.
-    func shutdown() -> EventLoopFuture<Void> {
+    func end() -> EventLoopFuture<Void> {
         let running = state.withLock { state in
-            state.isShutDown = true
+            state.isEnded = true
             defer { state.running = [:] }
             return Array(state.running.values)
         }
         // First, so that no loop takes the end of its lookup for a failure of its target.
         let stopped = running.map { $0.stop() }
-        resolver.shutdown()
+        resolver.end()
         let eventLoop = group.any()
-        return EventLoopFuture.andAllComplete(stopped + [pool.shutdown(on: eventLoop)], on: eventLoop)
+        return EventLoopFuture.andAllComplete(stopped + [pool.end(on: eventLoop)], on: eventLoop)
     }
 
     /// The targets that are polled already, with other TLS contexts than those of `targets`.
@@ -171,7 +174,7 @@ final class Poller: Part {
     private func start(_ polled: PolledTarget) {
         let url = polled.target.url
         let (before, new) = state.withLock { state -> (Running?, Running?) in
-            guard !state.isShutDown else { return (nil, nil) }
+            guard !state.isEnded else { return (nil, nil) }
             let before = state.running[url]
             // On the same event loop the old loop is gone before the new one begins.
             let place = before?.place ?? state.place(for: url.origin, in: group)

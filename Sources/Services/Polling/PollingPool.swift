@@ -76,7 +76,7 @@ final class PollingPool: Sendable {
 
     /// Begins no more work.
     /// - Returns: when its threads have ended.
-    func shutdown(on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
+    func end(on eventLoop: any EventLoop) -> EventLoopFuture<Void> {
         let promise = eventLoop.makePromise(of: Void.self)
         pool.end { promise.succeed() }
         return promise.futureResult

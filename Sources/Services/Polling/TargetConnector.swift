@@ -213,7 +213,7 @@ struct TargetConnector: Sendable {
 final class ConnectionAttempt {
     private struct Cancelled: Error {}
 
-    /// Of the poll.
+    /// The deadline of the poll.
     let deadline: NIODeadline
     /// One for each address that was tried.
     private var channels: [any Channel] = []

@@ -82,14 +82,12 @@ public struct PushJob: Sendable {
 }
 
 extension PushJob {
-    /// The user and the password that its file holds; a final newline does not count.
+    /// The user and the password that its file holds; a final line break does not count.
     fileprivate func user() throws(PushFailure) -> (name: String, password: [UInt8])? {
         guard let credentials else { return nil }
         do throws(FileReadError) {
-            var password = try readFile(credentials.passwordFile, limit: ConfigLoader.maxFileSize).bytes
-            if password.last == UInt8(ascii: "\n") { password.removeLast() }
-            if password.last == UInt8(ascii: "\r") { password.removeLast() }
-            return (credentials.user, password)
+            let file = try readFile(credentials.passwordFile, limit: ConfigLoader.maxFileSize)
+            return (credentials.user, file.bytes.withoutFinalLineBreak)
         } catch {
             throw PushFailure("cannot read \(credentials.passwordFile): \(error)")
         }

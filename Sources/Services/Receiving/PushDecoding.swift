@@ -37,7 +37,7 @@ final class UnfinishedPushes: Sendable {
 final class LargeMessages: Sendable {
     private struct Job: Sendable {
         let cost: Int
-        /// When it would begin if all that wait shared the threads evenly, in the cost that has been worked off for each of them.
+        /// Its start in virtual time: the cost that each waiting job would have been served so far if all shared the threads evenly.
         let start: Int
         let run: @Sendable () -> Void
 
@@ -51,7 +51,7 @@ final class LargeMessages: Sendable {
         var now = 0
         /// Where the next job of each app starts, if that is later than `now`.
         var starts: [AppName: Int] = [:]
-        var isShutDown = false
+        var isEnded = false
     }
 
     private static let threads = 2
@@ -71,21 +71,21 @@ final class LargeMessages: Sendable {
     func start() throws(ThreadError) { try pool.start() }
 
     /// Ends the threads. Messages that still wait are not decoded.
-    func shutDown() async {
+    func end() async {
         state.withLock {
-            $0.isShutDown = true
+            $0.isEnded = true
             $0.waiting.removeAll()
         }
         await pool.end()
     }
 
-    /// Runs `work` on one of the threads when its turn comes. After `shutDown` it does nothing.
+    /// Runs `work` on one of the threads when its turn comes. After `end` it does nothing.
     /// - Parameters:
     ///   - cost: the memory that the work takes, in bytes.
     ///   - app: the app or group that it changes, if it is one. Work on one app is begun in order of arrival.
     func run(cost: Int, app: AppName? = nil, _ work: @escaping @Sendable () -> Void) {
         state.withLock { state in
-            guard !state.isShutDown else { return }
+            guard !state.isEnded else { return }
             let start = max(state.now, app.flatMap { state.starts[$0] } ?? 0)
             let job = Job(cost: max(1, cost), start: start, run: work)
             if let app { state.starts[app] = job.end }

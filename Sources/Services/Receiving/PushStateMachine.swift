@@ -30,8 +30,8 @@ struct PushStateMachine {
 
     private let times: Times
     private var state = State.receiving
-    private var drain: ConnectionDrainEvent?
-    private var drainBegan: NIODeadline?
+    /// What a reload or a stop has asked for, and since when.
+    private var drain: (event: ConnectionDrainEvent, began: NIODeadline)?
     /// Whether any byte has arrived.
     private var hasReceived = false
     /// Whether the peer has ended its side.
@@ -55,16 +55,14 @@ struct PushStateMachine {
         switch state {
         case .receiving:
             if let messageBegan { return min(quietSince + times.idle, messageBegan + times.message) }
-            return quietSince + (drain?.pause(isNew: !hasReceived) ?? times.idle)
+            return quietSince + (drain?.event.pause(isNew: !hasReceived) ?? times.idle)
         case .refused(_, let until): return until
         case .working, .closed: return nil
         }
     }
 
     /// Whether one more message is taken, and no further one: later messages were sent under old rules of access.
-    var nextIsLast: Bool {
-        if case .accessChanged = drain { true } else { false }
-    }
+    var nextIsLast: Bool { drain?.event == .accessChanged }
 
     /// Whether the socket may be read from.
     var reads: Bool { !isWorking }
@@ -208,8 +206,7 @@ struct PushStateMachine {
 
     /// A reload or a stop wants the connection to end.
     mutating func drain(_ event: ConnectionDrainEvent, at now: NIODeadline) {
-        drain = event.following(drain)
-        drainBegan = drainBegan ?? now
+        drain = (event.following(drain?.event), drain?.began ?? now)
         // Not at once: a message may have arrived in the kernel that is not read yet.
         if messageBegan == nil { quietSince = now }
     }
@@ -217,7 +214,7 @@ struct PushStateMachine {
     /// Bytes were read. After a drain the connection ends with the next pause, because more may have arrived that is not read yet. A sender that
     /// makes no pause is cut between two messages, and is not told that all was applied.
     mutating func readCompleted(at now: NIODeadline) -> Action {
-        guard state == .receiving, hasReceived, messageBegan == nil, let drainBegan, now >= drainBegan + Self.longestDrain
+        guard state == .receiving, hasReceived, messageBegan == nil, let drain, now >= drain.began + Self.longestDrain
         else { return .none }
         return inputEnded ? close() : abort()
     }

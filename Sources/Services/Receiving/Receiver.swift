@@ -101,11 +101,6 @@ final class Receiver: ServedListener {
         listener.update(self.settings, to: settings, settings.transport, accessChanged: accessChanged)
         limit.set(maxConnections)
     }
-
-    /// Stops listening, lets messages in flight finish, and aborts the remaining connections at the deadline.
-    /// - Returns: how many connections were aborted.
-    @discardableResult
-    func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
 }
 
 /// Makes the pipelines of a receiver's connections.

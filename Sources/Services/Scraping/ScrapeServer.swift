@@ -64,9 +64,6 @@ final class ScrapeServer: Sendable {
         self.logger = logger
     }
 
-    /// Connections open now, of all listeners.
-    var openConnections: Int { limit.open }
-
     /// Applies from now on; open connections stay.
     func setMaxConnections(_ maximum: Int) { limit.set(maximum) }
 
@@ -132,19 +129,9 @@ final class ScrapeListener: ServedListener {
     func start() { listener.start(showing: settings.now.transport) }
 
     func update(_ new: PreparedConfig, _ plan: ReloadPlan, maxConnections: Int) {
-        update(new.scrapeSettings, accessChanged: plan.changesScrapeAccess)
+        let new = new.scrapeSettings
+        listener.update(settings, to: new, new.transport, accessChanged: plan.changesScrapeAccess)
     }
-
-    /// For connections accepted from now on.
-    /// - Parameter accessChanged: open ones end after their current exchange.
-    func update(_ settings: ScrapeSettings, accessChanged: Bool) {
-        listener.update(self.settings, to: settings, settings.transport, accessChanged: accessChanged)
-    }
-
-    /// Stops listening, lets exchanges in flight finish, and aborts the remaining connections at the deadline.
-    /// - Returns: how many connections were aborted.
-    @discardableResult
-    func drain(within time: Duration) async -> Int { await listener.drain(within: time) }
 }
 
 /// The requests of one connection of the scrape side. No route takes a body, so each request is answered when it is complete.
@@ -192,7 +179,7 @@ final class ScrapeExchange: HTTPExchange {
     func refuse(_ error: RequestError) -> Response {
         head = nil
         path = nil
-        // Who sends so much means to push.
+        // A body of this size is probably a push.
         let hint = error.status == 413 ? ": this port takes no pushes, receiver_http_socket does" : ""
         return .text(error.status, error.reason + hint)
     }

@@ -111,7 +111,7 @@ final class SavedFile: @unchecked Sendable {
         return identity == Self.identity(of: other)
     }
 
-    /// Of what a path leads to, links followed.
+    /// The identity of the file that a path leads to, links followed.
     private static func identity(of path: String) -> FileIdentity? {
         var status = stat()
         return stat(path, &status) == 0 ? FileIdentity(status) : nil

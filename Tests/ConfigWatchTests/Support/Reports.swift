@@ -25,3 +25,10 @@ final class Reports: Sendable {
         await eventually { self.changes.contains { $0.contains(path) } }
     }
 }
+
+extension FileWatcher {
+    /// Watches these files. What they hold now counts as unchanged.
+    func watch(paths: Set<String>) {
+        watch(read: Dictionary(uniqueKeysWithValues: paths.map { ($0, Reading.unknown) }))
+    }
+}

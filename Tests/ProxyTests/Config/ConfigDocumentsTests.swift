@@ -59,7 +59,7 @@ import Testing
         return found
     }
 
-    static var knownKeys: [String] { ConfigDecoder.knownKeys.map { $0.replacing("[]", with: "") } }
+    static var knownKeys: [String] { ConfigSchema.leafKeys.map { $0.replacing("[]", with: "") } }
 
     @Test("docs/configuration.md lists every key that is known, once, and no other")
     func referenceIsComplete() throws {

@@ -10,7 +10,7 @@ struct SecretsTests {
     /// Every key, with one value of each kind of mistake; `…` stands for the secret.
     static let texts: [String] = {
         // Each key is given a URL with a password. The name of a target is left out: an app's name is public.
-        let everywhere = ConfigDecoder.knownKeys.filter { $0 != "poll_external.targets[].name" }.map { key in
+        let everywhere = ConfigSchema.leafKeys.filter { $0 != "poll_external.targets[].name" }.map { key in
             "\(line(key, "\"http://user:…@example.org/\""))\n"
         }
         // Each key that holds a secret, with a value of every type.

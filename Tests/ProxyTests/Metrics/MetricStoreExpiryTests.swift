@@ -134,7 +134,7 @@ struct MetricStoreExpiryTests {
             let entry = AppEntry(
                 name: try #require(AppName(name)), source: .push(listener: "l"), lastUpdate: Self.at(0).moment, exposition: .empty,
                 state: .ok)
-            state.put(StoredApp(entry, target: nil))
+            state.put(StoredApp(entry, targetNumber: nil))
         }
         try put("seen")
         let first = state.takeChanges().changes

@@ -159,7 +159,7 @@ struct LongWorkTests {
     @Test("peers take turns; beyond the limits a request is refused at once")
     func queue() throws {
         let offload = HeldOffload()
-        let queue = PageQueue(offload: offload, threads: 1)
+        let queue = PageQueue(offload: offload)
         let loop = EmbeddedEventLoop()
         let order = Mutex<[String]>([])
         func add(_ name: String, from address: String) throws -> Bool {

@@ -24,11 +24,11 @@ private func withReceiver(
     do {
         try await body(receiver, store, group.next())
     } catch {
-        await receiver.drain(within: .zero)
+        await receiver.listener.drain(within: .zero)
         try await group.shutdownGracefully()
         throw error
     }
-    await receiver.drain(within: .zero)
+    await receiver.listener.drain(within: .zero)
     try await group.shutdownGracefully()
 }
 
@@ -74,7 +74,7 @@ struct ListenerTests {
     func abandon(listens: Bool) async throws {
         try await withReceiver { receiver, _, _ in
             if listens { try await receiver.listener.listen() }
-            await receiver.drain(within: .zero)
+            await receiver.listener.drain(within: .zero)
             #expect(throws: (any Error).self) { try RawConnection(to: receiver.listener.name) }
         }
     }
@@ -91,7 +91,7 @@ struct ListenerTests {
             }
             // The limit is ten: the rest is accepted as those end, while it closes.
             receiver.start()
-            #expect(await receiver.drain(within: .seconds(60)) == 0)
+            #expect(await receiver.listener.drain(within: .seconds(60)) == 0)
             for push in pushes { #expect(try await push.receiveToEnd() == "") }
         }
     }
@@ -160,8 +160,8 @@ struct ListenerTests {
     func drainAgain() async throws {
         try await withReceiver { receiver, store, _ in
             let push = try await begin(receiver, store)
-            async let first = receiver.drain(within: .seconds(3600))
-            #expect(await receiver.drain(within: .milliseconds(10)) == 1)
+            async let first = receiver.listener.drain(within: .seconds(3600))
+            #expect(await receiver.listener.drain(within: .milliseconds(10)) == 1)
             #expect(await first == 0)
             #expect(try await push.receiveToEnd() == "error: \(Rejection.timedOut(.closing).line)\n")
         }

@@ -48,10 +48,10 @@ struct PollerTests {
             do {
                 try await body(server)
             } catch {
-                try await poller.shutdown().get()
+                try await poller.end().get()
                 throw error
             }
-            try await poller.shutdown().get()
+            try await poller.end().get()
             try await eventually { server.openConnections == 0 }
             #expect(metrics.held[.polling].used == 0)
         }
@@ -165,7 +165,7 @@ struct PollerTests {
         try await with(answer: { _ in [.respond("a 1\n")] }) { server in
             try start(target(server))
             try await eventually { server.requests.count >= 1 }
-            try await poller.shutdown().get()
+            try await poller.end().get()
             try start(target(server, "/other", name: "other"))
             #expect(server.requests.allSatisfy { $0.path == "/metrics" })
         }
@@ -204,7 +204,7 @@ struct PollerTests {
         let target = try Target(port: 1).with { $0.url.origin = .http(host: "slow.test", port: 80) }
         poller.change(stopping: [], renaming: [], starting: [try polled(target)])
         try await eventually { hasBegun.load(ordering: .relaxed) }
-        try await poller.shutdown().get()
+        try await poller.end().get()
         #expect(!lines.all.contains { $0.contains("failing") }, "\(lines.all)")
     }
 
@@ -225,7 +225,7 @@ struct PollerTests {
         poller.change(
             stopping: [], renaming: [],
             starting: try [plain, encrypted].map { try PolledTarget(target: $0, tls: tls, version: "test") })
-        try await poller.shutdown().get()
+        try await poller.end().get()
         #expect(metrics.addTarget(encrypted).sample().certificateNotAfter == notAfter)
         #expect(metrics.addTarget(plain).sample().certificateNotAfter == nil)
     }

@@ -37,7 +37,7 @@ struct TargetLoopTests {
         // The first poll is at a time of its own. With every second time missed, all others would be 0.8 seconds apart.
         let later = ends.withLock { Array($0.dropFirst()) }
         #expect(zip(later, later.dropFirst()).contains { $0.duration(to: $1) < .milliseconds(600) }, "\(later)")
-        try await pool.shutdown(on: eventLoop).get()
+        try await pool.end(on: eventLoop).get()
     }
 
     @Test("what is being decoded when the loop is stopped is not recorded")
@@ -75,6 +75,6 @@ struct TargetLoopTests {
         // The thread does one after another.
         try await pool.run(on: eventLoop) {}.get()
         #expect(recorded.load(ordering: .relaxed) == 0)
-        try await pool.shutdown(on: eventLoop).get()
+        try await pool.end(on: eventLoop).get()
     }
 }

@@ -40,10 +40,10 @@ private func withHTTPReceiver(decodes: Bool = true, _ body: (TestHTTPReceiver) a
     do {
         try await body(TestHTTPReceiver(receiver: receiver, metrics: metrics, log: log))
         await receiver.listener.drain(within: .zero)
-        await largeMessages.shutDown()
+        await largeMessages.end()
     } catch {
         await receiver.listener.drain(within: .zero)
-        await largeMessages.shutDown()
+        await largeMessages.end()
         throw error
     }
 }

@@ -45,7 +45,7 @@ struct LargeMessagesTests {
         #expect(budget.used == 750)
         gates[2].open()
         try await wait(for: "all to end") { budget.used == 0 }
-        await messages.shutDown()
+        await messages.end()
     }
 
     /// Both threads wait for their gates.
@@ -71,7 +71,7 @@ struct LargeMessagesTests {
         try await wait(for: "all") { order.all.count == 5 }
         #expect(order.all == ["cheaper", "a1", "b", "a2", "a3"])
         busy.open()
-        await messages.shutDown()
+        await messages.end()
     }
 
     @Test("a costly message is decoded although cheap ones keep coming")
@@ -90,7 +90,7 @@ struct LargeMessagesTests {
         try await wait(for: "the costly one") { order.all.contains("costly") }
         #expect(order.all.count < 300)
         busy.open()
-        await messages.shutDown()
+        await messages.end()
     }
 
     private final class Names: Sendable {
@@ -104,7 +104,7 @@ struct LargeMessagesTests {
         let budget = ByteBudget()
         let messages = LargeMessages(budget: budget)
         try messages.start()
-        await messages.shutDown()
+        await messages.end()
         let gate = Gate()
         messages.run(cost: 10) { gate.pass() }
         #expect(!gate.begun)

@@ -180,7 +180,7 @@ struct PushHandlerTests {
             let busy = try await receiver.connect()
             try await busy.send(#"{"busy": "#)
             try await wait(for: "both to be read") { receiver.inflight.used > 0 && receiver.text == "1\n" }
-            async let cut = receiver.receiver.drain(within: .seconds(60))
+            async let cut = receiver.receiver.listener.drain(within: .seconds(60))
             #expect(try await idle.untilEnd() == "")
             try await busy.send(#""2"}"#)
             #expect(try await busy.untilEnd() == "")
@@ -203,7 +203,7 @@ struct PushHandlerTests {
                 receiver.receiver.start()
                 // It closes before, between and after the four.
                 try await wait(for: "connections") { receiver.receiver.listener.openConnections + receiver.store.count >= round % 5 }
-                #expect(await receiver.receiver.drain(within: .seconds(60)) == 0)
+                #expect(await receiver.receiver.listener.drain(within: .seconds(60)) == 0)
                 for push in pushes {
                     #expect(try await push.untilEnd() == "")
                     #expect(push.error == nil)
@@ -220,7 +220,7 @@ struct PushHandlerTests {
         let settings = ReceiverSettings.patient.with { $0.messageTimeout = .milliseconds(1500) }
         try await withReceiver(settings, onUnixSocket: onUnixSocket, maxConnections: 1) { receiver in
             let (open, waiting) = try await fill(receiver)
-            async let cut = receiver.receiver.drain(within: .seconds(60))
+            async let cut = receiver.receiver.listener.drain(within: .seconds(60))
             #expect(try await open.untilEnd() == "error: \(Rejection.timedOut(.message).line)\n")
             await open.close()
             #expect(try await waiting.untilEnd() == "")
@@ -234,8 +234,8 @@ struct PushHandlerTests {
     func hastenedAtTheLimit() async throws {
         try await withReceiver(maxConnections: 1) { receiver in
             let (open, waiting) = try await fill(receiver)
-            async let first = receiver.receiver.drain(within: .seconds(3600))
-            #expect(await receiver.receiver.drain(within: .milliseconds(10)) == 1)
+            async let first = receiver.receiver.listener.drain(within: .seconds(3600))
+            #expect(await receiver.receiver.listener.drain(within: .milliseconds(10)) == 1)
             #expect(await first == 0)
             #expect(try await open.untilEnd() == "error: \(Rejection.timedOut(.closing).line)\n")
             for connection in [open, waiting] { await connection.close() }
@@ -260,7 +260,7 @@ struct PushHandlerTests {
             for _ in 0..<4 { connections.append(try await receiver.connect()) }
             try await connections[3].send(#"{"last": "1"}"#)
             try await connections[3].endSending()
-            #expect(await receiver.receiver.drain(within: .seconds(60)) == 0)
+            #expect(await receiver.receiver.listener.drain(within: .seconds(60)) == 0)
             #expect(try await connections[3].untilEnd() == "")
             #expect(receiver.text == "1\n")
             for connection in connections { await connection.close() }

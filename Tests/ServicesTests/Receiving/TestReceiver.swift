@@ -81,11 +81,11 @@ func withReceiver(
                 try receiver.listener.port.map { try SocketAddress(ipAddress: "127.0.0.1", port: Int($0)) }
                 ?? SocketAddress(unixDomainSocketPath: path)
             try await body(TestReceiver(store: store, inflight: budget, receiver: receiver, log: log, address: address))
-            await receiver.drain(within: .zero)
-            await decoding.largeMessages.shutDown()
+            await receiver.listener.drain(within: .zero)
+            await decoding.largeMessages.end()
         } catch {
-            await receiver.drain(within: .zero)
-            await decoding.largeMessages.shutDown()
+            await receiver.listener.drain(within: .zero)
+            await decoding.largeMessages.end()
             throw error
         }
     }

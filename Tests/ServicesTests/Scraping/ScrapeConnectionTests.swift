@@ -19,7 +19,7 @@ struct ScrapeConnectionTests {
                 try await connection.until("\r\n\r\na 1\n", times: count)
             }
             #expect(!connection.text.contains("Connection:"))
-            #expect(server.server.openConnections == 1)
+            #expect(server.listener.listener.openConnections == 1)
             await connection.close()
         }
     }
@@ -131,7 +131,7 @@ struct ScrapeConnectionTests {
             #expect(third.text == "")
             await third.close()
             await first.close()
-            try await wait(for: "room for another") { server.server.openConnections == 1 }
+            try await wait(for: "room for another") { server.listener.listener.openConnections == 1 }
             let fourth = try await server.connect()
             try await fourth.send(Self.get)
             try await fourth.until("200 OK")
@@ -152,7 +152,7 @@ struct ScrapeConnectionTests {
                 busy.readSome()
                 return !busy.bytes.isEmpty
             }
-            async let cut = server.listener.drain(within: .seconds(60))
+            async let cut = server.listener.listener.drain(within: .seconds(60))
             try await idle.untilEnd()
             let length = Self.large.utf8.count
             try await wait(for: "the whole answer") {

@@ -68,9 +68,9 @@ func withScrapeServer(
     listener.start()
     do {
         try await body(TestScrapeServer(store: store, server: server, listener: listener))
-        await listener.drain(within: .zero)
+        await listener.listener.drain(within: .zero)
     } catch {
-        await listener.drain(within: .zero)
+        await listener.listener.drain(within: .zero)
         throw error
     }
 }

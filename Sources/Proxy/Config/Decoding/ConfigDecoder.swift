@@ -22,10 +22,6 @@ public struct ConfigDecoder {
         self.readFile = readFile
     }
 
-    /// The dotted names of all keys, in the order of the reference; `[]` means each element of an array of tables
-    /// (`poll_external.targets[].url`).
-    public static var knownKeys: [String] { ConfigSchema.leafKeys }
-
     /// - Parameter text: the file's contents; if every user of the system can read it, secrets in it cause warnings.
     /// - Throws: all problems at once, in order of position, warnings among them.
     public func decode(_ text: FileReading) throws(ConfigProblems) -> LoadedConfig {

@@ -181,7 +181,8 @@ enum ConfigSchema {
         return draft
     }
 
-    /// The dotted names of all keys with a value; `[]` means each element of an array of tables.
+    /// The dotted names of all keys with a value, in the order of the reference; `[]` means each element of an array of tables
+    /// (`poll_external.targets[].url`).
     static let leafKeys: [String] = root.flatMap { row in row.leaves.map { row.name + $0 } }
 
     /// The tables in which `key` is known, itself a table or not.
