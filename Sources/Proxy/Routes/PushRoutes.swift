@@ -128,9 +128,10 @@ public struct PushRoutes: Sendable {
             if push.action.readsBody {
                 do throws(BodyBytes.Fault) { bytes = try body.whole(most: most, isReserved: most == .max) } catch { throw Rejection(error) }
             }
+            let groupLimit = PushGroups.limit(within: body)
             guard
                 let bytes,
-                let response = try apply(push, bytes, from: sender, through: source, groupLimit: PushGroups.limit(within: body), waits: most == .max)
+                let response = try apply(push, bytes, from: sender, through: source, groupLimit: groupLimit, waits: most == .max)
             else {
                 return .takesLonger
             }
