@@ -186,7 +186,8 @@ struct Fault: Error {
         case .openQuote: "quoted text has no end: write a double quote after it"
         case .openQuoteInEarlierLine: "quoted text does not end on this line, and what follows cannot be read"
         case .labelValueNotUTF8: "label value is not valid UTF-8"
-        case .tooManyLabels: "more than \(Parser.maxLabels) labels in one sample: readers take very long or much memory for it"
+        case .tooManyLabels:
+            "more than \(Parser.maxLabels) labels in one sample, with those that exporter-proxy adds: readers take very long or much memory for it"
         case .labelTooLong: "name or label is longer than \(Parser.maxLabelLength) bytes, which is more than Prometheus can store"
         case .repeatedLabel: "label \(quoted(token)) occurs twice in one sample"
         case .reservedLabel: "label \(quoted(token)) is reserved for the metric name: write the name before the braces"
