@@ -12,6 +12,12 @@ struct PushGroupTests {
 
     private func group(_ path: String = "job/j") throws -> PushGroup { PushGroup(try GroupingKey(path: path)) }
 
+    /// The group after a refused push.
+    private func failed(_ group: PushGroup, at time: Double) -> PushGroup {
+        let text = group.text.withUnsafeBytes { PushGroup.failed($0, at: time) }
+        return text.withUnsafeBytes { PushGroup(group.key, text: $0) }
+    }
+
     /// The lines that are no comment.
     private func samples(_ group: PushGroup) -> [Substring] {
         String(decoding: group.text, as: UTF8.self).split(separator: "\n").filter { !$0.hasPrefix("#") }
@@ -50,7 +56,7 @@ struct PushGroupTests {
 
     @Test("POST replaces the families of the same name, PUT all; the failure's time stays")
     func merges() throws {
-        var group = try group().failed(at: 5)
+        var group = failed(try group(), at: 5)
         group = try group.pushed(try families("a 1\nb 1"), replacing: true, at: 6)
         group = try group.pushed(try families("b{l=\"2\"} 2\nc 3"), replacing: false, at: 7)
         #expect(
@@ -76,6 +82,18 @@ struct PushGroupTests {
         }
     }
 
+    @Test("a failure changes one number of the text, whatever labels were added to it", arguments: ["", #",app="a 1\n}""#])
+    func failure(added: String) throws {
+        func failed(_ text: String, _ time: Double) -> String {
+            Array(text.utf8).withUnsafeBytes { String(decoding: PushGroup.failed($0, at: time), as: UTF8.self) }
+        }
+        let group = try group().pushed(try families("a 1"), replacing: true, at: 6)
+        let text = String(decoding: group.text, as: UTF8.self).replacing("} ", with: "\(added)} ")
+        let expected = text.replacing("\(added)} 0\n", with: "\(added)} 1764310000.25\n")
+        #expect(text != expected && failed(text, 1764310000.25) == expected)
+        #expect(failed(expected, 0) == text)
+    }
+
     @Test("a group is read again from its text, whatever is in it")
     func again() throws {
         let text = """
@@ -88,7 +106,8 @@ struct PushGroupTests {
             c{l="2"} 2e-7
             u 5
             """
-        let group = try group("job/j/a/1").failed(at: 1764310000.25).pushed(try families(text), replacing: true, at: 1764310000.1234567)
+        let group = try failed(try group("job/j/a/1"), at: 1764310000.25)
+            .pushed(try families(text), replacing: true, at: 1764310000.1234567)
         let read = { (text: [UInt8]) in text.withUnsafeBytes { PushGroup(group.key, text: $0) } }
         #expect(read(group.text).text == group.text)
         // The families are there to be replaced, one by one.

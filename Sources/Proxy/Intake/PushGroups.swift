@@ -79,7 +79,7 @@ public final class PushGroups: Sendable {
             }
             if try intake.replace(stored, named: name, with: after.exposition, from: sender, through: source) { return .applied }
         } catch {
-            if let stored, let before, error.reason != .notOwner { intake.amend(stored, with: before.failed(at: time).exposition) }
+            if let stored, error.reason != .notOwner { intake.amend(stored, failedAt: time) }
             throw error
         }
         // Only pushes to the group make it a group again, and they wait.
