@@ -45,7 +45,7 @@ struct PushGroupTests {
         arguments: [
             ("1000000", "1e+06"), ("999999", "999999"), ("1234567", "1.234567e+06"), ("16777216", "1.6777216e+07"), ("1e21", "1e+21"),
             ("9007199254740992", "9.007199254740992e+15"), ("1e100", "1e+100"), ("0.0001", "0.0001"), ("0.00001", "1e-05"),
-            ("0.000015", "1.5e-05"), ("1.50", "1.5"), ("100", "100"), ("0.25", "0.25"), ("-2500000.0", "-2.5e+06"), ("0", "0"),
+            ("0.000015", "1.5e-05"), ("1.50", "1.5"), ("100", "100"), ("0.25", "0.25"), ("-2500000.0", "-2.5e+06"), ("0", "0"), ("-0", "0"),
             ("5e-324", "5e-324"), ("+Inf", "+Inf"), ("123456.789", "123456.789"), ("1234567.5", "1.2345675e+06"),
         ])
     func bounds(given: String, written: String) throws {
@@ -163,11 +163,20 @@ struct PushGroupTests {
             "a 1 1600000000000", "a 1\na 2", "a{job=\"1\"} 1\na{job=\"2\"} 2", "a{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 1",
             "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 1",
             "# TYPE s summary\ns{quantile=\"1\"} 1\ns{quantile=\"1\"} 2",
+            "# TYPE h histogram\nh_bucket{le=\"0\"} 1\nh_bucket{le=\"-0\"} 1",
             "# TYPE s summary\ns_count 1\n# TYPE s_bucket gauge\ns_bucket 1\n# TYPE s_count2 gauge\na 1 7",
         ])
     func refusals(text: String) throws {
         let families = try families(text)
         #expect(throws: FamilyFault.self) { try group().pushed(families, replacing: false, at: 1) }
+    }
+
+    @Test("two quantiles that are no numbers are written alike, and so are refused")
+    func notNumbers() throws {
+        var summary = Metric.Distribution()
+        summary.points = [(at: .nan, value: 1), (at: Double(nan: 7, signaling: false), value: 2)]
+        let family = MetricFamily(name: "s", kind: .summary, metrics: [Metric(value: .summary(summary))])
+        #expect(throws: FamilyFault.self) { try group().pushed([family], replacing: true, at: 1) }
     }
 
     @Test("a family of the name of another one's series is refused, pushed together or one after the other")
