@@ -2,8 +2,8 @@
 
 #include <capnp/any.h>
 #include <capnp/serialize.h>
-#include <cstring>
 #include <kj/exception.h>
+#include <kj/string.h>
 
 namespace {
 
@@ -15,10 +15,17 @@ ccapnp_text text_at(capnp::List<capnp::AnyPointer>::Reader pointers, uint32_t in
   return ccapnp_text{reinterpret_cast<const uint8_t *>(text.begin()), text.size()};
 }
 
-void say(char *error, size_t capacity, const char *reason) {
+void say(char *error, size_t capacity, kj::StringPtr reason) {
   if (capacity == 0) return;
-  std::strncpy(error, reason, capacity - 1);
-  error[capacity - 1] = 0;
+  size_t length = 0;
+  for (const char byte : reason) {
+    // libcapnp quotes bytes of the message. A NUL among them would end the text, so it is written as \0.
+    const bool is_nul = byte == 0;
+    if (length + (is_nul ? 2 : 1) >= capacity) break;
+    if (is_nul) error[length++] = '\\';
+    error[length++] = is_nul ? '0' : byte;
+  }
+  error[length] = 0;
 }
 
 }  // namespace
@@ -36,7 +43,7 @@ bool ccapnp_read(const uint8_t *bytes, size_t length, ccapnp_inbound_metrics *me
     message->data = text_at(pointers, 1);
     return true;
   } catch (const kj::Exception &exception) {
-    say(error, error_capacity, exception.getDescription().cStr());
+    say(error, error_capacity, exception.getDescription());
   } catch (...) {
     say(error, error_capacity, "the reader failed");
   }

@@ -186,7 +186,8 @@ struct Fault: Error {
         case .openQuote: "quoted text has no end: write a double quote after it"
         case .openQuoteInEarlierLine: "quoted text does not end on this line, and what follows cannot be read"
         case .labelValueNotUTF8: "label value is not valid UTF-8"
-        case .tooManyLabels: "more than \(Parser.maxLabels) labels in one sample: readers take very long or much memory for it"
+        case .tooManyLabels:
+            "more than \(Parser.maxLabels) labels in one sample, with those that are added: readers take very long or much memory for it"
         case .labelTooLong: "name or label is longer than \(Parser.maxLabelLength) bytes, which is more than Prometheus can store"
         case .repeatedLabel: "label \(quoted(token)) occurs twice in one sample"
         case .reservedLabel: "label \(quoted(token)) is reserved for the metric name: write the name before the braces"
@@ -255,6 +256,7 @@ struct Warning {
         // HELP and TYPE
         case secondHelp
         case secondType
+        case metaOfSample
         case typeAfterSamples
         case familyNameWithSuffix
         case nameEndsEarly
@@ -294,6 +296,8 @@ struct Warning {
         case .proxySeries: "series whose names begin with exporter_proxy_ hide those of exporter-proxy itself"
         case .secondHelp: "second HELP line for \(name)"
         case .secondType: "second TYPE line for \(name)"
+        case .metaOfSample:
+            "\(name) is a sample of the histogram or summary before it: other readers take this for a second HELP or TYPE line of that"
         case .typeAfterSamples: "TYPE line for \(name) after its samples: write it before them"
         case .familyNameWithSuffix:
             "\(name) is a histogram or summary, but its name ends like that of one of its samples: write the name without the last part"

@@ -83,7 +83,7 @@ public struct Labelling: Sendable {
     /// - Parameters:
     ///   - text: ends in a newline, unless it is empty.
     ///   - most: the most bytes that the labelled text may have. The search ends once `size` is beyond that; do not call `write` then.
-    /// - Throws: the first error of an invalid text, which gets no labels.
+    /// - Throws: the first error of an invalid text, or of one that would be invalid with the labels. It gets none.
     public init(
         of text: UnsafeRawBufferPointer, adding added: AddedLabels, with validator: Validator = Validator(), most: Int = .max
     ) throws(Finding) {
@@ -146,6 +146,10 @@ public struct Labelling: Sendable {
 
     @inline(__always)
     private mutating func label(_ parser: borrowing Parser, _ added: AddedLabels) throws(Fault) {
+        // A later check reads the sample with all of its labels.
+        guard parser.labels.count + added.labels.count <= Parser.maxLabels else {
+            throw Fault(.tooManyLabels, at: parser.name.lowerBound)
+        }
         guard parser.closeBrace >= 0 else {
             insert(Labelling.withBraces, at: parser.name.upperBound)
             return

@@ -57,6 +57,8 @@ private struct Surveyor: ~Copyable {
     private struct Family {
         var type: MetricType?
         var hasHelp = false
+        /// Whether a HELP line has a text. Go's parser skips one without.
+        var hasHelpText = false
         var hasSamples = false
         var isInterleaved = false
     }
@@ -122,23 +124,29 @@ private struct Surveyor: ~Copyable {
     private mutating func help(_ parser: borrowing Parser) {
         warnOfName(parser)
         if let escape = unknownEscape(in: parser.value, known: "\\n") { warn(.unknownHelpEscape, at: escape) }
-        let key = hash(of: parser.name)
         let range = parser.name
+        let hasText = !parser.value.isEmpty
+        let (key, isOwn) = metaFamily(of: range)
         withFamily(key) { surveyor, family in
-            if family.hasHelp { surveyor.warn(.secondHelp, about: range) }
-            family.hasHelp = true
+            if isOwn, family.hasHelp {
+                surveyor.warn(.secondHelp, about: range)
+            } else if !isOwn, hasText, family.hasHelpText {
+                surveyor.warn(.metaOfSample, about: range)
+            }
+            family.hasHelp = family.hasHelp || isOwn || hasText
+            family.hasHelpText = family.hasHelpText || hasText
         }
         current = key
     }
 
     private mutating func type(_ parser: borrowing Parser) {
         warnOfName(parser)
-        let key = hash(of: parser.name)
         let range = parser.name
+        let (key, isOwn) = metaFamily(of: range)
         let type = MetricType(text[parser.value])
         withFamily(key) { surveyor, family in
             if family.type != nil {
-                surveyor.warn(.secondType, about: range)
+                surveyor.warn(isOwn ? .secondType : .metaOfSample, about: range)
             } else if family.hasSamples {
                 surveyor.warn(.typeAfterSamples, about: range)
             }
@@ -311,6 +319,15 @@ private struct Surveyor: ~Copyable {
         case .summary where suffix != .bucket: base
         default: hash
         }
+    }
+
+    /// The family of a HELP or TYPE line. In Go's parser a name that did not occur before, and that a sample of an earlier histogram or
+    /// summary may have, belongs to that one.
+    private func metaFamily(of name: Range<Int>) -> (key: UInt64, isOwn: Bool) {
+        let own = hash(of: name)
+        guard families[own] == nil, families.count < Survey.maxFamilies else { return (own, true) }
+        let key = family(of: name, own)
+        return (key, key == own)
     }
 
     /// Why a sample does not fit into the family of its TYPE line.

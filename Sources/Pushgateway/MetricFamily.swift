@@ -105,15 +105,18 @@ extension Metric {
         switch value {
         case .summary(let distribution), .histogram(let distribution):
             var seen = Set<UInt64>(minimumCapacity: distribution.points.count)
-            // Both zeros are written differently, and are two series.
-            return distribution.points.first { !seen.insert($0.at.bitPattern).inserted }?.at
+            // Both zeros are written alike, and so is every NaN.
+            return distribution.points.first { point in
+                let at: Double = point.at == 0 ? 0 : point.at.isNaN ? .nan : point.at
+                return !seen.insert(at.bitPattern).inserted
+            }?.at
         case .number, nil: return nil
         }
     }
 }
 
-/// Counts what metric families take: about as many bytes as their text has with the labels of their group. Reading them, and writing their
-/// text, takes at most `FamilyCost.memory` times as much memory.
+/// Counts what metric families take: about as many bytes as their text has with the labels of their group, and more for small families and
+/// labels. Reading them, and writing their text, takes at most `FamilyCost.memory` times as much memory.
 ///
 /// A small body can have a large text. Each line repeats the name of its family and all labels, and a line may need two bytes of protobuf.
 /// So the families are counted while they are read, and reading ends at the limit.
@@ -160,7 +163,7 @@ public enum FamilyFault: Error, Equatable, Sendable, CustomStringConvertible {
     case malformed(String)
     /// The body was read, and what it says is not acceptable.
     case inconsistent(String)
-    /// The group would take more than `limit`, as `FamilyCost` counts.
+    /// The group would take more than `limit`: its text, or what is pushed as `FamilyCost` counts it.
     case tooLarge(limit: Int)
 
     /// In lower case, without a final period.
@@ -168,7 +171,7 @@ public enum FamilyFault: Error, Equatable, Sendable, CustomStringConvertible {
         switch self {
         case .malformed(let what): what
         case .inconsistent(let what): "pushed metrics are invalid or inconsistent with existing metrics: \(what)"
-        case .tooLarge(let limit): "the text of the group, with its labels, would take more than \(limit) bytes"
+        case .tooLarge(let limit): "the group would take more than \(limit) bytes"
         }
     }
 }
@@ -324,7 +327,9 @@ enum FloatText {
     /// The number as the value of `le` or `quantile`, where another spelling is another series: as Go's format `g` and so as a Pushgateway
     /// and Go's clients write it, with an exponent from 1e+06 on and below 0.0001.
     static func label(of value: Double) -> String {
-        guard value.isFinite, value != 0 else { return text(of: value) }
+        // They write both zeros alike.
+        guard value != 0 else { return "0" }
+        guard value.isFinite else { return text(of: value) }
         // Swift too writes as few digits as possible: `1234567.0`, `1.5e-05`.
         let parts = value.magnitude.description.split(separator: "e")
         let mantissa = parts[0].split(separator: ".", omittingEmptySubsequences: false)

@@ -170,7 +170,7 @@ public struct PushGroup: Sendable {
     ///   - replacing: whether what was there goes (`PUT`), or only the families of the same names (`POST`).
     ///   - time: of the push, in seconds since 1970.
     ///   - limit: the most bytes that the text of its families may have.
-    /// - Throws: `.inconsistent`, `.tooLarge`. The push is refused then; `failed(at:)` notes its time.
+    /// - Throws: `.inconsistent`, `.tooLarge`. The push is refused then; `failed` notes its time.
     public func pushed(_ new: [MetricFamily], replacing: Bool, at time: Double, limit: Int = .max) throws(FamilyFault) -> PushGroup {
         guard !new.contains(where: { $0.metrics.contains(where: \.hasTimestamp) }) else {
             throw .inconsistent("pushed metrics must not have timestamps")
@@ -203,11 +203,17 @@ public struct PushGroup: Sendable {
         return group
     }
 
-    /// The group after a push that was read and then refused: only the time of the failure changes.
-    public func failed(at time: Double) -> PushGroup {
-        var group = self
-        group.failureTime = time
-        return group
+    /// The text of a group after a push that was read and then refused: only the time of the failure changes.
+    /// - Parameter text: of a group. Its samples may have got further labels.
+    public static func failed(_ text: UnsafeRawBufferPointer, at time: Double) -> [UInt8] {
+        // The time of the failure is the last number.
+        let kept = UnsafeRawBufferPointer(rebasing: text.dropLast(lastNumber(of: text).count + 1))
+        let number = "\(FloatText.text(of: time))\n".utf8
+        var result: [UInt8] = []
+        result.reserveCapacity(kept.count + number.count)
+        result += kept
+        result += number
+        return result
     }
 
     // MARK: - Text
@@ -263,15 +269,19 @@ public struct PushGroup: Sendable {
     }
 
     private mutating func take(_ family: Family) {
-        func time() -> Double {
-            let number = family.text.dropLast().reversed().prefix { $0 != UInt8(ascii: " ") }.reversed()
-            return Array(number).withUnsafeBytes(FloatText.number) ?? 0
-        }
+        func time() -> Double { Array(Self.lastNumber(of: family.text)).withUnsafeBytes(FloatText.number) ?? 0 }
         switch family.name {
         case Self.pushMetric: pushTime = time()
         case Self.failureMetric: failureTime = time()
         default: families.append(family)
         }
+    }
+
+    /// The number at the end of a text, before its last line feed.
+    private static func lastNumber<Text: BidirectionalCollection<UInt8>>(of text: Text) -> Text.SubSequence {
+        let line = text.dropLast()
+        guard let blank = line.lastIndex(of: UInt8(ascii: " ")) else { return line }
+        return line[line.index(after: blank)...]
     }
 
     /// A family must not have the name of another one's series: `x_count` beside the summary `x`.

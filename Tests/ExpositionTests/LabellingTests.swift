@@ -71,6 +71,27 @@ struct LabellingTests {
         #expect(finding == firstError("a 1\nb\n"))
     }
 
+    @Test("a sample has at most ten thousand labels, with those that are added")
+    func manyLabels() {
+        func sample(_ count: Int) -> [UInt8] {
+            Array("a 1\nb{\((0..<count).map { "l\($0)=\"x\"" }.joined(separator: ","))} 1\n".utf8)
+        }
+        let cases: [(KeyValuePairs<String, String>, Int)] = [(["app": "N"], 9_999), (["app": "N", "env": "p"], 9_998)]
+        for (added, most) in cases {
+            guard case .success(let result) = ExpositionTests.labelled(sample(most), added) else {
+                Issue.record("not labelled: \(added)")
+                continue
+            }
+            #expect(firstError(result) == nil)
+            guard case .failure(let finding) = ExpositionTests.labelled(sample(most + 1), added) else {
+                Issue.record("labelled: \(added)")
+                continue
+            }
+            #expect(finding.message.hasPrefix("more than 10000 labels in one sample"))
+            #expect(finding.line == 2 && finding.column == 1)
+        }
+    }
+
     @Test("labelled text is valid exactly when the text is, and without the labels it equals the text", arguments: 1...4)
     func properties(seed: UInt64) {
         var texts = RandomTexts(seed: seed &* 0x9E37_79B9)

@@ -39,6 +39,36 @@ struct SurveyTests {
         ("# TYPE s summary\ns{quantile=\"0x1\"} 1\n", 2, 1, "is not a number"),
     ]
 
+    /// Text, and the lines of its warnings about HELP and TYPE lines of a name that a sample of an earlier family may have.
+    static let textsWithLinesOfSamples: [(String, [Int])] = [
+        ("# HELP x a\n# TYPE x summary\nx_sum 1\nx_count 1\n# HELP x_count b\n# TYPE x_count counter\n", [5, 6]),
+        ("# HELP n h\n# TYPE n histogram\nn_bucket{le=\"+Inf\"} 1\n# HELP n_sum h\n# TYPE n_sum gauge\nn_sum{a=\"b\"} 1\n", [4, 5]),
+        ("# TYPE n histogram\n# TYPE n_bucket gauge\n", [2]),
+        // No HELP line of x has a text.
+        ("# TYPE x summary\n# HELP x_sum a\n", []), ("# HELP x \n# TYPE x summary\n# HELP x_sum a\n", []),
+        ("# HELP x a\n# TYPE x summary\n# HELP x_sum \n", []),
+        // It is taken for that of x.
+        ("# TYPE x summary\n# HELP x_sum a\n# HELP x_count b\n", [3]),
+        // The name is known, or x has no such samples.
+        ("# HELP x_sum a\n# HELP x b\n# TYPE x summary\n# TYPE x_sum gauge\n", []),
+        ("# HELP x a\n# TYPE x summary\n# HELP x_bucket b\n# TYPE x_bucket gauge\n", []),
+        ("# HELP x a\n# TYPE x gauge\n# HELP x_sum b\n# TYPE x_sum gauge\n", []),
+        ("# HELP x_sum a\n# TYPE x_sum gauge\n# HELP x b\n# TYPE x summary\n", []),
+    ]
+
+    @Test("a HELP or TYPE line for a sample of an earlier family counts as one of that family", arguments: textsWithLinesOfSamples)
+    func linesOfSamples(text: String, lines: [Int]) {
+        let findings = survey(text).findings
+        #expect(findings.errors == 0 && findings.kept.map(\.line) == lines, "\(text): \(findings.kept)")
+        #expect(findings.kept.allSatisfy { $0.message.contains("is a sample of the histogram or summary before it") })
+    }
+
+    @Test("a HELP line that was taken for that of the family makes the family's own a second one")
+    func helpOfSampleFirst() {
+        let findings = survey("# TYPE x summary\n# HELP x_sum a\n# HELP x b\n").findings
+        #expect(findings.kept.map(\.message) == ["second HELP line for \"x\""])
+    }
+
     @Test("each warning stands alone, at its place", arguments: warnedTexts.indices)
     func warnings(index: Int) {
         let (text, line, column, message) = SurveyTests.warnedTexts[index]

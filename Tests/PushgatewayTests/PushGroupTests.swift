@@ -12,6 +12,12 @@ struct PushGroupTests {
 
     private func group(_ path: String = "job/j") throws -> PushGroup { PushGroup(try GroupingKey(path: path)) }
 
+    /// The group after a refused push.
+    private func failed(_ group: PushGroup, at time: Double) -> PushGroup {
+        let text = group.text.withUnsafeBytes { PushGroup.failed($0, at: time) }
+        return text.withUnsafeBytes { PushGroup(group.key, text: $0) }
+    }
+
     /// The lines that are no comment.
     private func samples(_ group: PushGroup) -> [Substring] {
         String(decoding: group.text, as: UTF8.self).split(separator: "\n").filter { !$0.hasPrefix("#") }
@@ -39,7 +45,7 @@ struct PushGroupTests {
         arguments: [
             ("1000000", "1e+06"), ("999999", "999999"), ("1234567", "1.234567e+06"), ("16777216", "1.6777216e+07"), ("1e21", "1e+21"),
             ("9007199254740992", "9.007199254740992e+15"), ("1e100", "1e+100"), ("0.0001", "0.0001"), ("0.00001", "1e-05"),
-            ("0.000015", "1.5e-05"), ("1.50", "1.5"), ("100", "100"), ("0.25", "0.25"), ("-2500000.0", "-2.5e+06"), ("0", "0"),
+            ("0.000015", "1.5e-05"), ("1.50", "1.5"), ("100", "100"), ("0.25", "0.25"), ("-2500000.0", "-2.5e+06"), ("0", "0"), ("-0", "0"),
             ("5e-324", "5e-324"), ("+Inf", "+Inf"), ("123456.789", "123456.789"), ("1234567.5", "1.2345675e+06"),
         ])
     func bounds(given: String, written: String) throws {
@@ -50,7 +56,7 @@ struct PushGroupTests {
 
     @Test("POST replaces the families of the same name, PUT all; the failure's time stays")
     func merges() throws {
-        var group = try group().failed(at: 5)
+        var group = failed(try group(), at: 5)
         group = try group.pushed(try families("a 1\nb 1"), replacing: true, at: 6)
         group = try group.pushed(try families("b{l=\"2\"} 2\nc 3"), replacing: false, at: 7)
         #expect(
@@ -76,6 +82,18 @@ struct PushGroupTests {
         }
     }
 
+    @Test("a failure changes one number of the text, whatever labels were added to it", arguments: ["", #",app="a 1\n}""#])
+    func failure(added: String) throws {
+        func failed(_ text: String, _ time: Double) -> String {
+            Array(text.utf8).withUnsafeBytes { String(decoding: PushGroup.failed($0, at: time), as: UTF8.self) }
+        }
+        let group = try group().pushed(try families("a 1"), replacing: true, at: 6)
+        let text = String(decoding: group.text, as: UTF8.self).replacing("} ", with: "\(added)} ")
+        let expected = text.replacing("\(added)} 0\n", with: "\(added)} 1764310000.25\n")
+        #expect(text != expected && failed(text, 1764310000.25) == expected)
+        #expect(failed(expected, 0) == text)
+    }
+
     @Test("a group is read again from its text, whatever is in it")
     func again() throws {
         let text = """
@@ -88,7 +106,8 @@ struct PushGroupTests {
             c{l="2"} 2e-7
             u 5
             """
-        let group = try group("job/j/a/1").failed(at: 1764310000.25).pushed(try families(text), replacing: true, at: 1764310000.1234567)
+        let group = try failed(try group("job/j/a/1"), at: 1764310000.25)
+            .pushed(try families(text), replacing: true, at: 1764310000.1234567)
         let read = { (text: [UInt8]) in text.withUnsafeBytes { PushGroup(group.key, text: $0) } }
         #expect(read(group.text).text == group.text)
         // The families are there to be replaced, one by one.
@@ -144,11 +163,20 @@ struct PushGroupTests {
             "a 1 1600000000000", "a 1\na 2", "a{job=\"1\"} 1\na{job=\"2\"} 2", "a{x=\"1\",y=\"2\"} 1\na{y=\"2\",x=\"1\"} 1",
             "# TYPE h histogram\nh_bucket{le=\"1\"} 1\nh_bucket{le=\"1.0\"} 1",
             "# TYPE s summary\ns{quantile=\"1\"} 1\ns{quantile=\"1\"} 2",
+            "# TYPE h histogram\nh_bucket{le=\"0\"} 1\nh_bucket{le=\"-0\"} 1",
             "# TYPE s summary\ns_count 1\n# TYPE s_bucket gauge\ns_bucket 1\n# TYPE s_count2 gauge\na 1 7",
         ])
     func refusals(text: String) throws {
         let families = try families(text)
         #expect(throws: FamilyFault.self) { try group().pushed(families, replacing: false, at: 1) }
+    }
+
+    @Test("two quantiles that are no numbers are written alike, and so are refused")
+    func notNumbers() throws {
+        var summary = Metric.Distribution()
+        summary.points = [(at: .nan, value: 1), (at: Double(nan: 7, signaling: false), value: 2)]
+        let family = MetricFamily(name: "s", kind: .summary, metrics: [Metric(value: .summary(summary))])
+        #expect(throws: FamilyFault.self) { try group().pushed([family], replacing: true, at: 1) }
     }
 
     @Test("a family of the name of another one's series is refused, pushed together or one after the other")

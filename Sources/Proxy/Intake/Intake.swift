@@ -76,13 +76,12 @@ public final class Intake: Sendable {
         }
     }
 
-    /// Exchanges the metrics of a group, which is still `app`, for others that differ in the time of a failure alone.
-    func amend(_ app: StoredApp, with exposition: Exposition) {
-        oneAtATime(exposition.size, rules.labels(of: app.name)) {
-            // What was acceptable with another number still is.
-            guard let (admitted, group) = try? admitted(app.name, exposition) else { return }
-            store.amend(app, with: admitted, group: group)
-        }
+    /// Sets the time of the failure of a group, if it is still this version. Nothing else changes: a refused push neither sets nor removes
+    /// labels, whatever the rules are now. The push has reserved memory for copies of the group.
+    func amend(_ group: StoredApp, failedAt time: Double) {
+        let exposition = Exposition(endingInNewline: group.entry.exposition.buffer.failed(at: time))
+        let unlabelled = group.entry.group?.unlabelled?.failed(at: time)
+        store.amend(group, with: exposition, group: PushedGroup(unlabelled: unlabelled))
     }
 
     private func admitted(_ name: AppName, _ exposition: Exposition) throws(Rejection) -> (Exposition, PushedGroup) {
@@ -280,6 +279,14 @@ public final class IntakeRules: Sendable {
         }
         guard let labelled else { throw .tooLarge }
         return labelled
+    }
+}
+
+extension ByteBuffer {
+    /// The text of a group with this time of its failure.
+    fileprivate func failed(at time: Double) -> ByteBuffer {
+        let text = withUnsafeReadableBytes { PushGroup.failed($0, at: time) }
+        return .exactly(text.count) { $0.copyBytes(from: text) }
     }
 }
 

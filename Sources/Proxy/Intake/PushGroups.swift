@@ -11,7 +11,8 @@ public final class PushGroups: Sendable {
     /// The text of a group that an event loop reads and writes, in bytes: a millisecond or two.
     static let smallSize = 4 * UndecodedPush.inlineLimit
 
-    /// The largest text of a group, in bytes: reading and writing it takes much more memory, which the budget of its body has to hold too.
+    /// The most that a group may take, in bytes: its text, and what is pushed as `FamilyCost` counts it. Reading and writing it takes much
+    /// more memory, which the budget of its body has to hold too.
     static func limit(within body: BodyBytes) -> Int { body.budgetLimit / 16 }
 
     /// A push that does not wait for a lock.
@@ -79,7 +80,7 @@ public final class PushGroups: Sendable {
             }
             if try intake.replace(stored, named: name, with: after.exposition, from: sender, through: source) { return .applied }
         } catch {
-            if let stored, let before, error.reason != .notOwner { intake.amend(stored, with: before.failed(at: time).exposition) }
+            if let stored, error.reason != .notOwner { intake.amend(stored, failedAt: time) }
             throw error
         }
         // Only pushes to the group make it a group again, and they wait.

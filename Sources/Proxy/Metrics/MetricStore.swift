@@ -149,7 +149,7 @@ public final class MetricStore: Sendable {
     }
 
     /// Exchanges the metrics of a group for others that differ in a few bytes, unless it has been replaced. Its time of update stays.
-    func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) {
+    func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup) {
         change { ((), replaced: $0.amend(app, with: exposition, group: group)) }
     }
 
@@ -333,20 +333,16 @@ extension StoreState {
         return current
     }
 
-    /// Exchanges the metrics of an app, as long as it is still this version; its time of update stays. A few bytes more pass any limit. With
-    /// new labels it may be many, and then only if there is room.
-    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup?) -> StoredApp? {
+    /// Exchanges the metrics of an app for others that differ in a few bytes, as long as it is still this version. The few bytes may pass any
+    /// limit. Its time of update stays.
+    mutating func amend(_ app: StoredApp, with exposition: Exposition, group: PushedGroup) -> StoredApp? {
         guard let current = current(app) else { return nil }
-        let new = current.with {
-            $0.exposition = exposition
-            $0.group = group
-        }
-        guard new.cost <= current.cost + Self.smallGrowth || rejection(of: [new]) == nil else { return nil }
-        return put(new)
+        return put(
+            current.with {
+                $0.exposition = exposition
+                $0.group = group
+            })
     }
-
-    /// In bytes. A new time of a failure takes less.
-    private static let smallGrowth = 128
 }
 
 extension StoreState {

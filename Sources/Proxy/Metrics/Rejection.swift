@@ -39,7 +39,7 @@ public enum Rejection: Error, Equatable, Sendable {
     case tlsRequired
     /// A message larger than `max_message_size`.
     case messageTooLarge(limit: ByteCount)
-    /// A group of the Pushgateway's API whose text would be larger than its share of `max_inflight_size`.
+    /// A group of the Pushgateway's API that would take more than its share of `max_inflight_size`.
     case groupTooLarge(limit: ByteCount)
     /// The sender ended within a message.
     case truncated
@@ -159,7 +159,7 @@ public enum Rejection: Error, Equatable, Sendable {
         case .messageTooLarge(let limit):
             "message is larger than max_message_size (\(limit.bytes) bytes): send smaller messages, or raise max_message_size"
         case .groupTooLarge(let limit):
-            "the text of the group would have more than \(limit.bytes) bytes: push to several groups, or raise max_inflight_size"
+            "the group would take more than \(limit.bytes) bytes: push to several groups, or raise max_inflight_size"
         case .truncated: "the connection ended within a message: nothing of that message was applied"
         case .timedOut(.head): "the head of the request was not complete within header_timeout: nothing of that message was applied"
         case .timedOut(.idle): "nothing came for idle_timeout within a message: nothing of that message was applied"

@@ -32,6 +32,8 @@ public struct PushRequest: Sendable {
     }
 
     let action: Action
+    /// The path, percent-decoded.
+    let path: String
     /// How the body is coded.
     public let coding: BodyBytes.Coding
 
@@ -75,6 +77,7 @@ public struct PushRequest: Sendable {
     init(_ request: Request, contentType: String?, contentEncoding: String?) throws(Rejection) {
         let action = try Self.action(of: request, MediaType(contentType))
         self.action = action
+        path = request.path
         coding = action.readsBody ? try Self.coding(contentEncoding) : .identity
     }
 

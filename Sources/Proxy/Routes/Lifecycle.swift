@@ -33,9 +33,10 @@ public struct RequestedChange: Equatable, Sendable {
         peer = request.peer.description
     }
 
-    /// An app that was deleted through a receiver.
-    init(deleting app: AppName, by sender: Sender, status: Int = 204) {
-        request = "DELETE \(RoutePath.appPrefix)\(app)"
+    /// A deletion through a receiver.
+    /// - Parameter path: of the request.
+    init(deleting path: String, by sender: Sender, status: Int) {
+        request = "\(Request.Method.delete) \(path)"
         self.status = status
         peer = sender.description
     }

@@ -174,11 +174,13 @@ public struct PushRoutes: Sendable {
         case .delete(let app):
             try intake.checkOwner(of: app, sender)
             guard intake.store.remove(app, onlyIfPushed: true) else { return Self.error(404, "no pushed app of this name") }
-            lifecycle.log(RequestedChange(deleting: app, by: sender))
+            lifecycle.log(RequestedChange(deleting: push.path, by: sender, status: 204))
             return Self.noContent
         case .deleteGroup(let app):
             try intake.checkOwner(of: app, sender)
-            if intake.store.remove(app, onlyIfPushed: true) { lifecycle.log(RequestedChange(deleting: app, by: sender, status: 202)) }
+            if intake.store.remove(app, onlyIfPushed: true) {
+                lifecycle.log(RequestedChange(deleting: push.path, by: sender, status: 202))
+            }
             return Response(status: 202, body: [], contentLength: 0)
         case .show: return Self.noContent
         }

@@ -50,6 +50,39 @@ struct IntakeRulesTests {
         #expect(exposed == "wrong\nb{app=\"x\"} 1\nt wrong\n")
     }
 
+    private func sample(labels count: Int) -> String { "m{\((0..<count).map { "l\($0)=\"x\"" }.joined(separator: ","))} 1\n" }
+
+    @Test("a sample with too many labels, added ones included, is refused; one with as many as possible is not judged otherwise later")
+    func manyLabels() throws {
+        try setRules(.refuse, appLabel: "app", labels: [("env", "p")])
+        try push(("a", "a 1\n"))
+        let error = #expect(throws: Rejection.self) { try push(("a", sample(labels: 10_000))) }
+        #expect(error?.reason == .invalidMetrics)
+        #expect(exposed == "a{app=\"a\"} 1\n")
+        try push(("a", sample(labels: 9_999)))
+        let app = try #require(store.app(named: try #require(AppName("a"))))
+        #expect(app.exposition.buffer.withUnsafeReadableBytes { Survey(of: $0, isStored: true) }.findings == Findings())
+        let next = Intake(store: MetricStore()) { Self.now }
+        #expect(next.restore(app, .refuse) == .stored)
+        // A target's label comes beside the app's.
+        guard case .failure(let reason) = poll(sample(labels: 9_999)) else {
+            Issue.record("not refused")
+            return
+        }
+        #expect(reason.contains("more than 10000 labels in one sample"))
+        guard case .success = poll(sample(labels: 9_998)) else {
+            Issue.record("refused")
+            return
+        }
+    }
+
+    @Test("with report, what would have too many labels passes without them")
+    func manyLabelsReported() throws {
+        try setRules(.report, appLabel: "app")
+        try push(("a", sample(labels: 10_000)))
+        #expect(exposed == sample(labels: 10_000))
+    }
+
     @Test("texts that are large with their labels are made and stored one at a time")
     func oneLargeTextAtATime() async throws {
         let (inside, most) = (Counter(), Counter())

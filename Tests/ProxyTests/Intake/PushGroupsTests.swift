@@ -50,6 +50,8 @@ struct PushGroupsTests {
         return String(buffer: entry.exposition.buffer).split(separator: "\n").filter { !$0.hasPrefix("#") }
     }
 
+    private func withLast(_ last: Substring, _ samples: [Substring]) -> [Substring] { Array(samples.dropLast()) + [last] }
+
     @Test("a group is merged with what the store has of it, also after a snapshot has moved its bytes")
     func merges() throws {
         _ = try push("a 1")
@@ -167,15 +169,55 @@ struct PushGroupsTests {
         #expect(try samples().count == 3)
     }
 
-    @Test("a refused push does not make the group larger, although it would have more labels now")
+    @Test("a refused push sets the time of the failure and no label, although the group would have more labels now")
     func refusedWithNewLabels() throws {
         _ = try push((0..<20).map { "a\($0) 1" }.joined(separator: "\n"))
-        let before = store.snapshot(at: clock.now).size
+        let before = try samples()
         var config = Config()
         config.metrics.appLabel = String(repeating: "label", count: 20)
         intake.rules = IntakeRules(config)
         #expect(throws: Rejection.storeFull(limit: ByteCount(2000))) { try push("b 1") }
-        #expect(store.snapshot(at: clock.now).size == before)
+        #expect(try samples() == withLast(#"push_failure_time_seconds{instance="",job="j"} 100"#, before))
+        // There is room now, and the push is refused for its timestamp.
+        store.setLimits(StoreLimits())
+        clock.seconds.store(200, ordering: .relaxed)
+        #expect(throws: Rejection.self) { try push("b 1 5") }
+        #expect(try samples() == withLast(#"push_failure_time_seconds{instance="",job="j"} 200"#, before))
+    }
+
+    @Test("a refused push removes no label, although the group would have none now; the next one merges with what was sent")
+    func refusedWithoutLabels() throws {
+        var config = Config()
+        config.metrics.appLabel = "app"
+        intake.rules = IntakeRules(config)
+        _ = try push("a{app=\"x\"} 1")
+        let before = try samples()
+        intake.rules = IntakeRules(Config())
+        clock.seconds.store(200, ordering: .relaxed)
+        #expect(throws: Rejection.self) { try push("b 1 5") }
+        #expect(try samples() == withLast(#"push_failure_time_seconds{instance="",job="j",app="job/j"} 200"#, before))
+        _ = try push("b 1")
+        #expect(try samples().first == #"a{app="x",instance="",job="j"} 1"#)
+        #expect(try samples().last == #"push_failure_time_seconds{instance="",job="j"} 200"#)
+    }
+
+    @Test("a sample of a group has at most ten thousand labels, with those of the path and the app's")
+    func manyLabels() throws {
+        store.setLimits(StoreLimits())
+        var config = Config()
+        config.metrics.validate = .refuse
+        config.metrics.appLabel = "app"
+        intake.rules = IntakeRules(config)
+        func sample(_ count: Int) -> String { "m{\((0..<count).map { "l\($0)=\"x\"" }.joined(separator: ","))} 1" }
+        _ = try push("keep 1")
+        // Three more: instance, job and app.
+        let error = #expect(throws: Rejection.self) { try push(sample(9_998)) }
+        #expect(error?.reason == .invalidMetrics)
+        #expect(try samples().count == 3)
+        _ = try push(sample(9_997))
+        #expect(try samples().count == 4)
+        let exposition = try #require(store.app(named: try #require(AppName("job/j")))).exposition
+        #expect(exposition.buffer.withUnsafeReadableBytes { Validator().firstError(in: $0) } == nil)
     }
 
     @Test("metrics that are refused count as refused pushes")

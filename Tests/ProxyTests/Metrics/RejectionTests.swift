@@ -57,6 +57,9 @@ struct RejectionTests {
     @Test("a line says what to do, with the limit that was passed")
     func advice() {
         #expect(Rejection.messageTooLarge(limit: .kibibytes(64)).line.contains("65536"))
+        // Not only text counts.
+        let tooLarge = "the group would take more than 9 bytes: push to several groups, or raise max_inflight_size"
+        #expect(Rejection.groupTooLarge(limit: ByteCount(9)).line == tooLarge)
         #expect(Rejection.tooManyApps(limit: 5).line.contains("max_apps"))
         #expect(Rejection.storeFull(limit: ByteCount(9)).line.contains("max_total_size (9 bytes)"))
         #expect(Rejection.tooMuchInFlight(limit: ByteCount(9)).line.contains("max_inflight_size (9 bytes)"))

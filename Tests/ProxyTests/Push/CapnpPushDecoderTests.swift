@@ -136,6 +136,14 @@ struct CapnpPushDecoderTests {
         #expect(decode(far).rejection?.reason == .malformed)
     }
 
+    @Test("a text without its final NUL is refused with the whole reason, which quotes a NUL")
+    func textWithoutNUL() {
+        var message = CapnpMessages.oneSegment
+        // The length of the data, without the NUL.
+        message[28] = 4 << 3 | 2
+        #expect(decode(message).rejection?.line.contains("text that is not NUL-terminated") == true)
+    }
+
     @Test("a struct of a newer schema, with more fields, is read")
     func newerSchema() {
         // As `oneSegment`, with a data section of one word and a third pointer, both unknown here.

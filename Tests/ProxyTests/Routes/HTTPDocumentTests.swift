@@ -29,6 +29,16 @@ import Testing
         #expect(Set(documented) == Set(routes))
     }
 
+    @Test("push.md names each time after which a push gets 408")
+    func times() throws {
+        let page = try String(contentsOf: ConfigDocumentsTests.root.appending(path: "docs/push.md"), encoding: .utf8)
+        let row = try #require(page.split(separator: "\n").first { $0.hasPrefix("| 408 |") })
+        for timeout in [Rejection.Timeout.head, .idle, .message] {
+            let key = try #require(Rejection.timedOut(timeout).line.firstMatch(of: #/[a-z]+_timeout/#)).output
+            #expect(row.contains("`\(key)`"))
+        }
+    }
+
     @Test("every member of the JSON of /apps stands in the table of members")
     func members() throws {
         try side.push([("app", "up 1\n")])

@@ -11,13 +11,14 @@ struct PushRoutesTests {
     private let users: BasicAuthUsers
     private let browserGuard = BrowserGuard(routes: NoRoutes())
     private let eventLoop = EmbeddedEventLoop()
+    private let intake = Intake(store: MetricStore()) { Timestamp(nanoseconds: 0).moment }
+    private let lifecycle = SwitchedLifecycle()
     private let routes: PushRoutes
 
     init() {
         users = BasicAuthUsers(HeldChecks.users, checker: checks)
-        let intake = Intake(store: MetricStore()) { Timestamp(nanoseconds: 0).moment }
         routes = PushRoutes(
-            intake: intake, groups: PushGroups(intake), users: users, browserGuard: browserGuard, lifecycle: SwitchedLifecycle())
+            intake: intake, groups: PushGroups(intake), users: users, browserGuard: browserGuard, lifecycle: lifecycle)
     }
 
     private struct NoRoutes: Responder {
@@ -159,5 +160,31 @@ struct PushRoutesTests {
         }
         checks.answerAll()
         #expect(try !second.wait())
+    }
+
+    @Test("a deletion is logged with the path that was requested")
+    func deletions() throws {
+        users.set([:])
+        let (source, budget) = (Source.push(listener: "l"), ByteBudget(limit: .mebibytes(1)))
+        let deletions = [
+            ("job/a", "/apps/job/a", 204), ("job/x/a/b", "/metrics/job/x/a/b", 202), ("job/x/a/%2F", "/metrics/job/x/a@base64/Lw", 202),
+        ]
+        for (app, path, status) in deletions {
+            let metrics = Exposition(addingNewlineTo: ByteBuffer(string: "a 1"))
+            try intake.apply(
+                Push(apps: [(name: try #require(AppName(app)), exposition: metrics)]), from: Sender(peer: .unknown), through: source)
+            guard case .body(let push, let sender) = try begin(.delete, path, password: nil).beginning else {
+                Issue.record("\(path)")
+                continue
+            }
+            let body = try BodyBytes(coding: push.coding, expected: 0, limit: .mebibytes(1), budget: budget)
+            guard case .answer(let response, nil) = routes.end(push, body, from: sender, through: source, most: .max) else {
+                Issue.record("\(path)")
+                continue
+            }
+            #expect(response.status == status && intake.store.count == 0)
+        }
+        #expect(lifecycle.changes.map(\.request) == deletions.map { "DELETE \($0.1)" })
+        #expect(lifecycle.changes.map(\.status) == deletions.map { $0.2 })
     }
 }
