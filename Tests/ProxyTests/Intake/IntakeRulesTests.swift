@@ -60,7 +60,8 @@ struct IntakeRulesTests {
         #expect(error?.reason == .invalidMetrics)
         #expect(exposed == "a{app=\"a\"} 1\n")
         try push(("a", sample(labels: 9_999)))
-        let app = try #require(store.app(named: try #require(AppName("a"))))
+        let name = try #require(AppName("a"))
+        let app = try #require(store.app(named: name))
         #expect(app.exposition.buffer.withUnsafeReadableBytes { Survey(of: $0, isStored: true) }.findings == Findings())
         let next = Intake(store: MetricStore()) { Self.now }
         #expect(next.restore(app, .refuse) == .stored)

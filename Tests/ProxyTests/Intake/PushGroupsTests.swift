@@ -216,7 +216,8 @@ struct PushGroupsTests {
         #expect(try samples().count == 3)
         _ = try push(sample(9_997))
         #expect(try samples().count == 4)
-        let exposition = try #require(store.app(named: try #require(AppName("job/j")))).exposition
+        let name = try #require(AppName("job/j"))
+        let exposition = try #require(store.app(named: name)).exposition
         #expect(exposition.buffer.withUnsafeReadableBytes { Validator().firstError(in: $0) } == nil)
     }
 
