@@ -14,9 +14,31 @@ enum Program {
             printError("error: the arguments cannot be read: is /proc mounted?")
             exit(1)
         }
+        // Swift replaces the bytes that are not UTF-8, so that two names could become one, and a file could not be found.
+        for number in 1..<Int(CommandLine.argc) {
+            guard let argument = CommandLine.unsafeArgv[number], String(validatingCString: argument) == nil else { continue }
+            RootCommand.exit(withError: ValidationError("argument \(number) is not valid UTF-8: write names of apps and files in UTF-8"))
+        }
         // Before other threads are made.
         Signals.unblock()
-        MainThread.run { await RootCommand.main() }
+        MainThread.run {
+            do {
+                try await Program.runCommand()
+            } catch {
+                RootCommand.exit(withError: error)
+            }
+        }
+    }
+
+    /// Runs the command that the arguments name. ArgumentParser throws help, version and completion scripts, and would not report that they
+    /// cannot be written.
+    private static func runCommand() async throws {
+        do {
+            var command = try RootCommand.parseAsRoot()
+            if var command = command as? any AsyncParsableCommand { try await command.run() } else { try command.run() }
+        } catch let error where RootCommand.exitCode(for: error).isSuccess {
+            try printOutput(RootCommand.fullMessage(for: error) + "\n")
+        }
     }
 
     /// Opens /dev/null for standard input, output and error if the program was started without them. Otherwise a file or a connection would

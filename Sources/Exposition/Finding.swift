@@ -234,8 +234,12 @@ func excerpt(_ bytes: some Collection<UInt8>, quote: String) -> String {
     let limit = 40
     var result = quote
     var count = 0
-    for scalar in String(decoding: bytes.prefix(4 * limit), as: UTF8.self).unicodeScalars {
-        guard count < limit else { break }
+    // A character has at most four bytes, so these are more than `limit` characters if the bytes have more.
+    for scalar in String(decoding: bytes.prefix(4 * limit + 1), as: UTF8.self).unicodeScalars {
+        guard count < limit else {
+            result += "…"
+            break
+        }
         count += 1
         switch scalar.properties.generalCategory {
         case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .privateUse, .unassigned:
@@ -243,7 +247,6 @@ func excerpt(_ bytes: some Collection<UInt8>, quote: String) -> String {
         default: result.unicodeScalars.append(scalar)
         }
     }
-    if count == limit, bytes.count > limit { result += "…" }
     return result + quote
 }
 

@@ -27,6 +27,7 @@ private func withCombinedJob(_ config: String) -> String {
         arguments: [
             Configurations.scrape, Configurations.scrape(tls: "required"), Configurations.scrape(tls: "optional"), "",
             "[exporter]\nscrape_expose_endpoint = \"[::]:6555\"\n",
+            "[exporter.basic_auth_users]\n\"a\\u2028\\u2029\\uFFFE\\uFFFF😀\" = \"$2y$10$\(String(repeating: "a", count: 53))\"\n",
             Configurations.scrape(tls: "required", "client_auth_type = \"RequireAndVerifyClientCert\"\nclient_ca_file = \"certs/ca.pem\""),
         ])
     func promtoolAcceptsIt(config: String) async throws {

@@ -27,6 +27,18 @@ func usageErrorsExit64(arguments: [String]) async throws {
     #expect(!result.errors.isEmpty)
 }
 
+@Test(
+    "an argument that is not UTF-8 is a usage error, and not taken for another name",
+    arguments: [
+        ("push --app \"$odd\" --to tcp://127.0.0.1:1", 3), ("push --app a --to \"unix:$odd\"", 5), ("lint odd.prom \"$odd\"", 3),
+        ("check -c \"$odd\"", 3), ("\"$odd\"", 1),
+    ])
+func notUTF8(command: String, number: Int) async throws {
+    let result = try await run("sh", ["-c", "odd=$(printf 'caf\\351'); exec \"$0\" \(command)", ProxyProcess.executable])
+    #expect(result.status == .exited(64), "\(result.errors)")
+    #expect(result.errors.hasPrefix("Error: argument \(number) is not valid UTF-8: "), "\(result.errors)")
+}
+
 @Test("a LOG_LEVEL that is no level is a usage error")
 func aWrongLogLevelInTheEnvironment() async throws {
     #expect(try await program("serve", environment: ["LOG_LEVEL": "loud"]).status == .exited(64))
@@ -77,6 +89,21 @@ func aFullDisk(command: String) async throws {
         #expect(result.status == .exited(1))
         #expect(result.errors == "error: cannot write to standard output: no space left on device\n")
     }
+}
+
+@Test(
+    "help, version or a completion script that cannot be written fails the program",
+    arguments: ["--help", "-h", "help push", "push --help", "--version", "--generate-completion-script bash"])
+func aFullDiskForHelp(arguments: String) async throws {
+    let script = "exec \"$0\" \(arguments)"
+    let full = try await run("sh", ["-c", "\(script) > /dev/full", ProxyProcess.executable])
+    #expect(full.status == .exited(1))
+    #expect(full.errors == "error: cannot write to standard output: no space left on device\n")
+    let closed = try await run("sh", ["-c", "\(script) >&-", ProxyProcess.executable])
+    #expect(closed.status == .exited(1))
+    #expect(closed.errors == "error: cannot write to standard output: bad file descriptor\n")
+    let whole = try await run("sh", ["-c", script, ProxyProcess.executable])
+    #expect(whole.succeeded && whole.errors == "" && whole.output.hasSuffix("\n"))
 }
 
 @Test("without standard error nothing else gets its number, so that no log line goes there")

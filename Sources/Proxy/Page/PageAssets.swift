@@ -172,8 +172,8 @@ enum AppsPageScript {
           const input = byId("q");
           // Without the name and password that it may contain: browsers differ in whether the script sees them, and fetch refuses them.
           const here = () => new URL(location.origin + location.pathname + location.search + location.hash);
-          // How far this clock is behind the server's; when to ask next; since when there is no new page.
-          let offset = 0, due = 0, lost = null;
+          // How far this clock is behind the server's; when to ask next, by a clock that is never set.
+          let offset = 0, due = 0;
           // Whether an answer is under way, and whether the address has changed meanwhile.
           let asking = false, again = false;
 
@@ -190,8 +190,27 @@ enum AppsPageScript {
 
           // MARK: Taking over a new page
 
-          // Rows are known by the app that they link to. So a row stays the same node while it moves, and a selection in it stays.
+          // Rows are known by the app that they link to, so a row stays the same node.
           const key = node => node.nodeName === "TR" && node.parentNode.nodeName === "TBODY" ? node.querySelector("th a")?.getAttribute("href") : undefined;
+          // Of rows in their new order, those that stay in place: as many as can. A row that moves loses selection and focus, so the row
+          // with the selection, or else the one with the focus, is always among them.
+          const staying = (rows, old) => {
+            const places = new Map([...old.children].map((row, place) => [row, place]));
+            const isBefore = (one, other) => places.get(one) < places.get(other);
+            const holder = node => rows.findIndex(row => row.contains(node));
+            const held = [getSelection().anchorNode, document.activeElement].map(holder).find(i => i >= 0);
+            if (held >= 0) rows = rows.filter((row, i) => i === held || (i < held) === isBefore(row, rows[held]));
+            // The longest sequence of rows in their old order: for each length, the sequence is kept whose last row stood first.
+            const ends = [], previous = new Map(), result = new Set();
+            for (const row of rows) {
+              const length = ends.findLastIndex(end => isBefore(end, row)) + 1;
+              previous.set(row, ends[length - 1]);
+              ends[length] = row;
+            }
+            for (let row = ends.at(-1); row; row = previous.get(row)) result.add(row);
+            return result;
+          };
+          const drop = node => { const next = node.nextSibling; node.remove(); return next; };
           const update = (old, fresh) => {
             if (old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
             if (old.nodeType !== Node.ELEMENT_NODE) { if (old.data !== fresh.data) old.data = fresh.data; return; }
@@ -199,15 +218,18 @@ enum AppsPageScript {
             for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
             for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
             const known = new Map([...old.children].map(child => [key(child), child]));
+            known.delete(undefined);
+            const fixed = staying([...fresh.children].map(child => known.get(key(child))).filter(row => row), old);
             let at = old.firstChild;
             for (const child of [...fresh.childNodes]) {
               const name = key(child);
               const same = name ? known.get(name) : at && !key(at) ? at : null;
+              while (fixed.has(same) && at !== same) at = drop(at);
               if (!same) { old.insertBefore(child, at); continue; }
               if (same === at) at = at.nextSibling; else old.insertBefore(same, at);
               update(same, child);
             }
-            while (at) { const next = at.nextSibling; at.remove(); at = next; }
+            while (at) at = drop(at);
           };
           const alert = text => {
             const old = byId("alerts").querySelector("[role=alert]");
@@ -226,7 +248,7 @@ enum AppsPageScript {
             if (asking) { again = true; return; }
             asking = true;
             again = false;
-            const start = Date.now(), address = here();
+            const start = performance.now(), address = here();
             address.searchParams.set("format", "html");
             due = Infinity;
             let page = null, refusal = null;
@@ -238,23 +260,22 @@ enum AppsPageScript {
             } catch { /* It is told below. */ }
             asking = false;
             if (again) return ask();
+            due = performance.now() + interval;
             if (page && byId("made", page)) {
-              lost = null;
+              const focused = document.activeElement;
               offset = Date.parse(byId("made", page).querySelector("time").dateTime) - Date.now();
               showAges(page);
               for (const id of parts) update(byId(id), byId(id, page));
               document.title = page.title;
-            } else {
-              lost ??= new Date(Date.now() + offset).toISOString().replace("T", " ").replace(/\.\d+Z/, " UTC");
-              alert(refusal ? `${refusal} (the table is as of ${lost})` : `No answer since ${lost}: shown is what was then.`);
-            }
-            // Updates take at most a twentieth of the time, however many apps there are.
-            due = Date.now() + Math.max(interval, 20 * (Date.now() - start));
+              focused?.focus({ preventScroll: true });
+              // Updates take a twentieth of the time, however many apps there are, but the pause is at most a minute.
+              due = performance.now() + Math.min(60000, Math.max(interval, 20 * (performance.now() - start)));
+            } else alert(`${refusal || "No answer"} (the table is as of ${byId("made").querySelector("time").textContent})`);
           };
           const tick = () => {
             if (document.hidden) return;
             showAges(document);
-            if (Date.now() >= due) ask();
+            if (performance.now() >= due) ask();
           };
 
           // MARK: Choices of the reader, which the address keeps
@@ -295,5 +316,5 @@ enum AppsPageScript {
           tick();
         })();
         """#,
-        sha256: "IUgcf+krjXv4Pd++qVOolCK55to8lrY0sAwOVcyukWc=")
+        sha256: "q9RfWsBc7rHLRMqiJTdEzTTFj4MSmqdPGrhr4gZ7ShY=")
 }

@@ -30,7 +30,7 @@ public struct ScrapeJobs: Equatable, Sendable {
         let usual = NumericAddress(address.host)?.unmapped.isWildcard == true ? hostname : address.host
         let allowed = config.allowedHosts
         let isAllowed = allowed.isEmpty || allowed.contains(Self.canonical(usual))
-        let name = host ?? (isAllowed ? usual : allowed.first { !Self.isLocal($0) } ?? allowed[0])
+        let name = host ?? (isAllowed ? usual : Self.allowedName(of: address.host, in: allowed))
         let port = address.port == 0 ? ScrapeJobs.defaultPort : address.port
         if address.port == 0 {
             notes.append("scrape_expose_endpoint lets the system pick the port: give it a fixed one, and write it here.")
@@ -66,6 +66,12 @@ public struct ScrapeJobs: Equatable, Sendable {
         let name = host.lowercased()
         let bare = name.hasPrefix("[") && name.hasSuffix("]") ? String(name.dropFirst().dropLast()) : name
         return NumericAddress(bare)?.description ?? (bare.hasSuffix(".") ? String(bare.dropLast()) : bare)
+    }
+
+    /// The name in `allowed_hosts` that most likely leads to the address. The other names of this machine lead elsewhere.
+    private static func allowedName(of address: String, in allowed: [String]) -> String {
+        if isLocal(address), allowed.contains("localhost") { return "localhost" }
+        return allowed.first { !isLocal($0) } ?? allowed[0]
     }
 
     /// Whether only this machine reaches the host, in the form of `canonical`.
@@ -151,11 +157,19 @@ public struct ScrapeJobs: Equatable, Sendable {
         return lines.map { String(repeating: " ", count: indent) + $0 }
     }
 
-    /// As a YAML scalar in double quotes, whose escapes are those of JSON.
+    /// As a YAML scalar in double quotes. Its escapes are those of JSON, but four more characters need one: two are line breaks in YAML,
+    /// and YAML forbids the other two.
     private func quoted(_ text: String) -> String {
         var json = JSONWriter(capacity: text.utf8.count + 2)
         json.string(text)
-        return String(buffer: json.buffer)
+        var yaml = ""
+        for scalar in String(buffer: json.buffer).unicodeScalars {
+            switch scalar.value {
+            case 0x2028, 0x2029, 0xFFFE, 0xFFFF: yaml += "\\u\(String(scalar.value, radix: 16))"
+            default: yaml.unicodeScalars.append(scalar)
+            }
+        }
+        return yaml
     }
 }
 

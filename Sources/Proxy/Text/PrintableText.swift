@@ -3,7 +3,7 @@ import CText
 
 /// Text that is safe for a terminal, and the number of columns that it takes.
 public struct PrintableText: Sendable {
-    /// With control characters, line breaks, invisible characters and marks that reorder text written as `\u{1B}`.
+    /// With the characters that are not `isSafeToPrint` written as `\u{1B}`.
     public let text: String
     /// East Asian wide characters and emoji take two, combining marks none.
     public let columns: Int
@@ -42,7 +42,7 @@ public struct PrintableText: Sendable {
 
 extension Unicode.Scalar {
     /// Whether it is not a control character, a line break, an invisible character or a mark that reorders text. With the last two a name
-    /// could look like another one.
+    /// could look like another one. It still can with the soft hyphen, the joiners and variation selectors, which count as safe.
     public var isSafeToPrint: Bool {
         switch value {
         case 0x20..<0x7F: return true

@@ -67,6 +67,15 @@ import Testing
             try yaml(local).contains("# allowed_hosts has only names of this machine: only a Prometheus on the same machine reaches it."))
     }
 
+    @Test("of allowed_hosts, localhost is the target where only this machine reaches the address", arguments: ["127.0.0.1:1", "[::1]:1"])
+    func allowedHostsOfLoopback(address: String) throws {
+        let hosts = "allowed_hosts = [\"127.0.0.2\", \"metrics.example\", \"localhost\"]\n"
+        let config = "[exporter]\nscrape_expose_endpoint = \"\(address)\"\n" + hosts
+        #expect(try entry(config).contains("      - targets: [\"localhost:1\"]"))
+        let other = config.replacing(", \"localhost\"", with: "")
+        #expect(try entry(other).contains("      - targets: [\"metrics.example:1\"]"))
+    }
+
     @Test(
         "a host that Prometheus would not take, or that has a port, is refused",
         arguments: [
@@ -134,6 +143,13 @@ import Testing
         let yaml = try yaml("[exporter.basic_auth_users]\n\"b\\\"c\" = \"\(hash)\"\nd = \"\(hash)\"\n")
         #expect(yaml.contains("    basic_auth:\n      username: \"b\\\"c\"\n      password_file: exporter-proxy.password\n"))
         #expect(!yaml.contains("$2y$"))
+    }
+
+    @Test("the characters of a user that are line breaks in YAML, or that YAML forbids, are escaped")
+    func charactersOfYAML() throws {
+        let hash = "$2y$10$" + String(repeating: "a", count: 53)
+        let yaml = try yaml("[exporter.basic_auth_users]\n\"a\\u2028\\u2029\\uFFFE\\uFFFFü😀\" = \"\(hash)\"\n")
+        #expect(yaml.contains("      username: \"a\\u2028\\u2029\\ufffe\\uffffü😀\"\n"))
     }
 
     @Test("what does not fit is said in a comment")
