@@ -15,7 +15,7 @@ enum Program {
             exit(1)
         }
         // Swift replaces the bytes that are not UTF-8, so that two names could become one, and a file could not be found.
-        for number in 1..<Int(CommandLine.argc) {
+        for number in stride(from: 1, to: Int(CommandLine.argc), by: 1) {
             guard let argument = CommandLine.unsafeArgv[number], String(validatingCString: argument) == nil else { continue }
             RootCommand.exit(withError: ValidationError("argument \(number) is not valid UTF-8: write names of apps and files in UTF-8"))
         }
