@@ -78,8 +78,8 @@ public final class FileWatcher: Sendable {
         leave()
     }
 
-    /// Stops finally, for the end of a program, which must not wait for ever: the thread may be looking at a file that does not answer, as on a
-    /// network. If the time passes first, the thread goes on, and a callback may still run.
+    /// Stops finally, for the end of a program. The thread may be looking at a file that does not answer, as on a network, and the program
+    /// must not wait for it. If the time passes first, the thread goes on, and a callback may still run.
     /// - Parameter time: the longest wait.
     public func stop(within time: Duration) {
         guard let gate = unsubscribe() else { return }
