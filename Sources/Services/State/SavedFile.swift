@@ -134,7 +134,7 @@ final class SavedFile: @unchecked Sendable {
         guard file >= 0 else { return warnings }
         defer { close(file) }
         if hasForeignHeader(file) {
-            let remedy = "remove it, or name another file"
+            let remedy = "name another file, or remove this one"
             warnings.append("\(SavedApps.Fault.foreign): a start moves it to \(broken(path)), and a reload refuses it; \(remedy)")
         }
         return warnings

@@ -94,7 +94,7 @@ final class StateFile: Part {
     private func open(_ path: String, sharing current: SavedFile?) throws(SavedFileError) -> SavedFile {
         let file = try SavedFile(path)
         if try !file.lock(sharing: current), let fault = file.cannotBeReplaced { throw fault }
-        if file.isForeign { throw .system("\(SavedApps.Fault.foreign), and would be lost: remove it, or name another file") }
+        if file.isForeign { throw .system("\(SavedApps.Fault.foreign), and would be lost: name another file, or remove this one") }
         return file
     }
 
