@@ -73,11 +73,25 @@ public final class FileWatcher: Sendable {
     /// Stops finally. When it returns, no callback runs and none will run, except when a callback has called it. So the caller must not
     /// hold a lock that a callback takes. The last watcher of the process ends the thread and releases inotify.
     public func stop() {
-        guard !isStopped.exchange(true, ordering: .acquiringAndReleasing) else { return }
-        let gate = Gate()
-        thread.send(.unsubscribe(id, gate))
+        guard let gate = unsubscribe() else { return }
         if !thread.isCurrent { gate.wait() }
         leave()
+    }
+
+    /// Stops finally, for the end of a program. The thread may be looking at a file that does not answer, as on a network, and the program
+    /// must not wait for it. If the time passes first, the thread goes on, and a callback may still run.
+    /// - Parameter time: the longest wait.
+    public func stop(within time: Duration) {
+        guard let gate = unsubscribe() else { return }
+        if thread.isCurrent || gate.wait(within: time) { leave() }
+    }
+
+    /// - Returns: the gate that opens when no callback runs any more; `nil` if this watcher has been stopped already.
+    private func unsubscribe() -> Gate? {
+        guard !isStopped.exchange(true, ordering: .acquiringAndReleasing) else { return nil }
+        let gate = Gate()
+        thread.send(.unsubscribe(id, gate))
+        return gate
     }
 
     private static func absolute(_ path: String) -> String {

@@ -183,4 +183,16 @@ final class Gate: @unchecked Sendable {
     func wait() {
         while sem_wait(semaphore) != 0 && errno == EINTR {}
     }
+
+    /// Waits at most this long.
+    /// - Returns: whether it is open.
+    func wait(within time: Duration) -> Bool {
+        // sem_timedwait(3) uses the wall clock: a clock that is set back would prolong the wait.
+        let deadline = ContinuousClock.now + time
+        while sem_trywait(semaphore) != 0 {
+            guard ContinuousClock.now < deadline else { return false }
+            usleep(1000)
+        }
+        return true
+    }
 }

@@ -83,7 +83,7 @@ struct ServeCommand: AsyncParsableCommand {
         do {
             try await serve(configFile: config.file(), logger: Logger(label: "exporter-proxy"))
         } catch let problems as ConfigProblems {
-            for problem in problems.problems { write(problem.logLevel, "\(problem)", problem.logMetadata, to: writer) }
+            for problem in problems.problems.limited { write(problem.logLevel, "\(problem)", problem.logMetadata, to: writer) }
             throw ExitCode(1)
         } catch {
             // There is no configuration file, or the system lacks something.

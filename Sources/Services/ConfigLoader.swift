@@ -49,7 +49,7 @@ public struct ConfigLoader: Sendable {
 
     /// Finds what a start would refuse or warn about, without starting anything. Blocks.
     /// - Parameter holders: the processes that hold sockets, if this user may not see them.
-    /// - Returns: errors and warnings in order of position.
+    /// - Returns: errors and warnings in order of position, as many as are shown.
     public func check(_ holders: SocketHolders? = nil) -> [ConfigProblem] {
         do throws(ConfigProblems) {
             var files: [String: FileWatcher.Reading] = [:]
@@ -57,9 +57,10 @@ public struct ConfigLoader: Sendable {
             let found = withPreparation(of: loaded, problems, renewalNotice: .certificateNotice)
             // Of a key with an error, `loaded` has the default, which the file does not ask for.
             let refused = Set(found.filter { $0.severity == .error }.map(\.keyWithoutIndex))
-            return (found + StartCheck.problems(with: loaded, holders).filter { !refused.contains($0.keyWithoutIndex) }).inOrderOfPosition
+            let others = StartCheck.problems(with: loaded, holders).filter { !refused.contains($0.keyWithoutIndex) }
+            return (found + others).inOrderOfPosition.limited
         } catch {
-            return error.problems
+            return error.problems.limited
         }
     }
 

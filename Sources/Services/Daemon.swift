@@ -45,6 +45,8 @@ actor Daemon {
     private let handshakeLimit: HandshakeLimit
     /// The contexts in force. A reload keeps those whose settings and files have not changed.
     private var contexts: TLSContexts?
+    /// That the limit of open files is too low, as the log has it. Each reload would repeat it.
+    private var openFilesWarning: String?
     private var isStopping = false
 
     /// Makes everything that needs no port: store, threads, routes, parts.
@@ -114,10 +116,12 @@ actor Daemon {
     /// - Throws: every problem found. Everything is closed then.
     @discardableResult
     func start() async throws(ConfigProblems) -> Addresses {
-        for warning in loaded.warnings { logger.log(warning) }
+        for warning in loaded.warnings.limited { logger.log(warning) }
         do throws(ConfigProblems) {
             try startThreads()
-            commit(try await prepareParts(for: prepare(loaded), ReloadPlan(from: nil, to: loaded), isReload: false))
+            let prepared = try await prepareParts(for: prepare(loaded), ReloadPlan(from: nil, to: loaded), isReload: false)
+            for warning in prepared.new.contexts.warnings.limited { logger.log(warning) }
+            commit(prepared)
         } catch {
             await endThreads()
             throw error
@@ -239,11 +243,13 @@ actor Daemon {
     }
 
     private func commit(_ prepared: PreparedParts) {
-        for warning in prepared.new.contexts.warnings { logger.log(warning) }
-        for part in prepared.parts { part.commit() }
-        contexts = prepared.new.contexts
         // The number of threads stays that of the start, and a later reload must compare with it.
         let threads = loaded.config.exporter.workerThreads
+        let warning = DescriptorBudget(prepared.new.config, eventLoops: threads ?? cores).warning
+        if let warning, warning != openFilesWarning { logger.warning("\(warning)") }
+        openFilesWarning = warning
+        for part in prepared.parts { part.commit() }
+        contexts = prepared.new.contexts
         loaded = prepared.new.loaded
         loaded.config.exporter.workerThreads = threads
     }

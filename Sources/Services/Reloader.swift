@@ -37,12 +37,19 @@ protocol Reloadable: Sendable {
 
 /// Runs one reload at a time. All triggers that come while one runs share the next one.
 actor Reloader {
+    /// How a reload ended.
+    private enum Outcome: Equatable {
+        case applied(warnings: [String])
+        case refused(reason: String)
+    }
+
     private let program: any Reloadable
     private let metrics: ReloadMetrics
     private let clock: @Sendable () -> Timestamp
     private let logger: Logger
-    /// For reloads that change nothing: programs can cause thousands a second.
+    /// For reloads that change nothing and end as the one before: programs can cause thousands a second.
     private let unchanged: LogLimiter
+    private var last: Outcome?
     private var running: Task<ReloadResult, Never>?
     /// The reload that was requested while another runs, and has not begun.
     private var next: Task<ReloadResult, Never>?
@@ -56,7 +63,7 @@ actor Reloader {
 
     /// - Parameters:
     ///   - metrics: count each reload and keep its result, for `/metrics` and `/apps`.
-    ///   - logger: gets the result too, also that a reload has changed nothing, unless `unchanged` forbids it.
+    ///   - logger: gets the result too. If it is that of the reload before and nothing has changed, `unchanged` may forbid it.
     init(
         _ program: any Reloadable, metrics: ReloadMetrics, clock: @escaping @Sendable () -> Timestamp = SystemClock.time, logger: Logger,
         unchanged: LogLimiter = LogLimiter(burst: 100)
@@ -102,9 +109,11 @@ actor Reloader {
         let reading = await program.read()
         guard !isStopped else { return Self.stopping }
         let result: Result<ReloadPlan, ConfigProblems>
+        var warnings: [ConfigProblem] = []
         do throws(ConfigProblems) {
             let prepared = try await program.prepare(reading.result.get())
             guard !isStopped else { return Self.stopping }
+            warnings = (prepared.loaded.warnings + prepared.contexts.warnings).limited
             result = .success(try await apply(prepared))
         } catch {
             result = .failure(error)
@@ -115,14 +124,17 @@ actor Reloader {
         case .success(let plan):
             metrics.succeeded(at: clock())
             await program.ended()
-            log(plan, warnings: (try? reading.result.get().warnings) ?? [], trigger: trigger, took: .now - start)
+            log(plan, warnings: warnings, trigger: trigger, took: .now - start)
             return .success(plan)
         case .failure(let problems):
-            metrics.failed(problems.description, at: clock())
+            let reason = problems.description
+            metrics.failed(reason, at: clock())
             await program.ended()
-            for problem in problems.problems { logger.log(problem) }
-            logger.error("configuration not reloaded: the previous one stays in force", metadata: [LogKey.trigger: "\(trigger)"])
-            return .failure(reason: problems.description)
+            if let metadata = admit(trigger, of: .refused(reason: reason), hasChanges: false) {
+                for problem in problems.problems.limited { logger.log(problem) }
+                logger.error("configuration not reloaded: the previous one stays in force", metadata: metadata)
+            }
+            return .failure(reason: reason)
         }
     }
 
@@ -138,12 +150,9 @@ actor Reloader {
     }
 
     private func log(_ plan: ReloadPlan, warnings: [ConfigProblem], trigger: String, took: Duration) {
-        var metadata: Logger.Metadata = [LogKey.trigger: "\(trigger)"]
         let hasChanges = !plan.isEmpty || !plan.changes.isEmpty
-        if !hasChanges {
-            guard let suppressed = unchanged.admit() else { return }
-            if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
-        }
+        let outcome = Outcome.applied(warnings: warnings.map(\.description) + plan.needsRestart)
+        guard var metadata = admit(trigger, of: outcome, hasChanges: hasChanges) else { return }
         for warning in warnings { logger.log(warning) }
         for change in plan.changes { logger.info("\(change)") }
         for key in plan.needsRestart {
@@ -155,5 +164,16 @@ actor Reloader {
         } else {
             logger.info("configuration read again: no changes", metadata: metadata)
         }
+    }
+
+    /// The metadata of a reload's last line; `nil` if the log gets no line of it. What is new is always logged.
+    private func admit(_ trigger: String, of outcome: Outcome, hasChanges: Bool) -> Logger.Metadata? {
+        var metadata: Logger.Metadata = [LogKey.trigger: "\(trigger)"]
+        defer { last = outcome }
+        if !hasChanges, outcome == last {
+            guard let suppressed = unchanged.admit() else { return nil }
+            if suppressed > 0 { metadata[LogKey.suppressed] = "\(suppressed)" }
+        }
+        return metadata
     }
 }

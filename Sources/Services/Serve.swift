@@ -177,8 +177,8 @@ struct ConfigChanges: Sendable {
     /// Watches these files from now on, and no others.
     func watch(_ files: [String: FileWatcher.Reading]) { watcher?.watch(read: files) }
 
-    /// No more changes come. Blocks for a moment.
-    func stop() { watcher?.stop() }
+    /// No more changes are wanted. Blocks for a moment, and at most a second: a watched file may not answer.
+    func stop() { watcher?.stop(within: .seconds(1)) }
 }
 
 /// Signals that the process handles instead of ending or ignoring them, in the order in which they come. One instance per process.

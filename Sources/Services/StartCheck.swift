@@ -22,29 +22,27 @@ enum StartCheck {
             close(try BoundTCPSocket.bind(address, v6Only: leavesIPv4, sharesPort: false).descriptor)
             return []
         } catch {
-            guard error.isAddressInUse else { return [loaded.problem(of: listener, error)] }
-            switch PortHolder.find(address, leavesIPv4: leavesIPv4, among: holders) {
+            // bind(2) tells a missing right, and an address that no interface has, before it tells that the address is in use.
+            switch PortHolder.find(address, leavesIPv4: leavesIPv4, isServed: !error.isAddressInUse, among: holders) {
             // Most likely the running daemon of this configuration.
             case .exporterProxy: return []
             // Most likely the socket unit of this configuration. Only a start can find out.
             case .process("systemd", 1): return []
-            case .process(let name, let id):
+            case .process(let name, let id) where error.isAddressInUse:
                 let reason = ListenError("\(address)", "address already in use by \(name) (process \(id))")
                 return [loaded.problem(of: listener, reason)]
-            case nil:
+            case nil where error.isAddressInUse:
                 var problem = loaded.problem(of: listener, error)
                 problem.severity = .warning
                 return [problem]
+            default: return [loaded.problem(of: listener, error)]
             }
         }
     }
 
     private static func stateFileProblems(with loaded: LoadedConfig) -> [ConfigProblem] {
         guard let path = loaded.config.receiver.stateFile, SavedFile.fault(in: path) == nil else { return [] }
-        guard let warning = SavedFile.warning(about: path) else { return [] }
-        return [
-            loaded.problem(ofStateFile: "\(warning); if the file is damaged, a start fails, because it cannot be moved", severity: .warning)
-        ]
+        return SavedFile.warnings(about: path).map { loaded.problem(ofStateFile: $0, severity: .warning) }
     }
 
     private static func socketProblems(with loaded: LoadedConfig) -> [ConfigProblem] {
@@ -53,9 +51,11 @@ enum StartCheck {
         let path = socket.path
         let folder = FilePath(path).folder
         // bind(2) has the rights of the effective user.
-        if faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0, errno == EACCES || errno == EROFS {
+        let error = faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) == 0 ? 0 : errno
+        // The running service, or its socket unit, listens there: then no file is made.
+        if error == EACCES || error == EROFS, !UnixSocketFile.isListening(at: path) {
             let reason =
-                errno == EROFS
+                error == EROFS
                 ? "\(folder) is on a read-only file system" : "permission denied: this user may not create files in \(folder)"
             return [loaded.origin.problem(key, "\(key): \(ListenError(path, reason))")]
         }
@@ -72,31 +72,39 @@ enum PortHolder: Equatable {
     /// `nil` when nothing listens there, or when this user may not see what does.
     /// - Parameters:
     ///   - leavesIPv4: whether `[::]` leaves IPv4 to a listener beside it.
+    ///   - isServed: whether only a socket counts that this program would use for the address if it were passed to it.
     ///   - holders: the processes that hold sockets, if they were looked for already.
-    static func find(_ address: ListenAddress, leavesIPv4: Bool = false, among holders: SocketHolders? = nil) -> PortHolder? {
-        let inodes = listeningInodes(inTheWayOf: address, leavesIPv4: leavesIPv4)
+    static func find(
+        _ address: ListenAddress, leavesIPv4: Bool = false, isServed: Bool = false, among holders: SocketHolders? = nil
+    ) -> PortHolder? {
+        let inodes = listeningInodes(inTheWayOf: address, leavesIPv4: leavesIPv4) { local in
+            guard isServed else { return local.overlaps(address) }
+            return local == address || (address.host == "0.0.0.0" && local == ListenAddress(host: "::", port: address.port))
+        }
         guard !inodes.isEmpty else { return nil }
         return (holders ?? SocketHolders()).first(of: inodes)
     }
 
-    /// `socket:[12345]` of each socket that listens on the address, or on one that overlaps it (proc(5)).
-    private static func listeningInodes(inTheWayOf address: ListenAddress, leavesIPv4: Bool) -> Set<String> {
+    /// `socket:[12345]` of each socket that listens on such an address (proc(5)).
+    private static func listeningInodes(
+        inTheWayOf address: ListenAddress, leavesIPv4: Bool, _ isMeant: (ListenAddress) -> Bool
+    ) -> Set<String> {
         // The tables do not tell whether a socket of [::] takes IPv4 too. If it is there beside one of IPv4, it does not.
         let tables = address.isIPv6 ? ["/proc/net/tcp6", "/proc/net/tcp"] : ["/proc/net/tcp", "/proc/net/tcp6"]
         for table in tables.prefix(leavesIPv4 ? 1 : 2) {
-            let inodes = listeningInodes(in: table, overlapping: address)
+            let inodes = listeningInodes(in: table, isMeant)
             if !inodes.isEmpty { return inodes }
         }
         return []
     }
 
-    private static func listeningInodes(in table: String, overlapping address: ListenAddress) -> Set<String> {
+    private static func listeningInodes(in table: String, _ isMeant: (ListenAddress) -> Bool) -> Set<String> {
         guard let reading = try? readFile(table, limit: 64 << 20) else { return [] }
         var inodes: Set<String> = []
         for line in reading.bytes.split(separator: UInt8(ascii: "\n")).dropFirst() {
             let fields = line.split(separator: UInt8(ascii: " "))
             // sl local_address rem_address st tx:rx tr:tm retrnsmt uid timeout inode; 0A is LISTEN.
-            guard fields.count > 9, fields[3].elementsEqual("0A".utf8), let local = localAddress(fields[1]), local.overlaps(address)
+            guard fields.count > 9, fields[3].elementsEqual("0A".utf8), let local = localAddress(fields[1]), isMeant(local)
             else { continue }
             inodes.insert("socket:[\(String(decoding: fields[9], as: UTF8.self))]")
         }

@@ -119,6 +119,37 @@ struct WatchLoopTests {
         #expect(reports.notices == [.inotifyUnavailable(reason: InotifyError.descriptorTooHigh(1024).description)])
     }
 
+    @Test("a stop with a time limit does not wait for a file that does not answer, and then leaves the thread alone")
+    func stopWithinATime() throws {
+        let thread = try kernel.thread()
+        let (entered, answer) = (Gate(), Gate())
+        let hasLeft = Mutex(false)
+        // The callback holds up the thread, as a call does that asks for the file.
+        let watcher = FileWatcher(
+            on: thread, leave: { hasLeft.withLock { $0 = true } }, timing: WatchTiming(tick: .seconds(3600)),
+            listener: WatchOrder.Listener(
+                onNotice: { _ in },
+                onChange: { _ in
+                    entered.open()
+                    answer.wait()
+                }))
+        watcher.watch(read: [folder("file"): .bytes([])])
+        entered.wait()
+        // The test would stop here.
+        watcher.stop(within: .milliseconds(1))
+        let hasLeftThread = hasLeft.withLock { $0 }
+        #expect(!hasLeftThread)
+        answer.open()
+        thread.quit()
+    }
+
+    @Test("a stop with a time limit ends the thread when its files answer")
+    func stopInTime() throws {
+        let watcher = watcher(on: try kernel.thread())
+        watcher.stop(within: .seconds(600))
+        #expect(kernel.current.wanted.isEmpty)
+    }
+
     @Test("says once what the kernel does not watch, and again when that changes")
     func refused() async throws {
         kernel.state.withLock { $0.refused = ["/etc": EACCES] }

@@ -193,6 +193,59 @@ func checkOpensNothing() async throws {
     }
 }
 
+@Test(
+    "check passes for a user who may not bind the port of the running service, and fails once nothing listens there",
+    .enabled("a network of its own") { await PrivateMachine.isThere() })
+func checkPassesBesideAServiceOnALowPort() async throws {
+    try await withTemporaryFolder { folder in
+        try folder.write("config.toml", "[exporter]\nscrape_expose_endpoint = [\"127.0.0.1:443\", \"127.0.0.1:6555\"]\n")
+        let script = """
+            start config.toml
+            check() { setpriv --bounding-set -net_bind_service "$program" check --config config.toml; }
+            check
+            kill $proxy
+            wait $proxy
+            ! check
+            """
+        let result = try await PrivateMachine.run(script, folder: folder)
+        #expect(result.succeeded && result.output == "config.toml: OK\n", "\(result.errors)")
+        #expect(result.errors.contains("cannot listen on 127.0.0.1:443: permission denied"), "\(result.errors)")
+    }
+}
+
+@Test(
+    "a socket on which a process listens is no error in a folder in which this user may not make one; without the process it is",
+    .enabled("the program can run without root's rights") { await Unprivileged.canRunTheProxy() })
+func checkPassesBesideAPassedUnixSocket() async throws {
+    let listen = """
+        import signal, socket, sys
+        s = socket.socket(socket.AF_UNIX)
+        s.bind(sys.argv[1])
+        s.listen()
+        print("listening", flush=True)
+        signal.pause()
+        """
+    try await withTemporaryFolder { folder in
+        let socket = "[receiver]\nreceive_on_unix_socket = true\nreceiver_unix_socket = \"closed folder/r.sock\"\n"
+        try folder.write("config.toml", Configurations.scrape + socket)
+        try folder.write("closed folder/file", "")
+        // Only root can remove a file from a folder without write permission.
+        defer { chmod(folder.path("closed folder"), 0o755) }
+        let check = { try await Unprivileged.runProxy(["check", "-c", "config.toml"], workingFolder: folder.path) }
+        try await withProgram("python3", ["-c", listen, folder.path("closed folder/r.sock")]) { python in
+            try await wait(for: "python to listen") { python.outputBytes.last == UInt8(ascii: "\n") }
+            for (name, mode) in [("", 0o755), ("closed folder", 0o555), ("closed folder/r.sock", 0o666)] as [(String, mode_t)] {
+                #expect(chmod(folder.path(name), mode) == 0)
+            }
+            let result = try await check()
+            #expect(result.succeeded && result.errors == "", "\(result.errors)")
+        }
+        let result = try await check()
+        #expect(result.status == .exited(1))
+        #expect(result.errors.contains("permission denied: this user may not create files in "), "\(result.errors)")
+    }
+}
+
 @Test("check takes no argument but the file", arguments: [["check", "extra"], ["check", "--to", "x"], ["check", "-c"]])
 func checkTakesNoOtherArgument(arguments: [String]) async throws {
     #expect(try await run(ProxyProcess.executable, arguments).status == .exited(64))
@@ -211,7 +264,7 @@ func checkLooksWhereServeDoes() async throws {
 func checkWarnsOfMissingRights() async throws {
     try await withTemporaryFolder { folder in
         try folder.write("open/file", "")
-        try folder.write("closed/apps.state", "damaged")
+        try folder.write("closed/apps.state", "")
         #expect(chmod(folder.path, 0o755) == 0 && chmod(folder.path("open"), 0o777) == 0 && chmod(folder.path("closed"), 0o555) == 0)
         // Only root can remove a file from a folder without write permission.
         defer { chmod(folder.path("closed"), 0o755) }

@@ -260,7 +260,7 @@ func reloadToAnotherFile() async throws {
     func config(_ keys: String) -> String { Configurations.scrape + Configurations.receivers(keys) }
     try await withProxy(config("state_file = \"one.state\"")) { proxy in
         #expect(try await pushOverUnixSocket(#"{"a": "x 1"}"#, to: proxy) == "")
-        try proxy.folder.write("two.state", "left alone until it is replaced")
+        try proxy.folder.write("two.state", "")
         try await proxy.save(config("state_file = \"two.state\""))
         try await wait(for: "the new file") {
             let contents = FileManager.default.contents(atPath: proxy.folder.path("two.state"))

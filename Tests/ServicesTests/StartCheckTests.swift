@@ -1,4 +1,5 @@
 import Glibc
+import NIOCore
 import Proxy
 import TestSupport
 import Testing
@@ -40,6 +41,44 @@ struct StartCheckTests {
             let problems = try check("[exporter]\nscrape_expose_endpoint = [\"127.0.0.1:0\", \"192.0.2.1:0\"]\n", in: folder)
             #expect(problems.map(\.severity) == [.error])
             #expect(problems.first?.position == ConfigPosition(line: 2, column: 42), "\(problems)")
+        }
+    }
+
+    @Test("an address that the machine lacks is no error while the running program listens there, as with FreeBind= of a socket unit")
+    func foreignAddressInUse() async throws {
+        try await withTemporaryFolder { folder in
+            let port = try reservePort()
+            let descriptor = socket(AF_INET, CInt(SOCK_STREAM.rawValue) | CInt(SOCK_CLOEXEC.rawValue), 0)
+            defer { close(descriptor) }
+            // IP_FREEBIND (ip(7)). The check runs in this process, which therefore stands for the running exporter-proxy.
+            var isFree: CInt = 1
+            try #require(setsockopt(descriptor, CInt(IPPROTO_IP), 15, &isFree, socklen_t(MemoryLayout<CInt>.size)) == 0)
+            let address = try SocketAddress(ipAddress: "192.0.2.7", port: Int(port))
+            let result = address.withSockAddr { Glibc.bind(descriptor, $0, socklen_t($1)) }
+            try #require(result == 0 && listen(descriptor, 1) == 0)
+            let used = try check("[exporter]\nscrape_expose_endpoint = \"192.0.2.7:\(port)\"\n", in: folder)
+            #expect(used == [])
+            let other = try check("[exporter]\nscrape_expose_endpoint = \"192.0.2.8:\(port)\"\n", in: folder)
+            #expect(other.map(\.severity) == [.error], "\(other)")
+        }
+    }
+
+    @Test("an address that this user may not bind is served by a socket at this very address, and 0.0.0.0 by one at [::] too")
+    func served() throws {
+        let cases: [(host: String, serves: [String], others: [String])] = [
+            ("127.0.0.1", ["127.0.0.1"], ["127.0.0.2", "0.0.0.0", "::"]),
+            ("0.0.0.0", ["0.0.0.0"], ["127.0.0.1", "::"]),
+            ("::", ["::", "0.0.0.0"], ["127.0.0.1", "::1"]),
+        ]
+        for (host, serves, others) in cases {
+            let port = try reservePort()
+            let socket = try BoundTCPSocket.bind(ListenAddress(host: host, port: port), v6Only: false, sharesPort: false)
+            defer { close(socket.descriptor) }
+            try #require(listen(socket.descriptor, 1) == 0)
+            for other in serves + others {
+                let isFound = PortHolder.find(ListenAddress(host: other, port: port), isServed: true) == .exporterProxy
+                #expect(isFound == serves.contains(other), "\(host), \(other)")
+            }
         }
     }
 

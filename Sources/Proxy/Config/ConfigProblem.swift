@@ -7,6 +7,9 @@ public struct ConfigProblem: Error, Equatable, Sendable, CustomStringConvertible
         case warning
     }
 
+    /// How many errors are shown, and how many warnings.
+    static let mostShown = 100
+
     /// Whether it stops a start or a reload.
     public var severity: Severity
     /// The config file, as it was named.
@@ -42,13 +45,33 @@ public struct ConfigProblems: Error, Equatable, Sendable, CustomStringConvertibl
     /// All of them; never empty.
     public init(_ problems: [ConfigProblem]) { self.problems = problems }
 
-    /// One problem a line.
-    public var description: String { problems.map(\.description).joined(separator: "\n") }
+    /// One problem a line, as many as are shown.
+    public var description: String { problems.limited.map(\.description).joined(separator: "\n") }
 }
 
 extension [ConfigProblem] {
     /// Whether one of them stops a start or a reload.
     public var holdError: Bool { contains { $0.severity == .error } }
+
+    /// Those to show: the first hundred errors, the first hundred warnings, and for each of both a last one with the number of the others. A
+    /// wrong file has as many errors as keys.
+    public var limited: [ConfigProblem] {
+        guard count > ConfigProblem.mostShown else { return self }
+        var shown: [ConfigProblem] = []
+        var counts: [ConfigProblem.Severity: Int] = [:]
+        var last: [ConfigProblem.Severity: Int] = [:]
+        for problem in self {
+            counts[problem.severity, default: 0] += 1
+            guard last[problem.severity] == nil else { continue }
+            if counts[problem.severity] == ConfigProblem.mostShown + 1 { last[problem.severity] = shown.count }
+            shown.append(problem)
+        }
+        for (severity, index) in last {
+            shown[index].key = nil
+            shown[index].message = "… and \((counts[severity] ?? 0) - ConfigProblem.mostShown) more"
+        }
+        return shown
+    }
 
     /// In the order of their positions, those without one first. Problems with the same position keep their order.
     public var inOrderOfPosition: [ConfigProblem] {

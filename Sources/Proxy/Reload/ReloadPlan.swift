@@ -44,6 +44,8 @@ public struct ReloadPlan: Equatable, Sendable {
         }
         planTargets(old, new)
         if let old { tellNewContents(old.origin.files, new.origin.files) }
+        // The shown texts of two values may be the same: a long one is cut, and what may be a password is left out.
+        if old != nil, !isEmpty, changes.isEmpty { changes.append("a setting has changed in a part that is not shown") }
         if let old, old.config.exporter.workerThreads != new.config.exporter.workerThreads {
             needsRestart.append("exporter.worker_threads")
         }

@@ -190,7 +190,6 @@ final class Listeners: Part {
             throw ConfigProblems(problems.inOrderOfPosition)
         }
         return PreparedPart { [self, opened] in
-            if let warning = budget.warning { logger.warning("\(warning)") }
             server.setMaxConnections(budget.scrape)
             // Those that close too: new rules of access end the connections that they still have.
             let draining = state.withLock { $0.draining.values.map(\.running) }

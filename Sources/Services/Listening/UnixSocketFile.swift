@@ -62,6 +62,20 @@ struct UnixSocketFile: Sendable {
         }
     }
 
+    /// Whether a socket is at the path on which a process listens. It does not connect, which would disturb that process. Blocks.
+    static func isListening(at path: String) -> Bool {
+        var status = stat()
+        guard lstat(path, &status) == 0, status.st_mode & S_IFMT == S_IFSOCK else { return false }
+        guard let table = try? readFile("/proc/net/unix", limit: 64 << 20) else { return false }
+        let resolved = FilePath.withoutLinks(path)
+        return table.bytes.split(separator: UInt8(ascii: "\n")).dropFirst().contains { line in
+            // Num RefCount Protocol Flags Type St Inode Path; a path may contain spaces. The flag 00010000 means that it listens (proc(5)).
+            let fields = line.split(separator: UInt8(ascii: " "), maxSplits: 7)
+            guard fields.count == 8, fields[3].elementsEqual("00010000".utf8) else { return false }
+            return FilePath.withoutLinks(String(decoding: fields[7], as: UTF8.self)) == resolved
+        }
+    }
+
     /// Makes a bound socket with its owner and mode. Clients cannot connect before it listens.
     ///
     /// If the path is free, the socket is bound there, so that `ss` shows the path. If the file of a running listener is there, the socket

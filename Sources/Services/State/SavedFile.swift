@@ -122,11 +122,36 @@ final class SavedFile: @unchecked Sendable {
         return fstat(file, &status) == 0 ? FileIdentity(status) : nil
     }
 
-    /// Why a file cannot be written now; `nil` if it probably can. Writes nothing.
-    static func warning(about path: String) -> String? {
+    /// Why a file probably cannot be written now, and whether it is another program's. Writes nothing.
+    static func warnings(about path: String) -> [String] {
+        var warnings: [String] = []
         let folder = FilePath(path).folder
-        guard faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0 else { return nil }
-        return "this user cannot write files in \(folder): \(SystemError.text(errno))"
+        if faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0 {
+            let reason = "this user cannot write files in \(folder): \(SystemError.text(errno))"
+            warnings.append("\(reason); if the file is damaged, a start fails, because it cannot be moved")
+        }
+        let file = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        guard file >= 0 else { return warnings }
+        defer { close(file) }
+        if hasForeignHeader(file) {
+            let remedy = "name another file, or remove this one"
+            warnings.append("\(SavedApps.Fault.foreign): a start moves it to \(broken(path)), and a reload refuses it; \(remedy)")
+        }
+        return warnings
+    }
+
+    /// Whether the file that is locked is another program's. One that is empty or damaged may be a state file.
+    var isForeign: Bool { locked.map(Self.hasForeignHeader) ?? false }
+
+    private static func hasForeignHeader(_ file: CInt) -> Bool {
+        // No more than the header counts here.
+        var check = SavedApps.Check(size: 0)
+        withUnsafeTemporaryAllocation(byteCount: 64, alignment: 1) { bytes in
+            let count = pread(file, bytes.baseAddress, bytes.count, 0)
+            check.take(UnsafeRawBufferPointer(rebasing: bytes[..<max(count, 0)]))
+        }
+        do throws(SavedApps.Fault) { try check.finish() } catch { return error == .foreign }
+        return false
     }
 
     // MARK: - Lock

@@ -90,10 +90,11 @@ final class StateFile: Part {
         }
     }
 
-    /// Opens a path that a reload has set. A file there is not read, and the next write replaces it.
+    /// Opens a path that a reload has set. The next write replaces a state file there. A file of another program would be lost.
     private func open(_ path: String, sharing current: SavedFile?) throws(SavedFileError) -> SavedFile {
         let file = try SavedFile(path)
         if try !file.lock(sharing: current), let fault = file.cannotBeReplaced { throw fault }
+        if file.isForeign { throw .system("\(SavedApps.Fault.foreign), and would be lost: name another file, or remove this one") }
         return file
     }
 

@@ -88,4 +88,42 @@ struct ConfigSettingsTests {
         #expect(plan.starts.count == 3)
         #expect(plan.changes == ["poll_external.poll_interval: 5s -> 7s", "target c: poll_interval: 6s -> 8s"])
     }
+    @Test("a new user or password in a URL is told and not shown, in both places of a target")
+    func userInfo() throws {
+        let start = "[poll_external]\npoll_other_scrape_endpoints = true\n"
+        func listed(_ userInfo: String) -> String { "\(start)other_scrape_endpoints = [\"http://\(userInfo)a/m\"]" }
+        func table(_ userInfo: String, _ more: String = "") -> String { "\(start)targets = [{ url = \"http://\(userInfo)a/m\"\(more) }]" }
+        let line = "target external_poll: a:80: user or password in url has changed"
+        for (old, new) in [("u:one@", "u:two@"), ("u:one@", "v:one@"), ("u@", "u:one@"), ("", "u:one@"), ("u:one@", "")] {
+            #expect(try changes(listed(old), listed(new)) == [line], "\(old) \(new)")
+            #expect(try changes(table(old), table(new)) == [line], "\(old) \(new)")
+            #expect(try changes(listed(old), table(new)) == [line], "\(old) \(new)")
+        }
+        #expect(try changes(listed("u:one@"), table("u:one@")) == [])
+        // Nothing is told of labels, which neither has.
+        let interval = "target external_poll: a:80: poll_interval: not set -> 7s"
+        #expect(try changes(listed("u:one@"), table("u:one@", ", poll_interval = 7")) == [interval])
+        #expect(try changes(listed(""), table("", ", poll_interval = 7")) == [interval])
+    }
+
+    @Test("a change in a part of a value that is not shown is a line too")
+    func notShown() throws {
+        func config(_ end: String) -> String {
+            let labels = "{ l = \"\(String(repeating: "x", count: 300))\(end)\" }"
+            return "[poll_external]\npoll_other_scrape_endpoints = true\ntargets = [{ url = \"http://a/m\", labels = \(labels) }]"
+        }
+        #expect(try changes(config("1"), config("2")) == ["a setting has changed in a part that is not shown"])
+    }
+
+    @Test("a long list is cut in its line, and a change beyond the cut is told")
+    func longList() throws {
+        let hosts = (0..<1000).map { "\"host\($0).example\"" }.joined(separator: ", ")
+        let lines = try changes("", "[exporter]\nallowed_hosts = [\(hosts)]")
+        #expect(lines.count == 1 && lines[0].hasPrefix("exporter.allowed_hosts: [] -> [\"host0.example\", ") && lines[0].hasSuffix("…"))
+        #expect(lines[0].count < 1100)
+        #expect(
+            try changes("[exporter]\nallowed_hosts = [\(hosts)]", "[exporter]\nallowed_hosts = [\(hosts), \"a.example\"]") == [
+                "exporter.allowed_hosts has changed"
+            ])
+    }
 }

@@ -464,6 +464,21 @@ struct DaemonReloadTests {
         }
     }
 
+    @Test("the daemon logs the warnings of certificates at the start alone: those of a reload are left to the reloader and its limit")
+    func certificateWarnings() async throws {
+        let certificate = try ThrowawayCA().serverCertificate(validity: .expired)
+        try await withTemporaryFolder { folder in
+            let certificateFile = try folder.write("cert.pem", certificate.chainPEM)
+            let keyFile = try folder.write("key.pem", certificate.privateKeyPEM, mode: 0o600)
+            let tls = "[exporter.tls_server_config]\ncert_file = \"\(certificateFile)\"\nkey_file = \"\(keyFile)\"\n"
+            let log = LogLines()
+            try await withDaemon(exporter("127.0.0.1:0") + tls, logger: log.logger) { it, _ in
+                for _ in 1...3 { #expect(try await it.reload(exporter("127.0.0.1:0") + tls).isEmpty) }
+            }
+            #expect(log.all.filter { $0.contains("has expired on ") }.count == 1, "\(log.all)")
+        }
+    }
+
     @Test("the state file's path may change to another name of the same file, and to where the file was moved")
     func statePath() async throws {
         func config(_ path: String) -> String {

@@ -128,6 +128,51 @@ struct ReloaderTests {
         #expect(log.all.filter { $0.hasPrefix("info configuration reloaded ") }.count == 2, "\(log.all)")
     }
 
+    @Test("refusals for one reason are logged as often as the limit admits, and what is new always: another reason, or a repair")
+    func refusals() async {
+        let log = LogLines()
+        let reloader = Reloader(
+            stage, metrics: stage.metrics.reloads, logger: log.logger, unchanged: LogLimiter(burst: 2, each: .hours(1)))
+        for reason in ["one", "two"] {
+            let problem = ConfigProblem(file: "config.toml", position: nil, key: nil, message: reason)
+            stage.state.withLock { $0.result = .failure(ConfigProblems([problem])) }
+            for _ in 1...5 { await reloader.reload(because: .request) }
+        }
+        // The first one, and the two that the limit admits.
+        #expect(log.all.filter { $0.hasPrefix("error config.toml: error: one") }.count == 3, "\(log.all)")
+        #expect(log.all.filter { $0.hasPrefix("error config.toml: error: two") }.count == 1, "\(log.all)")
+        #expect(log.all.filter { $0.hasPrefix("error configuration not reloaded") }.count == 4, "\(log.all)")
+        let repaired = LoadedConfig(config: Config(), origin: ConfigOrigin(file: "config.toml"))
+        stage.state.withLock { state in
+            state.result = .success(repaired)
+            state.current = repaired
+        }
+        await reloader.reload(because: .request)
+        #expect(log.all.last == "info configuration read again: no changes trigger=POST /-/reload")
+    }
+
+    @Test("the warning of a certificate is logged when it is new, also beyond the limit, and repeated only within it")
+    func certificates() async throws {
+        let certificate = try ThrowawayCA().serverCertificate(validity: .expired)
+        try await withTemporaryFolder { folder in
+            try folder.write("cert.pem", certificate.chainPEM)
+            try folder.write("key.pem", certificate.privateKeyPEM, mode: 0o600)
+            let log = LogLines()
+            let reloader = Reloader(
+                stage, metrics: stage.metrics.reloads, logger: log.logger, unchanged: LogLimiter(burst: 2, each: .hours(1)))
+            for tls in ["", "[exporter.tls_server_config]\ncert_file = \"cert.pem\"\nkey_file = \"key.pem\"\n"] {
+                try folder.write("config.toml", "[exporter]\nself_metrics = true\n" + tls)
+                let loaded = try ConfigLoader(file: folder.path("config.toml")).load()
+                stage.state.withLock { state in
+                    state.result = .success(loaded)
+                    state.current = loaded
+                }
+                for _ in 1...5 { await reloader.reload(because: .request) }
+            }
+            #expect(log.all.filter { $0.contains("has expired on ") }.count == 1, "\(log.all)")
+        }
+    }
+
     @Test("calls during a reload share the next one")
     func sharing() async throws {
         let reloader = stage.reloader()

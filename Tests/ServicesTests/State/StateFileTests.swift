@@ -205,6 +205,54 @@ struct StateFileTests {
         }
     }
 
+    @Test("a reload to a file of another program is refused, and the file stays; one to an empty or damaged state file is not")
+    func reloadToForeignFile() async throws {
+        try await withTemporaryFolder { folder in
+            let load = { (name: String) throws -> PreparedConfig in
+                try folder.write("config.toml", "[receiver]\nstate_file = \"\(name)\"\n")
+                return try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
+            }
+            let (old, new) = (try load("s"), try load("t"))
+            let file = stateFile()
+            try await file.prepare(old, ReloadPlan(from: nil, to: old.loaded)).commit()
+            try folder.write("t", "precious")
+            do throws(ConfigProblems) {
+                let prepared = try await file.prepare(new, ReloadPlan(from: old.loaded, to: new.loaded))
+                await prepared.abandon()
+                Issue.record("the reload went on")
+            } catch {
+                #expect(error.problems.map(\.position) == [ConfigPosition(line: 2, column: 14)])
+                let expected = "receiver.state_file \(folder.path("t")): it is not a state file of exporter-proxy"
+                #expect("\(error)".contains(expected), "\(error)")
+            }
+            #expect(try String(contentsOfFile: folder.path("t"), encoding: .utf8) == "precious")
+            for (name, contents) in [("empty", ""), ("cut", "exporter-proxy st"), ("damaged", "exporter-proxy state, later")] {
+                try folder.write(name, contents)
+                let damaged = try load(name)
+                try await file.prepare(damaged, ReloadPlan(from: old.loaded, to: damaged.loaded)).abandon()
+            }
+            _ = await file.stop(within: .zero)
+        }
+    }
+
+    @Test("check warns of a file of another program, and not of an empty or damaged state file")
+    func foreignFileInCheck() async throws {
+        try await withTemporaryFolder { folder in
+            try folder.write(
+                "config.toml", "[exporter]\nscrape_expose_endpoint = \"127.0.0.1:0\"\n[receiver]\nstate_file = \"apps.state\"\n")
+            let check = { (contents: String) throws -> [ConfigProblem] in
+                try folder.write("apps.state", contents)
+                return ConfigLoader(file: folder.path("config.toml")).check()
+            }
+            let problems = try check("precious")
+            #expect(problems.map(\.severity) == [.warning])
+            #expect(problems.first?.position?.line == 4)
+            let words = "it is not a state file of exporter-proxy: a start moves it to \(folder.path("apps.state")).broken"
+            #expect(problems.first?.message.contains(words) == true, "\(problems)")
+            for contents in ["", "exporter-proxy st", "exporter-proxy state, later"] { #expect(try check(contents) == []) }
+        }
+    }
+
     @Test("writes that fail for one reason are warned about once, the next success is logged, and so is the failure of a stop")
     func warnings() async throws {
         try await withTemporaryFolder { folder in

@@ -73,6 +73,7 @@ struct ConfigReader {
     let folder: String
     private var origin: ConfigOrigin
     private var problems: [ConfigProblem] = []
+    private var errorCount = 0
     private var refusedKeys: Set<String> = []
     /// Keys whose values are secrets in the config file itself.
     private var secretKeys: [String] = []
@@ -106,6 +107,9 @@ struct ConfigReader {
     /// Whether `key` has an error. If its value is wrong, another value, which the file does not have, is in its place.
     func isRefused(_ key: String) -> Bool { refusedKeys.contains(key) }
 
+    /// Whether one more error would be among those that are shown. A suggestion for it takes time.
+    var isErrorShown: Bool { errorCount < ConfigProblem.mostShown }
+
     /// ` in line 5`, for messages that point to a second place; empty for a default.
     func line(of key: String) -> String { origin.positions[key].map { " in line \($0.line)" } ?? "" }
 
@@ -130,7 +134,9 @@ struct ConfigReader {
         var problem = origin.problem(key, message, severity: severity)
         if let position { problem.position = ConfigPosition(position) }
         problems.append(problem)
-        if severity == .error { refusedKeys.insert(key) }
+        guard severity == .error else { return }
+        errorCount += 1
+        refusedKeys.insert(key)
     }
 
     /// Records the path that `key` gives.

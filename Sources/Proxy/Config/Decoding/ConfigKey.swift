@@ -49,7 +49,10 @@ extension ConfigKey {
         for entry in table.entries {
             let key = path.isEmpty ? entry.key : "\(path).\(entry.key)"
             guard let row = schema.first(where: { $0.name == entry.key }) else {
-                let suggestion = KeySuggestion.suggestion(for: entry.key, in: path, siblings: schema.map(\.name)).map { "; \($0)" } ?? ""
+                var suggestion = ""
+                if reader.isErrorShown, let text = KeySuggestion.suggestion(for: entry.key, in: path, siblings: schema.map(\.name)) {
+                    suggestion = "; \(text)"
+                }
                 if ValueText.looksLikeKey(entry.key, strictly: holdsSecrets) {
                     reader.refuse(key, "unknown key \(key)\(suggestion)", at: entry.keyPosition)
                 } else {

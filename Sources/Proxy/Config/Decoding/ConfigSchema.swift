@@ -142,7 +142,7 @@ enum ConfigSchema {
 
     static var target: [ConfigKey<TargetDraft>] {
         [
-            ConfigKey("url", .url, \.url).describedElsewhere,
+            ConfigKey("url", .url, \.url),
             ConfigKey("name", .appName, \.name).describedElsewhere,
             ConfigKey("poll_interval", .duration(example: "5s"), \.interval),
             ConfigKey("client_timeout", .duration(example: "2s"), \.timeout),

@@ -20,7 +20,7 @@ struct ConfigSetting: Equatable, Sendable {
 /// Every setting of one file, in the order of the reference, including those at their default.
 struct ConfigSettings: Equatable, Sendable {
     private var general: [ConfigSetting] = []
-    /// The settings of each target, with keys relative to its table.
+    /// The settings of each target, with keys relative to its table. A URL without a table has none but its user and password.
     private var targets: [TargetURL: [ConfigSetting]] = [:]
 
     /// No settings, for a configuration without a file.
@@ -28,9 +28,11 @@ struct ConfigSettings: Equatable, Sendable {
 
     init(of draft: ConfigDraft) {
         general = ConfigSchema.root.flatMap { row in row.settings(draft, row.name) }
-        for target in draft.poll.targets {
+        let schema = ConfigSchema.target
+        let listed = draft.poll.endpoints.filter { $0.value.userInfo != nil }.map { TargetDraft(key: $0.key, url: $0.value) }
+        for target in draft.poll.targets + listed {
             guard let url = target.url?.url else { continue }
-            targets[url] = ConfigSchema.target.flatMap { row in row.settings(target, row.name) }
+            targets[url] = schema.flatMap { row in row.settings(target, row.name) }
         }
     }
 
@@ -53,14 +55,21 @@ struct ConfigSettings: Equatable, Sendable {
 
     private static func line(_ key: String, _ old: ConfigSetting.Value?, _ new: ConfigSetting.Value?) -> String? {
         guard old != new else { return nil }
-        return switch (old, new) {
-        case (.secret, _), (_, .secret): "\(key) has changed"
-        default: "\(key): \(text(old)) -> \(text(new))"
+        switch (old, new) {
+        case (.secret, _), (_, .secret): return "\(key) has changed"
+        default:
+            let (before, after) = (text(old), text(new))
+            // Where the texts are cut, they may look the same.
+            return before.hasSameBytes(as: after) ? "\(key) has changed" : "\(key): \(before) -> \(after)"
         }
     }
 
+    /// The longest text of a value in a line, in characters. A list may have thousands of elements.
+    private static let maxLength = 1000
+
     private static func text(_ value: ConfigSetting.Value?) -> String {
         guard case .text(let text) = value else { return "not set" }
-        return text.isEmpty ? "\"\"" : text
+        if text.isEmpty { return "\"\"" }
+        return text.utf8.count > maxLength && text.count > maxLength ? "\(text.prefix(maxLength))…" : text
     }
 }

@@ -62,7 +62,12 @@ extension ConfigValue where Value == TargetURL.Written {
             }
             return written
         }
-        return url.noted { $0.userInfo != nil }
+        let noted = url.noted { $0.userInfo != nil }
+        return ConfigValue(leaves: noted.leaves, read: noted.read) { value, key in
+            // The log describes another URL as a target that comes. The same one with a new password is a change too, but is not shown.
+            guard let userInfo = value.userInfo, case .literal(let password) = userInfo.password else { return [] }
+            return [ConfigSetting(key: "user or password in \(key)", value: .secret("\(userInfo.username):\(password)"))]
+        }
     }
 }
 

@@ -15,7 +15,7 @@ struct TargetDraft: Sendable {
     var basicAuth: BasicAuthDraft?
     var authorization: AuthorizationDraft?
     var tls: TLSClientDraft?
-    var labels: [Target.Label] = []
+    var labels: [Target.Label]?
     var proxy: ProxySetting?
     var keepsAlive: Bool?
 
@@ -66,6 +66,7 @@ struct TargetDraft: Sendable {
 extension TargetDraft {
     /// The labels to set on each sample, after the rules about `[metrics]`.
     func labels(beside metrics: MetricsDraft, with reader: inout ConfigReader) -> [Target.Label] {
+        let labels = self.labels ?? []
         let labelsKey = "\(key).labels"
         if !labels.isEmpty, metrics.validate == .off {
             reader.refuse(labelsKey, MetricsDraft.labelsNeedChecks(labelsKey))
