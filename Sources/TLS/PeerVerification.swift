@@ -24,7 +24,7 @@ final class ClientPolicy: Sendable {
         // handshake then waits for more bytes. After a failure it adds its own error.
         defer { OpenSSLErrorQueue.clear() }
         guard isOfOrdinaryStructure(store) else {
-            X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
+            X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED)
             TLSConnection.checked(by: store)?.note("its certificates have more than \(maxParts) names and extensions")
             return 0
         }

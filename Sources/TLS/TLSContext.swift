@@ -69,7 +69,7 @@ public final class TLSContext: Sendable {
         case (_?, nil): throw .invalidPrivateKey("the certificate has no private key beside it")
         case (nil, _?): throw .invalidCertificate("the private key has no certificate beside it")
         }
-        try builder.prepareClient(trusting: settings.verifiesPeer ? settings.trustRoots : nil, offering: offered)
+        try builder.prepareClient(trusting: settings.trustRoots, verifies: settings.verifiesPeer, offering: offered)
         chain = builder.chain.map(\.facts)
         brokenLink = builder.brokenLink
         lacksTLS12Suite = false
@@ -273,8 +273,10 @@ final class ContextBuilder {
         callbacks.install(in: pointer)
     }
 
-    /// - Parameter roots: `nil` trusts every certificate.
-    func prepareClient(trusting roots: TLSClientSettings.TrustRoots?, offering protocols: OfferedProtocols) throws(TLSSettingsError) {
+    /// - Parameter verifies: false trusts every certificate.
+    func prepareClient(
+        trusting roots: TLSClientSettings.TrustRoots, verifies: Bool, offering protocols: OfferedProtocols
+    ) throws(TLSSettingsError) {
         copenssl_ctx_set_max_cert_list(pointer, HandshakeReader.maxCertificateMessage.server)
         copenssl_ctx_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
         if !protocols.isEmpty {
@@ -283,15 +285,15 @@ final class ContextBuilder {
                 throw .openSSLFailed(OpenSSLErrorQueue.takeReason())
             }
         }
-        guard let roots else {
+        if verifies {
+            SSL_CTX_set_verify(pointer, SSL_VERIFY_PEER, TLSConnection.noteVerification)
+        } else {
             SSL_CTX_set_verify(pointer, SSL_VERIFY_NONE, nil)
-            return
         }
-        SSL_CTX_set_verify(pointer, SSL_VERIFY_PEER, TLSConnection.noteVerification)
         switch roots {
-        case .system(let authorities): try authorities.install(in: pointer)
-        case .certificates(let pem):
-            _ = try trust(pem, withRevocations: false, TLSSettingsError.invalidTrustRoots)
+        case .system(let authorities): if verifies { try authorities.install(in: pointer) }
+        // Also if they are not used: a wrong file is an error in any case.
+        case .certificates(let pem): _ = try trust(pem, withRevocations: false, TLSSettingsError.invalidTrustRoots)
         }
     }
 
