@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-// The letters at the end of a bcrypt hash that depend on the password. Version, cost and salt are before them. libcrypt writes the last letter
-// of the salt without its unused bits, which some tools set.
+// The letters at the end of a bcrypt hash that depend on the password. Version, cost and salt are before them. libcrypt writes the last
+// letter of the salt without its unused bits, which some tools set.
 enum { DIGEST_LENGTH = 31 };
 
 // Compares the last letters in constant time.

@@ -276,8 +276,8 @@ extension ServerConnection {
         }
     }
 
-    /// The end of a connection whose client may still send. Its kernel buffer may hold bytes that came while the answer was sent, such as an
-    /// empty line or a TLS close_notify. A close with unread bytes is a reset, which destroys what the client has not taken.
+    /// The end of a connection whose client may still send. The kernel may hold bytes that came while the answer was sent, such as an empty
+    /// line or a TLS close_notify. A close with unread bytes is a reset, which destroys what the client has not taken.
     struct Lingering {
         private static let longest = TimeAmount.seconds(2)
 

@@ -261,8 +261,8 @@ public struct RevocationPeriod: Equatable, Sendable {
     public let begin: Int64
     /// In seconds since 1970-01-01 UTC; `nil` when it never ends.
     public let end: Int64?
-    /// The end of each authority's last list; `.max` when it never ends. If nothing is known of the key that signed lists, any of them may be
-    /// the last one of an authority, so it is the end of the first.
+    /// The end of each authority's last list; `.max` when it never ends. If nothing is known of the key that signed lists, any of them may
+    /// be the last one of an authority, so it is the end of the first.
     private let ends: [Authority: Int64]
 
     /// Two authorities may have one name, such as an old one and its successor. The key tells them apart.

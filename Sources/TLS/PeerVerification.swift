@@ -162,9 +162,9 @@ extension TLSConnection {
     static let maxIssuerChecks = 16
 
     /// OpenSSL's callback to judge whether the second certificate may have issued the first one. OpenSSL takes the first one that may, and
-    /// verifies the signature later. Its own callback compares names and key identifiers. So it takes the wrong one of two authorities of one
-    /// name, if no identifiers tell them apart, and none if an identifier has the serial number of an authority that was renewed. For these two
-    /// cases the signature decides here, but only about a trusted certificate: its key is not a peer's.
+    /// verifies the signature later. Its own callback compares names and key identifiers. So it takes the wrong one of two authorities of
+    /// one name, if no identifiers tell them apart, and none if an identifier has the serial number of an authority that was renewed. In
+    /// these two cases the signature decides here, but only about a trusted certificate: its key is not a peer's.
     static let judgeIssuer: @convention(c) (OpaquePointer?, OpaquePointer?, OpaquePointer?) -> Int32 = { store, certificate, issuer in
         guard let store, let certificate, let issuer else { return 0 }
         let verdict = X509_check_issued(issuer, certificate)

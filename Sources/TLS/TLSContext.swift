@@ -305,8 +305,8 @@ final class ContextBuilder {
         }
     }
 
-    /// As in Go, and so in Prometheus, each certificate of the file is trusted, also an intermediate without its root, beside a root that has
-    /// expired, or beside another certificate of the same name.
+    /// As in Go, and so in Prometheus, each certificate of the file is trusted, also an intermediate without its root, beside a root that
+    /// has expired, or beside another certificate of the same name.
     private func trust(
         _ pem: [UInt8], withRevocations: Bool, _ error: (String) -> TLSSettingsError
     ) throws(TLSSettingsError) -> [X509Certificate] {
