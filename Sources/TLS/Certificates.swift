@@ -251,7 +251,7 @@ final class RevocationList {
     fileprivate func authority(among authorities: [X509Certificate]) -> RevocationPeriod.Authority {
         if let signer = signer(among: authorities) { return .init(of: signer.pointer) }
         let name = X509Certificate.der(ofName: X509_CRL_get_issuer(pointer))
-        return .init(name: name, key: Self.keyIdentifier(of: pointer).map { .identifier($0) } ?? .unknown)
+        return .init(name: name, key: Self.keyIdentifier(of: pointer).map(RevocationPeriod.Authority.Key.identifier) ?? .unknown)
     }
 }
 
