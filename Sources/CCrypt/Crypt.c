@@ -6,12 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Compares in constant time.
-static bool equal(const char *a, const char *b) {
+// The letters at the end of a bcrypt hash that depend on the password. Version, cost and salt are before them. libcrypt writes the last
+// letter of the salt without its unused bits, which some tools set.
+enum { DIGEST_LENGTH = 31 };
+
+// Compares the last letters in constant time.
+static bool equal_digests(const char *a, const char *b) {
     size_t length = strlen(a);
-    if (length != strlen(b)) return false;
+    if (length < DIGEST_LENGTH || length != strlen(b)) return false;
     unsigned char difference = 0;
-    for (size_t i = 0; i < length; i++) difference |= (unsigned char)(a[i] ^ b[i]);
+    for (size_t i = length - DIGEST_LENGTH; i < length; i++) difference |= (unsigned char)(a[i] ^ b[i]);
     return difference == 0;
 }
 
@@ -21,7 +25,7 @@ bool ccrypt_matches(const char *password, const char *hash) {
     if (data == NULL) return false;
     const char *result = crypt_r(password, hash, data);
     // On failure crypt(3) returns a string that begins with *, as no hash does.
-    bool matches = result != NULL && result[0] != '*' && equal(result, hash);
+    bool matches = result != NULL && result[0] != '*' && equal_digests(result, hash);
     explicit_bzero(data, sizeof *data);
     free(data);
     return matches;

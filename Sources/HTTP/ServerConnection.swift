@@ -13,8 +13,8 @@ public struct ServerConnection: Sendable {
         case answering(Exchange, isRefused: Bool, isTimerDue: Bool)
         /// `unflushed`: the bytes written since the last flush; `nil` after a flush.
         case writing(OutgoingResponse, unflushed: Int?)
-        /// After an error: received bytes are discarded, so that no reset destroys the answer.
-        case lingering(discardable: Int, isOutputOpen: Bool)
+        /// After the last answer: received bytes are discarded, so that no reset destroys the answer.
+        case lingering(Lingering)
         /// `next` must still return the action.
         case closing(Action)
         case closed
@@ -22,13 +22,12 @@ public struct ServerConnection: Sendable {
         case changing
     }
 
-    private static let lingerTime = TimeAmount.seconds(2)
     private static let noMemory = RequestError(503, "too much is being read; try again")
     /// The most pieces of bodies in one turn. One read can contain tens of thousands of chunks.
     private static let maxPieces = 256
 
     private let timeouts: Timeouts
-    /// How many bytes are read and discarded after an error, so that the client can read the answer.
+    /// How many bytes are read and discarded after the last answer, so that the client can read it.
     private let lingerBytes: Int
     private var state = State.reading(Reading())
     private var decoder: RequestDecoder
@@ -50,7 +49,7 @@ public struct ServerConnection: Sendable {
 
     /// - Parameters:
     ///   - maxBody: the largest body of a request, in bytes as they are sent.
-    ///   - lingerBytes: how many bytes are read and discarded after an error.
+    ///   - lingerBytes: how many bytes are read and discarded after the last answer.
     public init(timeouts: Timeouts, maxBody: Int, lingerBytes: Int = 1 << 20) {
         self.timeouts = timeouts
         self.lingerBytes = lingerBytes
@@ -89,9 +88,9 @@ public struct ServerConnection: Sendable {
         lastRead = now
         switch state {
         case .closing, .closed, .changing: break
-        case .lingering(let discardable, let isOutputOpen):
-            let left = discardable - bytes.readableBytes
-            state = left >= 0 ? .lingering(discardable: left, isOutputOpen: isOutputOpen) : .closing(.close)
+        case .lingering(var lingering):
+            lingering.discardable -= bytes.readableBytes
+            state = lingering.discardable >= 0 ? .lingering(lingering) : .closing(.close)
         case .reading(let reading):
             if !reading.isHeld, let deadline = reading.deadline, let stall = timeouts.stall {
                 timerChange = .timer(min(stall, deadline - now))
@@ -150,6 +149,7 @@ public struct ServerConnection: Sendable {
         self.drain = drain
         // Wait a moment, because the kernel may hold a request that was not read yet.
         if case .reading = state, !isWithinRequest { timerChange = .timer(hasAnswered ? drain.keptPause : drain.newPause) }
+        if case .lingering(let lingering) = state, !lingering.expectsMore { timerChange = .timer(lingering.time(in: drain)) }
     }
 
     /// The answer to the current request. If it comes before the body is complete, it ends the connection.
@@ -257,9 +257,10 @@ public struct ServerConnection: Sendable {
             state = .answering(exchange, isRefused: isRefused, isTimerDue: false)
             return .timer(nil)
         case .writing: return nextWhileWriting(isWritable)
-        case .lingering(let discardable, let isOutputOpen):
-            if isOutputOpen {
-                state = .lingering(discardable: discardable, isOutputOpen: false)
+        case .lingering(var lingering):
+            if lingering.isOutputOpen {
+                lingering.isOutputOpen = false
+                state = .lingering(lingering)
                 return .closeOutput
             }
             return isInputOpen ? takeHeldRead() : close()
@@ -386,12 +387,13 @@ public struct ServerConnection: Sendable {
             // The next request waits until other connections have had their turn.
             if !waiting.isEmpty { turn.end() }
             return .timer(drain?.keptPause ?? timeouts.idle)
-        case _ where !isInputOpen || (end == .close && waiting.isEmpty): return close()
+        case _ where !isInputOpen: return close()
         case .close, .linger, .keepAlive:
-            state = .lingering(discardable: lingerBytes, isOutputOpen: true)
+            let lingering = Lingering(discardable: lingerBytes, expectsMore: end != .close || !waiting.isEmpty)
+            state = .lingering(lingering)
             waiting = PendingBytes()
             isReadHeld = true
-            return .timer(Self.lingerTime)
+            return .timer(lingering.time(in: drain))
         }
     }
 }

@@ -6,7 +6,7 @@ public struct OutgoingResponse: Sendable {
     enum End: Equatable, Sendable {
         case keepAlive
         case close
-        /// The rest of the client's bytes cannot be read: discard them for a while, then close.
+        /// As `close`, and the rest of the client's bytes cannot be read.
         case linger
     }
 
@@ -273,6 +273,24 @@ extension ServerConnection {
                 owesContinue = .nothing
                 return nil
             }
+        }
+    }
+
+    /// The end of a connection whose client may still send. The kernel may hold bytes that came while the answer was sent, such as an empty
+    /// line or a TLS close_notify. A close with unread bytes is a reset, which destroys what the client has not taken.
+    struct Lingering {
+        private static let longest = TimeAmount.seconds(2)
+
+        /// How many bytes may still be discarded.
+        var discardable: Int
+        /// Whether more bytes are likely: the client was refused, has sent more already, or takes the connection for a kept one.
+        let expectsMore: Bool
+        var isOutputOpen = true
+
+        /// How long to wait for the client's end. A drain waits no longer than for a kept connection, unless more bytes are likely.
+        func time(in drain: Drain?) -> TimeAmount {
+            guard let drain, !expectsMore else { return Self.longest }
+            return min(Self.longest, drain.keptPause)
         }
     }
 

@@ -86,7 +86,7 @@ final class X509Certificate {
         return names
     }
 
-    private static func bytes(of string: UnsafePointer<ASN1_STRING>) -> UnsafeBufferPointer<UInt8> {
+    fileprivate static func bytes(of string: UnsafePointer<ASN1_STRING>) -> UnsafeBufferPointer<UInt8> {
         UnsafeBufferPointer(start: ASN1_STRING_get0_data(string), count: Int(ASN1_STRING_length(string)))
     }
 
@@ -201,9 +201,6 @@ final class RevocationList {
     /// When the list ends, in seconds since 1970-01-01 UTC; `.max` when it never ends.
     fileprivate var nextUpdate: Int64 { X509_CRL_get0_nextUpdate(pointer).map { X509Certificate.epochSeconds($0) } ?? .max }
 
-    /// The name of the authority, as the list has it.
-    fileprivate var issuer: [UInt8] { X509Certificate.der(ofName: X509_CRL_get_issuer(pointer)) }
-
     /// Whether a verdict of OpenSSL says that it has no list for a certificate, or none that it can use. That a list names the certificate
     /// is another verdict.
     static func isMissing(_ problem: Int32) -> Bool {
@@ -222,20 +219,39 @@ final class RevocationList {
     static func revokes(_ list: OpaquePointer, _ certificate: OpaquePointer) -> Bool {
         var entry: OpaquePointer?
         guard X509_CRL_get0_by_cert(list, &entry, certificate) == 1 else { return false }
-        guard let value = X509_CRL_get_ext_d2i(list, NID_authority_key_identifier, nil, nil) else { return true }
+        guard let key = keyIdentifier(of: list), let issuersKey = X509_get0_authority_key_id(certificate) else { return true }
+        return key.elementsEqual(X509Certificate.bytes(of: issuersKey))
+    }
+
+    /// The identifier of the key that signed a list, if the list says it.
+    private static func keyIdentifier(of list: OpaquePointer) -> [UInt8]? {
+        guard let value = X509_CRL_get_ext_d2i(list, NID_authority_key_identifier, nil, nil) else { return nil }
         let signer = value.assumingMemoryBound(to: AUTHORITY_KEYID.self)
         defer { AUTHORITY_KEYID_free(signer) }
-        guard let key = signer.pointee.keyid, let issuersKey = X509_get0_authority_key_id(certificate) else { return true }
-        return ASN1_OCTET_STRING_cmp(key, issuersKey) == 0
+        return signer.pointee.keyid.map { Array(X509Certificate.bytes(of: $0)) }
     }
 
     /// Whether an authority in `authorities` has the issuer's name, but none of those signed this list. OpenSSL would silently ignore it.
     func isForged(among authorities: [X509Certificate]) -> Bool {
         let issuer = X509_CRL_get_issuer(pointer)
-        let namesakes = authorities.filter { X509_NAME_cmp(X509_get_subject_name($0.pointer), issuer) == 0 }
-        guard !namesakes.isEmpty else { return false }
+        return signer(among: authorities) == nil
+            && authorities.contains { X509_NAME_cmp(X509_get_subject_name($0.pointer), issuer) == 0 }
+    }
+
+    /// The authority in `authorities` that has the issuer's name and signed this list.
+    private func signer(among authorities: [X509Certificate]) -> X509Certificate? {
+        let issuer = X509_CRL_get_issuer(pointer)
         defer { OpenSSLErrorQueue.clear() }
-        return !namesakes.contains { X509_CRL_verify(pointer, X509_get0_pubkey($0.pointer)) == 1 }
+        return authorities.first {
+            X509_NAME_cmp(X509_get_subject_name($0.pointer), issuer) == 0 && X509_CRL_verify(pointer, X509_get0_pubkey($0.pointer)) == 1
+        }
+    }
+
+    /// The authority of this list, as far as it is known.
+    fileprivate func authority(among authorities: [X509Certificate]) -> RevocationPeriod.Authority {
+        if let signer = signer(among: authorities) { return .init(of: signer.pointer) }
+        let name = X509Certificate.der(ofName: X509_CRL_get_issuer(pointer))
+        return .init(name: name, key: Self.keyIdentifier(of: pointer).map(RevocationPeriod.Authority.Key.identifier) ?? .unknown)
     }
 }
 
@@ -245,22 +261,58 @@ public struct RevocationPeriod: Equatable, Sendable {
     public let begin: Int64
     /// In seconds since 1970-01-01 UTC; `nil` when it never ends.
     public let end: Int64?
-    /// The end of each authority's last list, by the authority's name; `.max` when it never ends.
-    private let ends: [[UInt8]: Int64]
+    /// The end of each authority's last list; `.max` when it never ends. If nothing is known of the key that signed lists, any of them may
+    /// be the last one of an authority, so it is the end of the first.
+    private let ends: [Authority: Int64]
 
-    /// - Returns: `nil` without lists.
-    init?(_ lists: [RevocationList]) {
-        let ofAuthorities = Dictionary(grouping: lists, by: \.issuer)
-        let begins = ofAuthorities.values.compactMap { $0.map(\.lastUpdate).min() }
-        ends = ofAuthorities.compactMapValues { $0.map(\.nextUpdate).max() }
-        guard let begin = begins.max(), let end = ends.values.min() else { return nil }
-        self.begin = begin
-        self.end = end == .max ? nil : end
+    /// Two authorities may have one name, such as an old one and its successor. The key tells them apart.
+    fileprivate struct Authority: Hashable {
+        enum Key: Hashable {
+            case known([UInt8])
+            /// Of the key of an authority that is not in the file, such as an intermediate.
+            case identifier([UInt8])
+            case unknown
+        }
+
+        let name: [UInt8]
+        let key: Key
     }
 
-    /// When the lists of the authority that issued a certificate end, in seconds since 1970-01-01 UTC; `.max` when one never does.
-    func end(forIssuerOf certificate: OpaquePointer) -> Int64 {
+    /// - Parameter authorities: those of the file.
+    /// - Returns: `nil` without lists.
+    init?(_ lists: [RevocationList], of authorities: [X509Certificate]) {
+        let ofAuthorities = Dictionary(grouping: lists) { $0.authority(among: authorities) }
+        let begins = ofAuthorities.values.compactMap { $0.map(\.lastUpdate).min() }
+        let lastEnds = ofAuthorities.values.compactMap { $0.map(\.nextUpdate).max() }
+        guard let begin = begins.max(), let end = lastEnds.min() else { return nil }
+        self.begin = begin
+        self.end = end == .max ? nil : end
+        var ends: [Authority: Int64] = [:]
+        for (authority, lists) in ofAuthorities {
+            let ofLists = lists.map(\.nextUpdate)
+            ends[authority] = authority.key == .unknown ? ofLists.min() : ofLists.max()
+        }
+        self.ends = ends
+    }
+
+    /// When the lists of the authority with this certificate end, in seconds since 1970-01-01 UTC; `.max` when one never does.
+    func end(of authority: OpaquePointer) -> Int64 {
+        let known = Authority(of: authority)
+        if let end = ends[known] { return end }
+        let identifier = X509_get0_subject_key_id(authority).map { Array(X509Certificate.bytes(of: $0)) }
+        let ofName = ends.filter { $0.key.name == known.name }
+        let possible = ofName.filter { list in
+            if case .identifier(let key) = list.key.key, let identifier { key == identifier } else { true }
+        }
         // OpenSSL finds a list also by a name in another encoding or with other capital letters. Then the first end of all is the safe one.
-        ends[X509Certificate.der(ofName: X509_get_issuer_name(certificate))] ?? end ?? .max
+        return (possible.isEmpty ? ofName : possible).values.min() ?? end ?? .max
+    }
+}
+
+extension RevocationPeriod.Authority {
+    fileprivate init(of certificate: OpaquePointer) {
+        self.init(
+            name: X509Certificate.der(ofName: X509_get_subject_name(certificate)),
+            key: .known(X509_get0_pubkey_bitstr(certificate).map { Array(X509Certificate.bytes(of: $0)) } ?? []))
     }
 }

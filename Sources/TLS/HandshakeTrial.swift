@@ -16,7 +16,8 @@ public enum HandshakeTrial {
         throw .noClientCanConnect(last)
     }
 
-    private static let permissiveClient = TLSClientSettings(trustRoots: .certificates([]), verifiesPeer: false)
+    /// It reads no authorities.
+    private static let permissiveClient = TLSClientSettings(trustRoots: .system(SystemAuthorities()), verifiesPeer: false)
 
     /// Those of Go. It cannot use RSA-PSS keys (whose schemes are `rsa_pss_pss_…`) and Ed448.
     private static let usualSignatureSchemes =

@@ -69,9 +69,9 @@ enum PEM {
         return unsupported
     }
 
-    /// Whether the bytes begin like an ASN.1 sequence: a certificate or key that is not in PEM.
+    /// Whether the bytes begin like an ASN.1 sequence: a certificate or key that is not in PEM. The length of a short one is a single byte.
     static func looksLikeDER(_ bytes: [UInt8]) -> Bool {
-        bytes.count > 2 && bytes[0] == 0x30 && bytes[1] > 0x80
+        bytes.count > 2 && bytes[0] == 0x30 && (bytes[1] > 0x80 || Int(bytes[1]) == bytes.count - 2)
     }
 
     /// A `BIO` with a copy of the bytes; the caller frees it.

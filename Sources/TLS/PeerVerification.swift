@@ -24,7 +24,7 @@ final class ClientPolicy: Sendable {
         // handshake then waits for more bytes. After a failure it adds its own error.
         defer { OpenSSLErrorQueue.clear() }
         guard isOfOrdinaryStructure(store) else {
-            X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
+            X509_STORE_CTX_set_error(store, X509_V_ERR_CERT_REJECTED)
             TLSConnection.checked(by: store)?.note("its certificates have more than \(maxParts) names and extensions")
             return 0
         }
@@ -86,8 +86,8 @@ final class ClientPolicy: Sendable {
         let certificates = (0..<OPENSSL_sk_num(chain)).compactMap { index in OPENSSL_sk_value(chain, index).map { OpaquePointer($0) } }
         var end = certificates.map { X509Certificate.epochSeconds(X509_get0_notAfter($0)) }.min() ?? .max
         guard let revocations else { return end }
-        // The last one is trusted itself and needs no list.
-        for certificate in certificates.dropLast() { end = min(end, revocations.end(forIssuerOf: certificate)) }
+        // Each needs the list of the next one. The last one is trusted itself and needs none.
+        for issuer in certificates.dropFirst() { end = min(end, revocations.end(of: issuer)) }
         return end
     }
 }
@@ -155,6 +155,31 @@ extension TLSConnection {
         }
         checked(by: store)?.note(problem: problem, of: X509_STORE_CTX_get_current_cert(store))
         return verdict
+    }
+
+    /// The most signatures that are verified to find issuers, in one handshake. A peer can send a hundred certificates that all name an
+    /// authority, and needs no key for that.
+    static let maxIssuerChecks = 16
+
+    /// OpenSSL's callback to judge whether the second certificate may have issued the first one. OpenSSL takes the first one that may, and
+    /// verifies the signature later. Its own callback compares names and key identifiers. So it takes the wrong one of two authorities of
+    /// one name, if no identifiers tell them apart, and none if an identifier has the serial number of an authority that was renewed. In
+    /// these two cases the signature decides here, but only about a trusted certificate: its key is not a peer's.
+    static let judgeIssuer: @convention(c) (OpaquePointer?, OpaquePointer?, OpaquePointer?) -> Int32 = { store, certificate, issuer in
+        guard let store, let certificate, let issuer else { return 0 }
+        let verdict = X509_check_issued(issuer, certificate)
+        // OpenSSL's own callback does not look at the usage of the key, which is checked later.
+        let mayBe = [X509_V_OK, X509_V_ERR_KEYUSAGE_NO_CERTSIGN, X509_V_ERR_KEYUSAGE_NO_DIGITAL_SIGNATURE].contains(verdict)
+        guard mayBe || verdict == X509_V_ERR_AKID_ISSUER_SERIAL_MISMATCH, certificate != issuer, let connection = checked(by: store),
+            let hasNamesakes = connection.context.authorities[issuer]
+        else { return mayBe ? 1 : 0 }
+        let isIdentified = X509_get0_authority_key_id(certificate) != nil && X509_get0_subject_key_id(issuer) != nil
+        guard !mayBe || (hasNamesakes && !isIdentified), connection.issuerChecks < maxIssuerChecks else { return mayBe ? 1 : 0 }
+        connection.issuerChecks += 1
+        // OpenSSL would take the error of a wrong signature for its own.
+        ERR_set_mark()
+        defer { ERR_pop_to_mark() }
+        return X509_verify(certificate, X509_get0_pubkey(issuer)) == 1 ? 1 : 0
     }
 
     /// The connection whose peer's certificate is being checked.

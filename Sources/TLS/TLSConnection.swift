@@ -34,11 +34,13 @@ final class TLSConnection {
     let ssl: OpaquePointer
     private let transport: BufferBIO
     // Kept, because OpenSSL's callbacks use it.
-    private let context: TLSContext
+    let context: TLSContext
     /// The name that the peer's certificate must be for; empty for a server.
     let expectedName: String
     /// The result of the certificate check. Noted during the check, because OpenSSL keeps only the number of the problem.
     var verificationFailure: String?
+    /// How many signatures `judgeIssuer` has verified.
+    var issuerChecks = 0
     /// The bytes of an incomplete record.
     private var heldBytes = 0
 

@@ -22,6 +22,9 @@ public final class TLSContext: Sendable {
     let verifiesClients: Bool
     /// The limit of all handshakes together.
     let handshakeLimit: HandshakeLimit?
+    /// The certificates that peers are verified with, and whether others of them have the same name. Without those of the system.
+    // Safe to share: immutable, and only compared with pointers that OpenSSL has. The `SSL_CTX` holds the certificates.
+    nonisolated(unsafe) let authorities: [OpaquePointer: Bool]
 
     // Safe to share: set up in `init`, before any other code can see it. Afterwards it is only passed to SSL_new, which uses OpenSSL's own
     // locks and reference counts.
@@ -51,6 +54,7 @@ public final class TLSContext: Sendable {
         verifiesPeer = settings.clientAuthentication.asks
         verifiesClients = settings.clientAuthentication.verifies
         handshakeLimit = settings.handshakeLimit
+        authorities = builder.authorities
         callbackArguments = [offered, policy, callbacks]
         pointer = builder.take()
     }
@@ -69,7 +73,7 @@ public final class TLSContext: Sendable {
         case (_?, nil): throw .invalidPrivateKey("the certificate has no private key beside it")
         case (nil, _?): throw .invalidCertificate("the private key has no certificate beside it")
         }
-        try builder.prepareClient(trusting: settings.verifiesPeer ? settings.trustRoots : nil, offering: offered)
+        try builder.prepareClient(trusting: settings.trustRoots, verifies: settings.verifiesPeer, offering: offered)
         chain = builder.chain.map(\.facts)
         brokenLink = builder.brokenLink
         lacksTLS12Suite = false
@@ -77,6 +81,7 @@ public final class TLSContext: Sendable {
         verifiesPeer = settings.verifiesPeer
         verifiesClients = false
         handshakeLimit = settings.handshakeLimit
+        authorities = builder.authorities
         callbackArguments = [offered]
         pointer = builder.take()
     }
@@ -96,6 +101,8 @@ final class ContextBuilder {
     private var pointer: OpaquePointer?
     /// What was given as certificate and its intermediates.
     private(set) var chain: [X509Certificate] = []
+    /// See `TLSContext.authorities`.
+    private(set) var authorities: [OpaquePointer: Bool] = [:]
     /// The configured suites of TLS 1.2; empty means the defaults, which fit every key.
     private var tls12Suites: [CipherSuites.Suite] = []
 
@@ -227,7 +234,8 @@ final class ContextBuilder {
         let lists = try settings.clientRevocations.map { pem throws(TLSSettingsError) in try check(revocations: pem, of: authorities ?? [])
         }
         let policy = ClientPolicy(
-            authentication: kind, allowedNames: settings.allowedClientNames, revocations: lists.flatMap(RevocationPeriod.init))
+            authentication: kind, allowedNames: settings.allowedClientNames,
+            revocations: lists.flatMap { RevocationPeriod($0, of: authorities ?? []) })
         SSL_CTX_set_cert_verify_callback(pointer, ClientPolicy.judge, Unmanaged.passUnretained(policy).toOpaque())
         return policy
     }
@@ -273,8 +281,10 @@ final class ContextBuilder {
         callbacks.install(in: pointer)
     }
 
-    /// - Parameter roots: `nil` trusts every certificate.
-    func prepareClient(trusting roots: TLSClientSettings.TrustRoots?, offering protocols: OfferedProtocols) throws(TLSSettingsError) {
+    /// - Parameter verifies: false trusts every certificate.
+    func prepareClient(
+        trusting roots: TLSClientSettings.TrustRoots, verifies: Bool, offering protocols: OfferedProtocols
+    ) throws(TLSSettingsError) {
         copenssl_ctx_set_max_cert_list(pointer, HandshakeReader.maxCertificateMessage.server)
         copenssl_ctx_set_session_cache_mode(pointer, Int(SSL_SESS_CACHE_OFF))
         if !protocols.isEmpty {
@@ -283,20 +293,20 @@ final class ContextBuilder {
                 throw .openSSLFailed(OpenSSLErrorQueue.takeReason())
             }
         }
-        guard let roots else {
+        if verifies {
+            SSL_CTX_set_verify(pointer, SSL_VERIFY_PEER, TLSConnection.noteVerification)
+        } else {
             SSL_CTX_set_verify(pointer, SSL_VERIFY_NONE, nil)
-            return
         }
-        SSL_CTX_set_verify(pointer, SSL_VERIFY_PEER, TLSConnection.noteVerification)
         switch roots {
-        case .system(let authorities): try authorities.install(in: pointer)
-        case .certificates(let pem):
-            _ = try trust(pem, withRevocations: false, TLSSettingsError.invalidTrustRoots)
+        case .system(let authorities): if verifies { try authorities.install(in: pointer) }
+        // Also if they are not used: a wrong file is an error in any case.
+        case .certificates(let pem): _ = try trust(pem, withRevocations: false, TLSSettingsError.invalidTrustRoots)
         }
     }
 
-    /// As in Go, and so in Prometheus, each certificate of the file is trusted, also an intermediate without its root, or beside a root
-    /// that has expired.
+    /// As in Go, and so in Prometheus, each certificate of the file is trusted, also an intermediate without its root, beside a root that
+    /// has expired, or beside another certificate of the same name.
     private func trust(
         _ pem: [UInt8], withRevocations: Bool, _ error: (String) -> TLSSettingsError
     ) throws(TLSSettingsError) -> [X509Certificate] {
@@ -310,6 +320,10 @@ final class ContextBuilder {
         for certificate in certificates {
             guard X509_STORE_add_cert(store, certificate.pointer) == 1 else { throw error(OpenSSLErrorQueue.takeReason()) }
         }
+        for namesakes in Dictionary(grouping: certificates, by: { X509_subject_name_hash($0.pointer) }).values {
+            for certificate in namesakes { authorities[certificate.pointer] = namesakes.count > 1 }
+        }
+        X509_STORE_set_check_issued(store, TLSConnection.judgeIssuer)
         // With the flag a chain ends at the first trusted certificate. With revocation lists it must go on to the root, if that is at hand:
         // the root's list is then required for the intermediate.
         let endsAtRoot =

@@ -113,6 +113,7 @@ public final class TLSHandler: ChannelDuplexHandler {
 
     /// Reports an end without close_notify before the end itself.
     public func channelInactive(context: ChannelHandlerContext) {
+        deliverLastBytes(context)
         let error = machine.transportClosed()
         if error == .closedDuringHandshake { onHandshake?(.closed, context.channel) }
         release(failingWritesWith: error ?? ChannelError.ioOnClosedChannel)
@@ -176,6 +177,7 @@ public final class TLSHandler: ChannelDuplexHandler {
             context.fireUserInboundEventTriggered(event)
             return
         }
+        deliverLastBytes(context)
         switch machine.transportInputClosed() {
         case .swallow: break
         case .forward: context.fireUserInboundEventTriggered(event)
@@ -196,6 +198,12 @@ public final class TLSHandler: ChannelDuplexHandler {
         deliver(context)
         sendAnswers(context)
         if output.waitsForPeer { pump(context) }
+    }
+
+    /// If a write fails within `advance`, SwiftNIO reads all that the kernel has, such as the peer's alert, and then reports the end. The
+    /// outer call would come too late for these bytes.
+    private func deliverLastBytes(_ context: ChannelHandlerContext) {
+        if connection?.hasReceived == true { deliver(context) }
     }
 
     private func deliver(_ context: ChannelHandlerContext) {

@@ -105,7 +105,7 @@ public struct TLSClientSettings: Hashable, Sendable {
         }
     }
 
-    /// Ignored when `verifiesPeer` is false.
+    /// When `verifiesPeer` is false, certificates must only be readable.
     public var trustRoots: TrustRoots
     /// PEM; the certificate, then its intermediates; `nil` sends none.
     public var certificateChain: [UInt8]?

@@ -28,6 +28,8 @@ struct ServerConnectionTests {
     private static let get = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
     private static let put = "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n"
     private static let answer = Response.text(200, "x")
+    /// The actions when it is the last one, and the client has not ended its side.
+    private static let lastAnswer = ["write 200", "flush", "timer 2", "close output", "read"]
     /// Of four pieces of 300 KB: two fill the channel.
     private static let large = Response(
         status: 200, body: Array(repeating: ByteBuffer(repeating: 0x61, count: 300_000), count: 4), contentLength: 1_200_000)
@@ -339,16 +341,49 @@ struct ServerConnectionTests {
         check([(.received("\r\n"), []), (.inputEnded, ["close"])])
     }
 
-    @Test("a connection that the client lets end says so and is closed; one that is followed by more lingers")
+    @Test("after the last answer the output ends, and what the client may have sent meanwhile is discarded, until its end")
     func lastExchange() {
-        let close = "GET /a HTTP/1.0\r\n\r\n"
+        for text in ["GET /a HTTP/1.0\r\n\r\n", "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "GET /a HTTP/1.0\r\n\r\nx"] {
+            let answered: [(Event, [String])] = [
+                (.received(text), ["head GET /a", "end", "timer none"]), (.respond(Self.answer), Self.lastAnswer),
+            ]
+            check(answered + [(.inputEnded, ["close"])])
+            check(answered + [(.received("\r\n"), []), (.inputEnded, ["close"])])
+            check(answered + [(.timerExpired, ["close"])])
+            check(answered + [(.received(String(repeating: "x", count: 1 << 20)), []), (.received("x"), ["close"])])
+        }
         check([
-            (.received(close), ["head GET /a", "end", "timer none"]), (.respond(Self.answer), ["write 200", "flush", "close"]),
+            (.received("GET /a HTTP/1.0\r\n\r\n"), ["head GET /a", "end", "timer none"]), (.inputEnded, []),
+            (.respond(Self.answer), ["write 200", "flush", "close"]),
         ])
-        check([
-            (.received(close + "x"), ["head GET /a", "end", "timer none"]),
-            (.respond(Self.answer), ["write 200", "flush", "timer 2", "close output", "read"]),
-        ])
+    }
+
+    @Test("a drain does not wait for a client that has been answered, unless more bytes of it are likely")
+    func drainWhileLingering() {
+        let drain = ServerConnection.Drain(newPause: .seconds(1), keptPause: .milliseconds(50), isFinal: false)
+        /// The timers after a last answer, and after a drain that follows it.
+        func timers(_ request: String, isDraining: Bool) -> [TimeAmount] {
+            var connection = Self.connection()
+            var timers: [TimeAmount] = []
+            func act() {
+                while let action = connection.next(isWritable: true) {
+                    if case .timer(let time?) = action { timers.append(time) }
+                    if case .flush = action { connection.taken(1) }
+                }
+            }
+            connection.received(ByteBuffer(string: request), at: .uptimeNanoseconds(0))
+            act()
+            if isDraining { connection.drain(drain) }
+            connection.respond(with: Self.answer, date: "", allocator: ByteBufferAllocator())
+            act()
+            if !isDraining { connection.drain(drain) }
+            act()
+            return timers
+        }
+        let last = "GET /a HTTP/1.0\r\n\r\n"
+        #expect(timers(last, isDraining: false) == [.seconds(2), .milliseconds(50)])
+        #expect(timers(last, isDraining: true) == [.milliseconds(50)])
+        for isDraining in [false, true] { #expect(timers(last + "x", isDraining: isDraining) == [.seconds(2)]) }
     }
 
     @Test("a drain lets the exchange under way finish, and waits a little for a request that may be on its way")
@@ -356,14 +391,14 @@ struct ServerConnectionTests {
         check([(.opened(), ["timer 10"]), (.drain(isFinal: false), ["timer 1"]), (.timerExpired, ["close"])])
         check([
             (.received(Self.get), ["head GET /a", "end", "timer none"]), (.drain(isFinal: false), []),
-            (.respond(Self.answer), ["write 200", "flush", "close"]),
+            (.respond(Self.answer), Self.lastAnswer),
         ])
         check([
             (.received(Self.get), ["head GET /a", "end", "timer none"]),
             (.respond(Self.answer), ["write 200", "flush", "timer 360"]), (.drain(isFinal: true), ["timer 4"]),
             // What is final stays so.
             (.drain(isFinal: false), ["timer 4"]), (.received(Self.get), ["head GET /a", "end", "timer none"]),
-            (.respond(Self.answer), ["write 200", "flush", "close"]),
+            (.respond(Self.answer), Self.lastAnswer),
         ])
         // The answer has said that the connection is kept.
         let answering: [(Event, [String])] = [

@@ -259,6 +259,32 @@ struct AlertsTests {
         }
     }
 
+    @Test("an alert is reported that came before a write failed, while the handshake was being read", arguments: [true, false])
+    func alertBeforeFailedWrite(isReset: Bool) throws {
+        let pair = try BackToBack(
+            server: Contexts.server {
+                $0.clientAuthentication = .requireAndVerify
+                $0.clientAuthorities = Array(Contexts.ca.certificatePEM.utf8)
+            })
+        try pair.server.activate()
+        try pair.client.activate()
+        _ = pair.client.write("hello")
+        pair.server.receive(try #require(try pair.client.takeOutbound()))
+        var failures: [any Error] = []
+        // As SwiftNIO does: the bytes that have arrived are read, and then the end is reported, within the write.
+        pair.client.bottom.onWrite = { [unowned pair] bytes, context in
+            pair.client.bottom.onWrite = nil
+            pair.server.receive(bytes)
+            do {
+                while let answer = try pair.server.takeOutbound() { context.fireChannelRead(NIOAny(answer)) }
+            } catch { failures.append(error) }
+            if isReset { context.fireChannelInactive() } else { context.fireUserInboundEventTriggered(ChannelEvent.inputClosed) }
+        }
+        pair.client.receive(try #require(try pair.server.takeOutbound()))
+        #expect(failures.isEmpty)
+        #expect(pair.client.recorder.errors == [.alertReceived("certificate required")])
+    }
+
     @Test("an alert that OpenSSL has no text for is reported by its number")
     func unknownAlert() throws {
         let pair = try BackToBack()

@@ -63,6 +63,8 @@ final class Bottom: ChannelOutboundHandler {
     var closes: [CloseMode] = []
     var writeSizes: [Int] = []
     var reads = 0
+    /// Called in place of each write, which fails.
+    var onWrite: ((ByteBuffer, ChannelHandlerContext) -> Void)?
 
     func read(context: ChannelHandlerContext) {
         reads += 1
@@ -70,8 +72,11 @@ final class Bottom: ChannelOutboundHandler {
     }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        writeSizes.append(unwrapOutboundIn(data).readableBytes)
-        context.write(data, promise: promise)
+        let bytes = unwrapOutboundIn(data)
+        writeSizes.append(bytes.readableBytes)
+        guard let onWrite else { return context.write(data, promise: promise) }
+        promise?.fail(ChannelError.ioOnClosedChannel)
+        onWrite(bytes, context)
     }
     func close(context: ChannelHandlerContext, mode: CloseMode, promise: EventLoopPromise<Void>?) {
         closes.append(mode)

@@ -98,6 +98,7 @@ struct ClientAuthenticationTests {
         #expect(
             try errors(of: Contexts.ca.clientCertificate(comments: 500), at: context)
                 == [.peerNotVerified("its certificates have more than 500 names and extensions")])
+        #expect(try connect(Contexts.ca.clientCertificate(comments: 500), to: context) == .certificateUntrusted)
     }
 
     @Test("a server's certificate is not accepted from a client")

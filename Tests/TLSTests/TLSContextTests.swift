@@ -129,6 +129,26 @@ struct TLSContextTests {
         let der: [UInt8] = [0x30, 0x82, 0x01, 0x00, 0x00]
         #expect(serverError { $0.certificateChain = der } == .invalidCertificate("it is in DER form: PEM is needed"))
         #expect(serverError { $0.privateKey = der } == .invalidPrivateKey("it is in DER form: PEM is needed"))
+        // As long as an Ed25519 key.
+        let short = [0x30, 0x2e] + [UInt8](repeating: 4, count: 0x2e)
+        #expect(serverError { $0.privateKey = short } == .invalidPrivateKey("it is in DER form: PEM is needed"))
+        #expect(serverError { $0.privateKey = short + [4] } == .invalidPrivateKey("it holds no PEM private key"))
+    }
+
+    @Test("a client's authorities must be certificates, also if it verifies nothing")
+    func unusedAuthorities() {
+        func error(_ authorities: String) -> TLSSettingsError? {
+            clientError {
+                $0.verifiesPeer = false
+                $0.trustRoots = .certificates(Array(authorities.utf8))
+            }
+        }
+        #expect(error(Contexts.ca.certificatePEM) == nil)
+        #expect(error("") == .invalidTrustRoots("it is empty"))
+        #expect(error("hello") == .invalidTrustRoots("it holds no PEM certificate"))
+        #expect(
+            error(Contexts.serverCertificate.privateKeyPEM)
+                == .invalidTrustRoots("it holds a private key and no certificate: were the two swapped?"))
     }
 
     @Test("swapped files are recognised")

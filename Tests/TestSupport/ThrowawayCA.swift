@@ -63,6 +63,17 @@ public struct ThrowawayCA: Sendable {
         intermediates = ""
     }
 
+    /// The same root with another certificate of the same key.
+    public func renewed(name: String = "Throwaway CA") throws -> ThrowawayCA {
+        let certificate = try Self.make(
+            subject: name, key: .ecdsa, validity: .valid, issuer: nil, intermediates: "",
+            extensions: [
+                (NID_basic_constraints, "critical,CA:TRUE"), (NID_key_usage, "critical,keyCertSign,cRLSign"),
+                (NID_subject_key_identifier, "hash"),
+            ], privateKeyPEM: authority.privateKeyPEM)
+        return ThrowawayCA(authority: certificate, intermediates: "")
+    }
+
     private init(authority: ThrowawayCertificate, intermediates: String) {
         self.authority = authority
         self.intermediates = intermediates
@@ -83,30 +94,35 @@ public struct ThrowawayCA: Sendable {
     /// - Parameters:
     ///   - names: DNS names (a wildcard too) and IP addresses, for the subjectAltName; none leaves it out.
     ///   - commonName: the subject.
+    ///   - issuerIdentifier: what it says of its issuer's key, in the words of x509v3_config(5).
     public func serverCertificate(
         names: [String] = ["localhost", "127.0.0.1", "::1"], commonName: String = "throwaway server", key: KeyKind = .ecdsa,
-        validity: Validity = .valid, rsaBits: Int32 = 2048
+        validity: Validity = .valid, rsaBits: Int32 = 2048, issuerIdentifier: String? = nil
     ) throws -> ThrowawayCertificate {
-        try leaf(commonName, names, "serverAuth", key, validity, rsaBits)
+        try leaf(commonName, names, "serverAuth", key, validity, rsaBits, issuerIdentifier: issuerIdentifier)
     }
 
     /// A client's certificate.
     /// - Parameters:
     ///   - names: e-mail addresses and URIs too.
     ///   - comments: the number of extensions that say nothing.
+    ///   - issuerIdentifier: what it says of its issuer's key, in the words of x509v3_config(5).
     public func clientCertificate(
-        commonName: String = "throwaway client", names: [String] = [], key: KeyKind = .ecdsa, validity: Validity = .valid, comments: Int = 0
+        commonName: String = "throwaway client", names: [String] = [], key: KeyKind = .ecdsa, validity: Validity = .valid,
+        comments: Int = 0, issuerIdentifier: String? = nil
     ) throws -> ThrowawayCertificate {
-        try leaf(commonName, names, "clientAuth", key, validity, 2048, comments: comments)
+        try leaf(commonName, names, "clientAuth", key, validity, 2048, comments: comments, issuerIdentifier: issuerIdentifier)
     }
 
     private func leaf(
-        _ commonName: String, _ names: [String], _ usage: String, _ key: KeyKind, _ validity: Validity, _ rsaBits: Int32, comments: Int = 0
+        _ commonName: String, _ names: [String], _ usage: String, _ key: KeyKind, _ validity: Validity, _ rsaBits: Int32,
+        comments: Int = 0, issuerIdentifier: String?
     ) throws -> ThrowawayCertificate {
         var extensions = [
             (NID_basic_constraints, "critical,CA:FALSE"), (NID_key_usage, "critical,digitalSignature"), (NID_ext_key_usage, usage),
         ]
         extensions += Array(repeating: (NID_netscape_comment, "x"), count: comments)
+        if let issuerIdentifier { extensions.append((NID_authority_key_identifier, issuerIdentifier)) }
         if !names.isEmpty {
             let list = names.map { "\(Self.kind(of: $0)):\($0)" }
             extensions.append((NID_subject_alt_name, list.joined(separator: ",")))
@@ -172,12 +188,14 @@ public struct ThrowawayCA: Sendable {
         return inet_pton(AF_INET, text, &bytes) == 1 || inet_pton(AF_INET6, text, &bytes) == 1
     }
 
-    /// - Parameter issuer: `nil` for a certificate that signs itself.
+    /// - Parameters:
+    ///   - issuer: `nil` for a certificate that signs itself.
+    ///   - privateKeyPEM: its key; `nil` makes one.
     private static func make(
         subject: String, key kind: KeyKind, validity: Validity, issuer: ThrowawayCertificate?, intermediates: String,
-        extensions: [(Int32, String)], rsaBits: Int32 = 2048
+        extensions: [(Int32, String)], rsaBits: Int32 = 2048, privateKeyPEM: String? = nil
     ) throws -> ThrowawayCertificate {
-        let key = try makeKey(kind, rsaBits)
+        let key = try privateKeyPEM.map { try readKey($0) } ?? makeKey(kind, rsaBits)
         defer { EVP_PKEY_free(key) }
         guard let certificate = X509_new() else { throw Failure(what: "certificate") }
         defer { X509_free(certificate) }

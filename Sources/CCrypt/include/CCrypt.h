@@ -4,7 +4,8 @@
 
 #include <stdbool.h>
 
-// Whether `password` gives `hash` (crypt(5)). Takes as long as the cost in the hash demands. Uses no shared state. Also false without memory.
+// Whether `password`, of less than 512 bytes, gives the bcrypt hash `hash` (crypt(5)). Takes as long as the cost in the hash demands. Uses no
+// shared state. Also false without memory.
 bool ccrypt_matches(const char *password, const char *hash);
 
 #endif

@@ -45,7 +45,8 @@ public struct BcryptHash: Hashable, Sendable, CustomStringConvertible, CustomDeb
     /// bcrypt uses only the first 72 bytes. A password with a NUL byte, which would end it early, never matches.
     public func matches(_ password: [UInt8]) -> Bool {
         let isWhole = !password.contains(0)
-        let matches = (password + [0]).withUnsafeBytes { bytes in
+        // libcrypt refuses 512 bytes and more.
+        let matches = (Array(password.prefix(72)) + [0]).withUnsafeBytes { bytes in
             text.withCString { hash in
                 bytes.withMemoryRebound(to: CChar.self) { $0.baseAddress.map { ccrypt_matches($0, hash) } ?? false }
             }

@@ -30,6 +30,24 @@ struct BcryptHashTests {
         #expect(!hash.matches([0]))
     }
 
+    @Test("the first 72 bytes of a password count, however long it is")
+    func longPasswords() throws {
+        let hash = try BcryptHash(parsing: "$2y$04$abcdefghijklmnopqrstuuogRL5VQwGjcLu2sTFXkuj.Qf1F2dCtK")
+        for count in [72, 73, 511, 512, 5000] { #expect(hash.matches(Array(repeating: UInt8(ascii: "c"), count: count)), "\(count)") }
+        #expect(!hash.matches(Array(repeating: UInt8(ascii: "c"), count: 71)))
+        #expect(!hash.matches(Array(repeating: UInt8(ascii: "c"), count: 600) + [0]))
+        #expect(!hash.matches(Array(repeating: UInt8(ascii: "d"), count: 512)))
+    }
+
+    @Test("the unused bits of the salt's last letter do not count")
+    func unusedBits() throws {
+        let hash = try BcryptHash(parsing: good.replacing("stuuul", with: "stuvul"))
+        #expect(hash.matches(Array("openesame".utf8)))
+        #expect(!hash.matches(Array("openesam".utf8)))
+        // A used bit.
+        #expect(try !BcryptHash(parsing: good.replacing("stuuul", with: "stueul")).matches(Array("openesame".utf8)))
+    }
+
     @Test("what is no bcrypt is refused with a reason")
     func malformed() {
         #expect(hint(good) == nil)

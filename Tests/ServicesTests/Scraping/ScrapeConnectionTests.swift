@@ -74,6 +74,27 @@ struct ScrapeConnectionTests {
         }
     }
 
+    @Test("bytes that come while the last answer is sent destroy nothing of it")
+    func bytesWhileAnswering() async throws {
+        try await withScrapeServer { server in
+            try server.push("a", Self.large)
+            let connection = try await server.connect(reads: false)
+            try await connection.send("GET /metrics HTTP/1.0\r\n\r\n")
+            try await wait(for: "the beginning of the answer") {
+                connection.readSome()
+                return !connection.bytes.isEmpty
+            }
+            try await connection.send("\r\n")
+            try await wait(for: "the end of the connection") {
+                connection.readSome()
+                return connection.hasEnded
+            }
+            #expect(connection.error == nil)
+            #expect(connection.bytes.count > Self.large.utf8.count)
+            await connection.close()
+        }
+    }
+
     @Test("after a request that makes no sense the answer is read, then the connection ends")
     func malformed() async throws {
         try await withScrapeServer { server in
