@@ -346,7 +346,7 @@ public struct ServerConnection: Sendable {
 
     private mutating func nextWhileWriting(_ isWritable: () -> Bool) -> Action? {
         guard case .writing(var outgoing, var unflushed) = state else { return nil }
-        if outgoing.isTaken { return finish(outgoing.end) }
+        if outgoing.isTaken { return finish(outgoing) }
         if outgoing.hasMore, outgoing.isLarge, !isInLargeTurn, isWritable() { return .takeTurn }
         // A second owner would cause a copy of the list of pieces.
         state = .changing
@@ -376,7 +376,8 @@ public struct ServerConnection: Sendable {
     }
 
     /// What follows a response. When a final drain came too late for the answer to say so, the client may have sent its next request.
-    private mutating func finish(_ end: OutgoingResponse.End) -> Action? {
+    private mutating func finish(_ outgoing: OutgoingResponse) -> Action? {
+        let end = outgoing.end
         switch end {
         case .keepAlive where isWaitingDropped:
             state = .refusing(Self.noMemory)
@@ -387,7 +388,7 @@ public struct ServerConnection: Sendable {
             // The next request waits until other connections have had their turn.
             if !waiting.isEmpty { turn.end() }
             return .timer(drain?.keptPause ?? timeouts.idle)
-        case _ where !isInputOpen: return close()
+        case _ where !isInputOpen || (end == .close && waiting.isEmpty && !outgoing.tookTime): return close()
         case .close, .linger, .keepAlive:
             let lingering = Lingering(discardable: lingerBytes, expectsMore: end != .close || !waiting.isEmpty)
             state = .lingering(lingering)

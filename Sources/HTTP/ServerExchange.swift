@@ -69,6 +69,9 @@ public struct OutgoingResponse: Sendable {
     /// Whether writing it may take long.
     var isLarge: Bool { pieces.count > 1 }
 
+    /// Whether the client may have sent something while it was sent, and may not have taken all of it.
+    var tookTime: Bool { isLarge || isSlow }
+
     /// Whether the channel has not all of it yet.
     var hasMore: Bool { handed < pieces.count }
 

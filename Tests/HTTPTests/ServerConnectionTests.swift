@@ -28,8 +28,8 @@ struct ServerConnectionTests {
     private static let get = "GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
     private static let put = "PUT /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n"
     private static let answer = Response.text(200, "x")
-    /// The actions when it is the last one, and the client has not ended its side.
-    private static let lastAnswer = ["write 200", "flush", "timer 2", "close output", "read"]
+    /// Head and body are two pieces.
+    private static let ofTwoPieces = Response(status: 200, body: [ByteBuffer(repeating: 0x61, count: 100_000)], contentLength: 100_000)
     /// Of four pieces of 300 KB: two fill the channel.
     private static let large = Response(
         status: 200, body: Array(repeating: ByteBuffer(repeating: 0x61, count: 300_000), count: 4), contentLength: 1_200_000)
@@ -341,20 +341,32 @@ struct ServerConnectionTests {
         check([(.received("\r\n"), []), (.inputEnded, ["close"])])
     }
 
-    @Test("after the last answer the output ends, and what the client may have sent meanwhile is discarded, until its end")
-    func lastExchange() {
-        for text in ["GET /a HTTP/1.0\r\n\r\n", "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", "GET /a HTTP/1.0\r\n\r\nx"] {
+    @Test("after a last answer that took time, the output ends, and what the client has sent meanwhile is discarded, until its end")
+    func lastLargeAnswer() {
+        for text in ["GET /a HTTP/1.0\r\n\r\n", "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"] {
             let answered: [(Event, [String])] = [
-                (.received(text), ["head GET /a", "end", "timer none"]), (.respond(Self.answer), Self.lastAnswer),
+                (.received(text), ["head GET /a", "end", "timer none"]),
+                (
+                    .respond(Self.ofTwoPieces),
+                    ["take turn", "write 200", "write piece", "flush", "timer 2", "close output", "read"]
+                ),
             ]
             check(answered + [(.inputEnded, ["close"])])
             check(answered + [(.received("\r\n"), []), (.inputEnded, ["close"])])
             check(answered + [(.timerExpired, ["close"])])
             check(answered + [(.received(String(repeating: "x", count: 1 << 20)), []), (.received("x"), ["close"])])
         }
+    }
+
+    @Test("after another last answer the connection is closed; one that is followed by more lingers")
+    func lastExchange() {
+        let close = "GET /a HTTP/1.0\r\n\r\n"
         check([
-            (.received("GET /a HTTP/1.0\r\n\r\n"), ["head GET /a", "end", "timer none"]), (.inputEnded, []),
-            (.respond(Self.answer), ["write 200", "flush", "close"]),
+            (.received(close), ["head GET /a", "end", "timer none"]), (.respond(Self.answer), ["write 200", "flush", "close"]),
+        ])
+        check([
+            (.received(close + "x"), ["head GET /a", "end", "timer none"]),
+            (.respond(Self.answer), ["write 200", "flush", "timer 2", "close output", "read"]),
         ])
     }
 
@@ -368,13 +380,14 @@ struct ServerConnectionTests {
             func act() {
                 while let action = connection.next(isWritable: true) {
                     if case .timer(let time?) = action { timers.append(time) }
-                    if case .flush = action { connection.taken(1) }
+                    if case .takeTurn = action { connection.isInLargeTurn = true }
+                    if case .flush = action { connection.taken(2) }
                 }
             }
             connection.received(ByteBuffer(string: request), at: .uptimeNanoseconds(0))
             act()
             if isDraining { connection.drain(drain) }
-            connection.respond(with: Self.answer, date: "", allocator: ByteBufferAllocator())
+            connection.respond(with: Self.ofTwoPieces, date: "", allocator: ByteBufferAllocator())
             act()
             if !isDraining { connection.drain(drain) }
             act()
@@ -391,14 +404,14 @@ struct ServerConnectionTests {
         check([(.opened(), ["timer 10"]), (.drain(isFinal: false), ["timer 1"]), (.timerExpired, ["close"])])
         check([
             (.received(Self.get), ["head GET /a", "end", "timer none"]), (.drain(isFinal: false), []),
-            (.respond(Self.answer), Self.lastAnswer),
+            (.respond(Self.answer), ["write 200", "flush", "close"]),
         ])
         check([
             (.received(Self.get), ["head GET /a", "end", "timer none"]),
             (.respond(Self.answer), ["write 200", "flush", "timer 360"]), (.drain(isFinal: true), ["timer 4"]),
             // What is final stays so.
             (.drain(isFinal: false), ["timer 4"]), (.received(Self.get), ["head GET /a", "end", "timer none"]),
-            (.respond(Self.answer), Self.lastAnswer),
+            (.respond(Self.answer), ["write 200", "flush", "close"]),
         ])
         // The answer has said that the connection is kept.
         let answering: [(Event, [String])] = [
