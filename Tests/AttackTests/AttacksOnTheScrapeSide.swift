@@ -62,6 +62,15 @@ extension Attacks {
             }
         }
 
+        @Test(
+            "requests on hundreds of connections of one address do not keep others waiting, whatever they cost",
+            arguments: ["path=/apps?format=html", "path=/collisions", "accept=15000"])
+        func crowd(request: String) async throws {
+            try await withProxy(Self.both) { proxy in
+                try await proxy.attack("crowd", request).expectHarmless(holding: 64, turns: 3)
+            }
+        }
+
         @Test("pipelined requests for the page of apps get their share too")
         func pipelinedPages() async throws {
             try await withProxy(Self.both) { proxy in

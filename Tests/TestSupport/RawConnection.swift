@@ -8,7 +8,8 @@ public final class RawConnection {
     private var ended = false
 
     /// Connects to `HOST:PORT`, the host a numeric IP address (IPv6 in brackets), or to a Unix socket's path.
-    public init(to address: String) throws {
+    /// - Parameter source: the IP address to connect from.
+    public init(to address: String, from source: String? = nil) throws {
         let isUnix = address.contains("/")
         let isIPv6 = !isUnix && address.hasPrefix("[")
         // SwiftNIO makes the address, as in `bind(_:to:_:)`.
@@ -19,6 +20,10 @@ public final class RawConnection {
                 try SocketAddress(ipAddress: Self.host(of: address), port: Int(Self.port(of: address)))
             }
         descriptor = socket(isUnix ? AF_UNIX : isIPv6 ? AF_INET6 : AF_INET, Int32(SOCK_STREAM.rawValue) | Int32(SOCK_CLOEXEC.rawValue), 0)
+        if let source {
+            let local = try SocketAddress(ipAddress: source, port: 0)
+            _ = local.withSockAddr { bind(descriptor, $0, socklen_t($1)) }
+        }
         let result = target.withSockAddr { Foundation.connect(descriptor, $0, socklen_t($1)) }
         guard result == 0 else {
             let error = errno

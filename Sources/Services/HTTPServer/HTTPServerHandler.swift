@@ -23,6 +23,8 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     private var connection: ServerConnection
     private var timer: DeadlineTimer?
     private var turns: EventLoopTurns?
+    /// Whether a complete request waits for a turn.
+    private var waitsForTurn = false
     /// Guards against re-entry: a flush calls `channelWritabilityChanged` before it returns.
     private var isActing = false
     /// Counts bytes that are read and not consumed.
@@ -93,6 +95,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case let event as ConnectionDrainEvent: connection.drain(event.wish)
         case is ConnectionCutEvent:
             if let answer = exchange.cut() {
+                waitsForTurn = false
                 // The next turn would come too late.
                 connection.resumed(at: context.eventLoop.now)
                 respond(answer, context)
@@ -144,7 +147,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         switch action {
         case .head(let head): begin(head, context)
         case .body(let piece): respond(exchange.take(piece), context)
-        case .end: answer(context)
+        case .end: answerInTurn(context)
         case .refuse(let error): respond(exchange.refuse(error), context)
         case .write(let bytes, let report): write(bytes, report, context)
         case .flush: context.flush()
@@ -155,7 +158,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .takeTurn:
             if turns?.take({ writeLarge(in: $0, context) }) == nil { connection.endTurn() }
         case .yield:
-            turns?.wait(forLargeSteps: connection.hasLargeResponse) { [self] in
+            turns?.wait(of: queueName(context), forLargeSteps: connection.hasLargeResponse) { [self] in
                 connection.resumed(at: context.eventLoop.now)
                 act(context)
             }
@@ -198,6 +201,21 @@ final class HTTPServerHandler: ChannelDuplexHandler {
             }
         }
     }
+
+    /// Answers at once if there is time. Otherwise the ready sockets of one client, each with a request, could keep those of others waiting.
+    private func answerInTurn(_ context: ChannelHandlerContext) {
+        guard let turns, !turns.begin({ answer(context) }) else { return }
+        waitsForTurn = true
+        turns.wait(of: queueName(context)) { [self] in
+            // The connection may have ended or been cut.
+            guard timer != nil, waitsForTurn else { return }
+            waitsForTurn = false
+            answer(context)
+            act(context)
+        }
+    }
+
+    private func queueName(_ context: ChannelHandlerContext) -> String { context.remoteAddress?.queueName ?? "" }
 
     private func answer(_ context: ChannelHandlerContext) {
         switch exchange.end(on: context.eventLoop) {

@@ -1,9 +1,10 @@
 import NIOCore
+import Proxy
 
 /// Shares the time of one event loop among its connections. One read can contain a hundred requests or thousands of messages, and one
 /// answer can be as large as all metrics. The event loop looks at its sockets every few milliseconds, however many connections wait for a
-/// turn. Connections with small steps wait in one queue, those with large steps in another, and the two queues alternate. Used on its event
-/// loop only.
+/// turn. Connections with small steps wait in one queue, those with large steps in another, and the two queues alternate. In each queue the
+/// peers take turns. Used on its event loop only.
 final class EventLoopTurns {
     /// One turn of a connection.
     struct Turn {
@@ -54,8 +55,12 @@ final class EventLoopTurns {
     private var allowance = longestRound
     /// Whether the event loop renews the allowance at the end of this round.
     private var isRenewalDue = false
-    private var waiting = CircularBuffer<() -> Void>()
-    private var waitingForLargeSteps = CircularBuffer<() -> Void>()
+    /// The time that requests which begin at once may still take.
+    private var requestAllowance = longestRound
+    /// When it was last looked at. All time since then was spent on something else.
+    private var otherWorkSince = NIODeadline.uptimeNanoseconds(0)
+    private var waiting = FairQueue<() -> Void>()
+    private var waitingForLargeSteps = FairQueue<() -> Void>()
     private var isNextLarge = false
     private var isScheduled = false
 
@@ -68,7 +73,11 @@ final class EventLoopTurns {
     @discardableResult
     func take<Result>(_ body: (Turn) -> Result) -> Result? {
         guard allowance > .zero else { return nil }
-        if !isRenewalDue {
+        let start = NIODeadline.now()
+        let result = body(Turn(start: start, end: start + min(Self.longestTurn, allowance)))
+        allowance = allowance - (.now() - start)
+        // Not for each turn: a task costs as much as a small one.
+        if allowance <= Self.longestTurn, !isRenewalDue {
             isRenewalDue = true
             // The event loop runs tasks after it has handled all sockets that were ready.
             eventLoop.assumeIsolated().execute { [self] in
@@ -76,16 +85,29 @@ final class EventLoopTurns {
                 allowance = Self.longestRound
             }
         }
-        let start = NIODeadline.now()
-        let result = body(Turn(start: start, end: start + min(Self.longestTurn, allowance)))
-        allowance = allowance - (.now() - start)
         return result
     }
 
-    /// Calls `work` after what waits already. `work` should be short, or call `take`.
-    /// - Parameter forLargeSteps: whether the turn may last as long as large steps need. Such turns alternate with the others.
-    func wait(forLargeSteps: Bool = false, _ work: @escaping () -> Void) {
-        if forLargeSteps { waitingForLargeSteps.append(work) } else { waiting.append(work) }
+    /// Runs `body`, which handles a request that has just arrived, unless such requests have lately taken more than half of the time.
+    /// They have an allowance of their own, so that a small scrape does not wait behind large answers.
+    /// - Returns: whether `body` has run. If not, `wait`.
+    func begin(_ body: () -> Void) -> Bool {
+        let start = NIODeadline.now()
+        requestAllowance = min(Self.longestRound, requestAllowance + (start - otherWorkSince))
+        otherWorkSince = start
+        guard requestAllowance > .zero else { return false }
+        body()
+        otherWorkSince = .now()
+        requestAllowance = requestAllowance - (otherWorkSince - start)
+        return true
+    }
+
+    /// Calls `work` after what waits already, except that the peers take turns. `work` should be short, or call `take`.
+    /// - Parameters:
+    ///   - peer: its name in the queue.
+    ///   - forLargeSteps: whether the turn may last as long as large steps need. Such turns alternate with the others.
+    func wait(of peer: String = "", forLargeSteps: Bool = false, _ work: @escaping () -> Void) {
+        if forLargeSteps { waitingForLargeSteps.append(work, of: peer) } else { waiting.append(work, of: peer) }
         schedule()
     }
 

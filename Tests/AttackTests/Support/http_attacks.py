@@ -1,6 +1,7 @@
 """Attacks on the scrape side."""
 
 import json
+import selectors
 import socket
 import threading
 import time
@@ -117,6 +118,29 @@ def heads_of_pages(target, parameters, _):
                 connection.sendall(f"HEAD {parameters['path']} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             for connection in connections:
                 connection.recv(1 << 16)
+
+    target.attackers.start(ask)
+
+
+@ATTACKS.attack("crowd", push_apps, apps=250, name_length=250, connections=256, path="/apps?format=html", accept=0, seconds=8)
+def crowd(target, parameters, _):
+    """One request after another on each of many connections, all from another address than that of the witness."""
+    accept = f"Accept: {',' * parameters['accept']}\r\n" if parameters["accept"] else ""
+    request = f"HEAD {parameters['path']} HTTP/1.1\r\nHost: a\r\n{accept}\r\n".encode()
+
+    def ask():
+        end = time.monotonic() + parameters["seconds"]
+        with selectors.DefaultSelector() as selector:
+            for _ in range(parameters["connections"]):
+                connection = connect(target.scrape, 120, "127.0.0.2")
+                connection.sendall(request)
+                selector.register(connection, selectors.EVENT_READ)
+            while time.monotonic() < end:
+                for key, _ in selector.select(1):
+                    if key.fileobj.recv(1 << 16):
+                        key.fileobj.sendall(request)
+                    else:
+                        selector.unregister(key.fileobj)
 
     target.attackers.start(ask)
 

@@ -17,14 +17,14 @@ def address(text):
     return host.strip("[]"), int(port)
 
 
-def connect(text, timeout=30):
-    """A connection to `HOST:PORT` or to the path of a Unix socket."""
+def connect(text, timeout=30, source=None):
+    """A connection to `HOST:PORT`, from the address `source` if one is given, or to the path of a Unix socket."""
     if "/" in text:
         connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(timeout)
         connection.connect(text)
     else:
-        connection = socket.create_connection(address(text), timeout)
+        connection = socket.create_connection(address(text), timeout, (source, 0) if source else None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection
 

@@ -45,6 +45,33 @@ struct EventLoopTurnsTests {
         #expect(order == [0, 1, 2, 0, 1, 2, 0, 1, 2])
     }
 
+    @Test("peers take turns, however many turns one of them waits for")
+    func peers() {
+        let loop = EmbeddedEventLoop()
+        let turns = EventLoopTurns(loop)
+        var order = ""
+        for (number, peer) in ["a", "a", "a", "a", "b"].enumerated() {
+            turns.wait(of: peer, forLargeSteps: false) { order += "\(peer)\(number) " }
+        }
+        loop.advanceTime(by: .milliseconds(1))
+        #expect(order == "a0 b4 a1 a2 a3 ")
+    }
+
+    @Test("requests that have just arrived begin at once, until they have taken more than half of the time")
+    func requests() {
+        let turns = EventLoopTurns(EmbeddedEventLoop())
+        var begun = 0
+        while begun < 1000, turns.begin({ Self.work(for: .milliseconds(1)) }) { begun += 1 }
+        #expect((1...4).contains(begun))
+        Self.work(for: .milliseconds(10))
+        #expect(turns.begin {})
+        for _ in 0..<100 {
+            let hasBegun = turns.begin { Self.work(for: .microseconds(10)) }
+            #expect(hasBegun)
+            Self.work(for: .microseconds(20))
+        }
+    }
+
     @Test("small steps wait for one turn of large steps in between, however many large ones wait")
     func largeSteps() {
         let loop = EmbeddedEventLoop()
