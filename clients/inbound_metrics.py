@@ -1,5 +1,6 @@
 """Builds and sends Cap'n Proto pushes; used by the two scripts beside it."""
 
+import contextlib
 import pathlib
 import socket
 import ssl
@@ -25,9 +26,19 @@ def add_arguments(parser, app, prefix):
     parser.set_defaults(sample=SAMPLE.format(prefix=prefix))
 
 
+@contextlib.contextmanager
+def explained(what):
+    """Ends the script with one line that says what failed and why, in place of a traceback."""
+    try:
+        yield
+    except (OSError, UnicodeError) as error:
+        sys.exit(f"error: {what}: {getattr(error, 'strerror', None) or error}")
+
+
 def messages(arguments):
     """The framed messages that the arguments ask for, as bytes."""
-    data = arguments.file.read_text(encoding="utf-8") if arguments.file else arguments.sample
+    with explained(f"cannot read {arguments.file}"):
+        data = arguments.file.read_text(encoding="utf-8") if arguments.file else arguments.sample
     message = SCHEMA.InboundMetrics.new_message(appName=arguments.app, data=data)
     return message.to_bytes() * arguments.repeat
 

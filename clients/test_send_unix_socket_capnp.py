@@ -14,10 +14,12 @@ def main():
         "--path", default="/var/run/exporter-proxy-receiver.sock", help="receiver_unix_socket in config.toml (%(default)s)")
     inbound_metrics.add_arguments(parser, app="foo_bar_app3_metrics", prefix="foo_bar_app3")
     arguments = parser.parse_args()
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        connection.settimeout(10)
-        connection.connect(arguments.path)
-        answer = inbound_metrics.push(connection, inbound_metrics.messages(arguments))
+    data = inbound_metrics.messages(arguments)
+    with inbound_metrics.explained(f"cannot push to {arguments.path}"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(10)
+            connection.connect(arguments.path)
+            answer = inbound_metrics.push(connection, data)
     return inbound_metrics.report(arguments.app, answer)
 
 

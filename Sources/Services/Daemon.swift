@@ -120,7 +120,7 @@ actor Daemon {
         do throws(ConfigProblems) {
             try startThreads()
             let prepared = try await prepareParts(for: prepare(loaded), ReloadPlan(from: nil, to: loaded), isReload: false)
-            for warning in prepared.new.contexts.warnings.limited { logger.log(warning) }
+            for warning in prepared.new.contexts.warnings.inOrderOfPosition.limited { logger.log(warning) }
             commit(prepared)
         } catch {
             await endThreads()

@@ -49,6 +49,11 @@ enum LogKey {
     static let status = "status"
 }
 
+extension Duration {
+    /// The value of `LogKey.duration`: whole milliseconds, `13ms`.
+    var logText: String { "\(wholeNanoseconds / 1_000_000)ms" }
+}
+
 extension ConfigProblem {
     /// The level at which it is logged.
     public var logLevel: Logger.Level {

@@ -20,7 +20,7 @@ struct PreparedConfig: Sendable {
     ///   - handshakeLimit: the limit of the memory of all TLS handshakes, kept across reloads.
     ///   - previous: the contexts in force. Those whose settings and files have not changed are kept.
     ///   - renewalNotice: certificates that expire within this time get a warning.
-    /// - Throws: every problem found, each with the key and line at fault, warnings among them.
+    /// - Throws: every problem found, in order of position, each with the key and line at fault, warnings among them.
     init(
         _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), handshakeLimit: HandshakeLimit? = nil,
         replacing previous: TLSContexts? = nil, renewalNotice: Duration = .zero
@@ -48,7 +48,7 @@ struct PreparedConfig: Sendable {
                 problems.append(loaded.problem(ofStateFile: fault))
             }
         }
-        guard let made, problems.isEmpty else { throw ConfigProblems(problems + (made?.warnings ?? [])) }
+        guard let made, problems.isEmpty else { throw ConfigProblems((problems + (made?.warnings ?? [])).inOrderOfPosition) }
         self.loaded = loaded
         contexts = made
         self.owners = owners

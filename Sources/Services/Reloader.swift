@@ -113,7 +113,7 @@ actor Reloader {
         do throws(ConfigProblems) {
             let prepared = try await program.prepare(reading.result.get())
             guard !isStopped else { return Self.stopping }
-            warnings = (prepared.loaded.warnings + prepared.contexts.warnings).limited
+            warnings = (prepared.loaded.warnings + prepared.contexts.warnings).inOrderOfPosition.limited
             result = .success(try await apply(prepared))
         } catch {
             result = .failure(error)
@@ -159,7 +159,7 @@ actor Reloader {
             logger.warning("\(key) is not what runs: it takes effect with the next start", metadata: [LogKey.key: "\(key)"])
         }
         if hasChanges {
-            metadata[LogKey.duration] = "\(took.components.seconds * 1000 + took.components.attoseconds / 1_000_000_000_000_000)ms"
+            metadata[LogKey.duration] = "\(took.logText)"
             logger.info("configuration reloaded", metadata: metadata)
         } else {
             logger.info("configuration read again: no changes", metadata: metadata)

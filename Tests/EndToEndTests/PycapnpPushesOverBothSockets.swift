@@ -1,3 +1,4 @@
+import Foundation
 import TestSupport
 import Testing
 
@@ -58,6 +59,32 @@ func pycapnpPushesOverTLS() async throws {
         let plain = try await pycapnp("test_send_tcp_socket_capnp.py", ["--address", "127.0.0.1:\(proxy.tcpPort)", "--app", "plain"])
         _ = plain
         #expect(try await curl("http://\(proxy.scrape)/metrics?app=plain").status == 404)
+    }
+}
+
+@Test("without a proxy, or without a file that they need, the scripts for pycapnp say so in one line")
+func pycapnpScriptsSayWhatIsMissing() async throws {
+    try await withTemporaryFolder { folder in
+        let (missing, latin1) = (folder.path("missing"), folder.path("latin1"))
+        try Data([0x61, 0x20, 0xE9]).write(to: URL(fileURLWithPath: latin1))
+        let (tcp, unix) = ("test_send_tcp_socket_capnp.py", "test_send_unix_socket_capnp.py")
+        let notRead = "error: cannot read \(missing): No such file or directory\n"
+        let cases: [(script: String, arguments: [String], errors: String)] = [
+            (tcp, ["--address", "127.0.0.1:1"], "error: cannot push to 127.0.0.1 port 1: Connection refused\n"),
+            (tcp, ["--address", "127.0.0.1:1", "--tls", "--ca-file", missing], notRead),
+            (tcp, ["--address", "127.0.0.1:1", "--file", missing], notRead),
+            (unix, ["--path", missing], "error: cannot push to \(missing): No such file or directory\n"),
+            (
+                unix, ["--path", missing, "--file", latin1],
+                "error: cannot read \(latin1): 'utf-8' codec can't decode byte 0xe9 in position 2: unexpected end of data\n"
+            ),
+        ]
+        for (script, arguments, errors) in cases {
+            let result = try await pycapnp(script, arguments)
+            #expect(result.status == .exited(1) && result.errors == errors, "\(result.errors)")
+        }
+        let usage = try await pycapnp(tcp, ["--address", "6554"])
+        #expect(usage.status == .exited(2) && usage.errors.hasSuffix("argument --address: 6554 is not HOST:PORT\n"), "\(usage.errors)")
     }
 }
 

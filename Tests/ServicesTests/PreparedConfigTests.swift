@@ -20,6 +20,24 @@ struct PreparedConfigTests {
         }
     }
 
+    @Test("its problems are in the order of the file, as check prints them")
+    func order() async throws {
+        let config = """
+            [receiver]
+            receive_on_unix_socket = true
+            receiver_unix_socket = "r.sock"
+            unix_socket_group = "no-such-group"
+            unix_socket_user = "no-such-user"
+            [[receiver.owners]]
+            apps = ["a"]
+            groups = ["no-such-group"]
+            users = ["no-such-user"]
+
+            """
+        let lines = try await problems(config).map { $0.prefix { $0 != " " } }
+        #expect(lines == ["4", "5", "8", "9"])
+    }
+
     @Test("a target at an address of this machine is refused when the scrape side listens on all addresses")
     func ownAddress() async throws {
         let own = try System.enumerateDevices().compactMap { $0.address?.ipAddress }.first { !$0.contains(":") && !$0.hasPrefix("127.") }

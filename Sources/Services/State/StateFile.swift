@@ -216,7 +216,7 @@ final class StateFile: Part {
             }
             var metadata = about(file, count: apps.count)
             metadata[LogKey.size] = "\(size)"
-            metadata[LogKey.duration] = "\(start.duration(to: .now))"
+            metadata[LogKey.duration] = "\(start.duration(to: .now).logText)"
             if hadFailed {
                 logger.notice("the state file is written again", metadata: metadata)
             } else {

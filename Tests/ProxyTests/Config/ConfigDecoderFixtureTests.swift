@@ -96,6 +96,50 @@ import Testing
         #expect(try warnings("[poll_external]\npoll_interval = \"5m\"\n\(own)").isEmpty)
     }
 
+    @Test("a size that is larger than the memory for all is warned about at the key that makes it so, and not without need")
+    func sizesBeyondTheMemory() throws {
+        #expect(
+            try warnings("[receiver]\nmax_inflight_size = \"1MiB\"\n") == [
+                "config.toml:2:21: warning: receiver: max_message_size 16MiB is larger than max_inflight_size 1MiB, so that messages "
+                    + "between the two sizes are refused; raise max_inflight_size, or lower max_message_size"
+            ])
+        let small = "[receiver]\nmax_inflight_size = \"1MiB\"\nmax_message_size = "
+        #expect(try warnings(small + "\"1MiB\"\n").isEmpty)
+        #expect(try warnings(small + "1048577\n").map { $0.prefix(17) } == ["config.toml:3:20:"])
+        #expect(try warnings("[receiver]\nmax_message_size = \"256MiB\"\n").isEmpty)
+        #expect(try warnings("[receiver]\nmax_message_size = \"1GiB\"\n").map { $0.prefix(17) } == ["config.toml:2:20:"])
+
+        let target = "[[poll_external.targets]]\nurl = \"http://a/metrics\"\n"
+        let general = "[poll_external]\nmax_inflight_size = \"64MiB\"\n\(target)"
+        #expect(try warnings(general).isEmpty)
+        #expect(try warnings(general + "body_size_limit = \"64MiB\"\n").isEmpty)
+        #expect(
+            try warnings(general + "body_size_limit = \"65MiB\"\n") == [
+                "config.toml:5:19: warning: poll_external.targets[0]: body_size_limit 65MiB is larger than poll_external.max_inflight_size "
+                    + "64MiB, so that polls of bodies between the two sizes fail; raise max_inflight_size, or lower body_size_limit"
+            ])
+        // The general limit is blamed once, not again for each target that inherits it.
+        let lower = general.replacing("64MiB", with: "63MiB")
+        #expect(try warnings(lower).map { $0.prefix(17) } == ["config.toml:2:21:"])
+    }
+
+    @Test("TLS settings of a target without TLS are warned about, and told what a redirect makes of them")
+    func unusedTLS() throws {
+        func target(_ url: String, _ more: String = "") throws -> [String] {
+            try warnings("[[poll_external.targets]]\nurl = \"\(url)\"\ntls_config = { ca_file = \"ca.pem\" }\n\(more)\n")
+        }
+        let key = "config.toml:3:14: warning: poll_external.targets[0].tls_config"
+        let redirect = "is used only after a redirect to https://, without its client certificate and server_name"
+        let (http, unix) = ("the URL begins with http://; did you mean https://?", "a Unix socket is polled without TLS")
+        #expect(try target("https://a/m").isEmpty)
+        #expect(try target("http://a/m") == ["\(key) \(redirect): \(http)"])
+        #expect(try target("http://a/m", "follow_redirects = false") == ["\(key) is not used: \(http)"])
+        #expect(try target("unix:/a.sock:/m", "follow_redirects = false") == ["\(key) is not used: \(unix)"])
+        // The general settings are for whichever targets need them.
+        let general = "[poll_external]\nother_scrape_endpoints = [\"http://a/m\"]\ntls_config = { ca_file = \"ca.pem\" }\n"
+        #expect(try warnings(general).isEmpty)
+    }
+
     @Test("a final dot of a name in allowed_hosts does not count, as in Host")
     func finalDot() throws {
         let text = "[exporter]\nallowed_hosts = [\"Metrics.example.ORG.\", \"a\", \"127.0.0.1\"]\n"

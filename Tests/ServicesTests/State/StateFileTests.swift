@@ -36,12 +36,26 @@ struct StateFileTests {
         }
     }
 
-    private func stateFile() -> StateFile {
+    private func stateFile(_ logger: Logger = Logger(label: "test")) -> StateFile {
         let metrics = SelfMetrics(version: "1", start: Timestamp(nanoseconds: 0)) { nil }
         return StateFile(
             Intake(store: MetricStore()) { Self.now.moment }, metrics: metrics.stateFile, blockingWork: .ofTests,
             group: MultiThreadedEventLoopGroup.singleton,
-            logger: Logger(label: "test"))
+            logger: logger)
+    }
+
+    @Test("the log has the duration of a write in whole milliseconds, as that of a reload")
+    func durationOfAWrite() async throws {
+        try await withTemporaryFolder { folder in
+            try folder.write("config.toml", "[receiver]\nstate_file = \"s\"\n")
+            let new = try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
+            let lines = LogLines()
+            // Without a file, the start writes one.
+            let prepared = try await stateFile(lines.logger).prepare(new, ReloadPlan(from: nil, to: new.loaded))
+            await prepared.abandon()
+            let written = lines.all.filter { $0.hasPrefix("debug state file written ") }
+            #expect(written.count == 1 && written.allSatisfy { $0.contains(#/duration=[0-9]+ms file=/#) }, "\(lines.all)")
+        }
     }
 
     @Test("a start that is cancelled reads no app, and leaves the file as it is")

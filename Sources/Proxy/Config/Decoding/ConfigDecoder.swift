@@ -107,6 +107,14 @@ struct ConfigReader {
     /// Whether `key` has an error. If its value is wrong, another value, which the file does not have, is in its place.
     func isRefused(_ key: String) -> Bool { refusedKeys.contains(key) }
 
+    /// The key in `table` that is to blame for a relation of two settings: the first that is given. `nil` if none is given there, and if a
+    /// default is in the place of a wrong value.
+    /// - Parameter general: the table whose values count for keys that `table` does not have.
+    func keyToBlame(_ names: [String], in table: String, below general: String) -> String? {
+        let hasDefault = names.contains { isRefused("\(table).\($0)") || isRefused("\(general).\($0)") }
+        return hasDefault ? nil : names.map { "\(table).\($0)" }.first { isGiven($0) }
+    }
+
     /// Whether one more error would be among those that are shown. A suggestion for it takes time.
     var isErrorShown: Bool { errorCount < ConfigProblem.mostShown }
 

@@ -12,6 +12,8 @@ struct PollDraft: Sendable {
     var tls: TLSClientDraft?
     var targets: [TargetDraft] = []
 
+    /// The table's dotted key.
+    private static let table = "poll_external"
     static let defaultInterval = Duration.seconds(5)
     static let defaultTimeout = Duration.seconds(2)
 
@@ -31,7 +33,7 @@ struct PollDraft: Sendable {
     func config(
         scrapeAddresses: [Keyed<ListenAddress>], metrics: MetricsDraft, with reader: inout ConfigReader
     ) -> PollConfig {
-        checkGeneralTimes(with: &reader)
+        checkGeneralLimits(with: &reader)
         let generalTLS = tls?.config(isUsed: polls, with: &reader)
         let candidates = self.candidates(with: &reader)
         for candidate in candidates {
@@ -49,14 +51,16 @@ struct PollDraft: Sendable {
             let draft = candidate.draft
             let (headers, credentials) = draft.access(isUsed: polls, with: &reader)
             let ownTLS = draft.tls?.config(isUsed: polls, with: &reader)
+            draft.warnOfUnusedTLS(of: candidate.url, with: &reader)
             let (interval, timeout) = times(draft, with: &reader)
+            let bodySizeLimit = draft.bodySizeLimit ?? bodySizeLimit
+            warnWhenTooLarge(in: draft.key, bodySizeLimit: bodySizeLimit, with: &reader)
             let labels = draft.labels(beside: metrics, with: &reader)
             let proxy = draft.proxy(of: candidate.url, general: proxy, with: &reader)
             guard let name else { continue }
             var target = Target(
                 url: candidate.url, name: name, interval: interval, timeout: timeout,
-                expireAfter: expireAfter(of: draft, interval: interval), bodySizeLimit: draft.bodySizeLimit ?? bodySizeLimit,
-                headers: headers,
+                expireAfter: expireAfter(of: draft, interval: interval), bodySizeLimit: bodySizeLimit, headers: headers,
                 followRedirects: draft.followsRedirects ?? true, credentials: credentials, tls: ownTLS ?? inheritedTLS(generalTLS))
             target.labels = labels
             target.proxyURL = proxy
@@ -166,10 +170,11 @@ struct PollDraft: Sendable {
         }
     }
 
-    private func checkGeneralTimes(with reader: inout ConfigReader) {
+    private func checkGeneralLimits(with reader: inout ConfigReader) {
         let interval = interval ?? Self.defaultInterval
-        warnWhenCut(in: "poll_external", interval: interval, timeout: timeout ?? Self.defaultTimeout, with: &reader)
-        warnWhenExpired(in: "poll_external", interval: interval, expireAfter: expireAfter, with: &reader)
+        warnWhenCut(in: Self.table, interval: interval, timeout: timeout ?? Self.defaultTimeout, with: &reader)
+        warnWhenExpired(in: Self.table, interval: interval, expireAfter: expireAfter, with: &reader)
+        warnWhenTooLarge(in: Self.table, bodySizeLimit: bodySizeLimit, with: &reader)
     }
 
     private func times(_ draft: TargetDraft, with reader: inout ConfigReader) -> (interval: Duration, timeout: Duration) {
@@ -188,7 +193,8 @@ struct PollDraft: Sendable {
 
     /// Warns if `table` is the table that makes the timeout longer than the interval.
     private func warnWhenCut(in table: String, interval: Duration, timeout: Duration, with reader: inout ConfigReader) {
-        guard timeout > interval, let key = Self.key(at: ["client_timeout", "poll_interval"], in: table, with: reader) else { return }
+        guard timeout > interval, let key = reader.keyToBlame(["client_timeout", "poll_interval"], in: table, below: Self.table)
+        else { return }
         let lengths = "client_timeout \(DurationText.text(timeout)) is longer than poll_interval \(DurationText.text(interval))"
         reader.warn(key, "\(table): \(lengths); it is cut to the interval")
     }
@@ -196,17 +202,22 @@ struct PollDraft: Sendable {
     /// Warns if `table` is the table that makes metrics expire between two successful polls.
     private func warnWhenExpired(in table: String, interval: Duration, expireAfter: Duration?, with reader: inout ConfigReader) {
         guard let expireAfter, expireAfter != .zero, expireAfter <= interval,
-            let key = Self.key(at: ["expire_after", "poll_interval"], in: table, with: reader)
+            let key = reader.keyToBlame(["expire_after", "poll_interval"], in: table, below: Self.table)
         else { return }
         let lengths = "expire_after \(DurationText.text(expireAfter)) is not longer than poll_interval \(DurationText.text(interval))"
         reader.warn(key, "\(table): \(lengths), so that metrics expire before the next poll; write a longer one, or 0 for never")
     }
 
-    /// The key in `table` that is to blame for a relation of two settings: the first that is given. `nil` if none is given there, and if a
-    /// default is in the place of a wrong value.
-    private static func key(at names: [String], in table: String, with reader: ConfigReader) -> String? {
-        let isRefused = names.contains { reader.isRefused("\(table).\($0)") || reader.isRefused("poll_external.\($0)") }
-        return isRefused ? nil : names.map { "\(table).\($0)" }.first(where: reader.isGiven)
+    /// Warns if `table` is the table that allows a body which alone takes more than the memory of all bodies.
+    private func warnWhenTooLarge(in table: String, bodySizeLimit: ByteCount, with reader: inout ConfigReader) {
+        guard bodySizeLimit > maxInflightSize,
+            let key = reader.keyToBlame(["body_size_limit", "max_inflight_size"], in: table, below: Self.table)
+        else { return }
+        let sizes =
+            "body_size_limit \(ByteCountText.text(bodySizeLimit)) is larger than \(Self.table).max_inflight_size "
+            + ByteCountText.text(maxInflightSize)
+        let remedy = "raise max_inflight_size, or lower body_size_limit"
+        reader.warn(key, "\(table): \(sizes), so that polls of bodies between the two sizes fail; \(remedy)")
     }
 }
 

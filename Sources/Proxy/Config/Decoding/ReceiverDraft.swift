@@ -18,6 +18,7 @@ struct ReceiverDraft: Sendable {
 
     func config(with reader: inout ConfigReader) -> ReceiverConfig {
         var config = self.config
+        warnWhenTooLarge(with: &reader)
         if receivesOnUnixSocket {
             let length = unixSocket.path.utf8.count
             if length > ReceiverDraft.maxSocketPathLength {
@@ -40,6 +41,16 @@ struct ReceiverDraft: Sendable {
         config.owners = owners.compactMap { $0.rule(for: config, with: &reader) }
         config.stateFile = stateFile.isEmpty ? nil : stateFile
         return config
+    }
+
+    /// Warns of messages that alone take more than the memory of all messages.
+    private func warnWhenTooLarge(with reader: inout ConfigReader) {
+        let (table, largest, all) = ("receiver", config.maxMessageSize, config.maxInflightSize)
+        guard largest > all, let key = reader.keyToBlame(["max_message_size", "max_inflight_size"], in: table, below: table)
+        else { return }
+        let sizes = "max_message_size \(ByteCountText.text(largest)) is larger than max_inflight_size \(ByteCountText.text(all))"
+        let remedy = "raise max_inflight_size, or lower max_message_size"
+        reader.warn(key, "\(table): \(sizes), so that messages between the two sizes are refused; \(remedy)")
     }
 
     /// The TCP and HTTP addresses that are switched on, each with its key, without those whose value is wrong.

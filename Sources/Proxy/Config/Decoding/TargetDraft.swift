@@ -78,6 +78,17 @@ extension TargetDraft {
         return labels
     }
 
+    /// Warns of TLS settings for a URL that is polled without TLS. A redirect may lead to one that needs them.
+    func warnOfUnusedTLS(of url: TargetURL, with reader: inout ConfigReader) {
+        guard let tls, !url.origin.isHTTPS else { return }
+        var reason = "the URL begins with http://; did you mean https://?"
+        if case .unix = url.origin { reason = "a Unix socket is polled without TLS" }
+        let use =
+            followsRedirects ?? true
+            ? "is used only after a redirect to https://, without its client certificate and server_name" : "is not used"
+        reader.warn(tls.key, "\(tls.key) \(use): \(reason)")
+    }
+
     /// The proxy to poll through. A target's own setting wins over the general one.
     func proxy(of url: TargetURL, general: ProxySetting?, with reader: inout ConfigReader) -> HTTPProxy? {
         if case .unix = url.origin {
