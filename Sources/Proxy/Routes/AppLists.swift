@@ -30,8 +30,6 @@ final class AppLists: Sendable {
     private static let keptFor = TimeAmount.seconds(1)
     /// Lists that are kept at the same time.
     private static let maxKept = 4
-    /// The most bytes of these lists. The newest one is kept even if it has more.
-    private static let maxKeptBytes = 32 << 20
 
     private struct Key: Hashable {
         var list: List
@@ -40,13 +38,16 @@ final class AppLists: Sendable {
 
     private let snapshots: SnapshotSource
     private let queue: PageQueue
+    private let maxKeptBytes: Int
     private let writing = SharedWork<Key, WrittenList>()
     /// Guards the lists that were written last, the oldest first.
     private let kept = Mutex<[(key: Key, list: WrittenList)]>([])
 
-    init(snapshots: SnapshotSource, queue: PageQueue) {
+    /// - Parameter maxKeptBytes: the most bytes of all lists that are kept. The newest one is kept even if it has more.
+    init(snapshots: SnapshotSource, queue: PageQueue, maxKeptBytes: Int = 32 << 20) {
         self.snapshots = snapshots
         self.queue = queue
+        self.maxKeptBytes = maxKeptBytes
     }
 
     /// Answers with a list of all apps. `respond` is called on the event loop.
@@ -100,7 +101,7 @@ final class AppLists: Sendable {
             // No further request asks for an earlier state.
             kept.removeAll { $0.key.generation < key.generation }
             var bytes = kept.reduce(list.body.size) { $0 + $1.list.body.size }
-            while !kept.isEmpty, kept.count >= Self.maxKept || bytes > Self.maxKeptBytes {
+            while !kept.isEmpty, kept.count >= Self.maxKept || bytes > maxKeptBytes {
                 bytes -= kept.removeFirst().list.body.size
             }
             kept.append((key, list))
