@@ -80,11 +80,11 @@ private struct BoxWriter {
         buffer.writeStaticString("| ")
         var columns = 1
         for (cell, width) in zip(cells, widths) {
-            let width = max(width, cell.columns)
+            let taken = max(width, cell.columns)
             buffer.writeStaticString("| ")
             buffer.writeString(cell.text)
-            writeSpaces(width - cell.columns + 1)
-            columns += width + 3
+            writeSpaces(taken - cell.columns + 1)
+            columns += taken + 3
         }
         buffer.writeStaticString("|")
         closeLine(after: columns)
