@@ -116,6 +116,15 @@ extension Attacks {
             }
         }
 
+        @Test("a small body of short lines that app_label makes a hundred times as long is not labelled on an event loop")
+        func labelledBodies() async throws {
+            try await withProxy(Self.config + "[metrics]\napp_label = \"app\"\n") { proxy in
+                let measured = try await proxy.attack("small-bodies", "body=lines", "kib=63", "pushers=2", "hold=1")
+                #expect(measured.attack.statuses?.keys.sorted() == ["204"], "\(measured.attack)")
+                try measured.expectHarmless(holding: 96, staying: 16, turns: 3)
+            }
+        }
+
         @Test(
             "pushes, deletions and errors by the thousand in one read get their share, with answers that are read or not",
             arguments: [("both", 1), ("groups", 1), ("wrong", 1), ("wrong", 0)])

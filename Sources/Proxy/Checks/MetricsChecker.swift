@@ -57,7 +57,8 @@ public final class MetricsChecker: Sendable {
         var lastSearch: (instant: Instant, generation: UInt64)?
         /// When the first change after the last search was noticed.
         var changed: Instant?
-        var collisions: Collisions?
+        /// What the last search has found.
+        var found = CollisionsDocument(of: nil)
     }
 
     /// A search for collisions in progress.
@@ -80,10 +81,10 @@ public final class MetricsChecker: Sendable {
     public func setValidation(_ validation: MetricsValidation) {
         let hasChanged = state.withLock { state in
             guard state.validation != validation else { return false }
-            let collisions = validation == .off ? nil : state.collisions
+            let found = state.found
             state = State()
             state.validation = validation
-            state.collisions = collisions
+            if validation != .off { state.found = found }
             return true
         }
         guard hasChanged else { return }
@@ -101,7 +102,10 @@ public final class MetricsChecker: Sendable {
     }
 
     /// The series that collide, as the last search found them; `nil` before the first search has ended.
-    public var collisions: Collisions? { state.withLock { $0.collisions } }
+    public var collisions: Collisions? { document.collisions }
+
+    /// `collisions` as they are sent.
+    var document: CollisionsDocument { state.withLock { $0.found } }
 
     /// How many apps wait for a check, removed ones included.
     var waitingCount: Int { state.withLock { $0.waiting.count } }
@@ -197,13 +201,14 @@ public final class MetricsChecker: Sendable {
 
     private func end(_ search: Search) -> Event? {
         let collisions = search.found.result
+        let found = CollisionsDocument(of: collisions)
         let hadSome = state.withLock { state -> Bool? in
             // The mode has changed during the search, so what it has found does not count.
             guard state.validation == search.validation else { return nil }
-            defer { state.collisions = collisions }
+            defer { state.found = found }
             // Under the lock: `setValidation` sets it after it has changed the mode.
             metrics.setCollidingSeries(collisions.count)
-            return (state.collisions?.count ?? 0) > 0
+            return (state.found.collisions?.count ?? 0) > 0
         }
         guard let hadSome else { return nil }
         let count = collisions.count ?? 0

@@ -6,7 +6,8 @@ import Synchronization
 /// The only way into the store for pushes and polls. What is checked or changed in metrics before they are stored belongs here, so that
 /// no receiver and no target can go around it.
 ///
-/// Used from any thread. Takes time in proportion to the bytes of the metrics: pushes above 64 KiB belong on a pool.
+/// Used from any thread. Takes time in proportion to the bytes of the metrics: pushes above 64 KiB belong on a pool, and those for which
+/// `isLong` is true.
 public final class Intake: Sendable {
     /// Where the metrics go.
     public let store: MetricStore
@@ -54,8 +55,7 @@ public final class Intake: Sendable {
         }
         let rules = rules
         guard !rules.passesPushes else { return try store.apply(push, from: source, sender: sender, at: clock()) }
-        let size = push.apps.reduce(0) { $0 + $1.exposition.size }
-        try oneAtATime(size, rules.longestLabels(of: push)) { () throws(Rejection) in
+        try oneAtATime(push.size, rules.longestLabels(of: push)) { () throws(Rejection) in
             try store.apply(admitted(push, rules), from: source, sender: sender, at: clock())
         }
     }
@@ -165,6 +165,28 @@ public final class Intake: Sendable {
     /// Labels are set on each line, so that short lines become many times as large. What the store would never take is not made.
     private var mostBytes: Int { min(max(store.limits.maxTotalSize.bytes, Self.smallText), Self.largestText) }
 
+    /// The most bytes that metrics of `size` bytes of a pushed app have with its labels; 0 where they get none.
+    func mostLabelled(_ size: Int, of app: AppName) -> Int {
+        min(Self.mostLabelled(size, rules.labels(of: app)), mostBytes)
+    }
+
+    /// The most bytes that the metrics of a message have with its labels; 0 where they get none, or where the names are not decoded yet.
+    public func mostLabelled(_ message: UndecodedPush) -> Int {
+        guard case .decoded(let push) = message.content else { return 0 }
+        return min(Self.mostLabelled(push.size, rules.longestLabels(of: push)), mostBytes)
+    }
+
+    /// Whether labels may make so much of a push that applying it takes too long for an event loop.
+    public func isLong(_ push: Push) -> Bool {
+        let rules = rules
+        guard !rules.passesPushes else { return false }
+        return Self.mostLabelled(push.size, rules.longestLabels(of: push)) > PushGroups.smallSize
+    }
+
+    private static func mostLabelled(_ size: Int, _ labels: [AddedLabels.Label]) -> Int {
+        size == 0 || labels.isEmpty ? 0 : AddedLabels(labels).mostBytes(in: size)
+    }
+
     /// Makes and stores one text at a time that its labels may make large. So texts that the store has not counted yet are together hardly
     /// larger than `mostBytes`. An event loop never waits here: what it stores is smaller.
     /// - Parameters:
@@ -173,9 +195,7 @@ public final class Intake: Sendable {
     private func oneAtATime<Result: Sendable, Failure>(
         _ size: Int, _ labels: @autoclosure () -> [AddedLabels.Label], _ body: () throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        guard size > PushGroups.smallSize else { return try body() }
-        let labels = labels()
-        guard !labels.isEmpty, AddedLabels(labels).mostBytes(in: size) > Self.smallText else { return try body() }
+        guard size > PushGroups.smallSize, Self.mostLabelled(size, labels()) > Self.smallText else { return try body() }
         return try largeText.withLock { _ throws(Failure) in try body() }
     }
 
@@ -241,7 +261,8 @@ public final class IntakeRules: Sendable {
 
     /// The labels of the app of a push whose labels take the most bytes.
     func longestLabels(of push: Push) -> [AddedLabels.Label] {
-        push.apps.map(\.name).max { $0.description.utf8.count < $1.description.utf8.count }.map(labels(of:)) ?? []
+        guard appLabel != nil else { return [] }
+        return push.apps.map(\.name).max { $0.description.utf8.count < $1.description.utf8.count }.map(labels(of:)) ?? []
     }
 
     /// The labels that a target's samples get.

@@ -78,7 +78,9 @@ public final class PushGroups: Sendable {
                 if case .tooLarge = error, !waits, limit > Self.smallSize { return .takesLonger }
                 throw Rejection(error)
             }
-            if try intake.replace(stored, named: name, with: after.exposition, from: sender, through: source) { return .applied }
+            let exposition = after.exposition
+            guard waits || !intake.isLong(Push(apps: [(name, exposition)])) else { return .takesLonger }
+            if try intake.replace(stored, named: name, with: exposition, from: sender, through: source) { return .applied }
         } catch {
             if let stored, error.reason != .notOwner { intake.amend(stored, failedAt: time) }
             throw error

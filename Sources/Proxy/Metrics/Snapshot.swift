@@ -32,6 +32,13 @@ public struct SharedPieces: Sendable {
         leases.append(PieceLease(isStored: false))
         size += piece.readableBytes
     }
+
+    /// Adds pieces that other answers share, with their leases.
+    mutating func append(_ more: SharedPieces) {
+        pieces += more.pieces
+        leases += more.leases
+        size += more.size
+    }
 }
 
 /// All apps at one moment: immutable, cheap to hold and to copy.

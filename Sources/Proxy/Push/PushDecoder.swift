@@ -7,6 +7,9 @@ public struct Push: Sendable {
 
     /// A message's apps, each name once.
     public init(apps: [(name: AppName, exposition: Exposition)]) { self.apps = apps }
+
+    /// Bytes of all metrics.
+    var size: Int { apps.reduce(0) { $0 + $1.exposition.size } }
 }
 
 /// Turns a connection's bytes, in whatever pieces they come, into pushes. A value that belongs to one connection.
@@ -36,7 +39,7 @@ public enum PushMessage: Sendable {
     case undecoded(UndecodedPush)
 }
 
-/// A complete message that belongs on a pool, because decoding it takes more than about a millisecond.
+/// A complete message that belongs on a pool, because decoding or applying it takes more than about a millisecond.
 public struct UndecodedPush: Sendable {
     /// A message above this size, in bytes, is never decoded on an event loop.
     public static let inlineLimit = 64 << 10
@@ -44,15 +47,23 @@ public struct UndecodedPush: Sendable {
     enum Content {
         case json(JSONMessage)
         case capnp(CapnpMessage)
+        /// Only applying it takes long.
+        case decoded(Push)
     }
 
     let content: Content
+
+    init(content: Content) { self.content = content }
+
+    /// A push that takes long to apply.
+    public init(decoded push: Push) { content = .decoded(push) }
 
     /// Bytes of memory that the message takes.
     public var size: Int {
         switch content {
         case .json(let message): message.bytes.readableBytes
         case .capnp(let message): message.bytes.readableBytes
+        case .decoded(let push): push.size
         }
     }
 
@@ -62,6 +73,7 @@ public struct UndecodedPush: Sendable {
         switch content {
         case .json(let message): message.decodingCost(maxApps: maxApps)
         case .capnp(let message): message.decodingCost
+        case .decoded: 0
         }
     }
 
@@ -71,6 +83,7 @@ public struct UndecodedPush: Sendable {
         switch content {
         case .json(let message): try message.decode(maxApps: maxApps)
         case .capnp(let message): try message.decode()
+        case .decoded(let push): push
         }
     }
 }

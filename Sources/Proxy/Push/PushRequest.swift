@@ -65,12 +65,21 @@ public struct PushRequest: Sendable {
     func decodingCost(of body: BodyBytes) -> Int {
         let size = body.mostUncompressed
         return switch action {
-        // A sample that counts as 27 bytes may have two in protobuf.
-        case .pushGroup: 2 * size + FamilyCost.memory * min(16 * size, PushGroups.limit(within: body))
+        case .pushGroup: 2 * size + FamilyCost.memory * mostText(of: body)
         // A value may have two bytes, and takes 16 in the parser's index and 16 as it is parsed.
         case .apply: 16 * size
         case .put: 2 * size
         case .delete, .deleteGroup, .show: 0
+        }
+    }
+
+    /// The most bytes of metrics, without `app_label`, that the body makes of the app that the path names.
+    func mostText(of body: BodyBytes) -> Int {
+        switch action {
+        // A sample that counts as 27 bytes may have two in protobuf.
+        case .pushGroup: min(16 * body.mostUncompressed, PushGroups.limit(within: body))
+        case .put: body.mostUncompressed
+        case .apply, .delete, .deleteGroup, .show: 0
         }
     }
 

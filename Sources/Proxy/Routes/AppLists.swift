@@ -20,8 +20,12 @@ final class AppLists: Sendable {
         }
     }
 
-    /// The largest number of apps whose list is written on an event loop.
+    /// The largest number of apps whose list is written on an event loop. Many requests share it.
     static let quickApps = 250
+    /// The largest number of apps whose page is written on an event loop. Each request has its own.
+    static let quickPageApps = 50
+    /// The bytes of names and errors, on average for each of the largest number of apps, that are written on an event loop.
+    private static let quickAppBytes = 64
     /// How long a list is kept for other requests.
     private static let keptFor = TimeAmount.seconds(1)
     /// Lists that are kept at the same time.
@@ -34,13 +38,16 @@ final class AppLists: Sendable {
 
     private let snapshots: SnapshotSource
     private let queue: PageQueue
+    private let maxKeptBytes: Int
     private let writing = SharedWork<Key, WrittenList>()
     /// Guards the lists that were written last, the oldest first.
     private let kept = Mutex<[(key: Key, list: WrittenList)]>([])
 
-    init(snapshots: SnapshotSource, queue: PageQueue) {
+    /// - Parameter maxKeptBytes: the most bytes of all lists that are kept. The newest one is kept even if it has more.
+    init(snapshots: SnapshotSource, queue: PageQueue, maxKeptBytes: Int = 32 << 20) {
         self.snapshots = snapshots
         self.queue = queue
+        self.maxKeptBytes = maxKeptBytes
     }
 
     /// Answers with a list of all apps. `respond` is called on the event loop.
@@ -52,7 +59,7 @@ final class AppLists: Sendable {
             let entries = snapshot.entries
             let key = Key(list: list, generation: snapshot.generation)
             if let known = kept.withLock({ $0.first { $0.key == key }?.list }) { return .now(respond(known)) }
-            guard entries.count > Self.quickApps else {
+            guard !Self.isQuick(entries, most: Self.quickApps) else {
                 let written = list.write(of: entries)
                 keep(written, for: key, on: eventLoop)
                 return .now(respond(written))
@@ -74,15 +81,29 @@ final class AppLists: Sendable {
     ) -> Answer {
         snapshots.answer(at: now, on: eventLoop) { [queue] snapshot in
             let entries = snapshot.entries
-            guard entries.count > Self.quickApps else { return .now(write(entries)) }
+            guard !Self.isQuick(entries, most: Self.quickPageApps) else { return .now(write(entries)) }
             return .later(queue.response(to: request, on: eventLoop) { write(entries) })
         }
+    }
+
+    /// Whether a document about these apps takes about a millisecond or less: they are few, and their names and errors are short.
+    /// - Parameter most: the largest number of apps.
+    private static func isQuick(_ entries: Snapshot.Entries, most: Int) -> Bool {
+        guard entries.count <= most else { return false }
+        var bytes = 0
+        for entry in entries { bytes += entry.name.description.utf8.count + (entry.error?.utf8.count ?? 0) }
+        return bytes <= quickAppBytes * most
     }
 
     /// Answers keep the list while they send it. Here it is kept only for further requests.
     private func keep(_ list: WrittenList, for key: Key, on eventLoop: any EventLoop) {
         kept.withLock { kept in
-            if kept.count == Self.maxKept { kept.removeFirst() }
+            // No further request asks for an earlier state.
+            kept.removeAll { $0.key.generation < key.generation }
+            var bytes = kept.reduce(list.body.size) { $0 + $1.list.body.size }
+            while !kept.isEmpty, kept.count >= Self.maxKept || bytes > maxKeptBytes {
+                bytes -= kept.removeFirst().list.body.size
+            }
             kept.append((key, list))
         }
         eventLoop.scheduleTask(in: Self.keptFor) { [weak self] in
@@ -111,9 +132,7 @@ struct WrittenList: Sendable {
     func document(head: ByteBuffer, tail: ByteBuffer = ByteBuffer()) -> SharedPieces {
         var document = SharedPieces()
         document.append(head)
-        document.pieces += body.pieces
-        document.leases += body.leases
-        document.size += body.size
+        document.append(body)
         if tail.readableBytes > 0 { document.append(tail) }
         return document
     }

@@ -2,15 +2,25 @@ import NIOCore
 
 /// `/apps` as text: a box with the time and a table of the apps.
 enum AppsTable {
+    /// A cell up to this many columns always widens its column.
+    private static let minWidest = 100
+    /// In a table of many apps, the most columns that one long cell adds to all rows together. Each row would pay for it twice: in its own
+    /// line, and in the rule below.
+    private static let maxAdded = 4_000_000
+
     /// The line above the table.
     static func title(at now: Timestamp) -> PrintableText { PrintableText("Current time: \(now.tableText)") }
 
-    /// The table and the end of the box.
+    /// The table and the end of the box. Columns are as wide as their widest cell. With many apps a cell that would widen all rows by too
+    /// much makes only its own row longer.
     /// - Parameter titleColumns: the box is at least as wide as its title, also around a table without apps.
     static func list(of entries: some Collection<AppEntry>, titleColumns: Int) -> WrittenList {
+        let widest = max(minWidest, maxAdded / max(1, entries.count))
         var widths = header.map(\.columns)
         for entry in entries {
-            for (column, cell) in cells(of: entry).enumerated() { widths[column] = max(widths[column], cell.columns) }
+            for (column, cell) in cells(of: entry).enumerated() where cell.columns <= widest {
+                widths[column] = max(widths[column], cell.columns)
+            }
         }
         let rule = "+" + widths.map { String(repeating: "-", count: $0 + 2) + "+" }.joined()
         var list = WrittenList()
@@ -18,7 +28,7 @@ enum AppsTable {
         var box = BoxWriter(inside: list.columns)
         box.writeLine(rule, columns: rule.utf8.count)
         func writeRow(_ row: [PrintableText]) {
-            box.writeRow(row, widths: widths, columns: rule.utf8.count)
+            box.writeRow(row, widths: widths)
             box.writeLine(rule, columns: rule.utf8.count)
             list.take(&box.buffer)
         }
@@ -66,19 +76,23 @@ private struct BoxWriter {
         closeLine(after: columns)
     }
 
-    mutating func writeRow(_ cells: [PrintableText], widths: [Int], columns: Int) {
+    mutating func writeRow(_ cells: [PrintableText], widths: [Int]) {
         buffer.writeStaticString("| ")
+        var columns = 1
         for (cell, width) in zip(cells, widths) {
+            let taken = max(width, cell.columns)
             buffer.writeStaticString("| ")
             buffer.writeString(cell.text)
-            writeSpaces(width - cell.columns + 1)
+            writeSpaces(taken - cell.columns + 1)
+            columns += taken + 3
         }
         buffer.writeStaticString("|")
         closeLine(after: columns)
     }
 
+    /// A line with a long cell may be longer than the box.
     private mutating func closeLine(after columns: Int) {
-        writeSpaces(inside - columns)
+        writeSpaces(max(0, inside - columns))
         buffer.writeStaticString(" |\n")
     }
 

@@ -1,4 +1,3 @@
-import Exposition
 import HTTP
 import NIOCore
 
@@ -18,64 +17,8 @@ struct CollisionsRoute: Route {
         guard let format = AppFormat(of: request, offering: [.text, .json]) else {
             return .now(.text(400, "unknown format: it is text or json", headers: [Response.neverStored]))
         }
-        let collisions = checker.collisions
-        let body = format == .json ? Self.json(of: collisions) : Self.text(of: collisions, hasAppLabel: checker.hasAppLabel)
-        return .now(Response(status: 200, headers: format.headers, body: [body], contentLength: body.readableBytes))
-    }
-
-    /// - Parameter collisions: `nil` before the first search has ended.
-    static func json(of collisions: Collisions?) -> ByteBuffer {
-        var json = JSONWriter()
-        json.raw("{\"count\": ")
-        json.number(collisions?.count)
-        json.raw(", \"state\": ")
-        json.string(collisions == nil ? "waiting" : collisions?.count == nil ? "too many series" : "ok")
-        json.raw(", \"collisions\": [")
-        for (index, series) in (collisions?.listed ?? []).enumerated() {
-            json.raw(index == 0 ? "\n{\"series\": " : ",\n{\"series\": ")
-            json.string(series.text)
-            json.raw(", \"times\": ")
-            json.number(series.times)
-            json.raw(", \"apps\": [")
-            for (index, app) in series.apps.enumerated() {
-                if index > 0 { json.raw(", ") }
-                json.string(app)
-            }
-            json.raw(series.hasMoreApps ? "], \"more_apps\": true}" : "], \"more_apps\": false}")
-        }
-        json.raw(collisions?.listed.isEmpty == false ? "\n]}\n" : "]}\n")
-        return json.buffer
-    }
-
-    /// - Parameters:
-    ///   - collisions: `nil` before the first search has ended.
-    ///   - hasAppLabel: whether `app_label` is set.
-    static func text(of collisions: Collisions?, hasAppLabel: Bool = false) -> ByteBuffer {
-        var text = ByteBuffer()
-        guard let collisions else { return ByteBuffer(string: "series have not been compared yet\n") }
-        guard let count = collisions.count else {
-            return ByteBuffer(string: "not counted: there are more than \(CollisionSearch.maxSeries) series\n")
-        }
-        guard count > 0 else { return ByteBuffer(string: "no series is exposed more than once\n") }
-        text.writeString(count == 1 ? "1 series is" : "\(count) series are")
-        text.writeString(" exposed more than once; Prometheus keeps one sample of each.\(collisions.remedy(hasAppLabel: hasAppLabel))\n")
-        if collisions.listed.count < count { text.writeString("The first \(collisions.listed.count):\n") }
-        for series in collisions.listed {
-            text.writeString("\n\(PrintableText(series.text).text)\n    \(series.times) times, by: ")
-            text.writeString(series.apps.map { PrintableText($0).text }.joined(separator: ", "))
-            text.writeString(series.hasMoreApps ? ", …\n" : "\n")
-        }
-        return text
-    }
-}
-
-extension Collisions {
-    /// The sentences that say what to do, with a blank before them. Empty when no listed series is from two apps: labels do not help then.
-    func remedy(hasAppLabel: Bool) -> String {
-        guard listed.contains(where: { $0.apps.count > 1 }) else { return "" }
-        guard hasAppLabel else { return " To tell apps apart, set app_label in [metrics]." }
-        // With the label, series of two apps cannot be the same.
-        return " Series of several apps have no app_label: their metrics are invalid, or came before it was set. "
-            + "They get it with the next valid push or poll of each app."
+        let document = checker.document
+        let body = format == .json ? document.json : document.text(hasAppLabel: checker.hasAppLabel)
+        return .now(Response(status: 200, headers: format.headers, body: body))
     }
 }

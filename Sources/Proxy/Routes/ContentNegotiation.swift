@@ -74,22 +74,33 @@ enum ContentNegotiation {
         var weight: Int
     }
 
+    /// Only these first bytes are read. A header may be as long as a head, it is read on an event loop, and no client needs more.
+    private static let maxBytes = 1024
+    /// Only these first elements are read; empty ones do not count.
+    private static let maxElements = 32
+
     /// The comma-separated elements; one with a malformed weight does not count.
     private static func elements(of header: String) -> [Element] {
-        split(header.utf8[...], at: UInt8(ascii: ",")).compactMap { element in
-            let parts = split(element, at: UInt8(ascii: ";"))
-            let value = String(Substring(trim(parts[0]))).lowercased()
-            if value.isEmpty { return nil }
-            for parameter in parts.dropFirst() {
-                let text = trim(parameter)
-                guard text.first == UInt8(ascii: "q") || text.first == UInt8(ascii: "Q"), text.dropFirst().first == UInt8(ascii: "=") else {
-                    continue
-                }
-                guard let weight = weight(text.dropFirst(2)) else { return nil }
-                return Element(value: value, weight: weight)
+        let read = header.utf8.prefix(maxBytes)
+        var parts = split(read, at: UInt8(ascii: ","), omittingEmpty: true)
+        // The limit may have cut the last one.
+        if read.endIndex < header.utf8.endIndex, parts.last?.endIndex == read.endIndex { parts.removeLast() }
+        return parts.map(trim).filter { !$0.isEmpty }.prefix(maxElements).compactMap(element)
+    }
+
+    private static func element(_ text: Substring.UTF8View) -> Element? {
+        let parts = split(text, at: UInt8(ascii: ";"))
+        let value = String(Substring(trim(parts[0]))).lowercased()
+        if value.isEmpty { return nil }
+        for parameter in parts.dropFirst() {
+            let text = trim(parameter)
+            guard text.first == UInt8(ascii: "q") || text.first == UInt8(ascii: "Q"), text.dropFirst().first == UInt8(ascii: "=") else {
+                continue
             }
-            return Element(value: value, weight: 1000)
+            guard let weight = weight(text.dropFirst(2)) else { return nil }
+            return Element(value: value, weight: weight)
         }
+        return Element(value: value, weight: 1000)
     }
 
     /// `0`, `0.5`, `1.000`: at most three digits after the point, at most 1 (RFC 9110 §12.4.2).
@@ -108,7 +119,9 @@ enum ContentNegotiation {
     }
 
     /// Separators within a quoted string are text.
-    private static func split(_ text: Substring.UTF8View, at separator: UInt8) -> [Substring.UTF8View] {
+    private static func split(
+        _ text: Substring.UTF8View, at separator: UInt8, omittingEmpty: Bool = false
+    ) -> [Substring.UTF8View] {
         var parts: [Substring.UTF8View] = []
         var start = text.startIndex
         var isQuoted = false
@@ -122,11 +135,11 @@ enum ContentNegotiation {
             } else if byte == UInt8(ascii: "\"") {
                 isQuoted.toggle()
             } else if byte == separator, !isQuoted {
-                parts.append(text[start..<index])
+                if !omittingEmpty || start < index { parts.append(text[start..<index]) }
                 start = text.index(after: index)
             }
         }
-        parts.append(text[start...])
+        if !omittingEmpty || start < text.endIndex { parts.append(text[start...]) }
         return parts
     }
 

@@ -111,10 +111,13 @@ public struct PushRoutes: Sendable {
     /// The most memory, in bytes, that `end` takes beside the body.
     public func cost(of push: PushRequest, _ body: BodyBytes) -> Int {
         var cost = push.decodingCost(of: body)
+        var text = push.mostText(of: body)
         if case .pushGroup(_, let app, _, _) = push.action, let stored = intake.store.app(named: app) {
             // The group is copied to be read, written anew, and joined.
             cost += 3 * (stored.exposition.size + (stored.group?.size ?? 0))
+            text += stored.exposition.size
         }
+        if let app = push.app { cost += intake.mostLabelled(text, of: app) }
         return cost
     }
 
@@ -152,10 +155,13 @@ public struct PushRoutes: Sendable {
             case .nulByte: throw .nulByte(app: app.description)
             case nil: break
             }
-            try intake.apply(Push(apps: [(app, Exposition(addingNewlineTo: bytes))]), from: sender, through: source)
+            let message = Push(apps: [(app, Exposition(addingNewlineTo: bytes))])
+            guard waits || !intake.isLong(message) else { return nil }
+            try intake.apply(message, from: sender, through: source)
             return Self.noContent
         case .apply:
-            guard let message = try JSONBody(bytes).decode(maxApps: intake.store.mostApps, waits: waits) else { return nil }
+            guard let message = try JSONBody(bytes).decode(maxApps: intake.store.mostApps, waits: waits), waits || !intake.isLong(message)
+            else { return nil }
             try intake.apply(message, from: sender, through: source)
             return Self.noContent
         case .pushGroup(let key, let app, let replacing, let isProtobuf):

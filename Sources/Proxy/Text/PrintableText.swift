@@ -44,12 +44,8 @@ extension Unicode.Scalar {
     /// Whether it is not a control character, a line break, an invisible character or a mark that reorders text. With the last two a name
     /// could look like another one. It still can with the soft hyphen, the joiners and variation selectors, which count as safe.
     public var isSafeToPrint: Bool {
-        switch value {
-        case 0x20..<0x7F: return true
-        // The soft hyphen, and the joiners, which Arabic, Indian scripts and emoji need.
-        case 0xAD, 0x200C, 0x200D: return true
-        default: break
-        }
+        // The joiners, which Arabic, Indian scripts and emoji need.
+        if columnsOfLetter != nil || value == 0x200C || value == 0x200D { return true }
         switch properties.generalCategory {
         case .control, .lineSeparator, .paragraphSeparator: return false
         // Among the ignorable ones are all marks that set the direction of text.
@@ -57,11 +53,21 @@ extension Unicode.Scalar {
         }
     }
 
+    /// The columns of a letter or sign of the blocks that names have most often: Latin, Greek, Cyrillic, Chinese, Korean. `nil` for any
+    /// other character, because looking up its properties takes much longer. The soft hyphen is among the signs: it is visible.
+    private var columnsOfLetter: Int? {
+        switch value {
+        case 0x20..<0x7F, 0xA0...0x2FF, 0x370...0x482, 0x48A...0x52F: 1
+        case 0x4E00...0x9FFF, 0xAC00...0xD7A3: 2
+        default: nil
+        }
+    }
+
     fileprivate var columns: Int {
+        if let columnsOfLetter { return columnsOfLetter }
         switch properties.generalCategory {
-        case .nonspacingMark, .enclosingMark: return 0
-        // The soft hyphen is visible; joiners and similar characters are not.
-        case .format: return value == 0xAD ? 1 : 0
+        // Joiners and similar characters are not visible.
+        case .nonspacingMark, .enclosingMark, .format: return 0
         default: break
         }
         switch value {

@@ -12,7 +12,9 @@ struct PushStream: Sendable {
         let metrics: ListenerMetrics
 
         /// The most memory, in bytes, that `apply` takes beyond the message.
-        func cost(of message: UndecodedPush) -> Int { message.decodingCost(maxApps: intake.store.mostApps) }
+        func cost(of message: UndecodedPush) -> Int {
+            message.decodingCost(maxApps: intake.store.mostApps) + intake.mostLabelled(message)
+        }
 
         /// Decodes and applies a message.
         func apply(_ message: UndecodedPush, _ format: PushFormat, from sender: Sender) -> Rejection? {
@@ -77,6 +79,7 @@ struct PushStream: Sendable {
             while let message = try decoder.next() {
                 switch message {
                 case .undecoded(let message): return (.large(message), applied)
+                case .push(let push) where destination.intake.isLong(push): return (.large(UndecodedPush(decoded: push)), applied)
                 case .push(let push): try destination.apply(push, format, from: sender(of: channel))
                 }
                 applied = true

@@ -310,6 +310,9 @@ def small_bodies(target, parameters, _):
         body = b"{}" + b" " * size
     elif kind == "wrong":
         body = b'{"a":"' + b"a" * size + b'"]'
+    elif kind == "lines":
+        # With app_label each line gets 255 escaped quotes.
+        path, method, body = "/apps/" + "%22" * 255, "PUT", b"a 1\n" * (size // 4)
     elif kind in TEXTS:
         path, method, body = GROUP, "PUT", TEXTS[kind](size)
     else:

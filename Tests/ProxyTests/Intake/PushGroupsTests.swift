@@ -256,4 +256,17 @@ struct PushGroupsTests {
         guard case .takesLonger = try push("a 2", waits: false) else { return #expect(Bool(false)) }
         #expect(try samples().first == #"a{instance="",job="j"} 1"#)
     }
+
+    @Test("a group that app_label may make long is left to a pool", arguments: [false, true])
+    func longLabels(isLabelled: Bool) throws {
+        store.setLimits(StoreLimits())
+        var config = Config()
+        if isLabelled { config.metrics.appLabel = "app" }
+        intake.rules = IntakeRules(config)
+        let text = "b{l=\"\(String(repeating: "x", count: 64_000))\"} 1"
+        let isApplied = if case .applied = try push(text, waits: false) { true } else { false }
+        #expect(isApplied != isLabelled && store.count == (isLabelled ? 0 : 1))
+        guard case .applied = try push(text, waits: true) else { return #expect(Bool(false)) }
+        #expect(store.count == 1)
+    }
 }

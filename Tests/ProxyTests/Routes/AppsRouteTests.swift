@@ -153,9 +153,24 @@ struct AppsRouteTests {
                 """#), "\(text)")
     }
 
-    @Test("many apps are written off the event loop, few on it", arguments: ["text", "json", "html"])
-    func offload(format: String) throws {
-        try side.push((0..<AppLists.quickApps).map { ("app\($0)", "") })
+    private static let quickApps = [("text", AppLists.quickApps), ("json", AppLists.quickApps), ("html", AppLists.quickPageApps)]
+
+    @Test("few apps with long names are written off the event loop too", arguments: quickApps)
+    func longNames(format: String, most: Int) throws {
+        // Of 64 bytes each.
+        let names = (0..<most).map { String(repeating: "x", count: 60) + String(1000 + $0) }
+        try side.push(names.map { ($0, "") })
+        #expect(try side.send("GET", "/apps?format=\(format)").status == 200)
+        #expect(side.offload.count == 0)
+        #expect(side.store.remove(try #require(AppName(names[0]))))
+        try side.push([(names[0] + "x", "")])
+        #expect(try side.send("GET", "/apps?format=\(format)").status == 200)
+        #expect(side.offload.count == 1)
+    }
+
+    @Test("many apps are written off the event loop, few on it", arguments: quickApps)
+    func offload(format: String, most: Int) throws {
+        try side.push((0..<most).map { ("app\($0)", "") })
         let few = try side.send("GET", "/apps?format=\(format)")
         #expect(side.offload.count == 0)
         try side.push([("one more", "")])
@@ -164,8 +179,8 @@ struct AppsRouteTests {
         #expect(few.status == 200 && many.status == 200)
         #expect(many.contentLength == many.bytes.count && many.contentLength > few.contentLength)
         guard format == "text" else { return }
-        #expect(few.text.utf8.filter { $0 == 10 }.count == 2 * AppLists.quickApps + 7)
-        #expect(many.text.utf8.filter { $0 == 10 }.count == 2 * AppLists.quickApps + 9)
+        #expect(few.text.utf8.filter { $0 == 10 }.count == 2 * most + 7)
+        #expect(many.text.utf8.filter { $0 == 10 }.count == 2 * most + 9)
     }
 
     private struct Document: Decodable {

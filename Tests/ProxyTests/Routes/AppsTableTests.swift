@@ -88,6 +88,23 @@ struct AppsTableTests {
         #expect(text.contains("| a\\u{202E}b |"))
     }
 
+    @Test("in a table of many apps a very long cell makes only its own row longer", arguments: [(4464, false), (4465, true)])
+    func longCell(apps: Int, isLonger: Bool) throws {
+        // As long as a name can be, and shown as 128 escapes of 7 columns.
+        let long = String(repeating: "\u{61C}", count: 128)
+        let shown = PrintableText(long)
+        #expect(shown.columns == 896)
+        let source = Source.push(listener: "l")
+        var entries = try (1..<apps).map { try entry("\(10_000 + $0)", source, at: nil) }
+        entries.append(try entry(long, source, at: nil))
+        let lines = table(of: entries).split(separator: "\n")
+        let widths = Set(lines.map(\.utf8.count))
+        #expect(widths.count == (isLonger ? 2 : 1))
+        #expect(lines.count { $0.utf8.count > 896 } == (isLonger ? 1 : lines.count))
+        #expect(lines.contains { $0.hasPrefix("| | \(shown.text) | never ") && $0.hasSuffix(" | |") })
+        #expect(lines.contains { $0.hasPrefix("| | 10001 ") })
+    }
+
     private func entry(_ name: String, _ source: Source, at time: Int64?, _ state: AppEntry.State = .ok) throws -> AppEntry {
         AppEntry(
             name: try #require(AppName(name)), source: source, lastUpdate: time.map { Timestamp(nanoseconds: $0).moment },

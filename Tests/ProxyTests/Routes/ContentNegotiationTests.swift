@@ -56,5 +56,23 @@ struct ContentNegotiationTests {
         #expect(ContentNegotiation.preferred(of: offered, accept: header) == "json")
     }
 
+    @Test("the first 32 elements count, empty ones not among them, as far as they are within the first 1,024 bytes")
+    func absurd() {
+        func json(after beginning: String) -> Bool {
+            ContentNegotiation.preferred(of: offered, accept: beginning + "application/json") == "json"
+        }
+        let room = 1024 - "application/json".utf8.count
+        #expect(json(after: String(repeating: "a/b,", count: 31)))
+        #expect(!json(after: String(repeating: "a/b,", count: 32)))
+        #expect(json(after: String(repeating: " ,", count: 100) + String(repeating: "a/b,,", count: 31)))
+        #expect(json(after: String(repeating: ",", count: room)))
+        #expect(!json(after: String(repeating: ",", count: room + 1)))
+        #expect(ContentNegotiation.preferred(of: offered, accept: "application/json," + String(repeating: ",", count: 15_000)) == "json")
+        // Cut before its weight, it would be wanted more than it is.
+        let cut = "text/plain;q=0.5," + String(repeating: ",", count: 1024 - 17 - 16) + "application/json;q=0.1"
+        #expect(ContentNegotiation.preferred(of: offered, accept: cut) == "text")
+        #expect(!ContentNegotiation.prefersGzip(String(repeating: ",", count: 1024) + "gzip"))
+    }
+
     private let offered = [(type: "text/plain", form: "text"), (type: "application/json", form: "json")]
 }

@@ -156,6 +156,48 @@ struct LongWorkTests {
         loop.run()
     }
 
+    /// Whether something still keeps a list that was written.
+    private final class KeptList {
+        private weak var lease: PieceLease?
+        init(_ lease: PieceLease) { self.lease = lease }
+        var isKept: Bool { lease != nil }
+    }
+
+    @Test("a list of an earlier state is not kept: no further request asks for it")
+    func listOfEarlierState() throws {
+        let (router, pages, loop) = try routerOfManyApps()
+        func write(_ target: String) throws -> KeptList {
+            let future = try later(router.respond(to: request(target), on: loop))
+            pages.runAll()
+            return KeptList(try #require(try future.wait().leases.compactMap { $0 }.dropFirst().first))
+        }
+        let earlier = try write("/apps?format=json")
+        #expect(earlier.isKept)
+        try side.push([("one more", "")])
+        let latest = try write("/apps")
+        #expect(latest.isKept && !earlier.isKept)
+    }
+
+    @Test("of lists that are together too large, the newest is kept")
+    func largeLists() throws {
+        try side.push([("a", "")])
+        let (offload, loop) = (HeldOffload(), EmbeddedEventLoop())
+        let lists = AppLists(
+            snapshots: SnapshotSource(store: side.store, offload: offload), queue: PageQueue(offload: offload), maxKeptBytes: 1)
+        func lease(_ list: AppLists.List) throws -> PieceLease {
+            let answer = try lists.answer(request("/apps"), with: list, at: side.now.moment, on: loop) {
+                Response(status: 200, headers: [], body: $0.body)
+            }
+            guard case .now(let response) = answer else { throw CancellationError() }
+            return try #require(response.leases.compactMap { $0 }.first)
+        }
+        let json = try lease(.json)
+        #expect(try lease(.json) === json)
+        let text = try lease(.text(titleColumns: 10))
+        #expect(try lease(.text(titleColumns: 10)) === text)
+        #expect(try lease(.json) !== json)
+    }
+
     @Test("peers take turns; beyond the limits a request is refused at once")
     func queue() throws {
         let offload = HeldOffload()

@@ -162,6 +162,39 @@ struct PushRoutesTests {
         #expect(try !second.wait())
     }
 
+    @Test("a push that app_label may make long is left to a pool, which reserves memory for its labels", arguments: [1, 200])
+    func longLabels(length: Int) throws {
+        users.set([:])
+        var config = Config()
+        config.metrics.appLabel = "app"
+        intake.rules = IntakeRules(config)
+        let (source, budget) = (Source.push(listener: "l"), ByteBudget(limit: .mebibytes(1)))
+        let name = String(repeating: "n", count: length)
+        let app = try #require(AppName(name))
+        let metrics = String(repeating: "a 1\n", count: 2000)
+        let json = "{\"\(name)\": \"\(metrics.replacing("\n", with: "\\n"))\"}"
+        for (method, path, text) in [(Request.Method.put, "/apps/\(name)", metrics), (.post, "/apps", json)] {
+            guard case .body(let push, let sender) = try begin(method, path, password: nil).beginning else {
+                Issue.record("\(path)")
+                continue
+            }
+            var body = try BodyBytes(coding: push.coding, expected: text.utf8.count, limit: .mebibytes(1), budget: budget)
+            try body.append(ByteBuffer(string: text))
+            let first = routes.end(push, body, from: sender, through: source, most: push.mostOnEventLoop)
+            let isLong = if case .takesLonger = first { true } else { false }
+            #expect(isLong == (length > 1), "\(path)")
+            #expect(intake.store.count == (isLong ? 0 : 1))
+            guard case .answer(let response, nil) = routes.end(push, body, from: sender, through: source, most: .max) else {
+                Issue.record("\(path)")
+                continue
+            }
+            let stored = try #require(intake.store.app(named: app))
+            #expect(response.status == 204 && stored.exposition.size == 2000 * "a{app=\"\(name)\"} 1\n".utf8.count)
+            if method == .put { #expect(routes.cost(of: push, body) >= text.utf8.count + stored.exposition.size) }
+            _ = intake.store.remove(app)
+        }
+    }
+
     @Test("a deletion is logged with the path that was requested")
     func deletions() throws {
         users.set([:])

@@ -15,6 +15,27 @@ struct PrintableTextTests {
         #expect(PrintableText(text).columns == columns)
     }
 
+    @Test("the letters that are not looked up are those that need no escape, and their columns are right")
+    func letters() throws {
+        var wrong: [UInt32] = []
+        for (range, columns) in [
+            (0xA0...0x2FF, 1), (0x370...0x482, 1), (0x48A...0x52F, 1), (0x4E00...0x9FFF, 2), (0xAC00...0xD7A3, 2),
+        ] as [(ClosedRange<UInt32>, Int)] {
+            for value in range {
+                let scalar = try #require(Unicode.Scalar(value))
+                let properties = scalar.properties
+                let isPlain =
+                    value == 0xAD
+                    || (!properties.isDefaultIgnorableCodePoint && !properties.isEmojiPresentation
+                        && ![.control, .format, .nonspacingMark, .enclosingMark, .lineSeparator, .paragraphSeparator]
+                            .contains(properties.generalCategory))
+                let printable = PrintableText(String(scalar))
+                if !isPlain || printable.text != String(scalar) || printable.columns != columns { wrong.append(value) }
+            }
+        }
+        #expect(wrong.isEmpty)
+    }
+
     @Test(
         "what would disturb a terminal is escaped, and counted as it is shown",
         arguments: [
