@@ -64,7 +64,7 @@ final class AppLists: Sendable {
                 keep(written, for: key, on: eventLoop)
                 return .now(respond(written))
             }
-            let written = writing.value(of: key, for: request.peer.queueName, on: eventLoop) { work in
+            let written = writing.value(of: key, for: request.peer.address.queueName, on: eventLoop) { work in
                 queue.add(for: request.peer, on: eventLoop, work)
             } make: { [self] in
                 let written = list.write(of: entries)
@@ -138,11 +138,6 @@ struct WrittenList: Sendable {
     }
 }
 
-extension Peer {
-    /// Peers with the same name share the turns of `PageQueue`.
-    fileprivate var queueName: String { address?.ipAddress ?? "" }
-}
-
 /// The queue of pages and lists. Every client can request them, and with many apps they are long work.
 ///
 /// The queue has a thread of its own, so that scrapes and reloads do not wait for it. The peers take turns, so that many requests from one
@@ -160,11 +155,7 @@ final class PageQueue: Sendable {
     typealias Work = @Sendable () -> Void
 
     private struct State {
-        /// The waiting work by address; no queue is empty.
-        var waiting: [String: CircularBuffer<Work>] = [:]
-        /// The addresses whose work waits, in the order of their turns.
-        var turns = CircularBuffer<String>()
-        var count = 0
+        var waiting = FairQueue<Work>()
         /// Whether the thread works through the queue.
         var isBusy = false
     }
@@ -179,13 +170,11 @@ final class PageQueue: Sendable {
     /// Runs `work` on another thread when its turn comes.
     /// - Returns: whether there was room.
     func add(for peer: Peer, on eventLoop: any EventLoop, _ work: @escaping Work) -> Bool {
-        let address = peer.queueName
+        let address = peer.address.queueName
         let (isAdmitted, begins) = state.withLock { state -> (Bool, Bool) in
-            let ofAddress = state.waiting[address]?.count ?? 0
-            guard state.count < Self.maxWaiting, ofAddress < Self.maxWaitingOfOneAddress else { return (false, false) }
-            if ofAddress == 0 { state.turns.append(address) }
-            state.waiting[address, default: []].append(work)
-            state.count += 1
+            guard state.waiting.count < Self.maxWaiting, state.waiting.count(of: address) < Self.maxWaitingOfOneAddress
+            else { return (false, false) }
+            state.waiting.append(work, of: address)
             defer { state.isBusy = true }
             return (true, !state.isBusy)
         }
@@ -208,17 +197,8 @@ final class PageQueue: Sendable {
 
     private func next() -> Work? {
         state.withLock { state in
-            guard let address = state.turns.popFirst(), var ofAddress = state.waiting.removeValue(forKey: address),
-                let work = ofAddress.popFirst()
-            else {
-                state.isBusy = false
-                return nil
-            }
-            if !ofAddress.isEmpty {
-                state.waiting[address] = ofAddress
-                state.turns.append(address)
-            }
-            state.count -= 1
+            let work = state.waiting.popFirst()
+            state.isBusy = work != nil
             return work
         }
     }

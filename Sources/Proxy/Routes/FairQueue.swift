@@ -34,7 +34,9 @@ public struct FairQueue<Element> {
     }
 }
 
-extension SocketAddress {
+extension FairQueue: Sendable where Element: Sendable {}
+
+extension SocketAddress? {
     /// The name of a peer in a `FairQueue`: all connections from one IP address are one peer, and all Unix sockets are another.
-    public var queueName: String { ipAddress ?? "" }
+    public var queueName: String { self?.ipAddress ?? "" }
 }

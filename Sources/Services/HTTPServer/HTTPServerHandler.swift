@@ -158,7 +158,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .takeTurn:
             if turns?.take({ writeLarge(in: $0, context) }) == nil { connection.endTurn() }
         case .yield:
-            turns?.wait(of: queueName(context), forLargeSteps: connection.hasLargeResponse) { [self] in
+            turns?.wait(of: context.remoteAddress.queueName, forLargeSteps: connection.hasLargeResponse) { [self] in
                 connection.resumed(at: context.eventLoop.now)
                 act(context)
             }
@@ -206,7 +206,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     private func answerInTurn(_ context: ChannelHandlerContext) {
         guard let turns, !turns.begin({ answer(context) }) else { return }
         waitsForTurn = true
-        turns.wait(of: queueName(context)) { [self] in
+        turns.wait(of: context.remoteAddress.queueName) { [self] in
             // The connection may have ended or been cut.
             guard timer != nil, waitsForTurn else { return }
             waitsForTurn = false
@@ -214,8 +214,6 @@ final class HTTPServerHandler: ChannelDuplexHandler {
             act(context)
         }
     }
-
-    private func queueName(_ context: ChannelHandlerContext) -> String { context.remoteAddress?.queueName ?? "" }
 
     private func answer(_ context: ChannelHandlerContext) {
         switch exchange.end(on: context.eventLoop) {
