@@ -321,7 +321,12 @@ final class ContextBuilder {
             guard X509_STORE_add_cert(store, certificate.pointer) == 1 else { throw error(OpenSSLErrorQueue.takeReason()) }
         }
         for namesakes in Dictionary(grouping: certificates, by: { X509_subject_name_hash($0.pointer) }).values {
-            for certificate in namesakes { authorities[certificate.pointer] = namesakes.count > 1 }
+            // The store holds the first of equal ones only.
+            var held: [X509Certificate] = []
+            for certificate in namesakes where !held.contains(where: { X509_cmp($0.pointer, certificate.pointer) == 0 }) {
+                held.append(certificate)
+            }
+            for certificate in held { authorities[certificate.pointer] = held.count > 1 }
         }
         X509_STORE_set_check_issued(store, TLSConnection.judgeIssuer)
         // With the flag a chain ends at the first trusted certificate. With revocation lists it must go on to the root, if that is at hand:

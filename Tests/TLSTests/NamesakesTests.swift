@@ -56,6 +56,16 @@ struct NamesakesTests {
         }
     }
 
+    @Test("an authority that is twice in the file is no other authority of its name")
+    func twice() throws {
+        let (one, other) = (try ThrowawayCA(), try ThrowawayCA())
+        let alone = try server([one, one, one])
+        #expect(alone.authorities.count == 1 && alone.authorities.values.allSatisfy { !$0 })
+        let both = try server([one, other, one])
+        #expect(both.authorities.count == 2 && both.authorities.values.allSatisfy(\.self))
+        for authority in [one, other] { #expect(try refusal(of: authority.clientCertificate(), by: both) == nil) }
+    }
+
     @Test("clients of an authority that has expired are refused, also beside its successor", arguments: versions)
     func expiredNamesake(version: Int32) throws {
         let (old, new) = (try ThrowawayCA(validity: .expired), try ThrowawayCA())

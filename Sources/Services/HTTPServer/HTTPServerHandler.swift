@@ -94,8 +94,9 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case ChannelEvent.inputClosed: connection.inputEnded()
         case let event as ConnectionDrainEvent: connection.drain(event.wish)
         case is ConnectionCutEvent:
+            // Its request is complete.
+            if waitsForTurn { takeTurn(context) }
             if let answer = exchange.cut() {
-                waitsForTurn = false
                 // The next turn would come too late.
                 connection.resumed(at: context.eventLoop.now)
                 respond(answer, context)
@@ -128,7 +129,8 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         timer?.stop()
         timer = nil
         count(context)
-        exchange.ended()
+        // A complete request keeps its turn.
+        if !waitsForTurn { exchange.ended() }
     }
 
     // MARK: - Actions
@@ -207,12 +209,15 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         guard let turns, !turns.begin({ answer(context) }) else { return }
         waitsForTurn = true
         turns.wait(of: context.remoteAddress.queueName) { [self] in
-            // The connection may have ended or been cut.
-            guard timer != nil, waitsForTurn else { return }
-            waitsForTurn = false
-            answer(context)
-            act(context)
+            guard waitsForTurn else { return }
+            takeTurn(context)
+            if timer == nil { exchange.ended() } else { act(context) }
         }
+    }
+
+    private func takeTurn(_ context: ChannelHandlerContext) {
+        waitsForTurn = false
+        answer(context)
     }
 
     private func answer(_ context: ChannelHandlerContext) {

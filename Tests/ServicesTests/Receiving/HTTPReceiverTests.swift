@@ -1,5 +1,7 @@
+import Dispatch
 import NIOCore
 import NIOPosix
+import Synchronization
 import TestSupport
 import Testing
 
@@ -9,6 +11,8 @@ import Testing
 /// An HTTP receiver on 127.0.0.1 over a store of its own.
 private struct TestHTTPReceiver {
     let receiver: HTTPReceiver
+    let store: MetricStore
+    let turns: EventLoopTurns.OfGroup
     let metrics: SelfMetrics
     let log: LogLines
 
@@ -16,8 +20,9 @@ private struct TestHTTPReceiver {
 }
 
 /// - Parameter decodes: whether there are threads that decode large messages.
-private func withHTTPReceiver(decodes: Bool = true, _ body: (TestHTTPReceiver) async throws -> Void) async throws {
-    let group = MultiThreadedEventLoopGroup.singleton
+private func withHTTPReceiver(
+    decodes: Bool = true, group: MultiThreadedEventLoopGroup = .singleton, _ body: (TestHTTPReceiver) async throws -> Void
+) async throws {
     let log = LogLines()
     let store = MetricStore()
     let metrics = SelfMetrics(version: "1", start: SystemClock.time()) { nil }
@@ -38,7 +43,7 @@ private func withHTTPReceiver(decodes: Bool = true, _ body: (TestHTTPReceiver) a
     try await receiver.listener.listen()
     receiver.start()
     do {
-        try await body(TestHTTPReceiver(receiver: receiver, metrics: metrics, log: log))
+        try await body(TestHTTPReceiver(receiver: receiver, store: store, turns: server.parts.turns, metrics: metrics, log: log))
         await receiver.listener.drain(within: .zero)
         await largeMessages.end()
     } catch {
@@ -70,6 +75,36 @@ struct HTTPReceiverTests {
             let refused = receiver.log.all.filter { $0.contains("message refused") }
             #expect(refused.count == 1 && refused[0].contains("reason=timed_out"), "\(receiver.log.all)")
         }
+    }
+
+    @Test("a complete push that waits for its turn is applied, also if its sender has reset the connection")
+    func resetBeforeTurn() async throws {
+        let group = MultiThreadedEventLoopGroup(numberOfThreads: 1)
+        try await withHTTPReceiver(group: group) { receiver in
+            let connections = try (0..<9).map { _ in try RawConnection(to: receiver.address) }
+            try await wait(for: "all connections") { receiver.receiver.listener.openConnections == 9 }
+            // Until the event loop looks at its sockets, all is there, and no request may begin at once.
+            let turns = receiver.turns
+            let isHeld = Atomic(false)
+            let isReleased = DispatchSemaphore(value: 0)
+            group.any().execute {
+                _ = turns[group.any()].begin {
+                    isHeld.store(true, ordering: .releasing)
+                    isReleased.wait()
+                    EventLoopTurnsTests.work(for: .milliseconds(50))
+                }
+            }
+            try await wait(for: "the event loop to be held") { isHeld.load(ordering: .acquiring) }
+            for (index, connection) in connections.enumerated() {
+                try connection.send("PUT /apps/\(index) HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\na 1\n")
+                connection.reset()
+            }
+            isReleased.signal()
+            try await wait(for: "the ends of all connections") { receiver.receiver.listener.openConnections == 0 }
+            try await wait(for: "all pushes") { receiver.store.count == 9 }
+            #expect(!receiver.log.all.contains { $0.contains("message refused") })
+        }
+        try await group.shutdownGracefully()
     }
 
     @Test("requests that came before the client has ended its side are answered, however large they are")
