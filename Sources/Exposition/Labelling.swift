@@ -70,6 +70,8 @@ public struct Labelling: Sendable {
     /// One insertion: 48 bits for the offset, 16 bits for the kind.
     private var insertions: [UInt64] = []
     private let texts: [[UInt8]]
+    /// How many labels a sample may have before the new ones.
+    private let mostLabels: Int
 
     private static let inBraces: UInt64 = 0
     private static let afterLabel: UInt64 = 1
@@ -83,10 +85,13 @@ public struct Labelling: Sendable {
     /// - Parameters:
     ///   - text: ends in a newline, unless it is empty.
     ///   - most: the most bytes that the labelled text may have. The search ends once `size` is beyond that; do not call `write` then.
-    /// - Throws: the first error of an invalid text, or of one that would be invalid with the labels. It gets none.
+    ///   - countsAdded: whether a sample that has too many labels with the added ones is an error. Otherwise it gets them nevertheless.
+    /// - Throws: the first error of an invalid text. It gets no labels.
     public init(
-        of text: UnsafeRawBufferPointer, adding added: AddedLabels, with validator: Validator = Validator(), most: Int = .max
+        of text: UnsafeRawBufferPointer, adding added: AddedLabels, with validator: Validator = Validator(), most: Int = .max,
+        countsAdded: Bool = true
     ) throws(Finding) {
+        mostLabels = countsAdded ? Parser.maxLabels - added.labels.count : .max
         texts = [added.text, Array(",".utf8) + added.text, Array("{".utf8) + added.text + Array("}".utf8)]
         size = text.count
         do throws(Fault) {
@@ -147,7 +152,7 @@ public struct Labelling: Sendable {
     @inline(__always)
     private mutating func label(_ parser: borrowing Parser, _ added: AddedLabels) throws(Fault) {
         // A later check reads the sample with all of its labels.
-        guard parser.labels.count + added.labels.count <= Parser.maxLabels else {
+        guard parser.labels.count <= mostLabels else {
             throw Fault(.tooManyLabels, at: parser.name.lowerBound)
         }
         guard parser.closeBrace >= 0 else {

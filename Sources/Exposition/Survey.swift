@@ -56,8 +56,9 @@ private struct Surveyor: ~Copyable {
 
     private struct Family {
         var type: MetricType?
+        /// Whether it has a HELP line of its own name.
         var hasHelp = false
-        /// Whether a HELP line has a text. Go's parser skips one without.
+        /// Whether a HELP line has a text, also one of the name of a sample. Go's parser skips one without.
         var hasHelpText = false
         var hasSamples = false
         var isInterleaved = false
@@ -128,12 +129,12 @@ private struct Surveyor: ~Copyable {
         let hasText = !parser.value.isEmpty
         let (key, isOwn) = metaFamily(of: range)
         withFamily(key) { surveyor, family in
-            if isOwn, family.hasHelp {
+            if isOwn, family.hasHelp || (hasText && family.hasHelpText) {
                 surveyor.warn(.secondHelp, about: range)
             } else if !isOwn, hasText, family.hasHelpText {
                 surveyor.warn(.metaOfSample, about: range)
             }
-            family.hasHelp = family.hasHelp || isOwn || hasText
+            family.hasHelp = family.hasHelp || isOwn
             family.hasHelpText = family.hasHelpText || hasText
         }
         current = key

@@ -316,7 +316,7 @@ struct GroupLabels {
                 throw .inconsistent("a metric of '\(family.name)' has no value of the type \(family.kind.rawValue)")
             }
             if let point = family.metrics[index].repeatedPoint {
-                throw .inconsistent("a metric of '\(family.name)' has the bucket or quantile \(FloatText.text(of: point)) twice")
+                throw .inconsistent("a metric of '\(family.name)' has the bucket or quantile \(FloatText.label(of: point)) twice")
             }
             set(&family.metrics[index].labels)
             let labels = family.metrics[index].labels

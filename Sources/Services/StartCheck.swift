@@ -42,7 +42,8 @@ enum StartCheck {
 
     private static func stateFileProblems(with loaded: LoadedConfig) -> [ConfigProblem] {
         guard let path = loaded.config.receiver.stateFile, SavedFile.fault(in: path) == nil else { return [] }
-        return SavedFile.warnings(about: path).map { loaded.problem(ofStateFile: $0, severity: .warning) }
+        guard let warning = SavedFile.warning(about: path) else { return [] }
+        return [loaded.problem(ofStateFile: warning, severity: .warning)]
     }
 
     private static func socketProblems(with loaded: LoadedConfig) -> [ConfigProblem] {

@@ -67,6 +67,8 @@ struct SurveyTests {
     func helpOfSampleFirst() {
         let findings = survey("# TYPE x summary\n# HELP x_sum a\n# HELP x b\n").findings
         #expect(findings.kept.map(\.message) == ["second HELP line for \"x\""])
+        // promtool takes no notice of a HELP line without a text.
+        #expect(survey("# TYPE x summary\n# HELP x_sum a\n# HELP x\nx_sum 1\nx_count 1\n").findings == Findings())
     }
 
     @Test("each warning stands alone, at its place", arguments: warnedTexts.indices)

@@ -179,6 +179,15 @@ struct PushGroupTests {
         #expect(throws: FamilyFault.self) { try group().pushed([family], replacing: true, at: 1) }
     }
 
+    @Test("two zeros as bounds are refused, and named as they are written")
+    func twoZeros() throws {
+        var summary = Metric.Distribution()
+        summary.points = [(at: 0, value: 1), (at: -0.0, value: 2)]
+        let family = MetricFamily(name: "s", kind: .summary, metrics: [Metric(value: .summary(summary))])
+        let fault = #expect(throws: FamilyFault.self) { try group().pushed([family], replacing: true, at: 1) }
+        #expect(fault?.description.contains("the bucket or quantile 0 twice") == true)
+    }
+
     @Test("a family of the name of another one's series is refused, pushed together or one after the other")
     func suffixes() throws {
         let count = try families("s_count 1")

@@ -293,7 +293,8 @@ public final class IntakeRules: Sendable {
                 if let error = exposition.buffer.withUnsafeReadableBytes({ validator.firstError(in: $0) }) { throw error }
                 return exposition
             }
-            labelled = try exposition.labelled(AddedLabels(labels), validator, most: most)
+            // With too many labels the stored metrics are found invalid; without the new ones they would look valid.
+            labelled = try exposition.labelled(AddedLabels(labels), validator, most: most, countsAdded: refuses)
         } catch {
             if refuses { throw .invalid(error) }
             return exposition
@@ -318,15 +319,20 @@ extension Exposition {
     }
 
     /// The same metrics with these labels on each sample; `nil` when they would have more than `most` bytes.
-    fileprivate func labelled(_ labels: AddedLabels, _ validator: Validator, most: Int) throws(Finding) -> Exposition? {
+    /// - Parameter countsAdded: as `Labelling` says.
+    fileprivate func labelled(
+        _ labels: AddedLabels, _ validator: Validator, most: Int, countsAdded: Bool
+    ) throws(Finding) -> Exposition? {
         var result: Result<Exposition?, Finding>?
         buffer.withUnsafeReadableBytes { text in
-            result = Result { () throws(Finding) in try Labelling(of: text, adding: labels, with: validator, most: most) }
-                .map { labelling in
-                    guard labelling.size <= most else { return nil }
-                    guard labelling.samples > 0 else { return self }
-                    return Exposition(replacing: self, size: labelling.size) { labelling.write(text, to: $0) }
-                }
+            result = Result { () throws(Finding) in
+                try Labelling(of: text, adding: labels, with: validator, most: most, countsAdded: countsAdded)
+            }
+            .map { labelling in
+                guard labelling.size <= most else { return nil }
+                guard labelling.samples > 0 else { return self }
+                return Exposition(replacing: self, size: labelling.size) { labelling.write(text, to: $0) }
+            }
         }
         guard let result else { return self }
         return try result.get()

@@ -68,9 +68,10 @@ public struct ScrapeJobs: Equatable, Sendable {
         return NumericAddress(bare)?.description ?? (bare.hasSuffix(".") ? String(bare.dropLast()) : bare)
     }
 
-    /// The name in `allowed_hosts` that most likely leads to the address. The other names of this machine lead elsewhere.
+    /// The name in `allowed_hosts` that most likely leads to the address.
     private static func allowedName(of address: String, in allowed: [String]) -> String {
-        if isLocal(address), allowed.contains("localhost") { return "localhost" }
+        let leadsToLocalhost = ["localhost", "127.0.0.1", "::1"].contains(NumericAddress(address)?.unmapped.description ?? address)
+        if leadsToLocalhost, allowed.contains("localhost") { return "localhost" }
         return allowed.first { !isLocal($0) } ?? allowed[0]
     }
 

@@ -123,21 +123,24 @@ final class SavedFile: @unchecked Sendable {
     }
 
     /// Why a file probably cannot be written now, and whether it is another program's. Writes nothing.
-    static func warnings(about path: String) -> [String] {
-        var warnings: [String] = []
+    static func warning(about path: String) -> String? {
+        var (isForeign, cannotWrite) = (false, "")
         let folder = FilePath(path).folder
         if faccessat(AT_FDCWD, folder, W_OK | X_OK, AT_EACCESS) != 0 {
-            let reason = "this user cannot write files in \(folder): \(SystemError.text(errno))"
-            warnings.append("\(reason); if the file is damaged, a start fails, because it cannot be moved")
+            cannotWrite = "this user cannot write files in \(folder): \(SystemError.text(errno))"
         }
         let file = Glibc.open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        guard file >= 0 else { return warnings }
-        defer { close(file) }
-        if hasForeignHeader(file) {
-            let remedy = "name another file, or remove this one"
-            warnings.append("\(SavedApps.Fault.foreign): a start moves it to \(broken(path)), and a reload refuses it; \(remedy)")
+        if file >= 0 {
+            isForeign = hasForeignHeader(file)
+            close(file)
         }
-        return warnings
+        let remedy = "name another file, or remove this one"
+        return switch (isForeign, cannotWrite.isEmpty) {
+        case (false, true): nil
+        case (false, false): "\(cannotWrite); if the file is damaged, a start fails, because it cannot be moved"
+        case (true, true): "\(SavedApps.Fault.foreign): a start moves it to \(broken(path)), and a reload refuses it; \(remedy)"
+        case (true, false): "\(SavedApps.Fault.foreign), and a start fails, because it cannot be moved: \(cannotWrite); \(remedy)"
+        }
     }
 
     /// Whether the file that is locked is another program's. One that is empty or damaged may be a state file.

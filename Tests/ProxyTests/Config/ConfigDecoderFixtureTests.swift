@@ -121,6 +121,8 @@ import Testing
         // The general limit is blamed once, not again for each target that inherits it.
         let lower = general.replacing("64MiB", with: "63MiB")
         #expect(try warnings(lower).map { $0.prefix(17) } == ["config.toml:2:21:"])
+        // Nothing uses it.
+        #expect(try warnings(lower + "body_size_limit = \"1MiB\"\n").isEmpty)
     }
 
     @Test("TLS settings of a target without TLS are warned about, and told what a redirect makes of them")

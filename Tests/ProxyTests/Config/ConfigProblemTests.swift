@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Config problems")
 struct ConfigProblemTests {
-    @Test("of a hundred errors all are shown; of more, the first hundred and the number of the others", arguments: [100, 101, 999])
+    @Test("of a hundred errors all are shown; of more, the first hundred and the number of the others", arguments: [100, 101, 1999])
     func manyErrors(count: Int) throws {
         // Misspelt, so that there is a suggestion.
         let keys = (0..<count).map { "max_connection\($0) = 1" }.joined(separator: "\n")
@@ -15,7 +15,7 @@ struct ConfigProblemTests {
         #expect(lines.first == "config.toml:2:1: error: unknown key exporter.max_connection0; did you mean max_connections?")
         if count > 100 { #expect(lines.last == "config.toml:102:1: error: … and \(count - 100) more") }
         // To find one takes time.
-        #expect(error.problems.count { $0.message.contains("did you mean") } == 100)
+        #expect(error.problems.count { $0.message.contains("did you mean") } == min(count, 1000))
     }
 
     @Test("errors and warnings are counted apart")

@@ -77,11 +77,13 @@ struct IntakeRulesTests {
         }
     }
 
-    @Test("with report, what would have too many labels passes without them")
+    @Test("with report, a sample that has too many labels with the added ones is stored with them, and found invalid")
     func manyLabelsReported() throws {
         try setRules(.report, appLabel: "app")
         try push(("a", sample(labels: 10_000)))
-        #expect(exposed == sample(labels: 10_000))
+        #expect(exposed.hasSuffix(",app=\"a\"} 1\n"))
+        let app = try #require(store.snapshot(at: Self.now).entries.first)
+        #expect(app.exposition.buffer.withUnsafeReadableBytes { !Survey(of: $0, isStored: true).findings.isValid })
     }
 
     @Test("texts that are large with their labels are made and stored one at a time")

@@ -74,6 +74,9 @@ import Testing
         #expect(try entry(config).contains("      - targets: [\"localhost:1\"]"))
         let other = config.replacing(", \"localhost\"", with: "")
         #expect(try entry(other).contains("      - targets: [\"metrics.example:1\"]"))
+        // Debian gives this address to the host's own name.
+        let another = config.replacing(address, with: "127.0.1.1:1")
+        #expect(try entry(another).contains("      - targets: [\"metrics.example:1\"]"))
     }
 
     @Test(

@@ -115,8 +115,8 @@ struct ConfigReader {
         return hasDefault ? nil : names.map { "\(table).\($0)" }.first { isGiven($0) }
     }
 
-    /// Whether one more error would be among those that are shown. A suggestion for it takes time.
-    var isErrorShown: Bool { errorCount < ConfigProblem.mostShown }
+    /// Whether one more error may get a suggestion. Each takes time, and of very many errors only the first by position are shown.
+    var hasTimeForSuggestion: Bool { errorCount < 10 * ConfigProblem.mostShown }
 
     /// ` in line 5`, for messages that point to a second place; empty for a default.
     func line(of key: String) -> String { origin.positions[key].map { " in line \($0.line)" } ?? "" }

@@ -50,7 +50,7 @@ extension ConfigKey {
             let key = path.isEmpty ? entry.key : "\(path).\(entry.key)"
             guard let row = schema.first(where: { $0.name == entry.key }) else {
                 var suggestion = ""
-                if reader.isErrorShown, let text = KeySuggestion.suggestion(for: entry.key, in: path, siblings: schema.map(\.name)) {
+                if reader.hasTimeForSuggestion, let text = KeySuggestion.suggestion(for: entry.key, in: path, siblings: schema.map(\.name)) {
                     suggestion = "; \(text)"
                 }
                 if ValueText.looksLikeKey(entry.key, strictly: holdsSecrets) {

@@ -33,13 +33,13 @@ struct PollDraft: Sendable {
     func config(
         scrapeAddresses: [Keyed<ListenAddress>], metrics: MetricsDraft, with reader: inout ConfigReader
     ) -> PollConfig {
-        checkGeneralLimits(with: &reader)
         let generalTLS = tls?.config(isUsed: polls, with: &reader)
         let candidates = self.candidates(with: &reader)
         for candidate in candidates {
             reader.noteTarget(candidate.draft.key, candidate.url)
             if case .unix(let path) = candidate.url.origin { reader.notePath(candidate.urlKey, path) }
         }
+        checkGeneralLimits(isInherited: candidates.contains { $0.draft.bodySizeLimit == nil }, with: &reader)
         checkRepeats(candidates, with: &reader)
         for candidate in candidates { checkOwnAddress(candidate, scrapeAddresses, with: &reader) }
         let names = self.names(candidates, with: &reader)
@@ -170,10 +170,12 @@ struct PollDraft: Sendable {
         }
     }
 
-    private func checkGeneralLimits(with reader: inout ConfigReader) {
+    /// - Parameter isInherited: whether a target has no `body_size_limit` of its own.
+    private func checkGeneralLimits(isInherited: Bool, with reader: inout ConfigReader) {
         let interval = interval ?? Self.defaultInterval
         warnWhenCut(in: Self.table, interval: interval, timeout: timeout ?? Self.defaultTimeout, with: &reader)
         warnWhenExpired(in: Self.table, interval: interval, expireAfter: expireAfter, with: &reader)
+        guard isInherited || reader.isGiven("\(Self.table).body_size_limit") else { return }
         warnWhenTooLarge(in: Self.table, bodySizeLimit: bodySizeLimit, with: &reader)
     }
 
