@@ -50,7 +50,8 @@ extension ConfigKey {
             let key = path.isEmpty ? entry.key : "\(path).\(entry.key)"
             guard let row = schema.first(where: { $0.name == entry.key }) else {
                 var suggestion = ""
-                if reader.hasTimeForSuggestion, let text = KeySuggestion.suggestion(for: entry.key, in: path, siblings: schema.map(\.name)) {
+                let names = schema.map(\.name)
+                if reader.hasTimeForSuggestion, let text = KeySuggestion.suggestion(for: entry.key, in: path, siblings: names) {
                     suggestion = "; \(text)"
                 }
                 if ValueText.looksLikeKey(entry.key, strictly: holdsSecrets) {
