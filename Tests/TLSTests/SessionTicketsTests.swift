@@ -172,7 +172,7 @@ struct SessionTicketsTests {
         }
         let session = try session(context, version: version, certificate: Self.certificate)
         #expect(try resumes(session, context, version: version, certificate: Self.certificate))
-        clock.advance(by: 605)
+        clock.advance(by: 900)
         #expect(try !resumes(session, context, version: version, certificate: Self.certificate))
     }
 
@@ -194,7 +194,7 @@ struct SessionTicketsTests {
                 $0.clientRevocations = Array(lists.utf8)
             }
             let session = try session(context, version: version, certificate: certificate)
-            clock.advance(by: 605)
+            clock.advance(by: 900)
             return try self.resumes(session, context, version: version, certificate: certificate)
         }
         #expect(try resumes(chain, own + roots + other, client))
