@@ -186,7 +186,7 @@ struct NamesakesTests {
             #expect(try serve(first, by: context).outcomes.all == [nil])
             let session = try #require(first.session())
             #expect(session.isResumable)
-            clock.advance(by: 605)
+            clock.advance(by: 900)
             let second = try OpenSSLClient(version: version, certificate: certificate, resuming: session)
             #expect(try serve(second, by: context).outcomes.all == [nil])
             #expect(second.isResumed == outlives)
