@@ -180,6 +180,7 @@ private let alertTests = ["exporter-proxy.test.yml", "exporter-proxy.days.test.y
     private static let isThere =
         FileManager.default.isExecutableFile(atPath: "/usr/bin/systemd-analyze")
         && (geteuid() == 0 || FileManager.default.fileExists(atPath: "/run/systemd"))
+    private static let whatIsNeeded: Comment = "needs systemd-analyze, and root where systemd does not run"
 
     /// The unit with the program where these tests have it, beside its socket unit.
     private func write(to folder: TemporaryFolder) throws -> String {
@@ -190,7 +191,7 @@ private let alertTests = ["exporter-proxy.test.yml", "exporter-proxy.days.test.y
         return try folder.write("exporter-proxy.service", unit.replacing(installed, with: ProxyProcess.executable))
     }
 
-    @Test("systemd accepts it without a warning", .enabled(if: isThere, "needs systemd-analyze, and root where systemd does not run"))
+    @Test("systemd accepts it without a warning", .enabled(if: isThere, whatIsNeeded))
     func verify() async throws {
         try await withTemporaryFolder { folder in
             let result = try await run("systemd-analyze", ["verify", "--man=no", write(to: folder)])
@@ -198,7 +199,7 @@ private let alertTests = ["exporter-proxy.test.yml", "exporter-proxy.days.test.y
         }
     }
 
-    @Test("systemd finds little that it could do to the machine", .enabled(if: isThere, "needs systemd-analyze, and root where systemd does not run"))
+    @Test("systemd finds little that it could do to the machine", .enabled(if: isThere, whatIsNeeded))
     func security() async throws {
         try await withTemporaryFolder { folder in
             // The threshold is 2.0 of 10: it has 1.6, and a service without any hardening has 9.6.
