@@ -64,7 +64,7 @@ final class AppLists: Sendable {
                 keep(written, for: key, on: eventLoop)
                 return .now(respond(written))
             }
-            let written = writing.value(of: key, for: request.peer.address.queueName, on: eventLoop) { work in
+            let written = writing.value(of: key, for: QueuePeer(request.peer.address), on: eventLoop) { work in
                 queue.add(for: request.peer, on: eventLoop, work)
             } make: { [self] in
                 let written = list.write(of: entries)
@@ -170,7 +170,7 @@ final class PageQueue: Sendable {
     /// Runs `work` on another thread when its turn comes.
     /// - Returns: whether there was room.
     func add(for peer: Peer, on eventLoop: any EventLoop, _ work: @escaping Work) -> Bool {
-        let address = peer.address.queueName
+        let address = QueuePeer(peer.address)
         let (isAdmitted, begins) = state.withLock { state -> (Bool, Bool) in
             guard state.waiting.count < Self.maxWaiting, state.waiting.count(of: address) < Self.maxWaitingOfOneAddress
             else { return (false, false) }

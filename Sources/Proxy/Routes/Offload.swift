@@ -92,7 +92,7 @@ final class SharedWork<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     private struct Waiting {
         var promises: [EventLoopPromise<Value?>] = []
         /// The clients that have a turn, or are about to get one.
-        var clients: Set<String> = []
+        var clients: Set<QueuePeer> = []
         var isBeingMade = false
     }
 
@@ -105,7 +105,7 @@ final class SharedWork<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     ///   - start: runs what it is given on another thread; returns false when there is no room for it.
     /// - Returns: `nil` when there is no room.
     func value(
-        of key: Key, for client: String = "", on eventLoop: any EventLoop, start: (@escaping @Sendable () -> Void) -> Bool,
+        of key: Key, for client: QueuePeer = QueuePeer(nil), on eventLoop: any EventLoop, start: (@escaping @Sendable () -> Void) -> Bool,
         make: @escaping @Sendable () -> Value
     ) -> EventLoopFuture<Value?> {
         let promise = eventLoop.makePromise(of: Value?.self)
@@ -130,7 +130,7 @@ final class SharedWork<Key: Hashable & Sendable, Value: Sendable>: Sendable {
     }
 
     /// Without a turn of its own the client waits for that of another one.
-    private func giveUp(_ key: Key, for client: String) {
+    private func giveUp(_ key: Key, for client: QueuePeer) {
         let isLast = waiting.withLock { waiting in
             waiting[key]?.clients.remove(client)
             return waiting[key]?.isBeingMade == false && waiting[key]?.clients.isEmpty == true

@@ -160,7 +160,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
         case .takeTurn:
             if turns?.take({ writeLarge(in: $0, context) }) == nil { connection.endTurn() }
         case .yield:
-            turns?.wait(of: context.remoteAddress.queueName, forLargeSteps: connection.hasLargeResponse) { [self] in
+            turns?.wait(of: QueuePeer(context.remoteAddress), forLargeSteps: connection.hasLargeResponse) { [self] in
                 connection.resumed(at: context.eventLoop.now)
                 act(context)
             }
@@ -208,7 +208,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     private func answerInTurn(_ context: ChannelHandlerContext) {
         guard let turns, !turns.begin({ answer(context) }) else { return }
         waitsForTurn = true
-        turns.wait(of: context.remoteAddress.queueName) { [self] in
+        turns.wait(of: QueuePeer(context.remoteAddress)) { [self] in
             guard waitsForTurn else { return }
             takeTurn(context)
             if timer == nil { exchange.ended() } else { act(context) }

@@ -104,9 +104,9 @@ final class EventLoopTurns {
 
     /// Calls `work` after what waits already, except that the peers take turns. `work` should be short, or call `take`.
     /// - Parameters:
-    ///   - peer: its name in the queue.
+    ///   - peer: whose connection waits.
     ///   - forLargeSteps: whether the turn may last as long as large steps need. Such turns alternate with the others.
-    func wait(of peer: String = "", forLargeSteps: Bool = false, _ work: @escaping () -> Void) {
+    func wait(of peer: QueuePeer = QueuePeer(nil), forLargeSteps: Bool = false, _ work: @escaping () -> Void) {
         if forLargeSteps { waitingForLargeSteps.append(work, of: peer) } else { waiting.append(work, of: peer) }
         schedule()
     }

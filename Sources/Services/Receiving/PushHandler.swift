@@ -151,7 +151,7 @@ final class PushHandler: ChannelDuplexHandler {
         switch action {
         case .none: break
         case .decode: return decode()
-        case .yield: turns?.wait(of: (channel?.remoteAddress).queueName) { [self] in perform(.decode) }
+        case .yield: turns?.wait(of: QueuePeer(channel?.remoteAddress)) { [self] in perform(.decode) }
         case .decodeElsewhere: decodeElsewhere()
         case .finish: return finish()
         case .refuse(let rejection, let closes): refuse(rejection, closes: closes)
