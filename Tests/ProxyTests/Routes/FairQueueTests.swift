@@ -29,13 +29,13 @@ struct FairQueueTests {
     func peers() throws {
         for (one, other, isSame) in [
             ("192.0.2.1", "192.0.2.1", true), ("192.0.2.1", "192.0.2.2", false), ("192.0.2.1", "::ffff:192.0.2.1", true),
-            ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false), ("2001:db8::1", "2001:db8::2", true), ("2001:db8::1", "2001:db8:0:1::1", false),
-            ("::1", "127.0.0.1", false),
+            ("::ffff:192.0.2.1", "::ffff:192.0.2.2", false), ("2001:db8::1", "2001:db8::2", true),
+            ("2001:db8::1", "2001:db8:0:1::1", false), ("::1", "127.0.0.1", false),
         ] {
             let (first, second) = (try queuePeer(one), try queuePeer(other))
             #expect((first == second) == isSame, "\(one) \(other)")
         }
-        let sockets = [QueuePeer(try SocketAddress(unixDomainSocketPath: "/a")), QueuePeer(try SocketAddress(unixDomainSocketPath: "/b"))]
+        let sockets = try ["/a", "/b"].map { QueuePeer(try SocketAddress(unixDomainSocketPath: $0)) }
         #expect(sockets[0] == sockets[1] && sockets[0] == QueuePeer(nil))
     }
 }
