@@ -171,7 +171,7 @@ extension TLSConnection {
         // OpenSSL's own callback does not look at the usage of the key, which is checked later.
         let mayBe = [X509_V_OK, X509_V_ERR_KEYUSAGE_NO_CERTSIGN, X509_V_ERR_KEYUSAGE_NO_DIGITAL_SIGNATURE].contains(verdict)
         guard mayBe || verdict == X509_V_ERR_AKID_ISSUER_SERIAL_MISMATCH, certificate != issuer, let connection = checked(by: store),
-            let hasNamesakes = connection.context.authorities[issuer]
+            let hasNamesakes = connection.context.authorities[UInt(bitPattern: issuer)]
         else { return mayBe ? 1 : 0 }
         let isIdentified = X509_get0_authority_key_id(certificate) != nil && X509_get0_subject_key_id(issuer) != nil
         guard !mayBe || (hasNamesakes && !isIdentified), connection.issuerChecks < maxIssuerChecks else { return mayBe ? 1 : 0 }

@@ -22,9 +22,9 @@ public final class TLSContext: Sendable {
     let verifiesClients: Bool
     /// The limit of all handshakes together.
     let handshakeLimit: HandshakeLimit?
-    /// The certificates that peers are verified with, and whether others of them have the same name. Without those of the system.
-    // Safe to share: immutable, and only compared with pointers that OpenSSL has. The `SSL_CTX` holds the certificates.
-    nonisolated(unsafe) let authorities: [OpaquePointer: Bool]
+    /// The addresses of the certificates that peers are verified with, and whether others of them have the same name. Without those of the
+    /// system. The `SSL_CTX` holds the certificates.
+    let authorities: [UInt: Bool]
 
     // Safe to share: set up in `init`, before any other code can see it. Afterwards it is only passed to SSL_new, which uses OpenSSL's own
     // locks and reference counts.
@@ -102,7 +102,7 @@ final class ContextBuilder {
     /// What was given as certificate and its intermediates.
     private(set) var chain: [X509Certificate] = []
     /// See `TLSContext.authorities`.
-    private(set) var authorities: [OpaquePointer: Bool] = [:]
+    private(set) var authorities: [UInt: Bool] = [:]
     /// The configured suites of TLS 1.2; empty means the defaults, which fit every key.
     private var tls12Suites: [CipherSuites.Suite] = []
 
@@ -326,7 +326,7 @@ final class ContextBuilder {
             for certificate in namesakes where !held.contains(where: { X509_cmp($0.pointer, certificate.pointer) == 0 }) {
                 held.append(certificate)
             }
-            for certificate in held { authorities[certificate.pointer] = held.count > 1 }
+            for certificate in held { authorities[UInt(bitPattern: certificate.pointer)] = held.count > 1 }
         }
         X509_STORE_set_check_issued(store, TLSConnection.judgeIssuer)
         // With the flag a chain ends at the first trusted certificate. With revocation lists it must go on to the root, if that is at hand:

@@ -196,14 +196,15 @@ struct StateFileTests {
         }
     }
 
+    private func prepared(_ stateFile: String, in folder: TemporaryFolder) throws -> PreparedConfig {
+        try folder.write("config.toml", "[receiver]\nstate_file = \"\(stateFile)\"\n")
+        return try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
+    }
+
     @Test("a reload to a file that cannot be opened is refused: no write could replace it")
     func reloadToUnreadableFile() async throws {
         try await withTemporaryFolder { folder in
-            let load = { (name: String) throws -> PreparedConfig in
-                try folder.write("config.toml", "[receiver]\nstate_file = \"\(name)\"\n")
-                return try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
-            }
-            let (old, new) = (try load("s"), try load("t"))
+            let (old, new) = (try prepared("s", in: folder), try prepared("t", in: folder))
             let file = stateFile()
             try await file.prepare(old, ReloadPlan(from: nil, to: old.loaded)).commit()
             // Also root cannot open a socket. It comes after the configuration was checked.
@@ -222,11 +223,7 @@ struct StateFileTests {
     @Test("a reload to a file of another program is refused, and the file stays; one to an empty or damaged state file is not")
     func reloadToForeignFile() async throws {
         try await withTemporaryFolder { folder in
-            let load = { (name: String) throws -> PreparedConfig in
-                try folder.write("config.toml", "[receiver]\nstate_file = \"\(name)\"\n")
-                return try PreparedConfig(ConfigLoader(file: folder.path("config.toml")).load())
-            }
-            let (old, new) = (try load("s"), try load("t"))
+            let (old, new) = (try prepared("s", in: folder), try prepared("t", in: folder))
             let file = stateFile()
             try await file.prepare(old, ReloadPlan(from: nil, to: old.loaded)).commit()
             try folder.write("t", "precious")
@@ -242,7 +239,7 @@ struct StateFileTests {
             #expect(try String(contentsOfFile: folder.path("t"), encoding: .utf8) == "precious")
             for (name, contents) in [("empty", ""), ("cut", "exporter-proxy st"), ("damaged", "exporter-proxy state, later")] {
                 try folder.write(name, contents)
-                let damaged = try load(name)
+                let damaged = try prepared(name, in: folder)
                 try await file.prepare(damaged, ReloadPlan(from: old.loaded, to: damaged.loaded)).abandon()
             }
             _ = await file.stop(within: .zero)
