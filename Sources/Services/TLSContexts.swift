@@ -28,12 +28,15 @@ struct TLSContexts: Sendable {
         _ loaded: LoadedConfig, tickets: SessionTickets = SessionTickets(), handshakeLimit: HandshakeLimit? = nil,
         replacing previous: TLSContexts? = nil, times: CertificateTimes = CertificateTimes()
     ) throws(ConfigProblems) {
+        let unknownNames = UnknownTLSNames(in: loaded)
         var servers = ServerContexts(
-            loaded: loaded, tickets: tickets, handshakeLimit: handshakeLimit, previous: previous?.servers ?? [:], times: times)
+            loaded: loaded, unknownNames: unknownNames, tickets: tickets, handshakeLimit: handshakeLimit,
+            previous: previous?.servers ?? [:], times: times)
         scrape = servers.context(loaded.config.exporter.tls, of: "exporter", protocols: ["http/1.1"])
         receiver = servers.context(loaded.config.receiver.tls, of: "receiver", protocols: [])
-        var clients = ClientContexts(loaded: loaded, handshakeLimit: handshakeLimit, previous: previous?.clients, times: times)
-        var problems = servers.problems
+        var clients = ClientContexts(
+            loaded: loaded, unknownNames: unknownNames, handshakeLimit: handshakeLimit, previous: previous?.clients, times: times)
+        var problems = unknownNames.problems + servers.problems
         targets = loaded.config.poll.targets.indices.map { clients.tls(ofTarget: $0, &problems) }
         self.servers = servers.made
         self.clients = clients.made
@@ -55,6 +58,7 @@ private struct TriedContext: Sendable {
 /// Makes the contexts of listeners, and collects every problem with them.
 private struct ServerContexts {
     let loaded: LoadedConfig
+    let unknownNames: UnknownTLSNames
     let tickets: SessionTickets
     let handshakeLimit: HandshakeLimit?
     let previous: [TLSServerSettings: TriedContext]
@@ -65,10 +69,11 @@ private struct ServerContexts {
     private(set) var made: [TLSServerSettings: TriedContext] = [:]
 
     init(
-        loaded: LoadedConfig, tickets: SessionTickets, handshakeLimit: HandshakeLimit?, previous: [TLSServerSettings: TriedContext],
-        times: CertificateTimes
+        loaded: LoadedConfig, unknownNames: UnknownTLSNames, tickets: SessionTickets, handshakeLimit: HandshakeLimit?,
+        previous: [TLSServerSettings: TriedContext], times: CertificateTimes
     ) {
         self.loaded = loaded
+        self.unknownNames = unknownNames
         self.tickets = tickets
         self.handshakeLimit = handshakeLimit
         self.previous = previous
@@ -84,15 +89,8 @@ private struct ServerContexts {
         case .required(let given), .optional(let given): config = given
         }
         let table = "\(listener).tls_server_config"
-        // OpenSSL stops at the first unknown name; the list of problems is to have all of them.
-        let unknown = unknownNames(suites: config.cipherSuites, curves: config.curvePreferences)
-        for (key, error) in unknown { refuse("\(table).\(key)", error.description) }
         var settings = settings(config, protocols)
         settings.sessionScope = listener
-        if !unknown.isEmpty {
-            settings.cipherSuites = []
-            settings.curves = []
-        }
         // The decoder has reported this problem at `client_auth_type`.
         if settings.clientAuthentication.verifies, settings.clientAuthorities == nil { settings.clientAuthentication = .none }
         do throws(TLSSettingsError) {
@@ -118,8 +116,8 @@ private struct ServerContexts {
         TLSServerSettings(
             certificateChain: config.certFile.bytes, privateKey: config.keyFile.bytes,
             privateKeyPassword: config.keyPasswordFile?.bytes, minVersion: TLSProtocolVersion(config.minVersion),
-            maxVersion: TLSProtocolVersion(config.maxVersion), cipherSuites: config.cipherSuites,
-            prefersOwnCipherSuites: config.prefersServerCipherSuites, curves: config.curvePreferences,
+            maxVersion: TLSProtocolVersion(config.maxVersion), cipherSuites: unknownNames.usable(config.cipherSuites),
+            prefersOwnCipherSuites: config.prefersServerCipherSuites, curves: unknownNames.usable(config.curvePreferences),
             clientAuthentication: ClientAuthentication(config.clients.authType), clientAuthorities: config.clients.caFile?.bytes,
             clientRevocations: config.clients.crlFile?.bytes, allowedClientNames: config.clients.allowedSANs,
             applicationProtocols: protocols, tickets: tickets, handshakeLimit: handshakeLimit)
@@ -171,10 +169,29 @@ private struct ServerContexts {
     }
 }
 
-/// The names of suites and curves that this OpenSSL lacks, each with its key within the table.
-func unknownNames(suites: [String], curves: [String]) -> [(key: String, error: TLSSettingsError)] {
-    suites.enumerated().filter { !CipherSuites.has($0.element) }.map { ("cipher_suites[\($0.offset)]", .unknownCipherSuite($0.element)) }
-        + curves.enumerated().filter { !Curves.has($0.element) }.map { ("curve_preferences[\($0.offset)]", .unknownCurve($0.element)) }
+/// The names of cipher suites and curves in a configuration that this OpenSSL lacks, in every table, whether it is in use or not.
+struct UnknownTLSNames {
+    /// One for each place of such a name.
+    let problems: [ConfigProblem]
+    private let names: Set<String>
+
+    init(in loaded: LoadedConfig) {
+        var names: Set<String> = []
+        problems = loaded.origin.tlsNames.compactMap { given in
+            let error: TLSSettingsError
+            switch given.kind {
+            case .cipherSuite where !CipherSuites.has(given.name): error = .unknownCipherSuite(given.name)
+            case .curve where !Curves.has(given.name): error = .unknownCurve(given.name)
+            default: return nil
+            }
+            names.insert(given.name)
+            return loaded.origin.problem(given.key, "\(given.key): \(error)")
+        }
+        self.names = names
+    }
+
+    /// `given`, or none if one of them is unknown: then the other problems of the same table are looked for with OpenSSL's own.
+    func usable(_ given: [String]) -> [String] { given.contains(where: names.contains) ? [] : given }
 }
 
 extension HandshakeLimit {

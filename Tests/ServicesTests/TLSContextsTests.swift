@@ -105,6 +105,30 @@ struct TLSContextsTests {
         }
     }
 
+    @Test(
+        "an unknown suite or curve is told at its key when its table is not in use, too",
+        arguments: [
+            ("exporter.tls_server_config", "[exporter]\ntls = \"off\"\n", "cert_file = \"server.pem\"\nkey_file = \"server-key.pem\"\n"),
+            ("receiver.tls_server_config", "", "cert_file = \"server.pem\"\nkey_file = \"server-key.pem\"\n"),
+            ("poll_external.tls_config", "", ""),
+            ("poll_external.targets[0].tls_config", "[[poll_external.targets]]\nurl = \"https://a.example/metrics\"\n", ""),
+        ])
+    func unknownNamesOfUnusedTables(table: String, before: String, needed: String) async throws {
+        try await withTemporaryFolder { folder in
+            let header = table.replacing("[0]", with: "")
+            try folder.write(
+                "config.toml", "\(before)[\(header)]\n\(needed)cipher_suites = [\"RC4-MD5\"]\ncurve_preferences = [\"X25519\", \"X\"]\n")
+            let loaded = try ConfigLoader(file: folder.path("config.toml")).read().result.get()
+            do throws(ConfigProblems) {
+                _ = try TLSContexts(loaded)
+                Issue.record("nothing was refused")
+            } catch {
+                #expect(error.problems.map(\.key) == ["\(table).cipher_suites[0]", "\(table).curve_preferences[1]"])
+                #expect(error.problems.allSatisfy { $0.position != nil })
+            }
+        }
+    }
+
     @Test("a file that several keys name is blamed at the key of the target that cannot use it, once")
     func sharedFiles() async throws {
         try await withTemporaryFolder { folder in

@@ -139,6 +139,8 @@ public struct ConfigOrigin: Equatable, Sendable {
     public var files: [NamedFile] = []
     /// Each path that is given, also of a file that is not in use, with its key.
     public var paths: [NamedPath] = []
+    /// Each cipher suite and curve that is given, with its key, also in tables that are not in use.
+    public var tlsNames: [NamedTLSName] = []
     /// The dotted key of each polled target: `poll_external.targets[0]`, `poll_external.other_scrape_endpoints[0]`.
     public var targets: [TargetURL: String] = [:]
 
@@ -156,6 +158,22 @@ public struct ConfigOrigin: Equatable, Sendable {
         public var key: String
         /// The path, already resolved against the config file's folder.
         public var path: String
+    }
+
+    /// The name of a cipher suite or curve, and the dotted key that gives it.
+    public struct NamedTLSName: Equatable, Sendable {
+        /// What the name is of.
+        public enum Kind: Sendable {
+            case cipherSuite
+            case curve
+        }
+
+        /// The dotted key, with the name's place in the array.
+        public var key: String
+        /// What the name is of.
+        public var kind: Kind
+        /// As it is written.
+        public var name: String
     }
 
     /// A file, and the positions of its values.

@@ -60,6 +60,7 @@ struct ClientContexts {
     }
 
     private let loaded: LoadedConfig
+    private let unknownNames: UnknownTLSNames
     private let handshakeLimit: HandshakeLimit?
     private let times: CertificateTimes
     private let previous: Made
@@ -68,8 +69,11 @@ struct ClientContexts {
     private var checked: [TLSClientSettings: Bool] = [:]
 
     /// - Parameter previous: its contexts are taken over where neither settings nor files have changed.
-    init(loaded: LoadedConfig, handshakeLimit: HandshakeLimit?, previous: Made?, times: CertificateTimes) {
+    init(
+        loaded: LoadedConfig, unknownNames: UnknownTLSNames, handshakeLimit: HandshakeLimit?, previous: Made?, times: CertificateTimes
+    ) {
         self.loaded = loaded
+        self.unknownNames = unknownNames
         self.handshakeLimit = handshakeLimit
         self.times = times
         let previous = previous ?? Made()
@@ -109,7 +113,8 @@ struct ClientContexts {
             trustRoots: config.caFile.map { .certificates($0.bytes) } ?? .system(made.authorities),
             certificateChain: config.certFile?.bytes, privateKey: config.keyFile?.bytes,
             verifiesPeer: !config.insecureSkipVerify, minVersion: TLSProtocolVersion(config.minVersion),
-            maxVersion: TLSProtocolVersion(config.maxVersion), cipherSuites: config.cipherSuites, curves: config.curvePreferences,
+            maxVersion: TLSProtocolVersion(config.maxVersion), cipherSuites: unknownNames.usable(config.cipherSuites),
+            curves: unknownNames.usable(config.curvePreferences),
             applicationProtocols: ["http/1.1"], handshakeLimit: handshakeLimit)
     }
 
@@ -119,11 +124,6 @@ struct ClientContexts {
         // The decoder has reported this problem.
         guard (config.certFile == nil) == (config.keyFile == nil) else { return false }
         let table = table(of: loaded.config.poll.targets[index])
-        let unknown = unknownNames(suites: config.cipherSuites, curves: config.curvePreferences)
-        guard unknown.isEmpty else {
-            problems += unknown.map { loaded.origin.problem("\(table).\($0.key)", "\(table).\($0.key): \($0.error)") }
-            return false
-        }
         do throws(TLSSettingsError) {
             let context = try client.get()
             if let path = config.certFile?.path {

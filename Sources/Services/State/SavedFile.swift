@@ -64,7 +64,6 @@ final class SavedFile: @unchecked Sendable {
     /// Why there can never be a state file at this path; `nil` if there can.
     static func fault(in path: String) -> String? {
         let folder = FilePath(path).folder
-        guard path.last != "/" else { return "\(path) names a folder, not a file" }
         guard FilePath(path).name.utf8.count <= maxNameLength else {
             return "the name of the file is too long: at most \(maxNameLength) bytes, because it is written under a longer name first"
         }

@@ -33,16 +33,16 @@ struct ClientContextTests {
         let target = try Target(port: 1).with {
             $0.tls.certFile = FileContent(path: "client.pem", bytes: [])
             $0.tls.keyFile = SecretFile(path: "client-key.pem", bytes: [])
-            $0.tls.cipherSuites = ["unknown"]
         }
         var config = Config()
         config.poll.targets = [target]
         let loaded = LoadedConfig(config: config, origin: ConfigOrigin(file: "config.toml"))
-        var contexts = ClientContexts(loaded: loaded, handshakeLimit: nil, previous: nil, times: CertificateTimes())
+        var contexts = ClientContexts(
+            loaded: loaded, unknownNames: UnknownTLSNames(in: loaded), handshakeLimit: nil, previous: nil, times: CertificateTimes())
         var problems: [ConfigProblem] = []
         let tls = contexts.tls(ofTarget: 0, &problems)
         #expect(tls == nil)
-        #expect(problems.map(\.key) == ["poll_external.tls_config.cipher_suites[0]"])
+        #expect(problems.map(\.key) == ["poll_external.tls_config.cert_file"])
     }
 
     @Test("the system's authorities are taken over by a later configuration, unless they have changed")
@@ -53,7 +53,8 @@ struct ClientContextTests {
             let loaded = LoadedConfig(config: Config(), origin: ConfigOrigin(file: "config.toml"))
             func next() -> SystemAuthorities {
                 ClientContexts(
-                    loaded: loaded, handshakeLimit: nil, previous: ClientContexts.Made(authorities: authorities), times: CertificateTimes()
+                    loaded: loaded, unknownNames: UnknownTLSNames(in: loaded), handshakeLimit: nil,
+                    previous: ClientContexts.Made(authorities: authorities), times: CertificateTimes()
                 ).made.authorities
             }
             #expect(next() === authorities)

@@ -222,7 +222,6 @@ struct SavedFileTests {
             #expect(SavedFile.fault(in: folder.path("link"))?.contains("is a folder") == true)
             #expect(SavedFile.fault(in: folder.path("s")) == nil)
             #expect(SavedFile.fault(in: folder.path("missing/s"))?.contains("does not exist") == true)
-            #expect(SavedFile.fault(in: folder.path("s/")) != nil)
             #expect(SavedFile.fault(in: "/dev/null")?.contains("device") == true)
             #expect(mkdir(folder.path("s.broken"), 0o700) == 0)
             #expect(SavedFile.fault(in: folder.path("s"))?.hasSuffix("\(folder.path("s.broken")), which is a folder") == true)

@@ -150,6 +150,11 @@ struct ConfigReader {
     /// Records the path that `key` gives.
     mutating func notePath(_ key: String, _ path: String) { origin.paths.append(ConfigOrigin.NamedPath(key: key, path: path)) }
 
+    /// Records the name of a cipher suite or curve that `key` gives.
+    mutating func noteTLSName(_ key: String, _ kind: ConfigOrigin.NamedTLSName.Kind, _ name: String) {
+        origin.tlsNames.append(ConfigOrigin.NamedTLSName(key: key, kind: kind, name: name))
+    }
+
     /// Records the dotted key of a target.
     mutating func noteTarget(_ key: String, _ url: TargetURL) { origin.targets[url] = key }
 

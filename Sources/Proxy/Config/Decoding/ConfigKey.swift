@@ -135,7 +135,9 @@ struct ConfigValue<Value>: Sendable {
         ConfigValue(leaves: schema().flatMap { row in row.leaves.map { ".\(row.name)\($0)" } }) { node, key, reader in
             guard case .table(let table) = node.value else {
                 let found = ValueText.describe(node.value, isSecret: true)
-                reader.refuse(key, "\(key) must be a table, such as [\(key)], not \(found)", at: node.position)
+                // The header of a table within an array of tables has no number.
+                let header = key.replacing(#/\[\d+\]/#, with: "")
+                reader.refuse(key, "\(key) must be a table, such as [\(header)], not \(found)", at: node.position)
                 return nil
             }
             var draft = make(key)

@@ -46,9 +46,9 @@ enum ConfigSchema {
             ConfigKey("client_crl_file", .path(example: "certs/ca.crl"), \.clientCRLFile),
             ConfigKey("min_version", .choice, \.minVersion),
             ConfigKey("max_version", .choice, \.maxVersion),
-            ConfigKey("cipher_suites", .names("of cipher suites", example: "TLS_AES_128_GCM_SHA256"), \.cipherSuites),
+            ConfigKey("cipher_suites", .cipherSuites, \.cipherSuites),
             ConfigKey("prefer_server_cipher_suites", .boolean, \.prefersServerCipherSuites),
-            ConfigKey("curve_preferences", .names("of curves", example: "X25519"), \.curvePreferences),
+            ConfigKey("curve_preferences", .curves, \.curvePreferences),
         ]
     }
 
@@ -135,8 +135,8 @@ enum ConfigSchema {
             ConfigKey("insecure_skip_verify", .boolean, \.config.insecureSkipVerify),
             ConfigKey("min_version", .choice, \.config.minVersion),
             ConfigKey("max_version", .choice, \.config.maxVersion),
-            ConfigKey("cipher_suites", .names("of cipher suites", example: "TLS_AES_128_GCM_SHA256"), \.config.cipherSuites),
-            ConfigKey("curve_preferences", .names("of curves", example: "X25519"), \.config.curvePreferences),
+            ConfigKey("cipher_suites", .cipherSuites, \.config.cipherSuites),
+            ConfigKey("curve_preferences", .curves, \.config.curvePreferences),
         ]
     }
 

@@ -143,6 +143,7 @@ extension ConfigValue where Value == String {
             if text.isEmpty, orEmpty { return "" }
             guard !text.isEmpty else { throw Mismatch(hint: "it is empty") }
             guard !ValueText.hasControl(text) else { throw Mismatch(hint: "it holds a control character") }
+            guard text.last != "/" else { throw Mismatch(hint: "it names a folder") }
             if let scheme = text.prefixMatch(of: #/unix:|file:\/\/|[a-z]+:\/\//#)?.output {
                 throw Mismatch(hint: "a path has no \"\(scheme)\": did you mean \(ValueText.quoted(String(text.dropFirst(scheme.count))))?")
             }
@@ -182,6 +183,17 @@ extension ConfigValue where Value == [String] {
                 return nil
             }
             return array.read(node, key, &reader)
+        }
+    }
+
+    /// Names of cipher suites. OpenSSL alone knows which there are, so they are recorded for a later check.
+    static let cipherSuites = tlsNames(.cipherSuite, names("of cipher suites", example: "TLS_AES_128_GCM_SHA256"))
+    /// Names of curves; recorded, too.
+    static let curves = tlsNames(.curve, names("of curves", example: "X25519"))
+
+    private static func tlsNames(_ kind: ConfigOrigin.NamedTLSName.Kind, _ names: Self) -> Self {
+        names.noted { names, key, reader in
+            for (index, name) in names.enumerated() { reader.noteTLSName("\(key)[\(index)]", kind, name) }
         }
     }
 }

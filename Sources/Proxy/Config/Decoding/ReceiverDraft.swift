@@ -19,17 +19,13 @@ struct ReceiverDraft: Sendable {
     func config(with reader: inout ConfigReader) -> ReceiverConfig {
         var config = self.config
         warnWhenTooLarge(with: &reader)
-        if receivesOnUnixSocket {
-            let length = unixSocket.path.utf8.count
-            if length > ReceiverDraft.maxSocketPathLength {
-                let key = "receiver.receiver_unix_socket"
-                reader.refuse(
-                    key,
-                    "\(key) is \(length) bytes long with its folder; the path of a Unix socket has at most \(ReceiverDraft.maxSocketPathLength)"
-                )
-            }
-            config.unixSocket = unixSocket
+        let length = unixSocket.path.utf8.count
+        if length > ReceiverDraft.maxSocketPathLength {
+            let key = "receiver.receiver_unix_socket"
+            let limit = ReceiverDraft.maxSocketPathLength
+            reader.refuse(key, "\(key) is \(length) bytes long with its folder; the path of a Unix socket has at most \(limit)")
         }
+        if receivesOnUnixSocket { config.unixSocket = unixSocket }
         if receivesOnTCPSocket { config.tcpSocket = tcpSocket }
         if receivesOnHTTPSocket { config.httpSocket = httpSocket }
         config.tls = TLSServerDraft.listenerTLS(
