@@ -133,9 +133,10 @@ public struct PolledAnswer: Sendable {
             return .redirect(location: location)
         }
         guard head.status == 200 else { return failing() }
-        if let contentType = head.contentType {
-            if contentType.beginsWithToken("application/openmetrics-text") { return .fail(.openMetrics) }
-            if contentType.beginsWithToken("application/vnd.google.protobuf") { return .fail(.protobuf) }
+        switch MediaType(head.contentType)?.format {
+        case .openMetrics: return .fail(.openMetrics)
+        case .protobuf: return .fail(.protobuf)
+        case .json, nil: break
         }
         if let transferEncoding = head.transferEncoding, !transferEncoding.beginsWithToken("chunked", isWhole: true) {
             return .fail(.transferEncoding(transferEncoding))

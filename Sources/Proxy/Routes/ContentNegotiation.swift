@@ -94,10 +94,10 @@ enum ContentNegotiation {
         if value.isEmpty { return nil }
         for parameter in parts.dropFirst() {
             let text = trim(parameter)
-            guard text.first == UInt8(ascii: "q") || text.first == UInt8(ascii: "Q"), text.dropFirst().first == UInt8(ascii: "=") else {
-                continue
-            }
-            guard let weight = weight(text.dropFirst(2)) else { return nil }
+            guard text.first == UInt8(ascii: "q") || text.first == UInt8(ascii: "Q") else { continue }
+            // A blank before `=` makes the weight malformed; `quality=1` is another parameter.
+            guard let sign = trim(text.dropFirst()).first, sign == UInt8(ascii: "=") else { continue }
+            guard text.dropFirst().first == sign, let weight = weight(text.dropFirst(2)) else { return nil }
             return Element(value: value, weight: weight)
         }
         return Element(value: value, weight: 1000)

@@ -93,6 +93,8 @@ public struct Router: Responder {
 
     /// Answers `request`, HEAD like GET.
     public func respond(to request: Request, on eventLoop: any EventLoop) -> Answer {
+        // This proxy polls itself, under a name that its configuration could not recognise. An answer would contain the one before it.
+        if request.instance == ProgramInstance.id { return .now(.text(508, "this is the scrape address of the proxy that polls it")) }
         guard let route = routes.first(where: { $0.serves(request) }) else { return .now(notFound) }
         guard route.methods.contains(request.method) else { return .now(methodNotAllowed(request.method, on: route)) }
         return route.respond(to: request, on: eventLoop)

@@ -326,7 +326,7 @@ extension RedirectPolicy.Hop {
     /// - Throws: `.invalidRedirect` when a connection to such an address must not be made.
     fileprivate func check(_ reach: AddressReach, host: String) throws(PollFailure) {
         guard !allows(reach) else { return }
-        throw .invalidRedirect("\(host) is \(reach.words); only a target that is at such an address itself may lead there")
+        throw .invalidRedirect("\(host) is \(reach.words); only a server that is at such an address itself may lead there")
     }
 }
 

@@ -57,9 +57,13 @@ struct PolledAnswerTests {
         #expect(PollFailure.openMetrics.description.contains("OpenMetrics"))
     }
 
-    @Test("so is protobuf")
-    func protobuf() {
-        let type = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+    @Test(
+        "so is protobuf, under each of its names",
+        arguments: [
+            "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited", "application/protobuf",
+            "application/x-protobuf", "Application/X-Google-Protobuf ;a=b",
+        ])
+    func protobuf(type: String) {
         #expect(verdict(head(type: type)) == .fail(.protobuf))
         #expect(PollFailure.protobuf.description.contains("protobuf"))
     }

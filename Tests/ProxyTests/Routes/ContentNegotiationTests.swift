@@ -10,6 +10,7 @@ struct ContentNegotiationTests {
             "gzip", "GZIP", "x-gzip", "gzip, deflate", "gzip, deflate, br, zstd", "deflate, gzip;q=1.0, *;q=0.5", "gzip;q=0.5",
             " gzip ; q=0.001 ", "gzip;Q=0.5", "br;q=1.0, gzip;q=0.8, *;q=0.1", "*", "*;q=0.1", "identity;q=0.5, gzip", "identity, gzip",
             "identity;q=0", "gzip, *;q=0", "*;q=0, gzip", "gzip;q=0, x-gzip", "identity;q=0.5, *", ",,gzip,", "deflate,gzip",
+            "gzip;quality=0", "gzip;q", "gzip;q x",
         ])
     func gzip(header: String) {
         #expect(ContentNegotiation.prefersGzip(header))
@@ -21,6 +22,7 @@ struct ContentNegotiationTests {
             nil, "", "identity", "deflate, br", "gzip;q=0", "gzip;q=0.0", "gzip;q=0.000", "x-gzip;q=0", "gzip;q=0, *", "*;q=0",
             "identity;q=0, gzip;q=0",
             "gzip;q=0.5, identity", "gzip;q=0.5, identity;q=0.6", "gzip;q=x", "gzip;q=1.5", "gzip;q=-1", "gzip;q=0.1234", "gzip;q=",
+            "gzip; q = 0", "gzip;q =1", "gzip;Q\t=1",
             "gzipped",
             "identity, *;q=0.5", "gzip;q=0.2, *;q=0.3", "\"gzip", "\"gzip, br\"",
         ])

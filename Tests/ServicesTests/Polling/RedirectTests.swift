@@ -23,12 +23,14 @@ struct RedirectTests {
         }
     }
 
-    @Test("who is led to one's own scrape address finds out, before its own metrics grow with each poll")
-    func ownAddress() async throws {
+    @Test(
+        "a target that leads to the proxy's own scrape address fails, whatever its path is",
+        arguments: ["/metrics", "/metrics/self", "/apps", "/collisions", "/sd", "/-/healthy", "/", "/nothing"])
+    func ownAddress(path: String) async throws {
         try await withScrapeServer { own in
             try own.push("a", "a 1\n")
             let port = try #require(own.listener.listener.port)
-            try await HTTPTarget.with(answer: { _ in [.redirect(to: "http://127.0.0.1:\(port)/metrics")] }) { server in
+            try await HTTPTarget.with(answer: { _ in [.redirect(to: "http://127.0.0.1:\(port)\(path)")] }) { server in
                 try await withClient(Target(port: server.port)) { client in try await client.expect(failure: "status 508 Loop Detected") }
             }
         }

@@ -55,7 +55,7 @@ struct TargetConnectorTests {
             let words = failure?.description ?? "followed"
             #expect(words.hasPrefix("redirect not followed: "), "\(words)")
             #expect(
-                words.hasSuffix(" is a loopback address; only a target that is at such an address itself may lead there"), "\(words)")
+                words.hasSuffix(" is a loopback address; only a server that is at such an address itself may lead there"), "\(words)")
             #expect(server.connections == 0)
         }
     }
@@ -183,12 +183,12 @@ struct TargetConnectorTests {
             #expect(
                 toInside
                     == .invalidRedirect(
-                        "inside.test is a loopback address; only a target that is at such an address itself may lead there"))
+                        "inside.test is a loopback address; only a server that is at such an address itself may lead there"))
             let toLink = try await open("http://link.test:\(port)/", after: .network, resolver: resolver)
             #expect(
                 toLink
                     == .invalidRedirect(
-                        "link.test is a link-local address; only a target that is at such an address itself may lead there"))
+                        "link.test is a link-local address; only a server that is at such an address itself may lead there"))
             #expect(server.connections == 0)
             let fromInside = try await open("http://inside.test:\(port)/", after: .host, resolver: resolver)
             #expect(fromInside == nil)
