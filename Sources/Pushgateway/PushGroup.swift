@@ -83,11 +83,11 @@ public struct GroupingKey: Hashable, Sendable {
         return value
     }
 
-    /// RFC 4648 §5; padding is ignored.
+    /// RFC 4648 §5. Padding is ignored, and line breaks are: the command base64 writes some.
     private static func base64URL(_ text: some Sequence<UInt8>) -> [UInt8]? {
         var digits: [UInt8] = []
         var padding = false
-        for byte in text {
+        for byte in text where byte != UInt8(ascii: "\n") && byte != UInt8(ascii: "\r") {
             if byte == UInt8(ascii: "=") {
                 padding = true
                 continue

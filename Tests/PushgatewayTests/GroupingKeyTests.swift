@@ -16,6 +16,7 @@ struct GroupingKeyTests {
             ("job@base64/L3Zhci90bXA", "job/%2Fvar%2Ftmp"),
             ("job@base64/L3Zhci90bXA=", "job/%2Fvar%2Ftmp"),
             ("job/j/path@base64/L3Zhci90bXA", "job/j/path/%2Fvar%2Ftmp"),
+            ("job/j/path@base64/L3Zhci\r\n90bXA=\n", "job/j/path/%2Fvar%2Ftmp"),
             ("job/j/empty@base64/=", "job/j/empty/"),
             ("job/50%", "job/50%25"),
             ("job/a\nb", "job/a%0Ab"),

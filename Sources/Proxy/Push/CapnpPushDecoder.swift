@@ -96,10 +96,7 @@ struct CapnpPushDecoder: PushDecoder {
             guard let words = number(segment) else { return .incomplete(tableSize) }
             size += 8 * words
         }
-        guard size <= limit else {
-            guard isAll || bytes.readableBytes >= UnexpectedBeginning.longest else { return .incomplete(UnexpectedBeginning.longest) }
-            throw rejectionOfForeign(bytes, isAll: true, onlyCertain: true) ?? .messageTooLarge(limit: ByteCount(limit))
-        }
+        guard size <= limit else { throw .messageTooLarge(limit: ByteCount(limit)) }
         return .messageSize(size)
     }
 

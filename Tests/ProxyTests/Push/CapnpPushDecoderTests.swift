@@ -59,6 +59,20 @@ struct CapnpPushDecoderTests {
         #expect(decode(CapnpMessages.hex("00000000 ffffffff")).rejection == .messageTooLarge(limit: ByteCount(1 << 20)))
     }
 
+    @Test(
+        "a message that is too large is refused as soon as its table is complete, also behind another one",
+        arguments: [[], CapnpMessages.oneSegment])
+    func limitOfTable(before: [UInt8]) throws {
+        // 2 GiB. The first message would be eight bytes of JSON after their length, for one who read the table so.
+        for table in ["00000000 00000010", "01000000 00000010 00000000 00000000"] {
+            var decoder = PushFormat.capnp.makeDecoder(maxMessageSize: .mebibytes(1))
+            decoder.feed(ByteBuffer(bytes: before + CapnpMessages.hex(table)))
+            #expect(throws: Rejection.messageTooLarge(limit: .mebibytes(1))) {
+                while try decoder.nextPush() != nil {}
+            }
+        }
+    }
+
     @Test("512 segments are taken, 513 refused")
     func segments() {
         // The root is an empty struct in the first segment: an app without a name.
