@@ -153,10 +153,10 @@ extension UnixAddress {
     /// - Parameter text: the value of `NOTIFY_SOCKET`.
     init?(notifySocket text: String) {
         let bytes = text.utf8
-        guard bytes.count > 1, bytes.count <= Self.maxPathLength, !bytes.contains(0) else { return nil }
+        guard bytes.count > 1, !bytes.contains(0) else { return nil }
         switch bytes.first {
-        case UInt8(ascii: "/"): self.init(path: text)
-        case UInt8(ascii: "@"): self.init(abstract: bytes.dropFirst())
+        case UInt8(ascii: "/") where bytes.count <= Self.maxPathLength: self.init(path: text)
+        case UInt8(ascii: "@") where bytes.count - 1 <= Self.maxPathLength: self.init(abstract: bytes.dropFirst())
         default: return nil
         }
     }

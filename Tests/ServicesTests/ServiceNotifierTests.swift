@@ -36,10 +36,13 @@ struct ServiceNotifierTests {
 
     @Test("addresses are paths and abstract names, and nothing else")
     func addresses() {
-        for text in ["", "/", "@", "relative", "vsock:2:1", "/a\0b", "/" + String(repeating: "x", count: 107)] {
+        let longest = String(repeating: "x", count: 107)
+        for text in ["", "/", "@", "relative", "vsock:2:1", "/a\0b", "/" + longest, "@x" + longest] {
             #expect(UnixAddress(notifySocket: text) == nil, "\(text)")
         }
-        #expect(UnixAddress(notifySocket: "/" + String(repeating: "x", count: 106)) != nil)
+        #expect(UnixAddress(notifySocket: "/" + longest.dropFirst()) != nil)
+        // The zero byte in front of an abstract name stands where a path ends with one.
+        #expect(UnixAddress(notifySocket: "@" + longest) != nil)
     }
 
     @Test("the watchdog's time is for this process, or for any")

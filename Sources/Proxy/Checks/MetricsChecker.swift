@@ -213,7 +213,8 @@ public final class MetricsChecker: Sendable {
         guard let hadSome else { return nil }
         let count = collisions.count ?? 0
         if count > 0, !hadSome {
-            let example = collisions.listed.first
+            // One that several apps expose, if there is one: its remedy is the simplest.
+            let example = collisions.listed.first { $0.apps.count > 1 } ?? collisions.listed.first
             return .collisionsBegan(count: count, example: example?.text ?? "", apps: example?.apps ?? [])
         }
         return count == 0 && hadSome && collisions.count != nil ? .collisionsEnded : nil

@@ -311,6 +311,14 @@ struct MetricsCheckerTests {
         #expect(checker.collisions == nil)
     }
 
+    @Test("the example is a series of several apps, if there is one: app_label helps against it")
+    func exampleOfSeveralApps() throws {
+        try push("a", "twice 1\ntwice 2\nshared 1\n", at: 0)
+        try push("b", "shared 2\n", at: 0)
+        run(at: 0)
+        #expect(run(at: 2.5) == [.collisionsBegan(count: 2, example: "shared", apps: ["a", "b"])])
+    }
+
     @Test("a search under way when checks are switched off finds nothing")
     func searchIsOvertaken() throws {
         try push("a", "x 1\n", at: 0)
