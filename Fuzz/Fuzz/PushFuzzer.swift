@@ -96,18 +96,18 @@ enum PushConnectionFuzzer {
             metrics.held[.pushing].limit = inflight
             decoder = format.makeDecoder(maxMessageSize: maxMessageSize)
             let settings = ReceiverSettings(
-                transport: .off, format: format, maxMessageSize: maxMessageSize, idleTimeout: .seconds(10), messageTimeout: .seconds(25),
-                handshakeTimeout: .seconds(10))
+                transport: .off, format: format, maxMessageSize: maxMessageSize,
+                times: PushStateMachine.Times(idle: .seconds(10), message: .seconds(25)), handshakeTimeout: .seconds(10))
             let destination = PushStream.Destination(
                 intake: Intake(store: store, clock: SystemClock.now), source: .push(listener: "l"),
                 metrics: metrics.addListener("l", .receiver))
             let shared = PushHandler.Shared(
+                settings: SettingsInForce(settings),
                 decoding: PushDecoding(
                     turns: EventLoopTurns.OfGroup(channel.embeddedEventLoop), largeMessages: LargeMessages(budget: metrics.held[.pushing])),
                 inflight: metrics.held[.pushing],
                 log: ConnectionLog(logger: Logger(label: "fuzz") { _ in SwiftLogNoOpLogHandler() }))
-            let times = PushStateMachine.Times(idle: settings.idleTimeout, message: settings.messageTimeout)
-            let handler = PushHandler(PushStream(destination, settings), shared, times: times)
+            let handler = PushHandler(PushStream(destination, settings), shared)
             try? channel.pipeline.syncOperations.addHandler(handler)
             if let address = try? SocketAddress(unixDomainSocketPath: "/") { channel.connect(to: address, promise: nil) }
         }

@@ -26,7 +26,8 @@ public struct ServerConnection: Sendable {
     /// The most pieces of bodies in one turn. One read can contain tens of thousands of chunks.
     private static let maxPieces = 256
 
-    private let timeouts: Timeouts
+    /// May change with any event.
+    public var timeouts: Timeouts
     /// How many bytes are read and discarded after the last answer, so that the client can read it.
     private let lingerBytes: Int
     private var state = State.reading(Reading())
@@ -216,9 +217,7 @@ public struct ServerConnection: Sendable {
     }
 
     /// Cuts the connection, because its response holds memory that other responses need.
-    public mutating func cutSlowReader() {
-        if case .writing = state { state = .closing(.cut(.heldSize)) }
-    }
+    public mutating func cutSlowReader() { if case .writing = state { state = .closing(.cut(.heldSize)) } }
 
     /// Close as soon as possible, because the connection is broken.
     public mutating func abort() {

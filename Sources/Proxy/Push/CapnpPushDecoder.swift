@@ -9,18 +9,18 @@ struct CapnpPushDecoder: PushDecoder {
     /// The limit of segments, as in libcapnp.
     static let maxSegments = 512
 
-    private let limit: Int
+    /// Bytes of a message with its segment table; a larger one is refused before it is buffered.
+    var maxMessageSize: ByteCount
     private var buffer = MessageBuffer()
     /// The current message's size with its segment table; `nil` until the table is complete.
     private var messageSize: Int?
     /// Whether no message has begun yet. Only then can the bytes be another format.
     private var isAtStart = true
 
-    /// - Parameter maxMessageSize: the limit of a message with its segment table; a larger one is refused before it is buffered.
-    init(maxMessageSize: ByteCount) {
-        // ByteBuffer counts in 32 bits.
-        self.limit = min(maxMessageSize.bytes, Int(Int32.max))
-    }
+    init(maxMessageSize: ByteCount) { self.maxMessageSize = maxMessageSize }
+
+    /// ByteBuffer counts in 32 bits.
+    private var limit: Int { min(maxMessageSize.bytes, Int(Int32.max)) }
 
     var heldBytes: Int { buffer.heldBytes }
 

@@ -5,7 +5,8 @@ import NIOCore
 ///
 /// An empty string or array, and an array of one empty string, are no metrics at all; a final newline is added where it is missing.
 struct JSONPushDecoder: PushDecoder {
-    private let limit: Int
+    /// Bytes of an object from brace to brace.
+    var maxMessageSize: ByteCount
     private var buffer = MessageBuffer()
     /// Where `buffer.input` continues an object that `buffer.beginning` begins.
     private var scanner = csimdjson_scanner()
@@ -15,11 +16,10 @@ struct JSONPushDecoder: PushDecoder {
     /// Whether the input has always ended with an object so far.
     private var endsWithObject = true
 
-    /// - Parameter maxMessageSize: bytes of an object from brace to brace; a larger one is refused as soon as that is certain.
-    init(maxMessageSize: ByteCount) {
-        // ByteBuffer counts in 32 bits.
-        self.limit = min(maxMessageSize.bytes, Int(Int32.max))
-    }
+    init(maxMessageSize: ByteCount) { self.maxMessageSize = maxMessageSize }
+
+    /// ByteBuffer counts in 32 bits.
+    private var limit: Int { min(maxMessageSize.bytes, Int(Int32.max)) }
 
     var heldBytes: Int { buffer.heldBytes }
 

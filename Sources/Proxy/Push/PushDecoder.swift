@@ -14,6 +14,9 @@ public struct Push: Sendable {
 
 /// Turns a connection's bytes, in whatever pieces they come, into pushes. A value that belongs to one connection.
 public protocol PushDecoder: Sendable {
+    /// A larger message is refused as soon as that is certain. It may change at any time.
+    var maxMessageSize: ByteCount { get set }
+
     /// Takes bytes, which may be kept, shared, until their message is complete. Call `next()` until it answers `nil` afterwards.
     mutating func feed(_ input: ByteBuffer)
 
@@ -90,7 +93,6 @@ public struct UndecodedPush: Sendable {
 
 extension PushFormat {
     /// A decoder for one connection that speaks this format.
-    /// - Parameter maxMessageSize: a larger message is refused as soon as that is certain.
     public func makeDecoder(maxMessageSize: ByteCount) -> any PushDecoder {
         switch self {
         case .json: JSONPushDecoder(maxMessageSize: maxMessageSize)

@@ -76,6 +76,7 @@ final class HTTPServerHandler: ChannelDuplexHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        connection.timeouts = parts.timeouts()
         connection.received(unwrapInboundIn(data), at: context.eventLoop.now)
         act(context)
     }
@@ -366,10 +367,13 @@ struct HTTPServerParts: Sendable {
 
     var shared: Shared
     var log: ConnectionLog
+    /// Those in force. A connection asks whenever it has received bytes.
+    var timeouts: @Sendable () -> ServerConnection.Timeouts
 
-    init(_ shared: Shared, log: ConnectionLog) {
+    init(_ shared: Shared, log: ConnectionLog, timeouts: @escaping @Sendable () -> ServerConnection.Timeouts) {
         self.shared = shared
         self.log = log
+        self.timeouts = timeouts
     }
 }
 

@@ -37,7 +37,7 @@ extension Listener {
         start()
     }
 
-    /// Replaces the settings of connections accepted from now on.
+    /// Replaces the settings in force.
     /// - Parameters:
     ///   - transport: that of the new settings.
     ///   - accessChanged: whether open connections end after their current exchange.

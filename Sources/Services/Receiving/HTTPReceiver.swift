@@ -4,8 +4,8 @@ import NIOCore
 import Proxy
 import TLS
 
-/// The settings of an HTTP receiver that a reload can change without touching its socket. Each new connection reads those in force, and
-/// each request reads the limits in force.
+/// The settings of an HTTP receiver that a reload can change without touching its socket. Each new connection reads those in force. An
+/// open one takes over the timeouts whenever it has received bytes, and each request reads the largest size in force.
 struct HTTPReceiverSettings: Sendable {
     var transport: Transport
     /// A larger message is refused; counted uncompressed.
@@ -66,7 +66,7 @@ final class HTTPReceiver: ServedListener {
                 routes: shared.routes, source: .push(listener: metrics.name), metrics: metrics, log: log,
                 largeMessages: shared.largeMessages,
                 inflight: shared.metrics.held[.pushing], settings: settings)
-            let parts = HTTPServerParts(shared.parts, log: log)
+            let parts = HTTPServerParts(shared.parts, log: log) { settings.now.timeouts }
             let handshakes = HandshakeLog(metrics: metrics, logger: logger)
             return {
                 let settings = settings.now

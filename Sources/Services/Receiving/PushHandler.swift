@@ -11,6 +11,7 @@ final class PushHandler: ChannelDuplexHandler {
 
     /// What the receiver's connections share.
     struct Shared: Sendable {
+        let settings: SettingsInForce<ReceiverSettings>
         let decoding: PushDecoding
         /// The limit of the memory of all incomplete messages.
         let inflight: ByteBudget
@@ -18,7 +19,6 @@ final class PushHandler: ChannelDuplexHandler {
     }
 
     private let shared: Shared
-    private let times: PushStateMachine.Times
     private var machine: PushStateMachine
     /// `nil` after a refusal or the end of the connection, to free its memory.
     private var stream: PushStream?
@@ -41,13 +41,12 @@ final class PushHandler: ChannelDuplexHandler {
     private var context: ChannelHandlerContext?
 
     /// - Parameter firstStop: why the first read of the connection stopped, if `FirstReadHandler` made one.
-    init(_ stream: PushStream, _ shared: Shared, times: PushStateMachine.Times, firstStop: PushStream.Stop? = nil) {
+    init(_ stream: PushStream, _ shared: Shared, firstStop: PushStream.Stop? = nil) {
         self.stream = stream
         self.shared = shared
         self.share = BudgetShare(of: shared.inflight)
-        self.times = times
         self.firstStop = firstStop
-        machine = PushStateMachine(times: times, at: .now())
+        machine = PushStateMachine(times: shared.settings.now.times, at: .now())
     }
 
     // MARK: - Events
@@ -57,7 +56,7 @@ final class PushHandler: ChannelDuplexHandler {
         channel = context.channel
         turns = shared.decoding.turns[context.eventLoop]
         timer = DeadlineTimer(eventLoop: context.eventLoop) { [unowned self] in perform(machine.deadlinePassed(at: now)) }
-        machine = PushStateMachine(times: times, at: now)
+        machine = PushStateMachine(times: machine.times, at: now)
         if context.channel.isActive { start() }
     }
 
@@ -74,6 +73,9 @@ final class PushHandler: ChannelDuplexHandler {
         let bytes = unwrapInboundIn(data)
         // Determine the sender now: messages may be decoded after the connection has ended.
         _ = stream?.sender(of: context.channel)
+        let settings = shared.settings.now
+        machine.times = settings.times
+        stream?.maxMessageSize = settings.maxMessageSize
         switch machine.received(bytes.readableBytes, at: now) {
         case .decode:
             stream?.feed(bytes)

@@ -5,7 +5,7 @@ import Proxy
 /// take events and return actions. It holds no bytes and no channel.
 struct PushStateMachine {
     /// How long a peer may take.
-    struct Times {
+    struct Times: Sendable {
         /// For the next byte.
         var idle: TimeAmount
         /// From the first byte of a message to its last.
@@ -28,7 +28,8 @@ struct PushStateMachine {
         case closed
     }
 
-    private let times: Times
+    /// May change with any event.
+    var times: Times
     private var state = State.receiving
     /// What a reload or a stop has asked for, and since when.
     private var drain: (event: ConnectionDrainEvent, began: NIODeadline)?

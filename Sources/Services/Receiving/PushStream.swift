@@ -60,6 +60,12 @@ struct PushStream: Sendable {
         decoder = settings.format.makeDecoder(maxMessageSize: settings.maxMessageSize)
     }
 
+    /// A larger message is refused. A change affects the message that has begun, too.
+    var maxMessageSize: ByteCount {
+        get { decoder.maxMessageSize }
+        set { decoder.maxMessageSize = newValue }
+    }
+
     var heldBytes: Int { decoder.heldBytes }
     var isWithinMessage: Bool { decoder.isWithinMessage }
 

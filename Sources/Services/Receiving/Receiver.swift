@@ -3,7 +3,8 @@ import NIOCore
 import Proxy
 import TLS
 
-/// The settings of a receiver that a reload can change without touching its socket. Each new connection reads those in force.
+/// The settings of a receiver that a reload can change without touching its socket. Each new connection reads those in force. An open one
+/// takes over the size and the times whenever it has received bytes.
 struct ReceiverSettings: Sendable {
     /// Always `.off` for a Unix socket.
     var transport: Transport
@@ -11,10 +12,8 @@ struct ReceiverSettings: Sendable {
     var format: PushFormat
     /// A larger message is refused.
     var maxMessageSize: ByteCount
-    /// A connection that sends nothing for this long is closed.
-    var idleTimeout: TimeAmount
-    /// A message must be complete this long after its first byte.
-    var messageTimeout: TimeAmount
+    /// How long a sender may take.
+    var times: PushStateMachine.Times
     /// For a TLS handshake.
     var handshakeTimeout: TimeAmount
 }
@@ -24,7 +23,8 @@ extension ReceiverSettings {
     init(_ config: Config, transport: Transport) {
         self.init(
             transport: transport, format: config.receiver.format, maxMessageSize: config.receiver.maxMessageSize,
-            idleTimeout: TimeAmount(config.receiver.idleTimeout), messageTimeout: TimeAmount(config.receiver.messageTimeout),
+            times: PushStateMachine.Times(
+                idle: TimeAmount(config.receiver.idleTimeout), message: TimeAmount(config.receiver.messageTimeout)),
             handshakeTimeout: TimeAmount(config.exporter.handshakeTimeout))
     }
 }
@@ -61,7 +61,7 @@ final class Receiver: ServedListener {
         let inflight = metrics.held[.pushing]
         let limiter = LogLimiter()
         let makeSetup = { @Sendable (metrics: ListenerMetrics, logger: Logger) in
-            ConnectionSetup(intake, metrics, decoding, inflight, ConnectionLog(logger: logger, limiter: limiter), logger)
+            ConnectionSetup(intake, metrics, settings, decoding, inflight, ConnectionLog(logger: logger, limiter: limiter), logger)
         }
         var setup = Listener.Setup(group: group, limit: limit, policy: .wait, kind: .receiver, metrics: metrics, logger: logger) {
             metrics, logger in
@@ -95,7 +95,7 @@ final class Receiver: ServedListener {
             new.receiverSettings(isUnix: isUnix), maxConnections: maxConnections, accessChanged: plan.changesTCPAccess && !isUnix)
     }
 
-    /// Replaces the settings of connections accepted from now on. Open ones keep their format, limits and TLS.
+    /// Replaces the settings. Open connections keep their format and TLS.
     /// - Parameter accessChanged: open ones end after their current message.
     func update(_ settings: ReceiverSettings, maxConnections: Int, accessChanged: Bool) {
         listener.update(self.settings, to: settings, settings.transport, accessChanged: accessChanged)
@@ -110,11 +110,11 @@ private struct ConnectionSetup: Sendable {
     let handshakes: HandshakeLog
 
     init(
-        _ intake: Intake, _ metrics: ListenerMetrics, _ decoding: PushDecoding, _ inflight: ByteBudget, _ log: ConnectionLog,
-        _ logger: Logger
+        _ intake: Intake, _ metrics: ListenerMetrics, _ settings: SettingsInForce<ReceiverSettings>, _ decoding: PushDecoding,
+        _ inflight: ByteBudget, _ log: ConnectionLog, _ logger: Logger
     ) {
         destination = PushStream.Destination(intake: intake, source: .push(listener: metrics.name), metrics: metrics)
-        shared = PushHandler.Shared(decoding: decoding, inflight: inflight, log: log)
+        shared = PushHandler.Shared(settings: settings, decoding: decoding, inflight: inflight, log: log)
         handshakes = HandshakeLog(metrics: metrics, logger: logger)
     }
 
@@ -123,26 +123,23 @@ private struct ConnectionSetup: Sendable {
         try setOptions(of: channel)
         let transport = TransportPipeline(
             transport: settings.transport, inside: .push, handshakeTimeout: settings.handshakeTimeout,
-            firstByteTimeout: settings.idleTimeout, onHandshake: { handshakes.ended($0, channel: $1) },
+            firstByteTimeout: settings.times.idle, onHandshake: { handshakes.ended($0, channel: $1) },
             closeTimeout: PushStateMachine.lingerTime)
         let refusesPlain = if case .required = settings.transport { true } else { false }
         try transport.install(on: channel) { channel, isTLS in
             let stream = PushStream(destination, settings, isTLS: isTLS, refusal: refusesPlain && !isTLS ? .tlsRequired : nil)
-            try add(stream, firstStop: nil, settings, to: channel)
+            try add(stream, firstStop: nil, to: channel)
         }
     }
 
     /// For a plain connection from which the first read was made; `stop` is why that ended.
     func setUp(_ channel: any Channel, _ settings: ReceiverSettings, _ stream: PushStream, _ stop: PushStream.Stop) throws {
         try setOptions(of: channel)
-        try add(stream, firstStop: stop, settings, to: channel)
+        try add(stream, firstStop: stop, to: channel)
     }
 
-    private func add(
-        _ stream: PushStream, firstStop: PushStream.Stop?, _ settings: ReceiverSettings, to channel: any Channel
-    ) throws {
-        let times = PushStateMachine.Times(idle: settings.idleTimeout, message: settings.messageTimeout)
-        try channel.pipeline.syncOperations.addHandler(PushHandler(stream, shared, times: times, firstStop: firstStop))
+    private func add(_ stream: PushStream, firstStop: PushStream.Stop?, to channel: any Channel) throws {
+        try channel.pipeline.syncOperations.addHandler(PushHandler(stream, shared, firstStop: firstStop))
     }
 
     private func setOptions(of channel: any Channel) throws {

@@ -4,7 +4,8 @@ import NIOCore
 import Proxy
 import TLS
 
-/// The settings of the scrape side that a reload can change without touching its sockets. Each new connection reads those in force.
+/// The settings of the scrape side that a reload can change without touching its sockets. Each new connection reads those in force. An open
+/// one takes over the timeouts whenever it has received bytes.
 struct ScrapeSettings: Sendable {
     /// Whether connections use TLS.
     var transport: Transport
@@ -79,7 +80,7 @@ final class ScrapeServer: Sendable {
         let settings = SettingsInForce(settings)
         let setup = Listener.Setup(group: group, limit: limit, policy: .refuse, kind: .scrape, metrics: metrics, logger: logger) {
             [responder, all = self.metrics, shared = parts] metrics, logger in
-            let parts = HTTPServerParts(shared, log: ConnectionLog(logger: logger))
+            let parts = HTTPServerParts(shared, log: ConnectionLog(logger: logger)) { settings.now.timeouts }
             let handshakes = HandshakeLog(metrics: metrics, logger: logger)
             return {
                 let settings = settings.now

@@ -76,24 +76,27 @@ struct HTTPServerHandlerTests {
     private var statuses: [String] { text.matches(of: #/HTTP/1.1 (\d+)/#).map { String($0.1) } }
 
     /// Connects with all times but those of the test out of reach.
-    private func connect(_ change: (inout ScrapeSettings) -> Void) throws {
+    /// - Returns: the settings in force.
+    @discardableResult
+    private func connect(_ change: (inout ScrapeSettings) -> Void) throws -> SettingsInForce<ScrapeSettings> {
         let metrics = SelfMetrics(version: "1", start: SystemClock.time()) { nil }
         metrics.isExposed = false
         let router = Router(
             store: store, lifecycle: DaemonLifecycle(startTime: SystemClock.time(), reloads: metrics.reloads) { true }, metrics: metrics,
             offload: ThreadPoolOffload(.ofTests), clock: SystemClock.now)
-        let settings = ScrapeSettings.patient.with(change)
+        let settings = SettingsInForce(ScrapeSettings.patient.with(change))
         let log = ConnectionLog(logger: lines.logger)
         let exchange = ScrapeExchange(responder: router, requests: metrics.requests, log: log, peer: .unknown, isTLS: false)
         let shared = HTTPServerParts.Shared(
             date: DateText(clock: SystemClock.time), turns: turns, reading: held[.reading],
             slowReaders: SlowReaders(budget: held[.answering]), cutReaders: metrics.cutReaders)
-        let parts = HTTPServerParts(shared, log: log)
+        let parts = HTTPServerParts(shared, log: log) { settings.now.timeouts }
         let handler = HTTPServerHandler(
-            ServerConnection(timeouts: settings.timeouts, maxBody: ScrapeExchange.maxBody), exchange: exchange, parts: parts,
+            ServerConnection(timeouts: settings.now.timeouts, maxBody: ScrapeExchange.maxBody), exchange: exchange, parts: parts,
             handshakeTimeout: nil)
         try channel.pipeline.syncOperations.addHandlers([reader, handler])
         try channel.connect(to: SocketAddress(ipAddress: "127.0.0.1", port: 1)).wait()
+        return settings
     }
 
     private func send(_ text: String) throws { try channel.writeInbound(ByteBuffer(string: text)) }
@@ -179,6 +182,20 @@ struct HTTPServerHandlerTests {
         }
         pass(1)
         #expect(!channel.isActive && statuses == ["200", "200", "200"])
+    }
+
+    @Test("an open connection takes over new timeouts with its next request")
+    func newTimeouts() throws {
+        let settings = try connect { $0.idleTimeout = .seconds(30) }
+        try send(Self.get)
+        settings.replace(with: settings.now.with { $0.idleTimeout = .seconds(5) })
+        pass(29)
+        #expect(channel.isActive)
+        try send(Self.get)
+        pass(4)
+        #expect(channel.isActive)
+        pass(1)
+        #expect(!channel.isActive && statuses == ["200", "200"])
     }
 
     /// Apps whose text is one piece each, or more.

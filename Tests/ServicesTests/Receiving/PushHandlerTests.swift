@@ -217,7 +217,7 @@ struct PushHandlerTests {
     @Test("at the limit, what waits is accepted while the listener closes, however long the open messages take", arguments: [false, true])
     func closesAtTheLimit(onUnixSocket: Bool) async throws {
         // It ends after the second for which a listener accepts where new connections may come all the time.
-        let settings = ReceiverSettings.patient.with { $0.messageTimeout = .milliseconds(1500) }
+        let settings = ReceiverSettings.patient.with { $0.times.message = .milliseconds(1500) }
         try await withReceiver(settings, onUnixSocket: onUnixSocket, maxConnections: 1) { receiver in
             let (open, waiting) = try await fill(receiver)
             async let cut = receiver.receiver.listener.drain(within: .seconds(60))
@@ -286,9 +286,28 @@ struct PushHandlerTests {
         }
     }
 
+    @Test("an open connection takes over a new largest size and new times with the next bytes that it receives", arguments: [false, true])
+    func newSettings(isLarge: Bool) async throws {
+        try await withReceiver { receiver in
+            let connection = try await receiver.connect()
+            try await connection.send(#"{"a": "1"}"#)
+            try await wait(for: "the first message") { receiver.received == 1 }
+            let new = ReceiverSettings.patient.with {
+                $0.maxMessageSize = ByteCount(20)
+                $0.times.idle = .milliseconds(100)
+            }
+            receiver.receiver.update(new, maxConnections: 100, accessChanged: false)
+            try await connection.send(isLarge ? #"{"a": "2", "b": "3", "c": "# : #"{"a": "2"} "#)
+            let answer = try await connection.untilEnd()
+            #expect(answer == (isLarge ? "error: \(Rejection.messageTooLarge(limit: ByteCount(20)).line)\n" : ""))
+            #expect(receiver.text == (isLarge ? "1\n" : "2\n"))
+            await connection.close()
+        }
+    }
+
     @Test("a byte now and then does not keep a message alive beyond message_timeout")
     func slowMessage() async throws {
-        try await withReceiver(.patient.with { $0.messageTimeout = .milliseconds(300) }) { receiver in
+        try await withReceiver(.patient.with { $0.times.message = .milliseconds(300) }) { receiver in
             let connection = try await receiver.connect()
             try await connection.send(#"{"kept": "1"} {"lost": ""#)
             while !connection.hasEnded {

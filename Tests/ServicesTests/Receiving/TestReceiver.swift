@@ -42,8 +42,8 @@ extension ReceiverSettings {
     /// Generous times, so that only the one that a test shortens ever passes.
     static var patient: ReceiverSettings {
         ReceiverSettings(
-            transport: .off, format: .json, maxMessageSize: .mebibytes(16), idleTimeout: .minutes(5), messageTimeout: .minutes(5),
-            handshakeTimeout: .minutes(5))
+            transport: .off, format: .json, maxMessageSize: .mebibytes(16),
+            times: PushStateMachine.Times(idle: .minutes(5), message: .minutes(5)), handshakeTimeout: .minutes(5))
     }
 
     func with(_ change: (inout ReceiverSettings) -> Void) -> ReceiverSettings {
