@@ -30,15 +30,25 @@ public struct TOMLDocument: Equatable, Sendable {
         var line: UInt32 = 0
         var column: UInt32 = 0
         if let description = ctoml_error(document, &line, &column) {
-            throw TOMLSyntaxError(
-                position: TOMLPosition(line: max(1, Int(line)), column: max(1, Int(column))),
-                message: SyntaxErrorWords.message(for: String(cString: description)))
+            let description = String(cString: description)
+            var position = TOMLPosition(line: max(1, Int(line)), column: max(1, Int(column)))
+            if SyntaxErrorWords.isWithinBareValue(description) { position = TOMLDocument.beginning(ofValueAt: position, in: text) }
+            throw TOMLSyntaxError(position: position, message: SyntaxErrorWords.message(for: description))
         }
         var count = 0
         let nodes = UnsafeBufferPointer(start: ctoml_nodes(document, &count), count: count)
         var next = 0
         let entries = TOMLDocument.children(of: nodes, at: &next)
         self.root = TOMLTable(entries: entries)
+    }
+
+    /// Where the value begins in which, or at whose end, the parser stopped.
+    private static func beginning(ofValueAt position: TOMLPosition, in text: [UInt8]) -> TOMLPosition {
+        let lines = text.split(separator: UInt8(ascii: "\n"), maxSplits: position.line, omittingEmptySubsequences: false)
+        guard lines.indices.contains(position.line - 1) else { return position }
+        let before = String(decoding: lines[position.line - 1], as: UTF8.self).unicodeScalars.prefix(position.column - 1)
+        let length = before.reversed().prefix { !" \t=[,".unicodeScalars.contains($0) }.count
+        return TOMLPosition(line: position.line, column: position.column - length)
     }
 
     /// The table at `next`, with `next` moved past all of it.

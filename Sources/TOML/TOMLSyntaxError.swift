@@ -1,6 +1,6 @@
 /// Why a text is not TOML.
 public struct TOMLSyntaxError: Error, Equatable, Sendable {
-    /// Where the parser stopped.
+    /// Where a value without quotes begins, or where the parser stopped.
     public var position: TOMLPosition
     /// In lower case, without a final period, on one line. It has no text of the document, which may be a secret.
     public var message: String
@@ -18,10 +18,17 @@ public struct TOMLSyntaxError: Error, Equatable, Sendable {
 /// part of a description becomes part of a message: a message consists of literals.
 enum SyntaxErrorWords {
     static func message(for description: String) -> String {
-        let scope = scopes.first { description.hasPrefix("Error while parsing \($0): ") }
+        let scope = scope(of: description)
         let fault = faults.first { description.contains("\($0.description)") }?.words ?? "it is not TOML"
         let place = scope.map { "in \("aio".contains("\($0)".prefix(1)) ? "an" : "a") \($0): " } ?? ""
         return "\(place)\(fault)\(scope.map(isBareText) == true ? "; \(quotes)" : "")"
+    }
+
+    /// Whether the parser stopped within a value that has no quotes, or at its end.
+    static func isWithinBareValue(_ description: String) -> Bool { scope(of: description).map(isBareText) == true }
+
+    private static func scope(of description: String) -> StaticString? {
+        scopes.first { description.hasPrefix("Error while parsing \($0): ") }
     }
 
     private static let quotes: StaticString = "text and durations stand in quotes, such as \"5s\""
