@@ -1,6 +1,6 @@
 /// Why a text is not TOML.
 public struct TOMLSyntaxError: Error, Equatable, Sendable {
-    /// Where a value without quotes begins, or where the parser stopped.
+    /// Where a value without quotes begins, of a date and a time with a blank between them the time; or where the parser stopped.
     public var position: TOMLPosition
     /// In lower case, without a final period, on one line. It has no text of the document, which may be a secret.
     public var message: String
@@ -25,7 +25,10 @@ enum SyntaxErrorWords {
     }
 
     /// Whether the parser stopped within a value that has no quotes, or at its end.
-    static func isWithinBareValue(_ description: String) -> Bool { scope(of: description).map(isBareText) == true }
+    static func isWithinBareValue(_ description: String) -> Bool {
+        guard let scope = scope(of: description) else { return false }
+        return isBareText(scope) || ["binary integer", "octal integer", "date-time offset"].contains("\(scope)")
+    }
 
     private static func scope(of description: String) -> StaticString? {
         scopes.first { description.hasPrefix("Error while parsing \($0): ") }

@@ -95,6 +95,8 @@ import Testing
             ("a = \"é\"\nb = [\"é\",\t16MiB] # c", 2, 11, "text and durations stand in quotes"),
             ("a = 99999999999999999999 # b", 1, 5, "the number does not fit into 64 bits"),
             ("a=-99999999999999999999\r\n", 1, 3, "the number does not fit into 64 bits"),
+            ("a = 0o668", 1, 5, "a character in it does not belong to a number"),
+            ("a = 0b12", 1, 5, "a character in it does not belong to a number"),
             ("a = [1,tru]", 1, 8, "it is neither true nor false"),
             ("a = { b = 1e999 }", 1, 11, "it is not a number, or does not fit into 64 bits"),
             ("a = \"x\nb = 1", 1, 7, "in a string: its closing quote is missing"),

@@ -31,6 +31,7 @@ struct CapnpPushDecoder: PushDecoder {
     mutating func next() throws(Rejection) -> PushMessage? {
         if messageSize == nil { messageSize = try readSegmentTable() }
         guard let size = messageSize else { return nil }
+        guard size <= limit else { throw .messageTooLarge(limit: ByteCount(limit)) }
         guard buffer.count >= size else {
             buffer.keep(buffer.input.readableBytes)
             return nil
@@ -96,7 +97,6 @@ struct CapnpPushDecoder: PushDecoder {
             guard let words = number(segment) else { return .incomplete(tableSize) }
             size += 8 * words
         }
-        guard size <= limit else { throw .messageTooLarge(limit: ByteCount(limit)) }
         return .messageSize(size)
     }
 

@@ -21,7 +21,8 @@ struct MediaType {
         text = field
         // Bytes, because this runs on the event loop for each push, and characters are slow.
         let beginning = field.utf8.prefix(Self.maxLength)
-        let end = beginning.firstIndex(of: UInt8(ascii: ";")) ?? beginning.endIndex
+        // Of fields that were joined with commas, the first counts.
+        let end = beginning.firstIndex { $0 == UInt8(ascii: ";") || $0 == UInt8(ascii: ",") } ?? beginning.endIndex
         name = Self.text(Self.trimmed(beginning[..<end])).lowercased()
         parameters = beginning[end...]
     }

@@ -50,7 +50,8 @@ struct PolledAnswerTests {
         "OpenMetrics is a failure that says so",
         arguments: [
             "application/openmetrics-text", "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            " Application/OpenMetrics-Text ;v=1",
+            " Application/OpenMetrics-Text ;v=1", "application/openmetrics-text, text/plain",
+            "application/openmetrics-text,text/plain;version=0.0.4",
         ])
     func openMetrics(type: String) {
         #expect(verdict(head(type: type)) == .fail(.openMetrics))

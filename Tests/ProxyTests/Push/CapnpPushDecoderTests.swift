@@ -73,6 +73,16 @@ struct CapnpPushDecoderTests {
         }
     }
 
+    @Test("a lower limit refuses a message that has begun")
+    func lowerLimit() throws {
+        var decoder = PushFormat.capnp.makeDecoder(maxMessageSize: ByteCount(48))
+        decoder.feed(ByteBuffer(bytes: CapnpMessages.oneSegment.prefix(20)))
+        #expect(try decoder.nextPush() == nil)
+        decoder.maxMessageSize = ByteCount(47)
+        decoder.feed(ByteBuffer(bytes: CapnpMessages.oneSegment.dropFirst(20)))
+        #expect(throws: Rejection.messageTooLarge(limit: ByteCount(47))) { try decoder.nextPush() }
+    }
+
     @Test("512 segments are taken, 513 refused")
     func segments() {
         // The root is an empty struct in the first segment: an app without a name.
