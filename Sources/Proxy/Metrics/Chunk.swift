@@ -240,6 +240,9 @@ struct ChunkBuilder {
             slots.append(slot)
         }
         slots += node.additions[next...]
+        // The parts keep the node for its chunk. The rest of it would keep all replaced bytes until the last part is built.
+        node.slots = []
+        node.additions = []
         guard !slots.isEmpty else { return [] }
 
         let total = slots.reduce(0) { $0 + ChunkBuilder.weight($1) }

@@ -1,4 +1,5 @@
-import NIOCore
+import Glibc
+@_spi(CustomByteBufferAllocator) import NIOCore
 import Synchronization
 import Testing
 
@@ -25,6 +26,32 @@ struct SnapshotTests {
         for piece in snapshot.gzipPieces.pieces { try gunzip.inflate(piece, into: &output) }
         try gunzip.finish()
         #expect(output.readableBytes == 0)
+    }
+
+    @Test("while a large one is made, the bytes that it replaces are freed, and memory is returned")
+    func freesMeanwhile() throws {
+        let allocator = ByteBufferAllocator(
+            allocate: { malloc($0) }, reallocate: { bytes, _, size in realloc(bytes, size) },
+            deallocate: { bytes in
+                freedBuffers.add(1, ordering: .relaxed)
+                free(bytes)
+            }, copy: { memcpy($0, $1, $2) })
+        let freed = Mutex<[Int]>([])
+        let store = MetricStore(returnMemory: { freed.withLock { $0.append(freedBuffers.load(ordering: .relaxed)) } })
+        // Two of them make a chunk.
+        func apps() throws -> [(name: AppName, exposition: Exposition)] {
+            try (0..<120).map { index in
+                var text = allocator.buffer(capacity: 100 << 10)
+                text.writeRepeatingByte(UInt8(ascii: "\n"), count: 100 << 10)
+                return (try #require(AppName("app\(100 + index)")), Exposition(endingInNewline: text))
+            }
+        }
+        try store.apply(Push(apps: apps()), from: .push(listener: "x"), at: now)
+        freedBuffers.store(0, ordering: .relaxed)
+        withExtendedLifetime(store.snapshot(at: now)) {}
+        let counts = freed.withLock { $0 }
+        // Each time 4 MiB have been copied.
+        #expect(counts == [42, 84])
     }
 
     @Test("it is made once per change and shared by all who ask")
@@ -105,3 +132,6 @@ struct SnapshotTests {
         #expect(before.entry(named: target.name)?.state == .ok)
     }
 }
+
+/// The buffers of one test that were freed. Its allocator's functions cannot capture anything.
+private let freedBuffers = Atomic(0)
