@@ -138,7 +138,7 @@ public struct PolledAnswer: Sendable {
         case .protobuf: return .fail(.protobuf)
         case .json, nil: break
         }
-        if let transferEncoding = head.transferEncoding, !transferEncoding.beginsWithToken("chunked", isWhole: true) {
+        if let transferEncoding = head.transferEncoding, !transferEncoding.isToken("chunked") {
             return .fail(.transferEncoding(transferEncoding))
         }
         guard let contentEncoding = head.contentEncoding else { return .read(.identity) }
@@ -149,14 +149,14 @@ public struct PolledAnswer: Sendable {
     ///
     /// `identity` changes nothing. A media type changes nothing either: some servers send the body's type here.
     private static func coding(of list: String) -> BodyBytes.Coding? {
-        if list.beginsWithToken("gzip", isWhole: true) { return .gzip }
+        if list.isToken("gzip") { return .gzip }
         var coding = BodyBytes.Coding.identity
         for item in list.split(separator: ",") {
             let item = String(item)
-            if item.beginsWithToken("gzip", isWhole: true) || item.beginsWithToken("x-gzip", isWhole: true) {
+            if item.isToken("gzip") || item.isToken("x-gzip") {
                 guard coding == .identity else { return nil }
                 coding = .gzip
-            } else if !item.beginsWithToken("", isWhole: true), !item.beginsWithToken("identity", isWhole: true), !item.contains("/") {
+            } else if !item.isToken(""), !item.isToken("identity"), !item.contains("/") {
                 return nil
             }
         }
@@ -165,9 +165,9 @@ public struct PolledAnswer: Sendable {
 }
 
 extension String {
-    /// Whether it begins with `token` (in lower case; case and white space before it do not count), followed only by white space or,
-    /// unless it must be the whole value, parameters. It compares bytes, because it runs at each poll and characters are slow.
-    fileprivate func beginsWithToken(_ token: String, isWhole: Bool = false) -> Bool {
+    /// Whether it is `token` (in lower case), but for case and white space around it. It compares bytes, because it runs at each poll and
+    /// characters are slow.
+    fileprivate func isToken(_ token: String) -> Bool {
         var rest = utf8[...]
         while let first = rest.first, first == UInt8(ascii: " ") || first == UInt8(ascii: "\t") { rest.removeFirst() }
         for expected in token.utf8 {
@@ -175,11 +175,7 @@ extension String {
             let isUpper = (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte)
             guard (isUpper ? byte | 0x20 : byte) == expected else { return false }
         }
-        while let next = rest.popFirst() {
-            if next == UInt8(ascii: " ") || next == UInt8(ascii: "\t") { continue }
-            return !isWhole && (next == UInt8(ascii: ";") || next == UInt8(ascii: ","))
-        }
-        return true
+        return rest.allSatisfy { $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\t") }
     }
 }
 
